@@ -1,0 +1,285 @@
+//! The rules of one stream, in path order.
+
+use super::check::{Checker, Keys};
+use super::place::one_of;
+use super::tree::quote;
+use super::{Buffer, Compress, Destination, Format, Gzip, Local, S3, Sse, StreamConfig, Transform, Wasm, load_columns};
+use crate::partition::prefix::{Namespace, Prefix, PrefixKind, check_pair};
+use crate::units::ByteSize;
+use std::time::Duration;
+
+/// Firehose's default where records are converted; a small Parquet file costs every reader of it.
+const PARQUET_BUFFER_SIZE: ByteSize = ByteSize::mib(128);
+
+const NAME_CHARS_MAX: usize = 64;
+const STORAGE_CLASSES: [&str; 8] = [
+    "STANDARD",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER_IR",
+    "GLACIER",
+    "DEEP_ARCHIVE",
+    "REDUCED_REDUNDANCY",
+];
+
+/// Reports what is wrong with a stream and settles its defaults and files.
+pub fn check(checker: &mut Checker, name: &str, stream: &mut StreamConfig) {
+    let mut rules = Rules { checker, name };
+    rules.name();
+    rules.transforms(stream);
+    rules.format(stream);
+    rules.compress(&["compress"], &stream.compress);
+    rules.buffer(&["buffer"], &stream.buffer);
+    rules.destination(&["destination"], &stream.destination);
+    rules.check_prefixes(stream);
+    if let Some(backup) = &stream.backup {
+        rules.compress(&["backup", "compress"], &backup.compress);
+        rules.buffer(&["backup", "buffer"], &backup.buffer);
+        rules.destination(&["backup"], &backup.destination);
+    }
+    rules.rest(stream);
+}
+
+struct Rules<'r, 'c> {
+    checker: &'r mut Checker<'c>,
+    name: &'r str,
+}
+
+/// A stream's keys in front of those of a value in it.
+fn below<'k>(name: &'k str, keys: &[&'k str]) -> Vec<&'k str> {
+    [&["streams", name], keys].concat()
+}
+
+impl Rules<'_, '_> {
+    fn problem(&mut self, keys: &Keys, message: impl Into<String>) {
+        self.checker.problem(&below(self.name, keys), message);
+    }
+
+    fn expected(&mut self, keys: &Keys, what: &str) {
+        self.checker.expected(&below(self.name, keys), what);
+    }
+
+    fn number(&mut self, keys: &Keys, value: u32, min: u32, max: u32) {
+        self.checker.range(&below(self.name, keys), "a number", value, min..=max);
+    }
+
+    fn size(&mut self, keys: &Keys, value: ByteSize, min: ByteSize, max: ByteSize) {
+        self.checker.range(&below(self.name, keys), "a size", value, min..=max);
+    }
+
+    fn time(&mut self, keys: &Keys, value: Duration, min: Duration, max: Duration) {
+        self.checker.time(&below(self.name, keys), value, min..=max);
+    }
+
+    fn name(&mut self) {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+        if !(1..=NAME_CHARS_MAX).contains(&self.name.len()) || !self.name.bytes().all(allowed) {
+            let name = quote(self.name);
+            let message = format!("found the stream name {name}, expected 1 to 64 of the characters a-z A-Z 0-9 _ . -");
+            self.checker.problem_at_key(&below(self.name, &[]), message);
+        }
+    }
+
+    fn transforms(&mut self, stream: &mut StreamConfig) {
+        if stream.transform.len() > 1 {
+            self.problem(
+                &["transform", "[1]"],
+                "found a second transform, expected at most one: chains are not there yet",
+            );
+        }
+        for (i, Transform::Wasm(wasm)) in stream.transform.iter_mut().enumerate() {
+            self.wasm(&format!("[{i}]"), wasm);
+        }
+    }
+
+    fn wasm(&mut self, index: &str, wasm: &mut Wasm) {
+        let at = |key: &'static str| ["transform", index, "wasm", key];
+        self.checker.file(&below(self.name, &at("module")), &mut wasm.module);
+        let is_hex = |sum: &String| sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit());
+        if wasm.sha256.as_ref().is_some_and(|sum| !is_hex(sum)) {
+            self.expected(&at("sha256"), "64 hexadecimal digits");
+        }
+        let at = |group: &'static str, key: &'static str| ["transform", index, "wasm", group, key];
+        let (batch, limits) = (&wasm.batch, &wasm.limits);
+        let (millis, mib) = (Duration::from_millis, ByteSize::mib);
+        self.number(&at("batch", "max_records"), batch.max_records, 1, 10_000);
+        self.size(&at("batch", "max_bytes"), batch.max_bytes, ByteSize::kib(1), mib(64));
+        self.size(&at("limits", "memory"), limits.memory, mib(1), mib(4096));
+        self.time(&at("limits", "timeout"), limits.timeout, millis(10), millis(300_000));
+        self.time(&at("limits", "timeout_per_record"), limits.timeout_per_record, millis(0), millis(60_000));
+        self.size(&at("limits", "output"), limits.output, ByteSize::kib(1), mib(1024));
+        self.number(&at("limits", "log_lines"), limits.log_lines, 0, 10_000);
+        self.number(&at("limits", "metric_names"), limits.metric_names, 0, 1_000);
+        self.number(&["transform", index, "wasm", "retries"], wasm.retries, 0, 10);
+        self.number(&at("isolate", "max_calls"), wasm.isolate.max_calls, 1, 100_000);
+    }
+
+    fn format(&mut self, stream: &mut StreamConfig) {
+        let Format::Parquet(parquet) = &mut stream.format else { return };
+        if self.checker.file(&below(self.name, &["format", "parquet", "schema"]), &mut parquet.schema)
+            && let Err(errors) = load_columns(&parquet.schema)
+        {
+            self.checker.problems.extend(errors.0);
+        }
+        if stream.compress != Compress::None {
+            let what = "`none` with Parquet, which compresses inside the file (`format.parquet.compression`)";
+            self.expected(&["compress"], what);
+        }
+        if !self.checker.has(&below(self.name, &["buffer", "size"])) {
+            stream.buffer.size = PARQUET_BUFFER_SIZE;
+        }
+    }
+
+    fn compress(&mut self, keys: &Keys, compress: &Compress) {
+        if let Compress::Gzip(Gzip { level }) = compress {
+            self.number(&[keys, &["gzip", "level"]].concat(), *level, 1, 9);
+        }
+    }
+
+    /// Firehose wants 64 MiB and more for Parquet; we only make it the default.
+    fn buffer(&mut self, keys: &Keys, buffer: &Buffer) {
+        self.size(&[keys, &["size"]].concat(), buffer.size, ByteSize::mib(1), ByteSize::mib(128));
+        self.time(&[keys, &["interval"]].concat(), buffer.interval, Duration::ZERO, Duration::from_secs(900));
+    }
+
+    fn destination(&mut self, keys: &Keys, destination: &Destination) {
+        match destination {
+            Destination::S3(s3) => self.s3(&[keys, &["s3"]].concat(), s3),
+            Destination::Local(Local { dir, .. }) if dir.as_os_str().is_empty() => {
+                self.expected(&[keys, &["local", "dir"]].concat(), "a folder");
+            }
+            Destination::Local(_) => {}
+        }
+    }
+
+    fn s3(&mut self, keys: &Keys, s3: &S3) {
+        let at = |key: &'static str| [keys, &[key]].concat();
+        let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+        if !(1..=255).contains(&s3.bucket.len()) || !s3.bucket.bytes().all(is_name) {
+            self.expected(&at("bucket"), "a bucket name: 1 to 255 of the characters a-z A-Z 0-9 _ . -");
+        }
+        if s3.endpoint.as_deref().is_some_and(|endpoint| !is_endpoint(endpoint)) {
+            self.expected(&at("endpoint"), "`http://` or `https://` with a host and perhaps a port, and nothing after");
+        }
+        self.checker.region(&below(self.name, &at("region")), &s3.region);
+        if s3.access_key_id.is_some() != s3.secret_access_key.is_some() {
+            let key = if s3.access_key_id.is_some() { "access_key_id" } else { "secret_access_key" };
+            self.problem(&at(key), "stands alone, expected `access_key_id` and `secret_access_key` or neither");
+        } else if s3.session_token.is_some() && s3.access_key_id.is_none() {
+            self.problem(
+                &at("session_token"),
+                "stands alone, expected `access_key_id` and `secret_access_key` with it",
+            );
+        }
+        if s3.role_arn.as_deref().is_some_and(|arn| !is_role(arn)) {
+            self.expected(&at("role_arn"), "a role such as `arn:aws:iam::123456789012:role/hydrant`");
+        }
+        if s3.storage_class.as_deref().is_some_and(|class| !STORAGE_CLASSES.contains(&class)) {
+            self.expected(&at("storage_class"), &one_of(&STORAGE_CLASSES));
+        }
+        if matches!(&s3.sse, Some(Sse::KmsKeyId(id)) if id.is_empty()) {
+            self.expected(&[keys, &["sse", "kms_key_id"]].concat(), "a key id, alias or ARN");
+        }
+        self.number(&at("concurrency"), s3.concurrency, 1, 256);
+        self.time(&at("timeout"), s3.timeout, Duration::from_secs(1), Duration::from_secs(900));
+    }
+
+    /// What the prefixes may contain, alone and together.
+    fn check_prefixes(&mut self, stream: &StreamConfig) {
+        let kind = stream.destination.kind();
+        let at = |key: &'static str| ["destination", kind, key];
+        let objects = Prefix::parse(stream.destination.prefix(), PrefixKind::Objects);
+        let errors = stream.destination.error_prefix().map(|text| Prefix::parse(text, PrefixKind::Errors)).transpose();
+        if let Ok(prefix) = &objects {
+            self.partition_keys(&at("prefix"), prefix, stream);
+        }
+        match (objects, errors) {
+            (Ok(objects), Ok(errors)) => {
+                let pair = check_pair(&objects, errors.as_ref());
+                let alone = match (&pair, &errors) {
+                    (Ok(()), None) => Prefix::errors_default(stream.destination.prefix()).map(|_| ()),
+                    _ => Ok(()),
+                };
+                if let Err(e) = pair.and(alone) {
+                    self.problem(&at("error_prefix"), e.to_string());
+                }
+            }
+            (objects, errors) => {
+                objects.err().into_iter().for_each(|e| self.problem(&at("prefix"), e.to_string()));
+                errors.err().into_iter().for_each(|e| self.problem(&at("error_prefix"), e.to_string()));
+            }
+        }
+        let Some(backup) = &stream.backup else { return };
+        let kind = backup.destination.kind();
+        match Prefix::parse(backup.destination.prefix(), PrefixKind::Objects) {
+            Ok(prefix) if prefix.partition_keys_used().is_empty() => {}
+            Ok(_) => {
+                self.expected(&["backup", kind, "prefix"], "no partition key: a backup holds records as they came")
+            }
+            Err(e) => self.problem(&["backup", kind, "prefix"], e.to_string()),
+        }
+        if backup.destination.error_prefix().is_some() {
+            let message = "unknown in a backup, where nothing fails: use that of `destination`";
+            self.problem(&["backup", kind, "error_prefix"], message);
+        }
+    }
+
+    /// Every key that is used has to be made by somebody.
+    fn partition_keys(&mut self, keys: &Keys, prefix: &Prefix, stream: &StreamConfig) {
+        for (namespace, name) in prefix.partition_keys_used() {
+            match namespace {
+                Namespace::Query => {
+                    let message = format!("found `!{{partitionKeyFromQuery:{name}}}`, but jq keys are not there yet");
+                    self.problem(keys, message);
+                }
+                Namespace::Lambda if stream.transform.is_empty() => {
+                    let message =
+                        format!("found `!{{partitionKeyFromLambda:{name}}}`, expected a `transform` that makes it");
+                    self.problem(keys, message);
+                }
+                Namespace::Lambda => {}
+            }
+        }
+    }
+
+    fn rest(&mut self, stream: &mut StreamConfig) {
+        self.checker.budget(&below(self.name, &["disk_budget"]), stream.disk_budget);
+        if let Some(zone) = &stream.time_zone {
+            let is_short = zone.len() <= 3 && zone != "UTC";
+            if is_short || jiff::tz::TimeZone::get(zone).is_err() {
+                self.expected(&["time_zone"], "an IANA zone such as `Europe/Zurich`, or `UTC`");
+            }
+        }
+        // Firehose takes the empty text for none.
+        stream.file_extension.take_if(|extension| extension.is_empty());
+        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"!-_.*'()".contains(&b);
+        if let Some(extension) = &stream.file_extension
+            && !(extension.starts_with('.') && extension.len() <= 128 && extension.bytes().all(is_allowed))
+        {
+            self.expected(&["file_extension"], "`.` and at most 127 of the characters a-z A-Z 0-9 ! - _ . * ' ( )");
+        }
+    }
+}
+
+fn is_endpoint(text: &str) -> bool {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let Some(authority) = rest.map(|rest| rest.strip_suffix('/').unwrap_or(rest)) else { return false };
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let is_ipv6 = |inner: &str| inner.parse::<std::net::Ipv6Addr>().is_ok();
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(inner) => is_ipv6(inner),
+        None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')),
+    };
+    is_host && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+fn is_role(arn: &str) -> bool {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let ["arn", partition, "iam", "", account, resource] = parts[..] else { return false };
+    let is_account = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
+    partition.starts_with("aws") && is_account && resource.strip_prefix("role/").is_some_and(|name| !name.is_empty())
+}

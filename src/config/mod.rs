@@ -1,0 +1,112 @@
+//! The one YAML file: from text to `Config`, or every problem with its file, line and column.
+//!
+//! Promises: nothing is guessed. An unknown key, a key that stands twice, a value of the wrong kind or outside its
+//! range, a file that is not there, an environment variable that is not set: each is a `Problem` that says where it
+//! stands, what was found and what was expected, and all of them are reported at once (a YAML syntax error hides what
+//! follows it). A secret is never shown, and a value is shown as written, with its `${…}`; only what is wrong with a
+//! prefix names parts of the text that was put in.
+//!
+//! The way: `tree` (YAML to nodes with positions) -> `replace` (`${…}` in scalar values) -> `read`, over `de` (nodes to
+//! settings types, errors with a `place`) -> `check` and `check_stream` (what holds between values; files).
+//!
+//! Files that are read (modules, schemas, certificates, `${file:…}`) are relative to the configuration file; folders
+//! that are written (`data_dir`, a `local` destination) are relative to the working directory.
+
+mod api;
+mod check;
+mod check_stream;
+mod de;
+mod epoch;
+mod format;
+mod json_schema;
+mod local;
+mod memory;
+mod place;
+mod problem;
+mod read;
+mod replace;
+mod s3;
+mod schema;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod transform;
+mod tree;
+
+pub use api::{AccessKey, Admin, Api, Log, LogFormat, LogLevel, Tls};
+pub use format::{Compress, Format, Gzip, Lines, Parquet, ParquetCompression};
+pub use json_schema::json_schema;
+pub use local::Local;
+pub use memory::Memory;
+pub use problem::{Errors, Problem};
+pub use s3::{Checksum, Conditional, S3, Sse};
+pub use schema::{Column, load_columns, parse_columns};
+pub use stream::{Backup, Buffer, Destination, Partition, Source, StreamConfig};
+pub use transform::{Batch, Isolate, Limits, Transform, Wasi, Wasm};
+
+use crate::units::{self, ByteSize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Hydrant's configuration file.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where journals, plans and ledgers live. Relative to the working directory.
+    pub data_dir: PathBuf,
+    /// The most that all journals and plan logs together may take. Without it: until the disk is full.
+    pub disk_budget: Option<ByteSize>,
+    pub memory: Memory,
+    pub api: Api,
+    pub admin: Admin,
+    pub log: Log,
+    /// How long a stop waits for buffers to be planned and uploads to end.
+    #[serde(with = "units::duration")]
+    #[schemars(with = "units::duration::Text")]
+    pub drain_timeout: Duration,
+    /// Delivery streams by name: 1 to 64 of the characters a-z A-Z 0-9 _ . -
+    pub streams: BTreeMap<String, StreamConfig>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            data_dir: PathBuf::from("./hydrant-data"),
+            disk_budget: None,
+            memory: Memory::default(),
+            api: Api::default(),
+            admin: Admin::default(),
+            log: Log::default(),
+            drain_timeout: Duration::from_secs(25),
+            streams: BTreeMap::new(),
+        }
+    }
+}
+
+/// Reads a configuration file. `env` answers for environment variables.
+pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Errors> {
+    let text = problem::read_text(path)?;
+    let base_dir = path.parent().unwrap_or(Path::new(""));
+    parse(&text, &path.display().to_string(), base_dir, env)
+}
+
+/// Reads configuration text; `file_name` is for messages, `base_dir` is what relative files are relative to.
+pub fn parse(
+    text: &str,
+    file_name: &str,
+    base_dir: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, Errors> {
+    let mut problems = Vec::new();
+    let mut root = tree::parse(text, file_name, &mut problems)?;
+    replace::replace(&mut root, &replace::Sources { file_name, base_dir, env }, &mut problems);
+    let config = read::read(&mut root, file_name, &mut problems);
+    let config = config.map(|config: Config| check::check(config, &root, file_name, base_dir, &mut problems));
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(Errors::new(problems)),
+    }
+}

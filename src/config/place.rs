@@ -1,0 +1,164 @@
+//! Errors of reading, and the places they carry.
+
+use super::tree::{Kind, Node, join};
+use serde::de;
+use std::fmt;
+
+/// What is wrong, and where once that is known.
+#[derive(Debug)]
+pub struct Error {
+    message: String,
+    /// `message` says what was expected; what was found is put in front when the place is known.
+    wants_found: bool,
+    /// The key that is missing below the place.
+    missing: Option<&'static str>,
+    place: Option<Box<Place>>,
+}
+
+#[derive(Debug)]
+pub struct Place {
+    pub line: usize,
+    pub column: usize,
+    pub path: String,
+    /// The indices of the entries that lead to what has to be left out.
+    pub steps: Vec<usize>,
+    /// A consequence of something already reported.
+    pub quiet: bool,
+}
+
+impl Error {
+    pub fn expected(what: &dyn fmt::Display) -> Self {
+        Error { message: plainly(&what.to_string()), wants_found: true, missing: None, place: None }
+    }
+
+    /// At a value, unless a deeper place is known already.
+    pub fn at(self, node: &Node, trail: &Trail) -> Self {
+        let quiet = node.is_mended();
+        let is_shown = node.is_null() || !matches!(node.kind, Kind::Scalar { .. }) || !trail.is_secret();
+        let found = if is_shown { node.found() } else { "something else".to_string() };
+        self.put((node.line, node.column), &found, trail, quiet)
+    }
+
+    /// At a key, whose value is left out with it.
+    pub fn at_key(self, position: (usize, usize), found: &str, trail: &Trail) -> Self {
+        self.put(position, found, trail, false)
+    }
+
+    fn put(mut self, (line, column): (usize, usize), found: &str, trail: &Trail, quiet: bool) -> Self {
+        if self.place.is_some() {
+            return self;
+        }
+        if self.wants_found {
+            self.message = format!("found {found}, expected {}", self.message);
+        }
+        let path = self.missing.iter().fold(trail.path(), |path, key| join(&path, key));
+        self.place = Some(Box::new(Place { line, column, path, steps: trail.steps(), quiet }));
+        self
+    }
+
+    /// The message and its place, which is the root if nothing below was at fault.
+    pub fn at_last(self, root: &Node) -> (String, Place) {
+        let error = self.at(root, &Trail::Root);
+        (error.message, *error.place.expect("`at` gives every error a place"))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl de::Error for Error {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Error { message: message.to_string(), wants_found: false, missing: None, place: None }
+    }
+
+    fn invalid_type(_: de::Unexpected, expected: &dyn de::Expected) -> Self {
+        Error::expected(&expected)
+    }
+
+    fn invalid_value(_: de::Unexpected, expected: &dyn de::Expected) -> Self {
+        Error::expected(&expected)
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Error { missing: Some(field), ..de::Error::custom("missing, and has no default") }
+    }
+
+    fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
+        match known {
+            [] => de::Error::custom("unknown key, expected none"),
+            _ => de::Error::custom(format!("unknown key, expected one of {}", list(known))),
+        }
+    }
+
+    fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
+        Error::expected(&one_of(known))
+    }
+}
+
+pub fn one_of(names: &[&str]) -> String {
+    format!("one of {}", list(names))
+}
+
+fn list(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// Rust's names for what was expected, in the reader's words.
+fn plainly(expected: &str) -> String {
+    match expected {
+        "a string" => "a text".to_string(),
+        "path string" => "a path".to_string(),
+        "a boolean" => "`true` or `false`".to_string(),
+        "u8" => format!("a whole number from 0 to {}", u8::MAX),
+        "u16" => format!("a whole number from 0 to {}", u16::MAX),
+        "u32" => format!("a whole number from 0 to {}", u32::MAX),
+        "u64" | "usize" => "a whole number".to_string(),
+        "a map" => "a mapping".to_string(),
+        "a sequence" => "a list".to_string(),
+        _ if expected.starts_with("struct ") => "a mapping".to_string(),
+        _ => expected.to_string(),
+    }
+}
+
+/// The way from the root to a node, on the stack of the readers above it.
+#[derive(Clone, Copy)]
+pub enum Trail<'t> {
+    Root,
+    /// `index` is none where a name stands for a mapping that is not there: `compress: gzip`.
+    Step {
+        parent: &'t Trail<'t>,
+        key: &'t str,
+        index: Option<usize>,
+    },
+}
+
+impl Trail<'_> {
+    /// What stands below these keys is never shown.
+    const SECRETS: [&'static str; 4] = ["access_keys", "secret", "secret_access_key", "session_token"];
+
+    fn path(&self) -> String {
+        match self {
+            Trail::Root => String::new(),
+            Trail::Step { parent, key, .. } => join(&parent.path(), key),
+        }
+    }
+
+    fn steps(&self) -> Vec<usize> {
+        match self {
+            Trail::Root => Vec::new(),
+            Trail::Step { parent, index, .. } => parent.steps().into_iter().chain(*index).collect(),
+        }
+    }
+
+    fn is_secret(&self) -> bool {
+        match self {
+            Trail::Root => false,
+            Trail::Step { parent, key, .. } => Self::SECRETS.contains(key) || parent.is_secret(),
+        }
+    }
+}

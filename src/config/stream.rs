@@ -1,0 +1,224 @@
+//! Settings of one stream, its keys in path order.
+
+use super::{Compress, Format, Local, S3, Transform};
+use crate::units::{self, ByteSize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de as serde_de};
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// One delivery stream.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StreamConfig {
+    #[serde(default)]
+    pub source: Source,
+    /// At most one for now.
+    #[serde(default)]
+    pub transform: Vec<Transform>,
+    /// Partition keys by jq: not there yet.
+    #[serde(default)]
+    pub partition: Option<Partition>,
+    #[serde(default)]
+    pub format: Format,
+    #[serde(default)]
+    pub compress: Compress,
+    #[serde(default)]
+    pub buffer: Buffer,
+    pub destination: Destination,
+    /// A second copy of every record as it came, before any step.
+    #[serde(default, with = "backup")]
+    #[schemars(with = "Option<BackupYaml>")]
+    pub backup: Option<Backup>,
+    /// The most that this stream's journal and plan log may take.
+    #[serde(default)]
+    pub disk_budget: Option<ByteSize>,
+    /// The IANA zone of timestamps in prefixes and object names (Firehose: CustomTimeZone). UTC if absent.
+    #[serde(default)]
+    pub time_zone: Option<String>,
+    /// Replaces the extension that format and compression give, such as `.json.gz`.
+    #[serde(default)]
+    pub file_extension: Option<String>,
+}
+
+impl StreamConfig {
+    /// The zone of `time_zone`, which was checked when the file was read.
+    pub fn zone(&self) -> jiff::tz::TimeZone {
+        let named = self.time_zone.as_deref().and_then(|name| jiff::tz::TimeZone::get(name).ok());
+        named.unwrap_or(jiff::tz::TimeZone::UTC)
+    }
+}
+
+/// Where records come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// PutRecord and PutRecordBatch.
+    #[default]
+    DirectPut,
+}
+
+impl<'de> Deserialize<'de> for Source {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Name {
+            DirectPut,
+            Kinesis(serde_de::IgnoredAny),
+            Kafka(serde_de::IgnoredAny),
+        }
+        let not_yet = |name| serde_de::Error::custom(format!("`{name}` is not there yet, expected `direct_put`"));
+        match Name::deserialize(deserializer)? {
+            Name::DirectPut => Ok(Source::DirectPut),
+            Name::Kinesis(_) => Err(not_yet("kinesis")),
+            Name::Kafka(_) => Err(not_yet("kafka")),
+        }
+    }
+}
+
+impl JsonSchema for Source {
+    fn schema_name() -> Cow<'static, str> {
+        "Source".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "Where records come from.", "type": "string", "enum": ["direct_put"] })
+    }
+}
+
+/// Partition keys. There is no value of this type: every text is refused.
+#[derive(Clone, Debug, Serialize)]
+pub enum Partition {}
+
+impl<'de> Deserialize<'de> for Partition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        serde_de::IgnoredAny::deserialize(deserializer)?;
+        Err(serde_de::Error::custom("jq keys are not there yet"))
+    }
+}
+
+impl JsonSchema for Partition {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Partition".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "null" })
+    }
+}
+
+/// When a buffer becomes an object: whichever comes first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Buffer {
+    /// Bytes before compression, 1MiB to 128MiB. With Parquet the default is 128MiB.
+    pub size: ByteSize,
+    /// Age of the oldest record, 0s to 15m.
+    #[serde(with = "units::duration")]
+    #[schemars(with = "units::duration::Text")]
+    pub interval: Duration,
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Buffer { size: ByteSize::mib(5), interval: Duration::from_secs(300) }
+    }
+}
+
+/// Where objects go.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Destination {
+    S3(Box<S3>),
+    Local(Local),
+}
+
+impl Destination {
+    /// The key in YAML, the label in metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Destination::S3(_) => "s3",
+            Destination::Local(_) => "local",
+        }
+    }
+
+    pub fn prefix(&self) -> &str {
+        match self {
+            Destination::S3(s3) => &s3.prefix,
+            Destination::Local(local) => &local.prefix,
+        }
+    }
+
+    pub fn error_prefix(&self) -> Option<&str> {
+        match self {
+            Destination::S3(s3) => s3.error_prefix.as_deref(),
+            Destination::Local(local) => local.error_prefix.as_deref(),
+        }
+    }
+}
+
+/// The source backup. `mode: none` in YAML is no backup at all, so this is always `all`.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    pub destination: Destination,
+    pub buffer: Buffer,
+    pub compress: Compress,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum BackupMode {
+    #[default]
+    All,
+    None,
+}
+
+/// A second copy of every record as it came, before any step.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct BackupYaml {
+    #[serde(default)]
+    mode: BackupMode,
+    #[serde(default)]
+    s3: Option<Box<S3>>,
+    #[serde(default)]
+    local: Option<Local>,
+    #[serde(default)]
+    buffer: Buffer,
+    #[serde(default)]
+    compress: Compress,
+}
+
+/// `Option<Backup>` as its YAML form.
+mod backup {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(backup: &Option<Backup>, serializer: S) -> Result<S::Ok, S::Error> {
+        let yaml = backup.clone().map(|Backup { destination, buffer, compress }| {
+            let (s3, local) = match destination {
+                Destination::S3(s3) => (Some(s3), None),
+                Destination::Local(local) => (None, Some(local)),
+            };
+            BackupYaml { mode: BackupMode::All, s3, local, buffer, compress }
+        });
+        yaml.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Backup>, D::Error> {
+        let Some(yaml) = Option::<BackupYaml>::deserialize(deserializer)? else { return Ok(None) };
+        let destination = match (yaml.s3, yaml.local) {
+            _ if yaml.mode == BackupMode::None => return Ok(None),
+            (Some(s3), None) => Destination::S3(s3),
+            (None, Some(local)) => Destination::Local(local),
+            (None, None) => return Err(serde_de::Error::custom("found no destination, expected one of `s3`, `local`")),
+            (Some(_), Some(_)) => {
+                return Err(serde_de::Error::custom("found `s3` and `local`, expected exactly one of `s3`, `local`"));
+            }
+        };
+        Ok(Some(Backup { destination, buffer: yaml.buffer, compress: yaml.compress }))
+    }
+}

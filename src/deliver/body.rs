@@ -1,0 +1,144 @@
+//! The bytes of an object before it is delivered: in memory while they are few, in an unsynced scratch file beyond.
+//! Scratch is never needed after a restart: an open plan is rebuilt from its lane.
+
+use crate::error::{Error, Result};
+use crate::fs::{File, Fs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// An object being filled.
+pub struct Spool {
+    scratch: Arc<Scratch>,
+    memory: Vec<u8>,
+    file: Option<(PathBuf, Arc<dyn File>)>,
+    in_file: u64,
+}
+
+/// Where scratch files live, and when a spool goes there.
+pub struct Scratch {
+    pub fs: Arc<dyn Fs>,
+    pub dir: PathBuf,
+    pub memory_bytes_max: usize,
+}
+
+/// A finished object.
+pub struct Body {
+    scratch: Arc<Scratch>,
+    memory: Vec<u8>,
+    file: Option<(PathBuf, Arc<dyn File>)>,
+    len: u64,
+}
+
+impl Scratch {
+    /// Makes the directory and empties it.
+    pub fn open(fs: Arc<dyn Fs>, dir: PathBuf, memory_bytes_max: usize) -> Result<Arc<Scratch>> {
+        let io = |e| Error::io(format!("empty scratch directory `{}`", dir.display()), e);
+        fs.create_dir_all(&dir).map_err(io)?;
+        for name in fs.list(&dir).map_err(io)? {
+            fs.remove(&dir.join(name)).map_err(io)?;
+        }
+        Ok(Arc::new(Scratch { fs, dir, memory_bytes_max }))
+    }
+}
+
+impl Spool {
+    pub fn new(scratch: &Arc<Scratch>) -> Spool {
+        Spool { scratch: scratch.clone(), memory: Vec::new(), file: None, in_file: 0 }
+    }
+
+    /// Bytes held in memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory.capacity()
+    }
+
+    pub fn len(&self) -> u64 {
+        self.in_file + self.memory.len() as u64
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The buffer to append to. Call [`Spool::settle`] after a piece.
+    pub fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.memory
+    }
+
+    /// Moves what is in memory to the scratch file if it has become too much. `NoSpace`: it stays in memory.
+    pub fn settle(&mut self) -> Result<()> {
+        if self.memory.len() > self.scratch.memory_bytes_max { self.spill() } else { Ok(()) }
+    }
+
+    fn spill(&mut self) -> Result<()> {
+        let io = |e| Error::io("write scratch file", e);
+        if self.file.is_none() {
+            let path = self.scratch.dir.join(Uuid::new_v4().to_string());
+            let file = self.scratch.fs.create_new(&path).map_err(io)?;
+            self.file = Some((path, file));
+        }
+        let (_, file) = self.file.as_ref().expect("made above");
+        file.write_all_at(&self.memory, self.in_file).map_err(io)?;
+        self.in_file += self.memory.len() as u64;
+        self.memory = Vec::new();
+        Ok(())
+    }
+
+    pub fn finish(mut self) -> Body {
+        self.memory.shrink_to_fit();
+        let len = self.len();
+        Body { scratch: self.scratch.clone(), memory: std::mem::take(&mut self.memory), file: self.file.take(), len }
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        discard(&self.scratch, &self.file);
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        discard(&self.scratch, &self.file);
+    }
+}
+
+fn discard(scratch: &Scratch, file: &Option<(PathBuf, Arc<dyn File>)>) {
+    if let Some((path, _)) = file {
+        // A leftover is removed at the next start.
+        let _ = scratch.fs.remove(path);
+    }
+}
+
+impl Body {
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// Reads exactly `bytes` bytes from `offset`; both lie within the body.
+    pub fn read(&self, offset: u64, bytes: usize) -> std::io::Result<Vec<u8>> {
+        let mut out = vec![0; bytes];
+        let in_file = self.len - self.memory.len() as u64;
+        let from_file = (in_file.saturating_sub(offset) as usize).min(bytes);
+        if from_file > 0 {
+            let (_, file) = self.file.as_ref().expect("bytes before the memory part are in a file");
+            let n = crate::fs::read_full_at(&**file, &mut out[..from_file], offset)?;
+            if n < from_file {
+                return Err(std::io::Error::other("a scratch file is shorter than what was written to it"));
+            }
+        }
+        if from_file < bytes {
+            let at = (offset + from_file as u64 - in_file) as usize;
+            out[from_file..].copy_from_slice(&self.memory[at..at + bytes - from_file]);
+        }
+        Ok(out)
+    }
+}

@@ -1,0 +1,83 @@
+//! A directory as the bucket: the same names, the same effectively-once rule.
+//!
+//! An object is written to a temporary file, synced, and given its name by `link`, which fails if the name is taken;
+//! then the directory is synced. The name carries the plan's id, so a taken name is this plan's own object, whole, from
+//! an attempt whose end was not seen.
+
+use super::{Attempt, PIECE_BYTES, Shipment, Sink};
+use crate::fs::{File, Fs};
+use crate::sabotage;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// See the module.
+pub struct Local {
+    fs: Arc<dyn Fs>,
+    root: PathBuf,
+}
+
+impl Local {
+    pub fn new(fs: Arc<dyn Fs>, root: PathBuf) -> Self {
+        Local { fs, root }
+    }
+
+    /// An object's name as a path below the root: prefixes may begin with `/` or hold `//`, which mean nothing here.
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name.split('/').filter(|s| !s.is_empty()).collect::<PathBuf>())
+    }
+
+    /// Whether the name was free.
+    fn write(&self, shipment: &Shipment) -> io::Result<bool> {
+        let path = self.path(&shipment.name);
+        let dir = path.parent().expect("an object's path has a directory");
+        self.fs.create_dir_all(dir)?;
+        let temporary = dir.join(format!(".{}.tmp", shipment.id));
+        self.remove_if_there(&temporary)?;
+        let file = self.fs.create_new(&temporary)?;
+        copy(shipment, &*file)?;
+        file.sync()?;
+        let linked = self.fs.link(&temporary, &path);
+        sabotage::point("upload.linked");
+        self.remove_if_there(&temporary)?;
+        let free = match linked {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => false,
+            other => other.map(|()| true)?,
+        };
+        // Also for a taken name: the attempt that linked it may have died before its directory was synced.
+        self.fs.sync_dir(dir)?;
+        Ok(free)
+    }
+
+    fn remove_if_there(&self, path: &Path) -> io::Result<()> {
+        match self.fs.remove(path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn copy(shipment: &Shipment, file: &dyn File) -> io::Result<()> {
+    let mut at = 0;
+    while at < shipment.body.len() {
+        let n = PIECE_BYTES.min((shipment.body.len() - at) as usize);
+        file.write_all_at(&shipment.body.read(at, n)?, at)?;
+        at += n as u64;
+    }
+    Ok(())
+}
+
+impl Sink for Local {
+    fn attempt(&self, shipment: &Shipment) -> Attempt {
+        let at = || format!("`{}`", self.path(&shipment.name).display());
+        match self.write(shipment) {
+            Ok(true) => Attempt::Stored { tag: String::new() },
+            Ok(false) if shipment.name.contains(&shipment.id.to_string()) => Attempt::Stored { tag: String::new() },
+            Ok(false) => Attempt::Foreign,
+            Err(e) if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::NotADirectory) => {
+                Attempt::Misconfigured { reason: format!("write {}: {e}", at()) }
+            }
+            Err(e) => Attempt::Retry { reason: format!("write {}: {e}", at()) },
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Where objects go. One file a sink, each behind [`Sink`]; what they share (names, conditions, error records) beside.
+//!
+//! A sink is blocking and stateless between attempts: it is handed a whole object and says what became of it. When to
+//! try again, and what to remember, is the stream's matter.
+
+pub mod body;
+pub mod error_record;
+pub mod local;
+pub mod object;
+pub mod retry;
+
+pub use body::{Body, Spool};
+
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// One object under one plan, ready to be sent.
+#[derive(Clone)]
+pub struct Shipment {
+    /// The plan's number in its stream.
+    pub plan: u64,
+    /// Written into the object's metadata: whoever finds the object knows whose it is.
+    pub id: Uuid,
+    /// Number and digest of the listed outputs, also in the metadata. Never of encoded bytes: a rebuilt object may be
+    /// encoded differently.
+    pub outputs: u64,
+    pub digest: u128,
+    /// Name in the store.
+    pub name: String,
+    pub content_encoding: Option<&'static str>,
+    pub body: Arc<Body>,
+}
+
+/// What became of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// The object is there, durable as far as the store promises, and it is this plan's.
+    Stored { tag: String },
+    /// Nothing is known to be wrong with the object: the same attempt again, later.
+    Retry { reason: String },
+    /// A person has to mend something first (credentials, bucket, permissions): keep it, alarm, again slowly.
+    Misconfigured { reason: String },
+    /// Somebody else's object stands at this name. It stays; the plan needs another name.
+    Foreign,
+    /// An object with this plan's id but other contents stands there: never touched, held for a person.
+    Differs { found: String },
+}
+
+/// A place that takes objects.
+pub trait Sink: Send + Sync {
+    /// Tries once to put the object where it belongs, at most once in effect: an attempt that is repeated after an
+    /// unknown outcome finds what the earlier one left. Blocks for as long as one request may take.
+    fn attempt(&self, shipment: &Shipment) -> Attempt;
+}
+
+/// Bytes a sink may hold at once per shipment when it streams a body.
+pub const PIECE_BYTES: usize = 16 << 20;
+/// Above this an object is sent in parts.
+pub const SINGLE_PUT_BYTES_MAX: u64 = 64 << 20;

@@ -1,0 +1,65 @@
+//! One error type for everything that is not a client's request: a kind that says what the caller has to do, and a
+//! sentence that names the thing, what was found and what was expected.
+
+use std::fmt;
+
+/// What the caller does about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The same call may succeed later: wait, then repeat it.
+    Retry,
+    /// A person has to mend something (credentials, a bucket, a path): keep the data, alarm, try again slowly.
+    Misconfigured,
+    /// The medium has no room: refuse new work, go on with what is held.
+    NoSpace,
+    /// Bytes on disk are not what was written: quarantine, count, alarm.
+    Corrupt,
+    /// A write or sync failed half-way: what is on disk is unknown until the next start. Accept nothing more.
+    Poisoned,
+    /// The service is shutting down.
+    Stopping,
+    /// Input that will never be accepted.
+    Invalid,
+    /// A rule of our own does not hold.
+    Bug,
+}
+
+/// An error with its kind and its story, outermost act first.
+#[derive(Clone, Debug)]
+pub struct Error {
+    pub kind: Kind,
+    message: String,
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Error { kind, message: message.into() }
+    }
+
+    /// Puts the act that was under way in front: `read plan log: …`.
+    pub fn during(mut self, act: impl fmt::Display) -> Self {
+        self.message = format!("{act}: {}", self.message);
+        self
+    }
+
+    /// An I/O error of the disk. Only a full disk and a missing permission have a reaction of their own.
+    pub fn io(act: impl fmt::Display, e: std::io::Error) -> Self {
+        use std::io::ErrorKind as E;
+        let kind = match e.kind() {
+            E::StorageFull | E::QuotaExceeded => Kind::NoSpace,
+            E::PermissionDenied | E::NotFound | E::AlreadyExists => Kind::Misconfigured,
+            _ => Kind::Poisoned,
+        };
+        Error::new(kind, format!("{act}: {e}"))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,104 @@
+//! What an object's bytes look like: records as they are, lines, or a columnar file made from JSON.
+//!
+//! A format judges records (does this one convert?) in chunks, before any of them enters a buffer, and encodes the
+//! rows it made into one object per buffer. It knows nothing of plans, keys or clocks.
+
+pub mod lines;
+pub mod parquet;
+pub mod schema;
+
+use crate::compress::Compress;
+use crate::record::Batch;
+
+/// A stream's format.
+pub enum Format {
+    Lines(lines::Lines),
+    Parquet(Box<parquet::Parquet>),
+}
+
+/// A chunk of records, converted.
+pub struct Converted {
+    pub rows: Rows,
+    /// Records that did not convert, in order.
+    pub failed: Vec<(usize, NotConverted)>,
+}
+
+/// Rows of a chunk, in the form its format encodes.
+pub enum Rows {
+    /// The records' own bytes.
+    Bytes,
+    Columns(parquet::Columns),
+}
+
+/// Why a record did not convert; code and message as Firehose has them (contract §6.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotConverted {
+    pub code: &'static str,
+    pub message: String,
+}
+
+/// One object's encoding.
+pub enum Encoder {
+    Lines(lines::Encoder),
+    Parquet(Box<parquet::Encoder>),
+}
+
+impl Format {
+    pub fn convert(&self, records: &Batch) -> Converted {
+        match self {
+            Format::Lines(_) => Converted { rows: Rows::Bytes, failed: Vec::new() },
+            Format::Parquet(parquet) => parquet.convert(records),
+        }
+    }
+
+    /// A new object. Columnar formats compress inside.
+    pub fn encoder(&self, compress: Compress) -> Encoder {
+        match self {
+            Format::Lines(lines) => Encoder::Lines(lines.encoder(compress)),
+            Format::Parquet(parquet) => Encoder::Parquet(Box::new(parquet.encoder())),
+        }
+    }
+
+    /// Firehose's extension (contract §3.6).
+    pub fn extension(&self, compress: Compress) -> &'static str {
+        match self {
+            Format::Lines(_) => compress.extension(),
+            Format::Parquet(_) => ".parquet",
+        }
+    }
+
+    /// Firehose's `Content-Encoding`. On a Parquet object it says `hadoop-snappy` although the file is an ordinary one:
+    /// measured on the service (contract §6.2), and readers of Parquet ignore it.
+    pub fn content_encoding(&self, compress: Compress) -> Option<&'static str> {
+        match self {
+            Format::Lines(_) => compress.content_encoding(),
+            Format::Parquet(_) => Some("hadoop-snappy"),
+        }
+    }
+}
+
+impl Encoder {
+    /// Appends the picked records' rows; bytes of the object that are done go to `out`.
+    pub fn push(&mut self, records: &Batch, rows: &Rows, picked: &[u32], out: &mut Vec<u8>) {
+        match (self, rows) {
+            (Encoder::Lines(lines), Rows::Bytes) => lines.push(records, picked, out),
+            (Encoder::Parquet(parquet), Rows::Columns(columns)) => parquet.push(columns, picked, out),
+            _ => unreachable!("rows and encoder come from the same format"),
+        }
+    }
+
+    pub fn finish(self, out: &mut Vec<u8>) {
+        match self {
+            Encoder::Lines(lines) => lines.finish(out),
+            Encoder::Parquet(parquet) => parquet.finish(out),
+        }
+    }
+
+    /// Bytes held in memory beyond what went to `out`.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Encoder::Lines(lines) => lines.memory_bytes(),
+            Encoder::Parquet(parquet) => parquet.memory_bytes(),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The only door to the disk: journal, plan log, ledger, epochs and the local destination go through these two traits,
+//! so that the same code runs on a real file system and on one that crashes, tears and fills on command.
+//!
+//! What the traits promise is what POSIX promises and no more: written bytes are durable after [`File::sync`], a name
+//! (created, renamed, linked, removed) after [`Fs::sync_dir`] of its directory.
+
+pub mod fake;
+pub mod real;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// An open file: positioned reads and writes only, from any thread.
+pub trait File: Send + Sync {
+    /// Writes all of `bytes` at `offset`, growing the file if it must. May be torn by a crash until synced.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Reads up to `buf.len()` bytes; 0 at the end of the file.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Makes written bytes and the length durable (`fdatasync`). After an error the state on disk is unknown.
+    fn sync(&self) -> io::Result<()>;
+    /// Length in bytes.
+    fn size(&self) -> io::Result<u64>;
+}
+
+/// A file system. Paths are absolute or relative to the process, never built from user data.
+pub trait Fs: Send + Sync + 'static {
+    /// Creates the directory and its parents; durable when it returns.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Creates a file; `AlreadyExists` if the name is taken.
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Opens an existing file for reading and writing.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Replaces `to` atomically.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// A second name for a file; `AlreadyExists` if `to` is taken.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Names of the directory's entries, sorted; empty if there is no such directory.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// Makes created, renamed and removed names in `dir` durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+}
+
+/// Reads a whole file.
+pub fn read(fs: &dyn Fs, path: &Path) -> io::Result<Vec<u8>> {
+    read_file(&*fs.open(path)?)
+}
+
+/// Reads everything from an open file.
+pub fn read_file(file: &dyn File) -> io::Result<Vec<u8>> {
+    let mut out = vec![0; file.size()? as usize];
+    let n = read_full_at(file, &mut out, 0)?;
+    out.truncate(n);
+    Ok(out)
+}
+
+/// Fills `buf` from `offset`; fewer bytes only at the end of the file.
+pub fn read_full_at(file: &dyn File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buf.len() {
+        match file.read_at(&mut buf[done..], offset + done as u64)? {
+            0 => break,
+            n => done += n,
+        }
+    }
+    Ok(done)
+}
+
+/// Writes `bytes` as a new file under a temporary name, syncs it, and gives it its name: a reader sees all of it or
+/// nothing, also after a crash. An existing file of that name is replaced.
+pub fn write_atomically(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = path.parent().expect("a file has a directory");
+    let temporary = path.with_extension("tmp");
+    match fs.remove(&temporary) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e),
+    }
+    let file = fs.create_new(&temporary)?;
+    file.write_all_at(bytes, 0)?;
+    file.sync()?;
+    fs.rename(&temporary, path)?;
+    fs.sync_dir(dir)
+}

@@ -1,0 +1,223 @@
+//! The on-disk log of records put directly: one directory per stream, append-only, replayable by offset.
+//!
+//! Promised: an offset returned by [`Writer::commit`] is durable; readers never see an offset that is not; what a
+//! reader has seen is found again after any crash; offsets are never reused. Not promised: order between clients.
+//!
+//! A commit is one write and one sync, whatever number of batches it takes. Segments are files of already written
+//! blocks, recycled when the lane is trimmed. Recovery never appends to what it found: see [`recover`].
+
+mod budget;
+pub mod frame;
+mod reader;
+mod recover;
+pub mod segment;
+mod writer;
+
+pub use budget::Budget;
+pub use reader::{Cursor, Read};
+pub use recover::Recovered;
+pub use writer::{Put, Writer};
+
+use crate::error::{Error, Kind, Result};
+use crate::fs::{File, Fs};
+use crate::record::Frame;
+use segment::Segment;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Sizes of a journal's parts, in bytes.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Size of the first segment of a life; each next one is twice as large.
+    pub segment_bytes_min: u64,
+    pub segment_bytes_max: u64,
+    /// Durable frames kept in memory for readers that are near the end.
+    pub tail_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { segment_bytes_min: 1 << 20, segment_bytes_max: 64 << 20, tail_bytes_max: 8 << 20 }
+    }
+}
+
+/// The shared half of a journal: what readers, trimming and metrics need. The [`Writer`] is the other half.
+pub struct Journal {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    incarnation: [u8; 16],
+    limits: Limits,
+    budget: Arc<Budget>,
+    shared: Mutex<Shared>,
+}
+
+struct Shared {
+    /// Oldest first; never empty. The last one is written to.
+    segments: VecDeque<Segment>,
+    /// The newest durable frames, contiguous, oldest first.
+    tail: VecDeque<Arc<Frame>>,
+    tail_bytes: usize,
+    durable: u64,
+    spares: Vec<(PathBuf, u64, Arc<dyn File>)>,
+    spare_number: u64,
+    next_size: u64,
+    /// Segments in which a reader found damage: kept aside, never reused.
+    damaged: Vec<u64>,
+}
+
+impl Journal {
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().expect("no holder of the journal's state panics")
+    }
+
+    /// One above the last durable record's offset.
+    pub fn durable(&self) -> u64 {
+        self.shared().durable
+    }
+
+    /// The lowest offset still held.
+    pub fn start(&self) -> u64 {
+        self.shared().segments[0].first
+    }
+
+    /// Records ever accepted in this incarnation, found from the segments' headers alone.
+    pub fn accepted(&self) -> u64 {
+        let shared = self.shared();
+        let last = shared.segments.back().expect("never empty");
+        last.records_before + (shared.durable - last.first)
+    }
+
+    /// Records with offsets in `from..durable`: their number is not the difference where offsets were skipped.
+    pub fn records_from(&self, from: u64) -> u64 {
+        let shared = self.shared();
+        let from = from.max(shared.segments[0].first);
+        let skipped: u64 = shared
+            .segments
+            .iter()
+            .skip(1)
+            .map(|s| s.first.max(from) - s.previous_end.clamp(from, s.first.max(from)))
+            .sum();
+        shared.durable.saturating_sub(from) - skipped.min(shared.durable.saturating_sub(from))
+    }
+
+    /// Bytes this journal occupies on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        let shared = self.shared();
+        shared.segments.iter().map(|s| s.size).sum::<u64>() + shared.spares.iter().map(|s| s.1).sum::<u64>()
+    }
+
+    /// Gives back every segment whose records all lie below `low`. Call only when `low` is durable: nothing below it
+    /// can be read again.
+    pub fn recycle(&self, low: u64) -> Result<u64> {
+        let mut recycled = 0;
+        loop {
+            let (segment, keep, number) = {
+                let mut shared = self.shared();
+                match shared.segments.get(1) {
+                    Some(next) if next.first <= low || next.previous_end <= low => {}
+                    _ => return Ok(recycled),
+                }
+                let segment = shared.segments.pop_front().expect("there are two");
+                shared.spare_number += 1;
+                let keep = shared.spares.len() < 2 && segment.size >= shared.next_size / 2;
+                (segment, keep, shared.spare_number)
+            };
+            recycled += 1;
+            self.retire(segment, keep, number)?;
+        }
+    }
+
+    fn retire(&self, segment: Segment, keep: bool, number: u64) -> Result<()> {
+        let path = self.dir.join(segment::file_name(segment.number));
+        let act = format!("recycle segment `{}`", path.display());
+        let io = |e| Error::io(&act, e);
+        if self.shared().damaged.contains(&segment.number) {
+            self.fs.rename(&path, &path.with_extension("damaged")).map_err(io)?;
+            return self.fs.sync_dir(&self.dir).map_err(io);
+        }
+        if !keep {
+            self.fs.remove(&path).map_err(io)?;
+            self.budget.give_back(segment.size);
+            return Ok(());
+        }
+        let spare = self.dir.join(format!("{number:012}.spare"));
+        self.fs.rename(&path, &spare).map_err(io)?;
+        // The new name is durable before the file can be written again: a power cut never shows the old name over
+        // new contents.
+        self.fs.sync_dir(&self.dir).map_err(io)?;
+        self.shared().spares.push((spare, segment.size, segment.file));
+        Ok(())
+    }
+
+    /// Writes a spare segment ahead of need, so that a commit does not wait for it. Called off the commit path.
+    pub fn prepare_spare(&self) -> Result<()> {
+        let (size, number) = {
+            let mut shared = self.shared();
+            if !shared.spares.is_empty() {
+                return Ok(());
+            }
+            shared.spare_number += 1;
+            (shared.next_size, shared.spare_number)
+        };
+        let spare = self.write_spare(size, number)?;
+        self.shared().spares.push(spare);
+        Ok(())
+    }
+
+    fn write_spare(&self, size: u64, number: u64) -> Result<(PathBuf, u64, Arc<dyn File>)> {
+        self.budget.take(size)?;
+        let path = self.dir.join(format!("{number:012}.spare"));
+        match segment::write_spare(&*self.fs, &path, size) {
+            Ok(file) => Ok((path, size, file)),
+            Err(e) => {
+                self.budget.give_back(size);
+                Err(e)
+            }
+        }
+    }
+
+    /// A spare of at least `size` bytes, from the pool or written now.
+    fn take_spare(&self, size: u64) -> Result<(PathBuf, u64, Arc<dyn File>)> {
+        let number = {
+            let mut shared = self.shared();
+            if let Some(i) = shared.spares.iter().position(|s| s.1 >= size) {
+                return Ok(shared.spares.swap_remove(i));
+            }
+            shared.spare_number += 1;
+            shared.spare_number
+        };
+        self.write_spare(size, number)
+    }
+
+    /// Opens a new segment whose first record will be `first`; its name is durable when this returns.
+    fn new_segment(&self, number: u64, first: u64, previous_end: u64, before: u64, size: u64) -> Result<Segment> {
+        let segment = self.unnamed_segment(number, first, previous_end, before, size)?;
+        self.name_segment(&segment.0, &segment.1)?;
+        Ok(segment.1)
+    }
+
+    fn unnamed_segment(
+        &self,
+        number: u64,
+        first: u64,
+        previous_end: u64,
+        records_before: u64,
+        size: u64,
+    ) -> Result<(PathBuf, Segment)> {
+        let (path, size, file) = self.take_spare(size)?;
+        let segment = Segment { number, first, previous_end, records_before, size, file };
+        segment.write_header(&self.incarnation).map_err(|e| self.poisoned("write a segment's header", e))?;
+        Ok((path, segment))
+    }
+
+    fn name_segment(&self, from: &std::path::Path, segment: &Segment) -> Result<()> {
+        let path = self.dir.join(segment::file_name(segment.number));
+        let named = self.fs.rename(from, &path).and_then(|()| self.fs.sync_dir(&self.dir));
+        named.map_err(|e| self.poisoned("name a segment", e))
+    }
+
+    fn poisoned(&self, act: &str, e: std::io::Error) -> Error {
+        Error::new(Kind::Poisoned, format!("{act} in `{}`: {e}", self.dir.display()))
+    }
+}

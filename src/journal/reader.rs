@@ -1,0 +1,107 @@
+//! Reading a lane in order: the tail from the committer's memory, the rest from the segments.
+
+use super::Journal;
+use super::frame;
+use super::segment::{HEADER_BLOCK, Segment};
+use crate::error::{Error, Result};
+use crate::record::Frame;
+use std::sync::Arc;
+
+/// A reader's place. Cheap to copy; any number of them may read at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cursor {
+    /// The next offset to read.
+    pub offset: u64,
+    /// Segment number and byte where that offset's frame starts, if known.
+    place: Option<(u64, u64)>,
+}
+
+impl Cursor {
+    pub fn at(offset: u64) -> Self {
+        Cursor { offset, place: None }
+    }
+}
+
+/// What stands at a cursor.
+pub enum Read {
+    /// The frame that holds the cursor's offset (which may lie inside it).
+    Frame(Arc<Frame>),
+    /// Offsets that were never given to a record.
+    Gap { from: u64, to: u64 },
+    /// Records that were acknowledged and are no longer what was written.
+    Lost { from: u64, to: u64 },
+    /// Nothing more is durable yet.
+    End,
+}
+
+impl Journal {
+    /// What stands at the cursor, which moves past it. Never shows an offset that is not durable. An error of the disk
+    /// leaves the cursor where it was.
+    pub fn read(&self, cursor: &mut Cursor) -> Result<Read> {
+        let (segment, end) = {
+            let shared = self.shared();
+            if cursor.offset >= shared.durable {
+                return Ok(Read::End);
+            }
+            if shared.tail.front().is_some_and(|f| f.first <= cursor.offset) {
+                let i = shared.tail.partition_point(|f| f.end() <= cursor.offset);
+                let frame = shared.tail[i].clone();
+                *cursor = Cursor::at(frame.end());
+                return Ok(Read::Frame(frame));
+            }
+            let i = shared.segments.partition_point(|s| s.first <= cursor.offset);
+            if i == 0 {
+                return Ok(cursor.gap(shared.segments[0].first));
+            }
+            let end = match shared.segments.get(i) {
+                Some(next) if cursor.offset >= next.previous_end => return Ok(cursor.gap(next.first)),
+                Some(next) => next.previous_end,
+                None => shared.durable,
+            };
+            (shared.segments[i - 1].clone(), end)
+        };
+        let read = self.read_segment(&segment, end, cursor);
+        read.map_err(|e| Error::io(format!("read segment {} in `{}`", segment.number, self.dir.display()), e))
+    }
+
+    fn read_segment(&self, segment: &Segment, end: u64, cursor: &mut Cursor) -> std::io::Result<Read> {
+        let seed = frame::seed(&self.incarnation, segment.number);
+        let mut expected = segment.first;
+        let mut at = HEADER_BLOCK;
+        if let Some((_, byte)) = cursor.place.filter(|(number, _)| *number == segment.number) {
+            (expected, at) = (cursor.offset, byte);
+        }
+        loop {
+            match segment.frame_at(seed, at)? {
+                Some((f, _, length)) if f.first == expected && f.end() <= end => {
+                    at += length;
+                    expected = f.end();
+                    if f.end() > cursor.offset {
+                        *cursor = Cursor { offset: f.end(), place: Some((segment.number, at)) };
+                        return Ok(Read::Frame(Arc::new(f)));
+                    }
+                }
+                _ => {
+                    let resume = segment.find_frame(seed, at, expected + 1)?;
+                    let resume = resume.filter(|(f, _, _)| f.end() <= end);
+                    let (to, byte) = resume.map_or((end, None), |(f, _, byte)| (f.first, Some(byte)));
+                    self.shared().damaged.push(segment.number);
+                    if to > cursor.offset {
+                        let from = expected.max(cursor.offset);
+                        *cursor = Cursor { offset: to, place: byte.map(|b| (segment.number, b)) };
+                        return Ok(Read::Lost { from, to });
+                    }
+                    (expected, at) = (to, byte.unwrap_or(segment.size));
+                }
+            }
+        }
+    }
+}
+
+impl Cursor {
+    fn gap(&mut self, to: u64) -> Read {
+        let from = self.offset;
+        *self = Cursor::at(to);
+        Read::Gap { from, to }
+    }
+}

@@ -1,0 +1,187 @@
+//! Opening a journal after whatever happened.
+//!
+//! Nothing is appended to what was found. The last segment's tail is cut where true frames stop; what follows the
+//! last recorded durable offset (it may have been acknowledged, and it may sit in the page cache only) is written and
+//! synced into a new segment before any reader or put sees it. That segment gets its name last, so that recovery can
+//! itself be cut anywhere and be run again.
+
+use super::frame;
+use super::segment::{self, HEADER_BLOCK, Segment};
+use super::{Budget, Journal, Limits, Shared, Writer};
+use crate::error::{Error, Result};
+use crate::fs::Fs;
+use crate::record::Frame;
+use crate::sabotage;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+/// What opening found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Records after the last recorded durable offset, now durable.
+    pub records_rewritten: u64,
+    /// Files that could not be read as segments and were set aside.
+    pub set_aside: Vec<String>,
+}
+
+/// The readable part of the last segment.
+#[derive(Default)]
+struct Tail {
+    /// Frames that start at or above `durable`, contiguous.
+    frames: Vec<Frame>,
+    /// The highest offset known to have been durable.
+    durable: u64,
+}
+
+impl Journal {
+    /// Opens or creates the journal in `dir` (which exists). `floor` is the lowest offset a new record may get: every
+    /// `low` of the lane and one above the highest offset in the plan log.
+    pub fn open(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        incarnation: [u8; 16],
+        limits: Limits,
+        budget: Arc<Budget>,
+        floor: u64,
+    ) -> Result<(Arc<Journal>, Writer, Recovered)> {
+        let mut recovered = Recovered::default();
+        let segments = find_segments(&*fs, dir, &incarnation, &mut recovered)?;
+        budget.found(segments.iter().map(|s| s.size).sum());
+        let next_size = limits.segment_bytes_min;
+        let journal = Arc::new(Journal {
+            fs,
+            dir: dir.to_path_buf(),
+            incarnation,
+            limits,
+            budget,
+            shared: Mutex::new(Shared {
+                segments: segments.into(),
+                tail: VecDeque::new(),
+                tail_bytes: 0,
+                durable: 0,
+                spares: Vec::new(),
+                spare_number: 0,
+                next_size,
+                damaged: Vec::new(),
+            }),
+        });
+        let writer = journal.clone().start_writer(floor, &mut recovered)?;
+        Ok((journal, writer, recovered))
+    }
+
+    fn start_writer(self: Arc<Self>, floor: u64, recovered: &mut Recovered) -> Result<Writer> {
+        let last = self.shared().segments.back().cloned();
+        let (number, mut records, mut end, frames) = match &last {
+            None => (0, 0, 0, Vec::new()),
+            Some(last) => {
+                let tail = self.read_tail(last)?;
+                (last.number + 1, last.records_before + (tail.durable - last.first), tail.durable, tail.frames)
+            }
+        };
+        let mut segment = None;
+        let mut number = number;
+        if let Some(newest) = frames.last() {
+            recovered.records_rewritten = newest.end() - end;
+            segment = Some(self.rewrite(number, end, records, &frames)?);
+            records += newest.end() - end;
+            end = newest.end();
+            number += 1;
+        }
+        // An empty tail needs a segment of its own, and so does a jump over offsets that must not be given again.
+        let segment = match segment {
+            Some(segment) if floor <= end => segment,
+            earlier => {
+                self.shared().segments.extend(earlier);
+                let size = self.limits.segment_bytes_min;
+                self.new_segment(number, end.max(floor), end, records, size)?
+            }
+        };
+        let (seed, first) = (frame::seed(&self.incarnation, segment.number), segment.first);
+        let at = HEADER_BLOCK + if first == end { 0 } else { self.frames_bytes(&frames, &segment) };
+        let next = end.max(floor);
+        let mut shared = self.shared();
+        shared.segments.push_back(segment.clone());
+        shared.durable = next;
+        shared.next_size = (shared.next_size * 2).min(self.limits.segment_bytes_max);
+        drop(shared);
+        Ok(Writer { journal: self, segment, seed, at, next, buffer: Vec::new(), poison: None })
+    }
+
+    /// Bytes the rewritten frames take in `segment`; 0 if they went into another one.
+    fn frames_bytes(&self, frames: &[Frame], segment: &Segment) -> u64 {
+        let ours = frames.first().is_some_and(|f| f.first == segment.first);
+        let bytes = |f: &Frame| frame::frame_bytes(f.batch.len() as u64, f.batch.bytes().len() as u64);
+        if ours { frames.iter().map(bytes).sum() } else { 0 }
+    }
+
+    fn rewrite(&self, number: u64, first: u64, records: u64, frames: &[Frame]) -> Result<Segment> {
+        let seed = frame::seed(&self.incarnation, number);
+        let mut bytes = Vec::new();
+        for f in frames {
+            frame::encode(&mut bytes, seed, f, first);
+        }
+        let size = (HEADER_BLOCK + bytes.len() as u64).max(self.limits.segment_bytes_min);
+        let (path, segment) = self.unnamed_segment(number, first, first, records, size)?;
+        let mut written = segment.file.write_all_at(&bytes, HEADER_BLOCK);
+        if written.is_ok() && !sabotage::on("tail_unsynced") {
+            written = segment.file.sync();
+        }
+        written.map_err(|e| self.poisoned("rewrite the tail", e))?;
+        sabotage::point("recover.rewritten");
+        self.name_segment(&path, &segment)?;
+        Ok(segment)
+    }
+
+    /// Reads the last segment to where true frames stop. Damage before the last recorded durable offset does not stop
+    /// it: readers will report it with its offsets.
+    fn read_tail(&self, segment: &Segment) -> Result<Tail> {
+        let seed = frame::seed(&self.incarnation, segment.number);
+        let io = |e| Error::io(format!("read the tail of segment {} in `{}`", segment.number, self.dir.display()), e);
+        let mut tail = Tail { frames: Vec::new(), durable: segment.first };
+        let (mut at, mut expected) = (HEADER_BLOCK, segment.first);
+        loop {
+            while let Some((f, durable, length)) = segment.frame_at(seed, at).map_err(io)? {
+                if f.first != expected {
+                    break;
+                }
+                tail.durable = tail.durable.max(durable);
+                (at, expected) = (at + length, f.end());
+                tail.frames.push(f);
+            }
+            // A later frame that was written when more was durable than what is readable here proves damage below it.
+            match segment.find_frame(seed, at, expected + 1).map_err(io)? {
+                Some((f, durable, byte)) if durable > expected => {
+                    (at, expected) = (byte, f.first);
+                    tail.durable = tail.durable.max(durable);
+                }
+                _ => break,
+            }
+        }
+        let durable = tail.durable;
+        tail.frames.retain(|f| f.first >= durable);
+        Ok(tail)
+    }
+}
+
+/// All named segments, oldest first. Spares and temporary files of an earlier life are removed, files that are not
+/// segments are set aside.
+fn find_segments(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16], recovered: &mut Recovered) -> Result<Vec<Segment>> {
+    let act = || format!("open journal `{}`", dir.display());
+    let mut segments: Vec<Segment> = Vec::new();
+    for name in fs.list(dir).map_err(|e| Error::io(act(), e))? {
+        let path: PathBuf = dir.join(&name);
+        if name.ends_with(".spare") {
+            fs.remove(&path).map_err(|e| Error::io(act(), e))?;
+        }
+        let Some(number) = segment::number_of(&name) else { continue };
+        match Segment::open(fs, &path, incarnation).map_err(|e| e.during(act()))? {
+            Some(segment) if segment.number == number => segments.push(segment),
+            _ => {
+                fs.rename(&path, &path.with_extension("damaged")).map_err(|e| Error::io(act(), e))?;
+                recovered.set_aside.push(name);
+            }
+        }
+    }
+    Ok(segments)
+}

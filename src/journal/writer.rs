@@ -1,0 +1,122 @@
+//! The one writer of a journal: lays queued batches side by side, writes once, syncs once, then publishes them.
+
+use super::frame;
+use super::segment::{HEADER_BLOCK, Segment};
+use super::{Journal, Shared};
+use crate::error::{Error, Kind, Result};
+use crate::record::{Batch, Entry, Frame};
+use crate::sabotage;
+use std::sync::Arc;
+
+/// A batch on its way into the journal.
+#[derive(Debug)]
+pub struct Put {
+    pub arrival_ms: u64,
+    pub entry: Entry,
+    pub batch: Batch,
+}
+
+/// See the module. Not shared: whoever holds it is the committer.
+pub struct Writer {
+    pub(super) journal: Arc<Journal>,
+    pub(super) segment: Segment,
+    pub(super) seed: u32,
+    /// Where the next frame goes in the segment.
+    pub(super) at: u64,
+    pub(super) next: u64,
+    pub(super) buffer: Vec<u8>,
+    pub(super) poison: Option<Error>,
+}
+
+impl Writer {
+    /// Makes all of `puts` durable in one sync and returns the offset of each one's first record; or none of them.
+    ///
+    /// Blocks for the write and the sync. Errors: `NoSpace` (budget or disk; nothing was written, a later call may
+    /// succeed) and `Poisoned` (what is on disk is unknown; every later call fails the same way).
+    pub fn commit(&mut self, puts: Vec<Put>) -> Result<Vec<u64>> {
+        if let Some(poison) = &self.poison {
+            return Err(poison.clone());
+        }
+        let bytes: u64 =
+            puts.iter().map(|p| frame::frame_bytes(p.batch.len() as u64, p.batch.bytes().len() as u64)).sum();
+        if self.at + bytes > self.segment.size {
+            self.roll(HEADER_BLOCK + bytes)?;
+        }
+        let durable = self.next;
+        let mut next = self.next;
+        let mut frames = Vec::with_capacity(puts.len());
+        self.buffer.clear();
+        for put in puts {
+            let frame = Frame { first: next, arrival_ms: put.arrival_ms, entry: put.entry, batch: put.batch };
+            frame::encode(&mut self.buffer, self.seed, &frame, durable);
+            next = frame.end();
+            frames.push(Arc::new(frame));
+        }
+        self.write()?;
+        let firsts = frames.iter().map(|f| f.first).collect();
+        self.at += self.buffer.len() as u64;
+        self.next = next;
+        self.journal.shared().publish(frames, next, self.journal.limits.tail_bytes_max);
+        Ok(firsts)
+    }
+
+    fn write(&mut self) -> Result<()> {
+        let file = &self.segment.file;
+        let mut done = file.write_all_at(&self.buffer, self.at);
+        sabotage::point("journal.written");
+        if done.is_ok() && !sabotage::on("no_sync") && !sabotage::on("read_past_durable") {
+            done = file.sync();
+        }
+        sabotage::point("journal.synced");
+        done.map_err(|e| {
+            let poison = self.journal.poisoned("write and sync frames", e);
+            self.poison = Some(poison.clone());
+            poison
+        })
+    }
+
+    /// Goes on in a new segment of at least `needed` bytes.
+    fn roll(&mut self, needed: u64) -> Result<()> {
+        let size = needed.max(self.journal.shared().next_size);
+        let before = self.segment.records_before + (self.next - self.segment.first);
+        match self.journal.new_segment(self.segment.number + 1, self.next, self.next, before, size) {
+            Ok(segment) => self.enter(segment),
+            Err(e) => {
+                if e.kind == Kind::Poisoned {
+                    self.poison = Some(e.clone());
+                }
+                return Err(e);
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, segment: Segment) {
+        let mut shared = self.journal.shared();
+        shared.segments.push_back(segment.clone());
+        shared.next_size = (shared.next_size * 2).min(self.journal.limits.segment_bytes_max);
+        self.seed = frame::seed(&self.journal.incarnation, segment.number);
+        self.segment = segment;
+        self.at = HEADER_BLOCK;
+    }
+
+    /// The offset the next record will have.
+    pub fn next_offset(&self) -> u64 {
+        self.next
+    }
+}
+
+impl Shared {
+    /// Shows durable frames to readers and forgets the oldest beyond the memory limit.
+    fn publish(&mut self, frames: Vec<Arc<Frame>>, durable: u64, tail_bytes_max: usize) {
+        for frame in frames {
+            self.tail_bytes += frame.batch.bytes().len() + 4 * frame.batch.len();
+            self.tail.push_back(frame);
+        }
+        self.durable = durable;
+        while self.tail_bytes > tail_bytes_max {
+            let Some(oldest) = self.tail.pop_front() else { break };
+            self.tail_bytes -= oldest.batch.bytes().len() + 4 * oldest.batch.len();
+        }
+    }
+}

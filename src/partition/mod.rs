@@ -1,0 +1,4 @@
+//! Records to keys: which records may share an object, and what the object is called.
+
+pub mod prefix;
+pub mod time_pattern;

@@ -1,0 +1,106 @@
+//! Records side by side: one buffer of bytes and the end of each record, never a vector of vectors.
+
+/// Many records in one buffer. Record `i` is `data[ends[i-1]..ends[i]]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    data: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl Batch {
+    pub fn with_capacity(records: usize, bytes: usize) -> Self {
+        Batch { data: Vec::with_capacity(bytes), ends: Vec::with_capacity(records) }
+    }
+
+    /// Takes over a buffer and the ends in it. `None` if the ends do not rise or pass the buffer.
+    pub fn from_parts(data: Vec<u8>, ends: Vec<u32>) -> Option<Self> {
+        let rising = ends.windows(2).all(|w| w[0] <= w[1]);
+        (rising && ends.last().copied().unwrap_or(0) as usize == data.len()).then_some(Batch { data, ends })
+    }
+
+    pub fn push(&mut self, record: &[u8]) {
+        self.data.extend_from_slice(record);
+        self.end_record();
+    }
+
+    /// The buffer, to append the next record's bytes to; [`Batch::end_record`] closes it.
+    pub fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.data
+    }
+
+    pub fn end_record(&mut self) {
+        self.ends.push(u32::try_from(self.data.len()).expect("a batch is bounded far below 4 GiB"));
+    }
+
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    pub fn get(&self, i: usize) -> &[u8] {
+        &self.data[self.start(i)..self.ends[i] as usize]
+    }
+
+    fn start(&self, i: usize) -> usize {
+        if i == 0 { 0 } else { self.ends[i - 1] as usize }
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        (0..self.len()).map(|i| self.get(i))
+    }
+
+    /// All records' bytes, in order.
+    pub fn bytes(&self) -> &[u8] {
+        &self.data
+    }
+
+    pub fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
+    /// The bytes of records `from..to`.
+    pub fn bytes_of(&self, from: usize, to: usize) -> &[u8] {
+        if from == to { &[] } else { &self.data[self.start(from)..self.ends[to - 1] as usize] }
+    }
+}
+
+/// Where on the path a record enters. Numbers are on disk: never reuse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum Entry {
+    /// As a source gave it: before the transform.
+    #[default]
+    Source = 0,
+    /// After the transform: what a redriven conversion failure holds.
+    Format = 1,
+}
+
+impl Entry {
+    pub fn from_u8(n: u8) -> Option<Self> {
+        match n {
+            0 => Some(Entry::Source),
+            1 => Some(Entry::Format),
+            _ => None,
+        }
+    }
+}
+
+/// One client batch as a lane holds it: records `first .. first + batch.len()`, taken together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    pub first: u64,
+    /// Milliseconds since the Unix epoch at which the batch was taken.
+    pub arrival_ms: u64,
+    pub entry: Entry,
+    pub batch: Batch,
+}
+
+impl Frame {
+    /// One above the last record's offset.
+    pub fn end(&self) -> u64 {
+        self.first + self.batch.len() as u64
+    }
+}

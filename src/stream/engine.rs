@@ -1,0 +1,593 @@
+//! One stream's lane, as a machine that is stepped: read, judge, buffer, plan, ship, mark, trim. It owns the plan log,
+//! the ledger and the buffers, blocks on the disk and on nothing else, and never waits: what has to wait (an upload, a
+//! timer) is handed out and comes back as a reply or at the next step.
+//!
+//! The order that makes it safe is in three places: a plan is durable before its shipment is handed out
+//! ([`Engine::cut`]), a mark is durable before `low` counts it ([`Engine::settle`]), and `low` is durable before the
+//! journal is trimmed (the same).
+
+use super::buffer::Buffer;
+use super::epoch::{Blobs, Routes, hex};
+use super::fill::Again;
+use super::ledger::{Ledger, Line};
+use super::plan::{Entry, Epoch, Mark, Outlet, Plan, State, Track};
+use super::plan_log::PlanLog;
+use super::replay::Replay;
+use super::route::{BackupRoute, Route};
+use super::ship::Shipping;
+use crate::clock::Clock;
+use crate::deliver::body::Scratch;
+use crate::error::{Error, Kind, Result};
+use crate::fs::Fs;
+use crate::journal::{Cursor, Journal};
+use crate::partition::prefix::{self, Key};
+use crate::sabotage;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Settings that are not part of an epoch: a change applies at once.
+#[derive(Clone, Debug)]
+pub struct Live {
+    pub size_bytes: u64,
+    pub interval: Duration,
+    pub backup_size_bytes: u64,
+    pub backup_interval: Duration,
+}
+
+/// Bounds of one stream, each with its reason.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Open buffers and encoders together; above it the largest buffer is cut early.
+    pub memory_bytes_max: usize,
+    /// Open plans at which nothing new is read: their lists and bodies wait for a sink that does not answer.
+    pub open_plans_max: usize,
+    /// Bytes of lists that a replay still needs at which nothing new is read.
+    pub listed_bytes_max: usize,
+    /// Different objects filled at once.
+    pub open_keys_max: usize,
+    /// Shipments under way at once.
+    pub shipments_max: usize,
+    /// Blocks of each plan log file, written in advance.
+    pub reserve_bytes: u64,
+    /// An object's bytes kept in memory before they go to scratch.
+    pub spool_bytes_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            memory_bytes_max: 48 << 20,
+            open_plans_max: 256,
+            listed_bytes_max: 32 << 20,
+            open_keys_max: 500,
+            shipments_max: 4,
+            reserve_bytes: 1 << 20,
+            spool_bytes_max: 1 << 20,
+        }
+    }
+}
+
+/// What a stream runs in.
+pub struct Home {
+    pub fs: Arc<dyn Fs>,
+    /// The stream's directory.
+    pub dir: PathBuf,
+    pub incarnation: [u8; 16],
+    /// The stream's name, for object names and messages.
+    pub stream: String,
+    pub clock: Arc<dyn Clock>,
+    /// Ids and jitter; injected so that tests can repeat a run.
+    pub random: Box<dyn FnMut() -> u128 + Send>,
+    pub bounds: Bounds,
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// More can be done at once.
+    Busy,
+    /// Nothing to do before this steady time, a reply, or a new record.
+    Idle { until: Option<Duration> },
+}
+
+/// How long records that cannot be placed are left before they are tried again.
+const WAITING: Duration = Duration::from_secs(1);
+
+/// One key's buffer belongs to an outlet; failures have one key an outlet.
+pub(super) type Slot = (Outlet, Key);
+
+/// See the module.
+pub struct Engine {
+    pub(super) home: Home,
+    pub(super) live: Live,
+    pub(super) log: PlanLog,
+    pub(super) ledger: Ledger,
+    pub(super) journal: Arc<Journal>,
+    pub(super) scratch: Arc<Scratch>,
+    blobs: Blobs,
+    loader: Box<dyn Routes>,
+    pub(super) routes: BTreeMap<u32, Route>,
+    /// Next record of each track, and what plans of an earlier life say of the records ahead.
+    pub(super) cursors: [Cursor; 2],
+    pub(super) replays: [Replay; 2],
+    pub(super) buffers: BTreeMap<Slot, Buffer>,
+    /// The epoch of what is in the buffers of the main track, and of the backup.
+    pub(super) buffer_epochs: [u32; 2],
+    pub(super) shipping: BTreeMap<u64, Shipping>,
+    pub(super) alarm: Option<String>,
+    pub(super) lost_records: u64,
+    /// Records read again that cannot be placed yet.
+    pub(super) waiting: Option<Again>,
+}
+
+impl Engine {
+    /// Opens a stream's state. The caller opens the journal with [`floor`] of the log before.
+    pub fn open(
+        home: Home,
+        live: Live,
+        log: PlanLog,
+        journal: Arc<Journal>,
+        loader: Box<dyn Routes>,
+        definition: &[u8],
+    ) -> Result<Engine> {
+        let fs = home.fs.clone();
+        let ledger = Ledger::open(fs.clone(), home.dir.join("ledger"))?;
+        let scratch = Scratch::open(fs.clone(), home.dir.join("scratch"), home.bounds.spool_bytes_max)?;
+        let blobs = Blobs::open(fs, home.dir.join("epochs"))?;
+        let low = log.state().low;
+        let replays = [Track::Main, Track::Backup].map(|t| Replay::new(log.state(), t, low[t as usize]));
+        let mut engine = Engine {
+            cursors: low.map(Cursor::at),
+            home,
+            live,
+            log,
+            ledger,
+            journal,
+            scratch,
+            blobs,
+            loader,
+            routes: BTreeMap::new(),
+            replays,
+            buffers: BTreeMap::new(),
+            buffer_epochs: [0; 2],
+            shipping: BTreeMap::new(),
+            alarm: None,
+            lost_records: 0,
+            waiting: None,
+        };
+        engine.log.ledger_is_durable_to(engine.ledger.mark());
+        engine.write_ledger_lines()?;
+        engine.begin_shipping();
+        engine.adopt(definition)?;
+        Ok(engine)
+    }
+
+    pub fn state(&self) -> &State {
+        self.log.state()
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Why the stream does not get on, if it does not.
+    pub fn alarm(&self) -> Option<&str> {
+        self.alarm.as_deref()
+    }
+
+    pub fn set_live(&mut self, live: Live) {
+        self.live = live;
+        self.retry_now();
+    }
+
+    /// Brings the configuration `definition` into force from the next unread, unplanned record on, as a new epoch if it
+    /// differs from the last one. Durable when this returns.
+    pub fn adopt(&mut self, definition: &[u8]) -> Result<()> {
+        let route = self.loader.load(definition, &self.blobs)?;
+        let hash = self.blobs.put(definition)?;
+        let last = self.state().epochs.last().copied();
+        if last.is_some_and(|e| e.hash == hash) {
+            self.routes.insert(last.expect("just seen").number, route);
+            return Ok(());
+        }
+        let state = self.state();
+        let from = match last {
+            Some(_) if sabotage::on("epoch_from_reader") => self.cursors[0].offset.max(state.low[0]),
+            Some(_) => self.cursors[0].offset.max(state.frontier(Track::Main)),
+            None => state.low[0],
+        };
+        let number = last.map_or(1, |e| e.number + 1);
+        let mut entries = vec![Entry::Epoch(Epoch { number, from, hash })];
+        if route.backup.is_some() && state.backup_from.is_none() {
+            entries.push(Entry::BackupFrom(Some(from)));
+            self.cursors[Track::Backup as usize] = Cursor::at(from);
+        }
+        if !sabotage::on("epoch_not_persisted") || last.is_none() {
+            self.log.commit(entries)?;
+            sabotage::point("epoch.persisted");
+        } else {
+            // The wrong build keeps the change in memory and reads old records under the new configuration.
+            self.routes.insert(last.expect("checked").number, route);
+            return Ok(());
+        }
+        self.routes.insert(number, route);
+        Ok(())
+    }
+
+    /// The route of an epoch, loaded from disk if it is an old one.
+    pub(super) fn route(&mut self, epoch: u32) -> Result<&mut Route> {
+        if !self.routes.contains_key(&epoch) {
+            let known = self.state().epochs.iter().find(|e| e.number == epoch).copied();
+            let known = known.ok_or_else(|| Error::new(Kind::Bug, format!("epoch {epoch} is not in the plan log")))?;
+            let definition = self.blobs.get(&known.hash)?;
+            let route = self.loader.load(&definition, &self.blobs);
+            let route = route.map_err(|e| e.during(format!("load epoch {epoch} ({})", hex(&known.hash[..4]))))?;
+            self.routes.insert(epoch, route);
+        }
+        Ok(self.routes.get_mut(&epoch).expect("inserted above"))
+    }
+
+    /// Does what can be done now. Errors of kind `NoSpace` leave everything as it was; any other error ends the
+    /// stream until it is opened again.
+    pub fn step(&mut self) -> Result<Progress> {
+        let mut busy = self.rename_taken()?;
+        busy |= self.settle()?;
+        busy |= self.cut_due()?;
+        busy |= self.read_main()?;
+        busy |= self.read_backup()?;
+        if busy {
+            return Ok(Progress::Busy);
+        }
+        if self.live.interval.is_zero() && self.cut_where(|slot, _| slot.0 != Outlet::Backup)? {
+            return Ok(Progress::Busy);
+        }
+        Ok(Progress::Idle { until: self.next_deadline() })
+    }
+
+    /// Cuts every buffer: the stream is to end.
+    pub fn flush(&mut self) -> Result<bool> {
+        self.cut_where(|_, _| true)
+    }
+
+    /// Whether every durable record is settled.
+    pub fn is_drained(&self) -> bool {
+        let end = self.journal.durable();
+        let low = self.state().low;
+        low[0] >= end && (self.state().backup_from.is_none() || low[1] >= end)
+    }
+
+    /// Where the lane stands, in one line, for logs and messages.
+    pub fn describe(&self) -> String {
+        let state = self.state();
+        let open: Vec<_> =
+            state.open_plans().map(|p| (p.number, p.outlet.name(), p.list.first(), p.list.end())).collect();
+        format!(
+            "durable {}, low {:?}, read to {:?}, {} buffers, open plans {open:?}, {} settled plans, waiting {}",
+            self.journal.durable(),
+            state.low,
+            self.cursors.map(|c| c.offset),
+            self.buffers.len(),
+            state.plans.len() - open.len(),
+            self.waiting.is_some(),
+        )
+    }
+
+    fn next_deadline(&self) -> Option<Duration> {
+        let due = |(slot, buffer): (&Slot, &Buffer)| buffer.opened + self.interval_of(slot.0);
+        let waiting = self.waiting.as_ref().map(|_| self.home.clock.steady() + WAITING);
+        self.buffers.iter().map(due).chain(self.next_retry()).chain(waiting).min()
+    }
+
+    fn interval_of(&self, outlet: Outlet) -> Duration {
+        if outlet == Outlet::Backup { self.live.backup_interval } else { self.live.interval }
+    }
+
+    fn size_of(&self, outlet: Outlet) -> u64 {
+        if outlet == Outlet::Backup { self.live.backup_size_bytes } else { self.live.size_bytes }
+    }
+
+    /// Cuts what is full or old enough, and under memory pressure the largest buffer.
+    fn cut_due(&mut self) -> Result<bool> {
+        let now = self.home.clock.steady();
+        let due: Vec<Slot> = self
+            .buffers
+            .iter()
+            .filter(|(slot, b)| {
+                let interval = self.interval_of(slot.0);
+                // Reasons are persisted with the plan: a failure buffer is cut before they outgrow a commit.
+                let full = b.bytes >= self.size_of(slot.0) || b.reasons.len() >= 5000;
+                full || !interval.is_zero() && now >= b.opened + interval
+            })
+            .map(|(slot, _)| slot.clone())
+            .collect();
+        let mut busy = self.cut(due)?;
+        let memory = |b: &Buffer| b.filling.memory_bytes();
+        let pressed = self.buffers.values().map(memory).sum::<usize>() > self.home.bounds.memory_bytes_max
+            || self.buffers.len() > self.home.bounds.open_keys_max;
+        if pressed && let Some((slot, _)) = self.buffers.iter().max_by_key(|(_, b)| memory(b)) {
+            busy |= self.cut(vec![slot.clone()])?;
+        }
+        Ok(busy)
+    }
+
+    pub(super) fn cut_where(&mut self, pick: impl Fn(&Slot, &Buffer) -> bool) -> Result<bool> {
+        let slots = self.buffers.iter().filter(|(s, b)| pick(s, b)).map(|(s, _)| s.clone()).collect();
+        self.cut(slots)
+    }
+
+    /// Turns buffers into plans, persisted in one commit, and hands out their shipments.
+    pub(super) fn cut(&mut self, slots: Vec<Slot>) -> Result<bool> {
+        if slots.is_empty() {
+            return Ok(false);
+        }
+        let (mut entries, mut plans) = (Vec::new(), Vec::new());
+        let mut marks = self.state().marks;
+        let first = self.state().next_plan;
+        for (number, slot) in (first..).zip(&slots) {
+            let plan = self.plan(number, slot)?;
+            entries.push(Entry::Plan(plan.clone()));
+            if !plan.outlet.has_sink() {
+                marks += 1;
+                let completed = self.state().completed_by(&plan.list);
+                let at_ms = self.home.clock.wall_ms();
+                entries.push(Entry::Mark(Mark { plan: number, mark: marks, at_ms, completed, ..Mark::default() }));
+            }
+            plans.push(plan);
+        }
+        if sabotage::on("upload_before_plan") {
+            self.log.apply_in_memory(entries);
+            self.ship_cut(&slots, &plans)?;
+        } else {
+            self.log.commit(entries)?;
+            sabotage::point("plan.persisted");
+            self.ship_cut(&slots, &plans)?;
+        }
+        self.write_ledger_lines()?;
+        Ok(true)
+    }
+
+    fn ship_cut(&mut self, slots: &[Slot], plans: &[Plan]) -> Result<()> {
+        for (slot, plan) in slots.iter().zip(plans) {
+            let Some(buffer) = self.buffers.remove(slot) else { continue };
+            if plan.outlet.has_sink() {
+                let body = Arc::new(buffer.filling.finish());
+                let encoding = self.route(plan.epoch)?.content_encoding(plan.outlet);
+                self.shipping.insert(plan.number, Shipping::ready(plan, body, encoding));
+            }
+        }
+        Ok(())
+    }
+
+    /// The decision to be persisted for a buffer: name, time and randomness are evaluated now, once.
+    fn plan(&mut self, number: u64, slot: &Slot) -> Result<Plan> {
+        let (outlet, key) = slot;
+        let epoch = self.buffer_epochs[outlet.track() as usize];
+        let id = self.random_uuid();
+        let buffer = &self.buffers[slot];
+        let list = buffer.list.clone().finish();
+        let id = if sabotage::on("plan_id_from_offsets") { Uuid::from_u128(list.digest()) } else { id };
+        let (oldest_arrival_ms, bytes) = (buffer.oldest_arrival_ms, buffer.bytes);
+        let reasons = buffer.reasons.clone();
+        let (mut store, mut name) = (String::new(), String::new());
+        if outlet.has_sink() {
+            store = self.route(epoch)?.store(*outlet).to_owned();
+            name = self.object_name(epoch, *outlet, key, oldest_arrival_ms, &id)?;
+        }
+        Ok(Plan {
+            number,
+            id,
+            outlet: *outlet,
+            epoch,
+            store,
+            name,
+            list,
+            oldest_arrival_ms,
+            reasons,
+            bytes,
+            mark: None,
+        })
+    }
+
+    fn object_name(&mut self, epoch: u32, outlet: Outlet, key: &Key, arrival_ms: u64, id: &Uuid) -> Result<String> {
+        let stream = self.home.stream.clone();
+        let mut words: Vec<u128> = (0..8).map(|_| (self.home.random)()).collect();
+        let route = self.route(epoch)?;
+        let at = jiff::Timestamp::from_millisecond(arrival_ms as i64).unwrap_or_default();
+        let at = at.to_zoned(route.time_zone.clone());
+        let mut random = || prefix_random(words.pop().unwrap_or(0));
+        let prefix = prefix::evaluate(key, &at, &mut random);
+        let extension = route.extension(outlet).to_owned();
+        Ok(prefix::object_name(&prefix, &stream, epoch as u64, &at, id, &extension))
+    }
+
+    pub(super) fn random_uuid(&mut self) -> Uuid {
+        uuid::Builder::from_random_bytes((self.home.random)().to_le_bytes()).into_uuid()
+    }
+
+    /// The lowest offset of a track that is not settled if `settling` are: everything read lies in a buffer, an open
+    /// plan, or is settled.
+    fn low_after(&self, track: Track, settling: &[u64]) -> u64 {
+        let mut low = self.cursors[track as usize].offset.min(self.journal.durable());
+        let buffers = self.buffers.iter().filter(|(slot, _)| slot.0.track() == track);
+        low = buffers.filter_map(|(_, b)| b.list.first()).fold(low, u64::min);
+        let open = self.state().open_plans().filter(|p| p.outlet.track() == track && !settling.contains(&p.number));
+        if sabotage::on("low_passes_incomplete") {
+            let whole = open.filter(|p| p.list.items().all(|i| matches!(i, super::list::Item::Whole { .. })));
+            return whole.map(|p| p.list.first()).fold(low, u64::min).max(self.state().low[track as usize]);
+        }
+        open.map(|p| p.list.first()).fold(low, u64::min).max(self.state().low[track as usize])
+    }
+
+    /// Persists the marks of stored plans together with the `low` they allow, then the ledger lines, then trims.
+    fn settle(&mut self) -> Result<bool> {
+        let stored = self.stored();
+        let mut entries = Vec::new();
+        let mut marks = self.state().marks;
+        for (number, tag, object_bytes) in &stored {
+            let plan = &self.state().plans[number];
+            marks += 1;
+            entries.push(Entry::Mark(Mark {
+                plan: *number,
+                mark: marks,
+                at_ms: self.home.clock.wall_ms(),
+                completed: self.completed_after(&stored, *number, &plan.list),
+                object_bytes: *object_bytes,
+                tag: tag.clone(),
+            }));
+        }
+        let numbers: Vec<u64> = stored.iter().map(|s| s.0).collect();
+        for track in self.tracks() {
+            let low = self.low_after(track, &numbers);
+            let moved = low - self.state().low[track as usize];
+            // On its own, `low` is worth a commit only at rest or when a segment could go.
+            if moved > 0 && (!entries.is_empty() || self.is_at_rest(track) || moved > 100_000) {
+                entries.push(Entry::Low { track, low });
+            }
+        }
+        if entries.is_empty() {
+            return Ok(false);
+        }
+        let trim = entries.iter().any(|e| matches!(e, Entry::Low { .. }));
+        if trim && sabotage::on("recycle_before_low") {
+            let low = self.low_after(Track::Main, &numbers);
+            self.journal.recycle(low)?;
+        }
+        if sabotage::on("ledger_line_before_mark") {
+            self.ledger_lines_ahead(&entries)?;
+        }
+        self.log.commit(entries)?;
+        sabotage::point("mark.persisted");
+        numbers.iter().for_each(|n| drop(self.shipping.remove(n)));
+        self.write_ledger_lines()?;
+        if trim {
+            // What lies below the new `low` needs no plan any more.
+            self.log.ledger_is_durable_to(self.ledger.mark());
+            let low = self.tracks().map(|t| self.state().low[t as usize]).min().unwrap_or(0);
+            if self.journal.recycle(low)? > 0 {
+                sabotage::point("journal.recycled");
+            }
+            self.forget_epochs();
+        }
+        Ok(true)
+    }
+
+    /// A wrong build's order: the line before its mark.
+    fn ledger_lines_ahead(&mut self, entries: &[Entry]) -> Result<()> {
+        let mut state = self.state().clone();
+        entries.iter().cloned().for_each(|e| state.apply(e));
+        let done = self.ledger.mark();
+        let mut lines: Vec<Line> = state.plans.values().filter_map(Line::of).filter(|l| l.mark > done).collect();
+        lines.sort_by_key(|l| l.mark);
+        self.ledger.append(&lines)
+    }
+
+    /// Records that `list` completes once the plans before `number` in `stored` are settled too.
+    fn completed_after(&self, stored: &[(u64, String, u64)], number: u64, list: &super::list::List) -> u64 {
+        if stored.len() == 1 {
+            return self.state().completed_by(list);
+        }
+        let earlier = stored.iter().map(|s| s.0).take_while(|n| *n != number);
+        self.state().completed_by_after(earlier, list)
+    }
+
+    /// Whether a track has nothing to read, or may not read it before `low` moves.
+    pub(super) fn is_at_rest(&self, track: Track) -> bool {
+        let offset = self.cursors[track as usize].offset;
+        offset >= self.journal.durable() || self.read_limit(track).is_some_and(|limit| offset >= limit)
+    }
+
+    pub(super) fn tracks(&self) -> impl Iterator<Item = Track> + use<> {
+        let backup = self.state().backup_from.map(|_| Track::Backup);
+        std::iter::once(Track::Main).chain(backup)
+    }
+
+    /// Appends the lines of all marks that have none: after a commit, and at start those of the life before.
+    pub(super) fn write_ledger_lines(&mut self) -> Result<()> {
+        let done = self.ledger.mark();
+        let mut lines: Vec<Line> = self.state().plans.values().filter_map(Line::of).filter(|l| l.mark > done).collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        lines.sort_by_key(|l| l.mark);
+        match self.ledger.append(&lines) {
+            Ok(()) => self.log.ledger_is_durable_to(self.ledger.mark()),
+            // The marks stay in the plan log until there is room for their lines.
+            Err(e) if e.kind == Kind::NoSpace => self.alarm = Some(e.to_string()),
+            Err(e) => return Err(e),
+        }
+        Ok(())
+    }
+
+    /// Drops what is kept of epochs that no plan and no unread record needs. The files stay until the next start.
+    fn forget_epochs(&mut self) {
+        let state = self.log.state();
+        let lowest = self.tracks().map(|t| state.low[t as usize]).min().unwrap_or(0);
+        let needed = state.epoch_at(lowest).map_or(0, |e| e.number);
+        let open = state.open_plans().map(|p| p.epoch).min().unwrap_or(u32::MAX);
+        self.routes.retain(|epoch, _| *epoch >= needed.min(open));
+    }
+
+    /// Records accepted and not settled, counted from what is held, never by subtraction: unread, in buffers, in open
+    /// plans.
+    pub fn pending(&self, track: Track) -> u64 {
+        let cursor = self.cursors[track as usize].offset;
+        let again = self.waiting.as_ref().filter(|_| track == Track::Main).map_or(0, |a| a.listed);
+        let listed = self.replays[track as usize].unread() + again;
+        let unread = self.journal.records_from(cursor).saturating_sub(listed);
+        let mut buffered = std::collections::BTreeSet::new();
+        if track == Track::Main {
+            buffered.extend(self.state().incomplete());
+        }
+        let mut whole = 0;
+        let lists = self.buffers.iter().filter(|(s, _)| s.0.track() == track).map(|(_, b)| b.list.clone().finish());
+        let open = self.state().open_plans().filter(|p| p.outlet.track() == track).map(|p| p.list.clone());
+        for list in lists.chain(open) {
+            for item in list.items() {
+                match item {
+                    super::list::Item::Whole { count, .. } => whole += count,
+                    super::list::Item::Part { offset, .. } => drop(buffered.insert(offset)),
+                }
+            }
+        }
+        unread + whole + buffered.len() as u64
+    }
+
+    /// `accepted - settled - pending` of the main track: 0, or records went missing or were counted twice.
+    pub fn gap(&self) -> i64 {
+        let settled: u64 = Outlet::ALL
+            .iter()
+            .filter(|o| o.track() == Track::Main)
+            .map(|&o| self.state().totals[o as usize].records)
+            .sum();
+        self.journal.accepted() as i64 - settled as i64 - self.pending(Track::Main) as i64
+    }
+
+    /// Records that the medium lost, ever.
+    pub fn lost(&self) -> u64 {
+        self.state().totals[Outlet::Lost as usize].records
+    }
+
+    pub(super) fn backup_route(&mut self, epoch: u32) -> Result<Option<&BackupRoute>> {
+        Ok(self.route(epoch)?.backup.as_ref())
+    }
+}
+
+/// The lowest offset a new record may get.
+pub fn floor(state: &State) -> u64 {
+    let low = state.low[0].max(state.backup_from.map_or(0, |_| state.low[1]));
+    state.plans.values().map(|p| p.list.end()).max().unwrap_or(0).max(low)
+}
+
+/// Eleven characters of `[0-9a-zA-Z]`, as Firehose's `random-string`.
+fn prefix_random(mut word: u128) -> String {
+    const LETTERS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let mut letter = || {
+        let i = (word % 62) as usize;
+        word /= 62;
+        LETTERS[i] as char
+    };
+    (0..prefix::RANDOM_STRING_CHARS).map(|_| letter()).collect()
+}

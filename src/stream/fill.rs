@@ -1,0 +1,484 @@
+//! Reading a lane into buffers, and into open plans that an earlier life left behind.
+
+use super::buffer::{Buffer, Filling};
+use super::engine::{Engine, Slot};
+use super::plan::{Outlet, Reason, Track};
+use super::replay::Listed;
+use super::route::{Chunk, Judged, Raw, Verdict, error_line};
+use super::ship::Phase;
+use crate::error::{Error, Kind, Result};
+use crate::format::Rows;
+use crate::journal::{Cursor, Read};
+use crate::partition::prefix::Key;
+use crate::sabotage;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// How often a record whose fate is bound is given to a transform that runs out of time, before the stream waits.
+const BOUND_TRIES: u32 = 20;
+
+/// What plans of an earlier life say of a record.
+enum Bound {
+    /// All its outputs are settled.
+    Done,
+    /// An open failure plan lists it: its line is made from the reason the plan keeps.
+    Failure(u64),
+    /// Plans list these of its outputs, settled or open; the rest is still to be made.
+    Outputs(Vec<Listed>),
+}
+
+/// Records of which plans of an earlier life may know something, read again.
+pub(super) struct Again {
+    chunk: Chunk,
+    bounds: Vec<Option<Bound>>,
+    /// Where the track goes on behind them.
+    cursor: Cursor,
+    /// How many of them some plan lists.
+    pub(super) listed: u64,
+}
+
+/// Outputs of a chunk for one buffer or plan: index of the record, index of the output, output number, of how many.
+type Pick = (u32, u32, u32, u32);
+
+impl Engine {
+    /// Reads, judges and places one chunk of the main track. Whether anything moved.
+    pub(super) fn read_main(&mut self) -> Result<bool> {
+        let Some(epoch) = self.epoch_to_read(Track::Main)? else { return Ok(false) };
+        let limits = self.route(epoch)?.chunk_limits();
+        if let Some(again) = self.waiting.take() {
+            return self.read_again(epoch, again);
+        }
+        let Some((chunk, cursor)) = self.next_chunk(Track::Main, limits)? else { return Ok(true) };
+        if chunk.offsets[0] < self.replays[0].end() {
+            let again = self.look_up(&chunk, cursor);
+            return self.read_again(epoch, again);
+        }
+        self.place_new(epoch, &chunk)?;
+        self.cursors[0] = cursor;
+        sabotage::point("lane.read");
+        Ok(true)
+    }
+
+    fn read_again(&mut self, epoch: u32, again: Again) -> Result<bool> {
+        if !self.place_again(epoch, &again)? {
+            self.waiting = Some(again);
+            return Ok(false);
+        }
+        self.cursors[0] = again.cursor;
+        sabotage::point("lane.replayed");
+        self.finish_rebuilding(Track::Main);
+        Ok(true)
+    }
+
+    /// The epoch of the next record of a track, with the buffers ready for it. `None`: nothing may be read now.
+    fn epoch_to_read(&mut self, track: Track) -> Result<Option<u32>> {
+        let offset = self.cursors[track as usize].offset;
+        if self.is_at_rest(track) {
+            return Ok(None);
+        }
+        let Some(epoch) = self.state().epoch_at(offset).map(|e| e.number) else { return Ok(None) };
+        let held = self.buffer_epochs[track as usize];
+        if held != epoch && !sabotage::on("epochs_share_a_buffer") {
+            // The barrier: no object is made under two epochs. Planned is enough, delivered is not waited for.
+            self.cut_where(|slot, _| slot.0.track() == track)?;
+        }
+        self.buffer_epochs[track as usize] = epoch;
+        Ok(Some(epoch))
+    }
+
+    /// The offset that a track may not read beyond: below the frontier it always reads, since only that moves `low`.
+    pub(super) fn read_limit(&self, track: Track) -> Option<u64> {
+        let bounds = &self.home.bounds;
+        let open = self.state().open_plans().count();
+        let listed: usize = self.state().plans.values().map(|p| p.list.encoded().len()).sum();
+        let full = open >= bounds.open_plans_max || listed >= bounds.listed_bytes_max || self.log.is_starved();
+        let frontier = if sabotage::on("cap_stops_all_reading") { 0 } else { self.state().frontier(track) };
+        full.then_some(frontier)
+    }
+
+    /// The next records of a track, all of one epoch, and the cursor behind them. `None` if the cursor only moved over
+    /// a gap or damage.
+    fn next_chunk(&mut self, track: Track, limits: (usize, usize)) -> Result<Option<(Chunk, Cursor)>> {
+        let mut cursor = self.cursors[track as usize];
+        let mut end = self.read_limit(track).unwrap_or(u64::MAX);
+        let later = self.state().epochs.iter().map(|e| e.from).filter(|&from| from > cursor.offset);
+        end = later.fold(end, u64::min);
+        let mut chunk = Chunk::default();
+        loop {
+            let mut ahead = cursor;
+            if ahead.offset >= end {
+                break;
+            }
+            match self.journal.read(&mut ahead)? {
+                Read::Frame(frame) => {
+                    let from = (cursor.offset.saturating_sub(frame.first)) as usize;
+                    let to = (end.saturating_sub(frame.first) as usize).min(frame.batch.len());
+                    let bytes = frame.batch.bytes_of(from, to).len();
+                    let full = chunk.records.len() + to - from > limits.0
+                        || chunk.records.bytes().len() + bytes > limits.1
+                        || chunk.entry != frame.entry;
+                    if full && !chunk.records.is_empty() {
+                        break;
+                    }
+                    chunk.entry = frame.entry;
+                    for i in from..to {
+                        chunk.records.push(frame.batch.get(i));
+                        chunk.offsets.push(frame.first + i as u64);
+                        chunk.arrivals.push(frame.arrival_ms);
+                    }
+                    cursor = if to < frame.batch.len() { Cursor::at(frame.first + to as u64) } else { ahead };
+                }
+                Read::End => break,
+                _ if !chunk.records.is_empty() => break,
+                Read::Gap { .. } => {
+                    self.cursors[track as usize] = ahead;
+                    self.finish_rebuilding(track);
+                    return Ok(None);
+                }
+                Read::Lost { from, to } => {
+                    self.place_lost(track, from, to)?;
+                    self.cursors[track as usize] = ahead;
+                    self.finish_rebuilding(track);
+                    return Ok(None);
+                }
+            }
+        }
+        Ok((!chunk.records.is_empty()).then_some((chunk, cursor)))
+    }
+
+    /// Accounts for acknowledged records that the medium lost: a plan of their own, settled when persisted.
+    fn place_lost(&mut self, track: Track, from: u64, to: u64) -> Result<()> {
+        self.alarm = Some(format!("records {from} to {} were acknowledged and cannot be read any more", to - 1));
+        if track == Track::Backup {
+            return Ok(());
+        }
+        let slot = (Outlet::Lost, Key::from_persisted("").expect("an empty key"));
+        let mut listed = Vec::new();
+        for offset in from..to {
+            self.replays[0].at(offset, &mut listed);
+            if listed.is_empty() {
+                self.buffer(&slot, 0)?.list.push(offset, 0, 1);
+                self.lost_records += 1;
+            }
+        }
+        if self.buffers.contains_key(&slot) {
+            self.cut(vec![slot])?;
+        }
+        Ok(())
+    }
+
+    /// The buffer of a slot, opened if need be, for records that arrived at `arrival_ms`.
+    fn buffer(&mut self, slot: &Slot, arrival_ms: u64) -> Result<&mut Buffer> {
+        if !self.buffers.contains_key(slot) {
+            let encoder = self.encoder(self.buffer_epochs[slot.0.track() as usize], slot.0)?;
+            let buffer = Buffer::new(Filling::new(encoder, &self.scratch), self.home.clock.steady());
+            self.buffers.insert(slot.clone(), buffer);
+        }
+        let buffer = self.buffers.get_mut(slot).expect("inserted above");
+        buffer.oldest_arrival_ms = buffer.oldest_arrival_ms.min(arrival_ms);
+        Ok(buffer)
+    }
+
+    /// Judges and places records of which no plan knows anything.
+    fn place_new(&mut self, epoch: u32, chunk: &Chunk) -> Result<()> {
+        let now_ms = self.home.clock.wall_ms();
+        let judged = self.route(epoch)?.judge(chunk, now_ms)?;
+        let mut picks: Vec<Vec<Pick>> = vec![Vec::new(); judged.keys.len()];
+        for (i, verdict) in judged.verdicts.iter().enumerate() {
+            match verdict {
+                Verdict::Kept { first, count } => {
+                    for output in 0..*count {
+                        let key = judged.key_of[(first + output) as usize] as usize;
+                        picks[key].push((i as u32, first + output, output, *count));
+                    }
+                }
+                _ => self.place_ended(epoch, chunk, i, verdict, &judged)?,
+            }
+        }
+        self.place_outputs(chunk, &judged, &picks)
+    }
+
+    /// Puts kept outputs into the buffers of their keys.
+    fn place_outputs(&mut self, chunk: &Chunk, judged: &Judged, picks: &[Vec<Pick>]) -> Result<()> {
+        for (key, picks) in judged.keys.iter().zip(picks).filter(|(_, p)| !p.is_empty()) {
+            let arrival = picks.iter().map(|p| chunk.arrivals[p.0 as usize]).min().unwrap_or(0);
+            let buffer = self.buffer(&(Outlet::Destination, key.clone()), arrival)?;
+            let mut outputs = Vec::with_capacity(picks.len());
+            for &(record, output, number, of) in picks {
+                buffer.list.push(chunk.offsets[record as usize], number, of);
+                buffer.bytes += judged.outputs.get(output as usize).len() as u64;
+                outputs.push(output);
+            }
+            buffer.filling.write(|encoder, out| encoder.push(&judged.outputs, &judged.rows, &outputs, out));
+        }
+        Ok(())
+    }
+
+    /// Puts a dropped or failed record where it ends.
+    fn place_ended(&mut self, epoch: u32, chunk: &Chunk, i: usize, verdict: &Verdict, judged: &Judged) -> Result<()> {
+        let (offset, arrival) = (chunk.offsets[i], chunk.arrivals[i]);
+        match verdict {
+            Verdict::Kept { .. } => {}
+            Verdict::Dropped => {
+                let slot = (Outlet::Dropped, Key::from_persisted("").expect("an empty key"));
+                let buffer = self.buffer(&slot, arrival)?;
+                buffer.list.push(offset, 0, 1);
+                buffer.bytes += chunk.records.get(i).len() as u64;
+                if sabotage::on("drop_counted_twice") && offset % 7 == 3 {
+                    let slot = (Outlet::ProcessingFailed, self.route(epoch)?.failure_key(Outlet::ProcessingFailed));
+                    let reason = Reason { code: String::new(), message: String::new(), attempts: 1, ended_ms: 0 };
+                    self.place_failure(&slot, offset, arrival, &reason, &[])?;
+                }
+            }
+            Verdict::Failed { outlet, reason, raw, .. } => {
+                let slot = (*outlet, self.route(epoch)?.failure_key(*outlet));
+                let raw = match raw {
+                    Raw::Source => chunk.records.get(i),
+                    Raw::Output(output) => judged.outputs.get(*output as usize),
+                };
+                self.place_failure(&slot, offset, arrival, reason, raw)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn place_failure(&mut self, slot: &Slot, offset: u64, arrival: u64, reason: &Reason, raw: &[u8]) -> Result<()> {
+        let buffer = self.buffer(slot, arrival)?;
+        buffer.list.push(offset, 0, 1);
+        buffer.bytes += raw.len() as u64;
+        buffer.reasons.push(reason.clone());
+        let outlet = slot.0;
+        buffer.filling.write(|encoder, out| push_line(encoder, out, outlet, reason, offset, arrival, raw));
+        Ok(())
+    }
+
+    /// Looks up what plans of an earlier life list of a chunk. The plan decides: what it lists ends there.
+    fn look_up(&mut self, chunk: &Chunk, cursor: Cursor) -> Again {
+        let entry = chunk.entry;
+        let mut again = Again { chunk: Chunk { entry, ..Chunk::default() }, bounds: Vec::new(), cursor, listed: 0 };
+        let mut listed = Vec::new();
+        for (i, &offset) in chunk.offsets.iter().enumerate() {
+            self.replays[0].at(offset, &mut listed);
+            again.listed += !listed.is_empty() as u64;
+            let bound = self.bound(&listed);
+            if !matches!(bound, Some(Bound::Done)) {
+                again.chunk.records.push(chunk.records.get(i));
+                again.chunk.offsets.push(offset);
+                again.chunk.arrivals.push(chunk.arrivals[i]);
+                again.bounds.push(bound);
+            }
+        }
+        again
+    }
+
+    fn bound(&self, listed: &[Listed]) -> Option<Bound> {
+        let first = listed.first()?;
+        let settled = |l: &&Listed| !self.state().plans[&l.plan].is_open();
+        if sabotage::on("skip_when_one_output_is_listed") && listed.iter().any(|l| settled(&l)) {
+            return Some(Bound::Done);
+        }
+        if sabotage::on("open_plans_record_skipped") {
+            return Some(Bound::Done);
+        }
+        if listed.iter().filter(settled).count() as u32 == first.of {
+            return Some(Bound::Done);
+        }
+        let outlet = self.state().plans[&first.plan].outlet;
+        Some(if outlet.is_failure() { Bound::Failure(first.plan) } else { Bound::Outputs(listed.to_vec()) })
+    }
+
+    /// Judges and places records that are read again. `false`: a record whose fate is bound ran out of time too often,
+    /// nothing was placed.
+    fn place_again(&mut self, epoch: u32, again: &Again) -> Result<bool> {
+        if again.chunk.records.is_empty() {
+            return Ok(true);
+        }
+        let now_ms = self.home.clock.wall_ms();
+        let judged = self.route(epoch)?.judge(&again.chunk, now_ms)?;
+        let mut alone: BTreeMap<usize, Judged> = BTreeMap::new();
+        for (i, bound) in again.bounds.iter().enumerate() {
+            let timed_out = matches!(judged.verdicts[i], Verdict::Failed { may_differ: true, .. });
+            if timed_out && matches!(bound, Some(Bound::Outputs(_))) && !sabotage::on("bound_record_judged_again") {
+                match self.judge_alone(epoch, &again.chunk, i, now_ms)? {
+                    Some(judged) => drop(alone.insert(i, judged)),
+                    None => return Ok(false),
+                }
+            }
+        }
+        let mut from = 0;
+        for (&i, single) in &alone {
+            self.place_range(epoch, again, &judged, from..i, 0)?;
+            self.place_range(epoch, again, single, i..i + 1, i)?;
+            from = i + 1;
+        }
+        self.place_range(epoch, again, &judged, from..again.bounds.len(), 0)?;
+        Ok(true)
+    }
+
+    /// Judges one bound record until it does not run out of time.
+    fn judge_alone(&mut self, epoch: u32, chunk: &Chunk, i: usize, now_ms: u64) -> Result<Option<Judged>> {
+        let mut single = Chunk { entry: chunk.entry, ..Chunk::default() };
+        single.records.push(chunk.records.get(i));
+        single.offsets.push(chunk.offsets[i]);
+        single.arrivals.push(chunk.arrivals[i]);
+        for _ in 0..BOUND_TRIES {
+            let judged = self.route(epoch)?.judge(&single, now_ms)?;
+            if !matches!(judged.verdicts[0], Verdict::Failed { may_differ: true, .. }) {
+                return Ok(Some(judged));
+            }
+        }
+        self.alarm = Some(format!("record {} is in an open plan and now runs out of time", chunk.offsets[i]));
+        Ok(None)
+    }
+
+    /// Places records `range` of `again`, whose verdicts stand at `i - base` in `judged`.
+    fn place_range(
+        &mut self,
+        epoch: u32,
+        again: &Again,
+        judged: &Judged,
+        range: Range<usize>,
+        base: usize,
+    ) -> Result<()> {
+        let mut picks: Vec<Vec<Pick>> = vec![Vec::new(); judged.keys.len()];
+        let mut rebuilt: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+        for i in range {
+            let verdict = &judged.verdicts[i - base];
+            let listed = match &again.bounds[i] {
+                Some(Bound::Done) => continue,
+                Some(Bound::Failure(plan)) => {
+                    self.rebuild_failure(*plan, &again.chunk, i, verdict, judged)?;
+                    continue;
+                }
+                Some(Bound::Outputs(listed)) => listed.as_slice(),
+                None => &[],
+            };
+            match verdict {
+                Verdict::Kept { first, count } if listed.first().is_none_or(|l| l.of == *count) => {
+                    for number in 0..*count {
+                        let output = first + number;
+                        match listed.iter().find(|l| l.output == number) {
+                            Some(l) if self.state().plans[&l.plan].is_open() => {
+                                rebuilt.entry(l.plan).or_default().push(output);
+                            }
+                            Some(_) => {}
+                            None => {
+                                picks[judged.key_of[output as usize] as usize].push((i as u32, output, number, *count));
+                            }
+                        }
+                    }
+                }
+                verdict if listed.is_empty() || sabotage::on("bound_record_judged_again") => {
+                    self.place_ended(epoch, &again.chunk, i, verdict, judged)?;
+                }
+                verdict => self.hold_all(listed, again.chunk.offsets[i], verdict),
+            }
+        }
+        for (plan, outputs) in rebuilt {
+            if let Some(shipping) = self.rebuilding(plan)?
+                && let Phase::Rebuilding { filling, outputs: so_far } = &mut shipping.phase
+            {
+                filling.write(|encoder, out| encoder.push(&judged.outputs, &judged.rows, &outputs, out));
+                *so_far += outputs.len() as u64;
+            }
+        }
+        self.place_outputs(&again.chunk, judged, &picks)
+    }
+
+    /// Makes a bound record's error line again, with the reason its plan keeps.
+    fn rebuild_failure(&mut self, plan: u64, chunk: &Chunk, i: usize, now: &Verdict, judged: &Judged) -> Result<()> {
+        let outlet = self.state().plans[&plan].outlet;
+        let raw = match (outlet, now) {
+            (Outlet::ConversionFailed, Verdict::Failed { raw: Raw::Output(output), .. }) => {
+                judged.outputs.get(*output as usize)
+            }
+            _ => chunk.records.get(i),
+        };
+        let (offset, arrival) = (chunk.offsets[i], chunk.arrivals[i]);
+        let Some(shipping) = self.rebuilding(plan)? else { return Ok(()) };
+        let Phase::Rebuilding { outputs, .. } = &shipping.phase else { return Ok(()) };
+        let at = *outputs as usize;
+        let Some(reason) = self.state().plans[&plan].reasons.get(at).cloned() else { return Ok(()) };
+        if let Some(shipping) = self.rebuilding(plan)?
+            && let Phase::Rebuilding { filling, outputs } = &mut shipping.phase
+        {
+            filling.write(|encoder, out| push_line(encoder, out, outlet, &reason, offset, arrival, raw));
+            *outputs += 1;
+        }
+        Ok(())
+    }
+
+    /// A record's outputs are listed, and now it gives others: its open plans are never sent as something else.
+    fn hold_all(&mut self, listed: &[Listed], offset: u64, now: &Verdict) {
+        let now = match now {
+            Verdict::Kept { count, .. } => format!("{count} outputs"),
+            Verdict::Dropped => "none".to_owned(),
+            Verdict::Failed { reason, .. } => format!("a failure ({})", reason.code),
+        };
+        for l in listed {
+            if self.state().plans[&l.plan].is_open() {
+                self.hold(l.plan, &format!("record {offset} gave {} outputs and now gives {now}", l.of));
+            }
+        }
+    }
+
+    /// Reads one chunk of the backup track: source bytes, untouched.
+    pub(super) fn read_backup(&mut self) -> Result<bool> {
+        if self.state().backup_from.is_none() {
+            return Ok(false);
+        }
+        let Some(epoch) = self.epoch_to_read(Track::Backup)? else { return Ok(false) };
+        let Some((chunk, cursor)) = self.next_chunk(Track::Backup, (4096, 1 << 20))? else { return Ok(true) };
+        let key = match self.backup_route(epoch)? {
+            Some(backup) => Some(backup.prefix.key(None, &[]).map_err(|e| Error::new(Kind::Bug, e.to_string()))?),
+            None => None,
+        };
+        let mut fresh = Vec::new();
+        let mut rebuilt: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+        let mut listed = Vec::new();
+        for (i, &offset) in chunk.offsets.iter().enumerate() {
+            self.replays[1].at(offset, &mut listed);
+            match listed.first() {
+                Some(l) if self.state().plans[&l.plan].is_open() => rebuilt.entry(l.plan).or_default().push(i as u32),
+                Some(_) => {}
+                None => fresh.push(i as u32),
+            }
+        }
+        for (plan, picked) in rebuilt {
+            if let Some(shipping) = self.rebuilding(plan)?
+                && let Phase::Rebuilding { filling, outputs } = &mut shipping.phase
+            {
+                filling.write(|encoder, out| encoder.push(&chunk.records, &Rows::Bytes, &picked, out));
+                *outputs += picked.len() as u64;
+            }
+        }
+        if let Some(key) = key.filter(|_| !fresh.is_empty()) {
+            let buffer = self.buffer(&(Outlet::Backup, key), chunk.arrivals[fresh[0] as usize])?;
+            for &i in &fresh {
+                buffer.list.push(chunk.offsets[i as usize], 0, 1);
+                buffer.bytes += chunk.records.get(i as usize).len() as u64;
+            }
+            buffer.filling.write(|encoder, out| encoder.push(&chunk.records, &Rows::Bytes, &fresh, out));
+        }
+        self.cursors[1] = cursor;
+        self.finish_rebuilding(Track::Backup);
+        Ok(true)
+    }
+}
+
+fn push_line(
+    encoder: &mut crate::format::Encoder,
+    out: &mut Vec<u8>,
+    outlet: Outlet,
+    reason: &Reason,
+    offset: u64,
+    arrival_ms: u64,
+    raw: &[u8],
+) {
+    let mut line = Vec::new();
+    error_line(outlet, reason, offset, arrival_ms, raw, &mut line);
+    match encoder {
+        crate::format::Encoder::Lines(lines) => lines.push_record(&line, out),
+        crate::format::Encoder::Parquet(_) => unreachable!("error records are lines"),
+    }
+}

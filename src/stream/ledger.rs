@@ -1,0 +1,261 @@
+//! What became of each plan: one JSON line per mark, in the order of marks, from which conservation is proved without
+//! the service.
+//!
+//! A file begins with a header line (format, the totals of everything before it) and holds a line per settled plan.
+//! Files are written over blocks that already hold newlines, so that a line needs no room on a full disk, and a line
+//! that was torn does not parse. At start the newest file is written anew, as the plan log is, before anything relies
+//! on its lines being durable.
+
+use super::plan::{Outlet, Plan};
+use crate::error::{Error, Kind, Result};
+use crate::fs::{File, Fs, read, write_atomically};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const FORMAT: u32 = 1;
+/// A file is closed when it holds this much.
+const FILE_BYTES: u64 = 1 << 20;
+
+/// A file's first line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    pub format: u32,
+    /// Marks and sums of all earlier files.
+    pub before: Sums,
+}
+
+/// Running sums.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sums {
+    /// The last mark counted.
+    pub mark: u64,
+    pub outlets: BTreeMap<String, OutletSums>,
+}
+
+/// Sums of one outlet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutletSums {
+    pub objects: u64,
+    pub outputs: u64,
+    pub records: u64,
+    pub bytes: u64,
+    /// Sum of the lists' digests, hexadecimal (see `list::position_hash`).
+    pub digest: Digest,
+}
+
+/// A 128-bit sum as hexadecimal text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digest(pub u128);
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&format!("{:032x}", self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        u128::from_str_radix(&text, 16).map(Digest).map_err(serde::de::Error::custom)
+    }
+}
+
+/// One settled plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    pub mark: u64,
+    pub plan: uuid::Uuid,
+    pub outlet: String,
+    pub epoch: u32,
+    /// Records of which this mark settled the last output.
+    pub records: u64,
+    pub outputs: u64,
+    /// The listed offsets lie in `first..end`.
+    pub first: u64,
+    pub end: u64,
+    pub digest: Digest,
+    /// Bytes as buffered, and as stored.
+    pub bytes: u64,
+    pub object_bytes: u64,
+    /// Where the object is; empty for outlets without a sink.
+    pub store: String,
+    pub name: String,
+    pub tag: String,
+    /// Milliseconds since the Unix epoch.
+    pub settled_ms: u64,
+}
+
+impl Line {
+    /// The line of a settled plan.
+    pub fn of(plan: &Plan) -> Option<Line> {
+        let mark = plan.mark.as_ref()?;
+        let sink = plan.outlet.has_sink();
+        Some(Line {
+            mark: mark.mark,
+            plan: plan.id,
+            outlet: plan.outlet.name().to_owned(),
+            epoch: plan.epoch,
+            records: mark.completed,
+            outputs: plan.list.outputs(),
+            first: plan.list.first(),
+            end: plan.list.end(),
+            digest: Digest(plan.list.digest()),
+            bytes: plan.bytes,
+            object_bytes: mark.object_bytes,
+            store: if sink { plan.store.clone() } else { String::new() },
+            name: if sink { plan.name.clone() } else { String::new() },
+            tag: mark.tag.clone(),
+            settled_ms: mark.at_ms,
+        })
+    }
+}
+
+impl Sums {
+    pub fn add(&mut self, line: &Line) {
+        self.mark = line.mark;
+        let sums = self.outlets.entry(line.outlet.clone()).or_default();
+        sums.objects += !line.name.is_empty() as u64;
+        sums.outputs += line.outputs;
+        sums.records += line.records;
+        sums.bytes += line.bytes;
+        sums.digest.0 = sums.digest.0.wrapping_add(line.digest.0);
+    }
+
+    pub fn outlet(&self, outlet: Outlet) -> OutletSums {
+        self.outlets.get(outlet.name()).cloned().unwrap_or_default()
+    }
+}
+
+/// The ledger of one stream, open for appending.
+pub struct Ledger {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    number: u64,
+    file: Arc<dyn File>,
+    at: u64,
+    written: u64,
+    sums: Sums,
+}
+
+impl Ledger {
+    /// Opens or creates the ledger in `dir`.
+    pub fn open(fs: Arc<dyn Fs>, dir: PathBuf) -> Result<Ledger> {
+        let act = format!("open ledger `{}`", dir.display());
+        fs.create_dir_all(&dir).map_err(|e| Error::io(&act, e))?;
+        let number = files(&*fs, &dir)?.last().map_or(0, |(n, _)| *n);
+        let (mut text, mut sums) = (Vec::new(), Sums::default());
+        match read(&*fs, &dir.join(file_name(number))) {
+            Ok(bytes) => {
+                let contents = Contents::parse(&bytes).map_err(|e| e.during(&act))?;
+                (text, sums) = (bytes[..contents.valid_bytes].to_vec(), contents.header.before.clone());
+                contents.lines.iter().for_each(|l| sums.add(l));
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io(act, e)),
+        }
+        let mut ledger = Ledger::start_file(fs, dir, number, text, sums.clone()).map_err(|e| e.during(&act))?;
+        ledger.sums = sums;
+        Ok(ledger)
+    }
+
+    /// Gives file `number` its first contents: `text`, or a header.
+    fn start_file(fs: Arc<dyn Fs>, dir: PathBuf, number: u64, mut text: Vec<u8>, sums: Sums) -> Result<Ledger> {
+        if text.is_empty() {
+            push_line(&mut text, &Header { format: FORMAT, before: sums.clone() });
+        }
+        let at = text.len() as u64;
+        let written = (at + 64 * 1024).next_multiple_of(64 * 1024);
+        text.resize(written as usize, b'\n');
+        let path = dir.join(file_name(number));
+        write_atomically(&*fs, &path, &text).map_err(|e| Error::io("write a ledger file", e))?;
+        let file = fs.open(&path).map_err(|e| Error::io("open a ledger file", e))?;
+        Ok(Ledger { fs, dir, number, file, at, written, sums })
+    }
+
+    /// The last mark with a durable line.
+    pub fn mark(&self) -> u64 {
+        self.sums.mark
+    }
+
+    pub fn sums(&self) -> &Sums {
+        &self.sums
+    }
+
+    /// Appends lines, whose marks follow the last one without a gap, and makes them durable.
+    pub fn append(&mut self, lines: &[Line]) -> Result<()> {
+        let Some(last) = lines.last() else { return Ok(()) };
+        if self.at > FILE_BYTES {
+            let (fs, dir) = (self.fs.clone(), self.dir.clone());
+            *self = Ledger::start_file(fs, dir, self.number + 1, Vec::new(), self.sums.clone())?;
+        }
+        let mut text = Vec::new();
+        for line in lines {
+            push_line(&mut text, line);
+        }
+        let bytes = text.len() as u64;
+        if self.at + bytes > self.written {
+            self.written = (self.at + bytes).next_multiple_of(64 * 1024);
+            text.resize((self.written - self.at) as usize, b'\n');
+        }
+        let done = self.file.write_all_at(&text, self.at).and_then(|()| self.file.sync());
+        done.map_err(|e| Error::io(format!("append ledger line {}", last.mark), e))?;
+        self.at += bytes;
+        lines.iter().for_each(|l| self.sums.add(l));
+        Ok(())
+    }
+}
+
+fn push_line(text: &mut Vec<u8>, line: &impl Serialize) {
+    serde_json::to_writer(&mut *text, line).expect("plain values always serialise into memory");
+    text.push(b'\n');
+}
+
+fn file_name(number: u64) -> String {
+    format!("{number:08}.jsonl")
+}
+
+/// The ledger files in `dir`, oldest first.
+pub fn files(fs: &dyn Fs, dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let names = fs.list(dir).map_err(|e| Error::io(format!("list ledger `{}`", dir.display()), e))?;
+    let number = |n: &str| n.strip_suffix(".jsonl")?.parse().ok();
+    Ok(names.iter().filter_map(|n| Some((number(n)?, dir.join(n)))).collect())
+}
+
+/// A ledger file's contents, as far as they are whole.
+pub struct Contents {
+    pub header: Header,
+    pub lines: Vec<Line>,
+    pub valid_bytes: usize,
+}
+
+impl Contents {
+    pub fn parse(bytes: &[u8]) -> Result<Contents> {
+        let mut header = None;
+        let mut contents = Contents { header: Header::default(), lines: Vec::new(), valid_bytes: 0 };
+        for text in bytes.split_inclusive(|&b| b == b'\n') {
+            if text == b"\n" {
+                break;
+            }
+            if header.is_none() {
+                let found: Header = serde_json::from_slice(text)
+                    .map_err(|e| Error::new(Kind::Corrupt, format!("a ledger file's header: {e}")))?;
+                if found.format != FORMAT {
+                    let message = format!("a ledger file has format {}, expected {FORMAT}", found.format);
+                    return Err(Error::new(Kind::Invalid, message));
+                }
+                contents.header = found.clone();
+                header = Some(found);
+            } else {
+                let next = contents.lines.last().map_or(contents.header.before.mark, |l: &Line| l.mark) + 1;
+                match serde_json::from_slice::<Line>(text) {
+                    Ok(line) if line.mark == next && text.ends_with(b"\n") => contents.lines.push(line),
+                    _ => break,
+                }
+            }
+            contents.valid_bytes += text.len();
+        }
+        Ok(contents)
+    }
+}

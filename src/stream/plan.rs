@@ -1,0 +1,483 @@
+//! Plans, the state of a lane, and how entries of the plan log change it. No I/O: what is durable is the log's matter.
+
+use super::codec::{Reader, put_bytes, put_varint};
+use super::list::{Item, List};
+use crate::error::{Error, Kind, Result};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// One way a record ends. Numbers are on disk: never reuse one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Outlet {
+    Destination = 0,
+    ProcessingFailed = 1,
+    ConversionFailed = 2,
+    /// Asked for by the transform. Has no sink: settled when its plan is persisted.
+    Dropped = 3,
+    /// Damaged on the medium. Has no sink either, and raises an alarm.
+    Lost = 4,
+    /// Source bytes, untouched, beside the others.
+    Backup = 5,
+}
+
+impl Outlet {
+    pub const ALL: [Outlet; 6] = [
+        Outlet::Destination,
+        Outlet::ProcessingFailed,
+        Outlet::ConversionFailed,
+        Outlet::Dropped,
+        Outlet::Lost,
+        Outlet::Backup,
+    ];
+
+    /// The outlet's name in metrics, ledger and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outlet::Destination => "destination",
+            Outlet::ProcessingFailed => "processing-failed",
+            Outlet::ConversionFailed => "format-conversion-failed",
+            Outlet::Dropped => "dropped",
+            Outlet::Lost => "lost",
+            Outlet::Backup => "backup",
+        }
+    }
+
+    pub fn from_u8(n: u8) -> Option<Outlet> {
+        Outlet::ALL.get(n as usize).copied()
+    }
+
+    pub fn track(self) -> Track {
+        if self == Outlet::Backup { Track::Backup } else { Track::Main }
+    }
+
+    /// Whether a plan of this outlet becomes an object.
+    pub fn has_sink(self) -> bool {
+        !matches!(self, Outlet::Dropped | Outlet::Lost)
+    }
+
+    pub fn is_failure(self) -> bool {
+        matches!(self, Outlet::ProcessingFailed | Outlet::ConversionFailed)
+    }
+}
+
+/// A lane's two tracks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Track {
+    /// Destination, failures, dropped: every record ends in exactly one of them.
+    Main = 0,
+    Backup = 1,
+}
+
+/// Why a record failed: kept in the plan, so that a replay does not judge again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    pub code: String,
+    pub message: String,
+    pub attempts: u32,
+    /// Milliseconds since the Unix epoch at which the last attempt ended.
+    pub ended_ms: u64,
+}
+
+/// The persisted decision that exactly these records, in this outlet, with this key, become this object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Short name within the log.
+    pub number: u64,
+    pub id: Uuid,
+    pub outlet: Outlet,
+    pub epoch: u32,
+    /// The store the object goes to, such as `s3://bucket`: a plan keeps it through every reload.
+    pub store: String,
+    /// The object's name in that store.
+    pub name: String,
+    pub list: List,
+    pub oldest_arrival_ms: u64,
+    /// For failures: one per listed record, in order.
+    pub reasons: Vec<Reason>,
+    /// Bytes of the records as they were buffered, before compression.
+    pub bytes: u64,
+    /// Set once settled.
+    pub mark: Option<Mark>,
+}
+
+impl Plan {
+    pub fn is_open(&self) -> bool {
+        self.mark.is_none()
+    }
+}
+
+/// `epoch number from offset from`, with its configuration by hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    pub number: u32,
+    pub from: u64,
+    pub hash: [u8; 32],
+}
+
+/// What a settled plan adds up to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    pub plan: u64,
+    /// Marks are numbered without a gap, in the order of the log.
+    pub mark: u64,
+    pub at_ms: u64,
+    /// Records of which this mark settles the last output.
+    pub completed: u64,
+    /// Bytes of the object as stored.
+    pub object_bytes: u64,
+    /// The store's tag of the object, as far as it gave one.
+    pub tag: String,
+}
+
+/// Settled so far, per outlet, each counted by its own marks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub objects: u64,
+    pub outputs: u64,
+    pub records: u64,
+    pub bytes: u64,
+    pub object_bytes: u64,
+}
+
+/// A change of a lane's state. Tags are on disk: never reuse one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    Plan(Plan),
+    Mark(Mark),
+    /// Somebody else's object stands at the old name.
+    Rename {
+        plan: u64,
+        name: String,
+    },
+    Low {
+        track: Track,
+        low: u64,
+    },
+    Epoch(Epoch),
+    /// The backup track exists from this offset on; `None` ends it.
+    BackupFrom(Option<u64>),
+    /// Only in snapshots.
+    Totals {
+        marks: u64,
+        next_plan: u64,
+        totals: [Totals; Outlet::ALL.len()],
+    },
+}
+
+/// The state of a lane as its plan log tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Open plans, and settled ones that a replay or the ledger still needs.
+    pub plans: BTreeMap<u64, Plan>,
+    /// Everything below is settled, per [`Track`].
+    pub low: [u64; 2],
+    pub backup_from: Option<u64>,
+    pub epochs: Vec<Epoch>,
+    pub marks: u64,
+    pub next_plan: u64,
+    pub totals: [Totals; Outlet::ALL.len()],
+    /// Settled outputs of records that have several and are not complete.
+    partial: BTreeMap<u64, u32>,
+}
+
+impl State {
+    pub fn apply(&mut self, entry: Entry) {
+        match entry {
+            Entry::Plan(plan) => {
+                self.next_plan = self.next_plan.max(plan.number + 1);
+                self.plans.insert(plan.number, plan);
+            }
+            Entry::Mark(mark) => self.settle(mark),
+            Entry::Rename { plan, name } => {
+                if let Some(plan) = self.plans.get_mut(&plan) {
+                    plan.name = name;
+                }
+            }
+            Entry::Low { track, low } => {
+                self.low[track as usize] = low;
+                self.partial = self.partial.split_off(&self.low[Track::Main as usize]);
+            }
+            Entry::Epoch(epoch) => self.epochs.push(epoch),
+            Entry::BackupFrom(from) => {
+                self.backup_from = from;
+                self.low[Track::Backup as usize] = from.unwrap_or(0);
+            }
+            Entry::Totals { marks, next_plan, totals } => {
+                (self.marks, self.next_plan, self.totals) = (marks, next_plan, totals);
+            }
+        }
+    }
+
+    fn settle(&mut self, mark: Mark) {
+        let Some(mut plan) = self.plans.remove(&mark.plan) else { return };
+        self.marks = mark.mark;
+        let totals = &mut self.totals[plan.outlet as usize];
+        totals.objects += plan.outlet.has_sink() as u64;
+        totals.outputs += plan.list.outputs();
+        totals.records += mark.completed;
+        totals.bytes += plan.bytes;
+        totals.object_bytes += mark.object_bytes;
+        if plan.outlet.track() == Track::Main {
+            self.count_parts(&plan.list);
+        }
+        plan.mark = Some(mark);
+        self.plans.insert(plan.number, plan);
+    }
+
+    /// Records that settling `list` completes: whole ones, and those of which it holds the last open outputs.
+    pub fn completed_by(&self, list: &List) -> u64 {
+        let mut completed = 0;
+        let mut here: BTreeMap<u64, u32> = BTreeMap::new();
+        for item in list.items() {
+            match item {
+                Item::Whole { count, .. } => completed += count,
+                Item::Part { offset, of, .. } => {
+                    let settled = here.entry(offset).or_insert_with(|| self.partial.get(&offset).copied().unwrap_or(0));
+                    *settled += 1;
+                    completed += (*settled == of) as u64;
+                }
+            }
+        }
+        completed
+    }
+
+    /// [`State::completed_by`] as it will be once the plans `earlier` are settled too.
+    pub fn completed_by_after(&self, earlier: impl Iterator<Item = u64>, list: &List) -> u64 {
+        let mut after = State { partial: self.partial.clone(), ..State::default() };
+        for plan in earlier.filter_map(|n| self.plans.get(&n)) {
+            after.count_parts(&plan.list);
+        }
+        after.completed_by(list)
+    }
+
+    fn count_parts(&mut self, list: &List) {
+        for (offset, of) in parts(list) {
+            let settled = self.partial.entry(offset).or_default();
+            *settled += 1;
+            if *settled == of {
+                self.partial.remove(&offset);
+            }
+        }
+    }
+
+    /// Records with some outputs settled and some not.
+    pub fn incomplete(&self) -> impl Iterator<Item = u64> {
+        self.partial.keys().copied()
+    }
+
+    pub fn open_plans(&self) -> impl Iterator<Item = &Plan> {
+        self.plans.values().filter(|p| p.is_open())
+    }
+
+    /// One above the highest offset that any plan of the track lists, or the track's `low`.
+    pub fn frontier(&self, track: Track) -> u64 {
+        let listed = self.plans.values().filter(|p| p.outlet.track() == track).map(|p| p.list.end());
+        listed.max().unwrap_or(0).max(self.low[track as usize])
+    }
+
+    /// Whether a settled plan is still needed: a replay may meet its records, or its ledger line is not durable.
+    pub fn is_needed(&self, plan: &Plan, ledger_mark: u64) -> bool {
+        plan.mark.as_ref().is_none_or(|m| m.mark > ledger_mark)
+            || plan.list.end() > self.low[plan.outlet.track() as usize]
+    }
+
+    /// Forgets settled plans that nothing needs any more. Returns whether any went.
+    pub fn forget_settled(&mut self, ledger_mark: u64) -> bool {
+        let mut plans = std::mem::take(&mut self.plans);
+        let before = plans.len();
+        plans.retain(|_, p| self.is_needed(p, ledger_mark));
+        self.plans = plans;
+        self.plans.len() < before
+    }
+
+    /// The epoch under which a record at `offset` is read.
+    pub fn epoch_at(&self, offset: u64) -> Option<&Epoch> {
+        self.epochs.iter().rev().find(|e| e.from <= offset)
+    }
+
+    /// Everything as entries that rebuild it.
+    pub fn snapshot(&self) -> Vec<Entry> {
+        let mut entries = vec![Entry::BackupFrom(self.backup_from)];
+        for track in [Track::Main, Track::Backup] {
+            entries.push(Entry::Low { track, low: self.low[track as usize] });
+        }
+        entries.extend(self.epochs.iter().copied().map(Entry::Epoch));
+        entries.extend(self.plans.values().cloned().map(Entry::Plan));
+        entries.push(Entry::Totals { marks: self.marks, next_plan: self.next_plan, totals: self.totals });
+        entries
+    }
+
+    /// Rebuilds the state from a snapshot's entries. Settled plans carry their mark, so only the counts of records
+    /// with several outputs have to be found again.
+    pub fn from_snapshot(entries: Vec<Entry>) -> State {
+        let mut state = State::default();
+        for entry in entries {
+            state.apply(entry);
+        }
+        let low = state.low[Track::Main as usize];
+        let settled = state.plans.values().filter(|p| !p.is_open() && p.outlet != Outlet::Backup);
+        let mut of_record = BTreeMap::new();
+        for (offset, of) in settled.flat_map(|p| parts(&p.list)).filter(|(offset, _)| *offset >= low) {
+            of_record.entry(offset).or_insert((0, of)).0 += 1;
+        }
+        state.partial =
+            of_record.into_iter().filter(|(_, (n, of))| n < of).map(|(offset, (n, _))| (offset, n)).collect();
+        state
+    }
+}
+
+fn parts(list: &List) -> impl Iterator<Item = (u64, u32)> {
+    list.items().filter_map(|item| match item {
+        Item::Part { offset, of, .. } => Some((offset, of)),
+        Item::Whole { .. } => None,
+    })
+}
+
+const PLAN: u8 = 1;
+const MARK: u8 = 2;
+const RENAME: u8 = 3;
+const LOW: u8 = 4;
+const EPOCH: u8 = 5;
+const BACKUP_FROM: u8 = 6;
+const TOTALS: u8 = 7;
+
+impl Entry {
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Entry::Plan(plan) => {
+                out.push(PLAN);
+                encode_plan(plan, out);
+            }
+            Entry::Mark(m) => {
+                out.push(MARK);
+                encode_mark(m, out);
+            }
+            Entry::Rename { plan, name } => {
+                out.push(RENAME);
+                put_varint(out, *plan);
+                put_bytes(out, name.as_bytes());
+            }
+            Entry::Low { track, low } => {
+                out.extend_from_slice(&[LOW, *track as u8]);
+                put_varint(out, *low);
+            }
+            Entry::Epoch(e) => {
+                out.push(EPOCH);
+                put_varint(out, e.number as u64);
+                put_varint(out, e.from);
+                out.extend_from_slice(&e.hash);
+            }
+            Entry::BackupFrom(from) => {
+                out.push(BACKUP_FROM);
+                put_varint(out, from.map_or(0, |f| f + 1));
+            }
+            Entry::Totals { marks, next_plan, totals } => {
+                out.push(TOTALS);
+                put_varint(out, *marks);
+                put_varint(out, *next_plan);
+                put_varint(out, totals.len() as u64);
+                for n in totals.iter().flat_map(|t| [t.objects, t.outputs, t.records, t.bytes, t.object_bytes]) {
+                    put_varint(out, n);
+                }
+            }
+        }
+    }
+
+    pub fn decode(from: &mut Reader<'_>) -> Result<Entry> {
+        let tag = from.take(1)?[0];
+        Ok(match tag {
+            PLAN => Entry::Plan(decode_plan(from)?),
+            MARK => Entry::Mark(decode_mark(from)?),
+            RENAME => Entry::Rename { plan: from.varint()?, name: from.text()? },
+            LOW => {
+                let track = if from.take(1)?[0] == 0 { Track::Main } else { Track::Backup };
+                Entry::Low { track, low: from.varint()? }
+            }
+            EPOCH => Entry::Epoch(Epoch { number: from.varint()? as u32, from: from.varint()?, hash: from.array()? }),
+            BACKUP_FROM => Entry::BackupFrom(from.varint()?.checked_sub(1)),
+            TOTALS => {
+                let (marks, next_plan, n) = (from.varint()?, from.varint()?, from.varint()? as usize);
+                let mut totals = [Totals::default(); Outlet::ALL.len()];
+                for t in totals.iter_mut().take(n) {
+                    *t = Totals {
+                        objects: from.varint()?,
+                        outputs: from.varint()?,
+                        records: from.varint()?,
+                        bytes: from.varint()?,
+                        object_bytes: from.varint()?,
+                    };
+                }
+                Entry::Totals { marks, next_plan, totals }
+            }
+            other => {
+                return Err(Error::new(Kind::Corrupt, format!("unknown entry tag {other}, expected 1 to {TOTALS}")));
+            }
+        })
+    }
+}
+
+fn encode_mark(mark: &Mark, out: &mut Vec<u8>) {
+    for n in [mark.plan, mark.mark, mark.at_ms, mark.completed, mark.object_bytes] {
+        put_varint(out, n);
+    }
+    put_bytes(out, mark.tag.as_bytes());
+}
+
+fn decode_mark(from: &mut Reader<'_>) -> Result<Mark> {
+    Ok(Mark {
+        plan: from.varint()?,
+        mark: from.varint()?,
+        at_ms: from.varint()?,
+        completed: from.varint()?,
+        object_bytes: from.varint()?,
+        tag: from.text()?,
+    })
+}
+
+fn encode_plan(plan: &Plan, out: &mut Vec<u8>) {
+    put_varint(out, plan.number);
+    out.extend_from_slice(plan.id.as_bytes());
+    out.push(plan.outlet as u8);
+    put_varint(out, plan.epoch as u64);
+    for text in [&plan.store, &plan.name] {
+        put_bytes(out, text.as_bytes());
+    }
+    put_bytes(out, plan.list.encoded());
+    put_varint(out, plan.oldest_arrival_ms);
+    put_varint(out, plan.bytes);
+    out.push(plan.mark.is_some() as u8);
+    if let Some(mark) = &plan.mark {
+        encode_mark(mark, out);
+    }
+    put_varint(out, plan.reasons.len() as u64);
+    for reason in &plan.reasons {
+        put_bytes(out, reason.code.as_bytes());
+        put_bytes(out, reason.message.as_bytes());
+        put_varint(out, reason.attempts as u64);
+        put_varint(out, reason.ended_ms);
+    }
+}
+
+fn decode_plan(from: &mut Reader<'_>) -> Result<Plan> {
+    let number = from.varint()?;
+    let id = Uuid::from_bytes(from.array()?);
+    let outlet = from.take(1)?[0];
+    let outlet =
+        Outlet::from_u8(outlet).ok_or_else(|| Error::new(Kind::Corrupt, format!("plan {number}: outlet {outlet}")))?;
+    let epoch = from.varint()? as u32;
+    let (store, name) = (from.text()?, from.text()?);
+    let list = List::from_encoded(from.bytes()?.to_vec())?;
+    let (oldest_arrival_ms, bytes) = (from.varint()?, from.varint()?);
+    let mark = if from.take(1)?[0] == 1 { Some(decode_mark(from)?) } else { None };
+    let mut reasons = Vec::new();
+    for _ in 0..from.varint()? {
+        reasons.push(Reason {
+            code: from.text()?,
+            message: from.text()?,
+            attempts: from.varint()? as u32,
+            ended_ms: from.varint()?,
+        });
+    }
+    Ok(Plan { number, id, outlet, epoch, store, name, list, oldest_arrival_ms, reasons, bytes, mark })
+}

@@ -1,0 +1,145 @@
+//! What the plans of an earlier life say of the records that are read again.
+//!
+//! A lane is read in order, so the plans' lists are merged in order: at each offset, every listed output with its plan.
+//! Above the highest listed offset there is nothing to ask.
+
+use super::list::{Item, List};
+use super::plan::{State, Track};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+/// One output of a record, as a plan lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub plan: u64,
+    pub output: u32,
+    pub of: u32,
+}
+
+/// A place in one plan's list.
+struct Place {
+    list: List,
+    position: (usize, u64),
+    item: Item,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Replay {
+    places: BTreeMap<u64, Place>,
+    /// The next offset each plan lists.
+    next: BinaryHeap<Reverse<(u64, u64)>>,
+    /// Records listed by some plan that have not been read again.
+    unread: u64,
+    /// Of several outputs of one record in different plans, only the first is a record of its own.
+    end: u64,
+}
+
+impl Replay {
+    /// Everything that plans of `track` list at or above `from`.
+    pub fn new(state: &State, track: Track, from: u64) -> Replay {
+        let mut replay = Replay::default();
+        let mut parts = std::collections::BTreeSet::new();
+        for plan in state.plans.values().filter(|p| p.outlet.track() == track && p.list.end() > from) {
+            for item in plan.list.items() {
+                match item {
+                    Item::Whole { first, count } => replay.unread += (first + count).saturating_sub(first.max(from)),
+                    Item::Part { offset, .. } if offset >= from => drop(parts.insert(offset)),
+                    Item::Part { .. } => {}
+                }
+            }
+            replay.end = replay.end.max(plan.list.end());
+            replay.enter(plan.number, plan.list.clone(), (0, 0), from);
+        }
+        replay.unread += parts.len() as u64;
+        replay
+    }
+
+    /// One above the highest listed offset.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Listed records not read again so far.
+    pub fn unread(&self) -> u64 {
+        self.unread
+    }
+
+    /// Moves a plan's place to its first item that reaches `from`.
+    fn enter(&mut self, plan: u64, list: List, position: (usize, u64), from: u64) {
+        let mut items = list.items_from(position);
+        let Some(item) = items.by_ref().find(|i| i.end() > from) else { return };
+        let position = items.position(&list);
+        self.next.push(Reverse((item.offset().max(from), plan)));
+        self.places.insert(plan, Place { list, position, item });
+    }
+
+    /// What is listed at `offset`. Offsets must rise from call to call; `found` is emptied first.
+    pub fn at(&mut self, offset: u64, found: &mut Vec<Listed>) {
+        found.clear();
+        while let Some(&Reverse((next, plan))) = self.next.peek()
+            && next <= offset
+        {
+            self.next.pop();
+            let place = self.places.remove(&plan).expect("every plan in the heap has a place");
+            match place.item {
+                Item::Whole { first, count } if next == offset => {
+                    found.push(Listed { plan, output: 0, of: 1 });
+                    if offset + 1 < first + count {
+                        self.next.push(Reverse((offset + 1, plan)));
+                        self.places.insert(plan, place);
+                        continue;
+                    }
+                }
+                Item::Part { output, of, .. } if next == offset => found.push(Listed { plan, output, of }),
+                // Offsets that were never read again (a gap) are stepped over.
+                _ => {}
+            }
+            let after = if matches!(place.item, Item::Part { .. }) { next } else { next + 1 };
+            self.enter(plan, place.list, place.position, after);
+        }
+        self.unread -= !found.is_empty() as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::list::ListBuilder;
+    use super::super::plan::{Entry, Outlet, Plan};
+    use super::*;
+
+    fn plan(number: u64, outputs: &[(u64, u32, u32)]) -> Entry {
+        let mut list = ListBuilder::default();
+        outputs.iter().for_each(|&(offset, output, of)| list.push(offset, output, of));
+        Entry::Plan(Plan {
+            number,
+            id: uuid::Uuid::nil(),
+            outlet: Outlet::Destination,
+            epoch: 1,
+            store: String::new(),
+            name: String::new(),
+            list: list.finish(),
+            oldest_arrival_ms: 0,
+            reasons: Vec::new(),
+            bytes: 0,
+            mark: None,
+        })
+    }
+
+    #[test]
+    fn every_listed_output_is_found_at_its_offset() {
+        let mut state = State::default();
+        state.apply(plan(0, &[(1, 0, 1), (2, 0, 1), (5, 1, 2), (8, 0, 1)]));
+        state.apply(plan(1, &[(3, 0, 1), (5, 0, 2), (9, 0, 2), (9, 1, 2)]));
+        let mut replay = Replay::new(&state, Track::Main, 2);
+        assert_eq!((replay.unread(), replay.end()), (5, 10));
+        let mut found = Vec::new();
+        let mut seen = Vec::new();
+        for offset in [2, 3, 4, 5, 6, 7, 8, 9, 10] {
+            replay.at(offset, &mut found);
+            seen.extend(found.iter().map(|l| (offset, l.plan, l.output)));
+        }
+        assert_eq!(seen, [(2, 0, 0), (3, 1, 0), (5, 0, 1), (5, 1, 0), (8, 0, 0), (9, 1, 0), (9, 1, 1)]);
+        assert_eq!(replay.unread(), 0);
+    }
+}

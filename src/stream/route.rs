@@ -1,0 +1,227 @@
+//! What an epoch does to records: transform, then partition, then format, joined. The only place where these steps
+//! meet; no plans, no I/O.
+
+use super::plan::{Outlet, Reason};
+use crate::compress::Compress;
+use crate::deliver::error_record::ErrorRecord;
+use crate::error::Result;
+use crate::format::{Format, Rows};
+use crate::partition::prefix::{Key, Prefix};
+use crate::record::{Batch, Entry};
+use crate::transform::{Failed, PartitionKeys, Transform, Transformed, Verdict as FromTransform};
+use std::collections::HashMap;
+
+/// A stream's configuration in force, as far as an epoch fixes it.
+pub struct Route {
+    pub transform: Option<Box<dyn Transform>>,
+    pub prefix: Prefix,
+    pub error_prefix: Prefix,
+    pub format: Format,
+    pub compress: Compress,
+    /// Replaces the format's extension (`FileExtension`).
+    pub extension: Option<String>,
+    pub time_zone: jiff::tz::TimeZone,
+    /// The destination's store, such as `s3://bucket`.
+    pub store: String,
+    pub backup: Option<BackupRoute>,
+}
+
+/// Where source records are copied to.
+pub struct BackupRoute {
+    pub store: String,
+    pub prefix: Prefix,
+    pub compress: Compress,
+}
+
+/// Records of a lane on their way, with what the journal knows of each.
+#[derive(Default)]
+pub struct Chunk {
+    pub records: Batch,
+    pub offsets: Vec<u64>,
+    pub arrivals: Vec<u64>,
+    pub entry: Entry,
+}
+
+/// A chunk, judged.
+pub struct Judged {
+    pub outputs: Batch,
+    pub rows: Rows,
+    /// Distinct keys, and of each output the index of its key.
+    pub keys: Vec<Key>,
+    pub key_of: Vec<u32>,
+    /// One per record.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// How a record ends.
+pub enum Verdict {
+    /// Outputs `first .. first + count`.
+    Kept {
+        first: u32,
+        count: u32,
+    },
+    Dropped,
+    Failed {
+        outlet: Outlet,
+        reason: Reason,
+        raw: Raw,
+        may_differ: bool,
+    },
+}
+
+/// The bytes an error record holds: what the failing step was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Raw {
+    Source,
+    Output(u32),
+}
+
+impl Route {
+    /// Records and bytes to judge at once.
+    pub fn chunk_limits(&self) -> (usize, usize) {
+        self.transform.as_ref().map_or((4096, 1 << 20), |t| t.batch_limits())
+    }
+
+    /// Judges a chunk. `now_ms` is stamped on failures.
+    pub fn judge(&mut self, chunk: &Chunk, now_ms: u64) -> Result<Judged> {
+        let transformed = match &mut self.transform {
+            Some(transform) if chunk.entry == Entry::Source => transform.apply(&chunk.records, &chunk.arrivals)?,
+            _ => Transformed::unchanged(&chunk.records),
+        };
+        let mut verdicts: Vec<Verdict> =
+            transformed.verdicts.into_iter().map(|v| Verdict::from_transform(v, now_ms)).collect();
+        let (keys, key_of, bad_keys) = self.partition(&transformed.partition_keys, transformed.outputs.len());
+        let converted = self.format.convert(&transformed.outputs);
+        fail_outputs(
+            &mut verdicts,
+            bad_keys.into_iter().map(|(i, message)| {
+                let code = "Transform.InvalidPartitionKey".to_owned();
+                (i, Outlet::ProcessingFailed, Reason { code, message, attempts: 1, ended_ms: now_ms })
+            }),
+        );
+        fail_outputs(
+            &mut verdicts,
+            converted.failed.into_iter().map(|(i, why)| {
+                let reason = Reason { code: why.code.into(), message: why.message, attempts: 1, ended_ms: now_ms };
+                (i, Outlet::ConversionFailed, reason)
+            }),
+        );
+        Ok(Judged { outputs: transformed.outputs, rows: converted.rows, keys, key_of, verdicts })
+    }
+
+    /// The key of each output, and the outputs whose partition keys cannot be used.
+    fn partition(&self, given: &[PartitionKeys], outputs: usize) -> (Vec<Key>, Vec<u32>, Vec<(usize, String)>) {
+        let (mut keys, mut known, mut bad) = (Vec::new(), HashMap::new(), Vec::new());
+        let mut key_of = Vec::with_capacity(outputs);
+        if given.is_empty() || self.prefix.partition_keys_used().is_empty() {
+            match self.prefix.key(None, &[]) {
+                Ok(key) => keys.push(key),
+                Err(e) => bad.extend((0..outputs).map(|i| (i, e.to_string()))),
+            }
+            return (keys, vec![0; outputs], bad);
+        }
+        for (i, values) in given.iter().enumerate() {
+            let key = known.entry(values.as_slice()).or_insert_with(|| {
+                let key = self.prefix.key(None, values).map_err(|e| e.to_string())?;
+                let index = keys.iter().position(|k| *k == key).unwrap_or_else(|| {
+                    keys.push(key);
+                    keys.len() - 1
+                });
+                Ok(index as u32)
+            });
+            match key {
+                Ok(index) => key_of.push(*index),
+                Err(message) => {
+                    let message: &String = message;
+                    bad.push((i, message.clone()));
+                    key_of.push(u32::MAX);
+                }
+            }
+        }
+        (keys, key_of, bad)
+    }
+
+    /// The key of an outlet's error records.
+    pub fn failure_key(&self, outlet: Outlet) -> Key {
+        self.error_prefix.key(Some(outlet.name()), &[]).expect("an error prefix is checked with the longest error type")
+    }
+
+    pub fn content_encoding(&self, outlet: Outlet) -> Option<&'static str> {
+        match outlet {
+            Outlet::Destination => self.format.content_encoding(self.compress),
+            Outlet::Backup => self.backup.as_ref().and_then(|b| b.compress.content_encoding()),
+            _ => None,
+        }
+    }
+
+    /// The extension of an outlet's objects; error objects have none (contract §3.6).
+    pub fn extension(&self, outlet: Outlet) -> &str {
+        match outlet {
+            Outlet::Destination => match &self.extension {
+                Some(given) => given,
+                None => self.format.extension(self.compress),
+            },
+            Outlet::Backup => self.backup.as_ref().map_or("", |b| b.compress.extension()),
+            _ => "",
+        }
+    }
+
+    pub fn store(&self, outlet: Outlet) -> &str {
+        match (&self.backup, outlet) {
+            (Some(backup), Outlet::Backup) => &backup.store,
+            _ => &self.store,
+        }
+    }
+}
+
+impl Verdict {
+    fn from_transform(verdict: FromTransform, now_ms: u64) -> Verdict {
+        match verdict {
+            FromTransform::Kept { first, count } => Verdict::Kept { first, count },
+            FromTransform::Dropped => Verdict::Dropped,
+            FromTransform::Failed(Failed { code, message, attempts, may_differ }) => Verdict::Failed {
+                outlet: Outlet::ProcessingFailed,
+                reason: Reason { code: code.to_owned(), message, attempts, ended_ms: now_ms },
+                raw: Raw::Source,
+                may_differ,
+            },
+        }
+    }
+}
+
+/// Turns records with a failed output into failed records, whole: none of their other outputs is kept. Failures come in
+/// order of outputs; the first one of a record counts.
+fn fail_outputs(verdicts: &mut [Verdict], failures: impl Iterator<Item = (usize, Outlet, Reason)>) {
+    let mut failures = failures.peekable();
+    for verdict in verdicts {
+        if failures.peek().is_none() {
+            return;
+        }
+        let Verdict::Kept { first, count } = *verdict else { continue };
+        let range = first as usize..(first + count) as usize;
+        while let Some((i, outlet, reason)) = failures.next_if(|(i, ..)| *i < range.end) {
+            if range.contains(&i) && matches!(verdict, Verdict::Kept { .. }) {
+                // Alone, an output can be tried again from where it failed; one of several only from the source.
+                let from_source = count > 1 || outlet == Outlet::ProcessingFailed;
+                let raw = if from_source { Raw::Source } else { Raw::Output(i as u32) };
+                *verdict = Verdict::Failed { outlet, reason, raw, may_differ: false };
+            }
+        }
+    }
+}
+
+/// Appends the error record of a failed record.
+pub fn error_line(outlet: Outlet, reason: &Reason, offset: u64, arrival_ms: u64, raw: &[u8], out: &mut Vec<u8>) {
+    let record = ErrorRecord {
+        raw_data: base64_simd::STANDARD.encode_to_string(raw),
+        error_code: &reason.code,
+        error_message: &reason.message,
+        attempts_made: reason.attempts,
+        arrival_timestamp: arrival_ms,
+        attempt_ending_timestamp: reason.ended_ms,
+    };
+    match outlet {
+        Outlet::ConversionFailed => record.conversion_line(offset, out),
+        _ => record.line(out),
+    }
+}

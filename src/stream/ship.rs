@@ -1,0 +1,254 @@
+//! Open plans on their way out: rebuilt if a restart took their bytes, sent, tried again, and held where only a person
+//! can decide.
+
+use super::buffer::Filling;
+use super::engine::Engine;
+use super::plan::{Entry, Outlet, Plan, Track};
+use crate::compress::Compress;
+use crate::deliver::{Attempt, Body, Shipment, retry};
+use crate::error::{Error, Kind, Result};
+use crate::format::lines::Lines;
+use crate::format::{Encoder, Format};
+use crate::sabotage;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// An open plan's way.
+pub struct Shipping {
+    pub(super) phase: Phase,
+    attempts: u32,
+    content_encoding: Option<&'static str>,
+}
+
+/// Where it stands.
+pub(super) enum Phase {
+    /// Its records are read again; so many outputs are in.
+    Rebuilding {
+        filling: Filling,
+        outputs: u64,
+    },
+    Ready(Arc<Body>),
+    Sent(Arc<Body>),
+    Waiting {
+        body: Arc<Body>,
+        until: Duration,
+    },
+    /// The name is taken; a new one has to be persisted first.
+    Rename(Arc<Body>),
+    Stored {
+        tag: String,
+        object_bytes: u64,
+    },
+    /// Never sent again by itself: what stands at its name, or what its records give now, is not what it lists.
+    Held,
+}
+
+impl Shipping {
+    pub(super) fn ready(plan: &Plan, body: Arc<Body>, content_encoding: Option<&'static str>) -> Shipping {
+        debug_assert!(plan.is_open());
+        Shipping { phase: Phase::Ready(body), attempts: 0, content_encoding }
+    }
+}
+
+impl Engine {
+    /// Every open plan of an earlier life waits for its records.
+    pub(super) fn begin_shipping(&mut self) {
+        let open: Vec<u64> = self.state().open_plans().map(|p| p.number).collect();
+        for number in open {
+            self.shipping.remove(&number);
+        }
+    }
+
+    /// The bytes of a plan being rebuilt, to append to. `None` if it is not being rebuilt.
+    pub(super) fn rebuilding(&mut self, number: u64) -> Result<Option<&mut Shipping>> {
+        if !self.shipping.contains_key(&number) {
+            let plan = &self.state().plans[&number];
+            let (epoch, outlet) = (plan.epoch, plan.outlet);
+            let encoder = self.encoder(epoch, outlet)?;
+            let content_encoding = self.route(epoch)?.content_encoding(outlet);
+            let filling = Filling::new(encoder, &self.scratch);
+            let phase = Phase::Rebuilding { filling, outputs: 0 };
+            self.shipping.insert(number, Shipping { phase, attempts: 0, content_encoding });
+        }
+        Ok(self.shipping.get_mut(&number).filter(|s| matches!(s.phase, Phase::Rebuilding { .. })))
+    }
+
+    /// The encoder of an outlet's objects under an epoch.
+    pub(super) fn encoder(&mut self, epoch: u32, outlet: Outlet) -> Result<Encoder> {
+        let as_is = |compress| Format::Lines(Lines { newline: false }).encoder(compress);
+        Ok(match outlet {
+            Outlet::Destination => {
+                let route = self.route(epoch)?;
+                route.format.encoder(route.compress)
+            }
+            Outlet::Backup => as_is(self.backup_route(epoch)?.map_or(Compress::None, |b| b.compress)),
+            _ => as_is(Compress::None),
+        })
+    }
+
+    /// Closes rebuilt plans: complete ones are ready, those whose records have all been read without being complete are
+    /// held.
+    pub(super) fn finish_rebuilding(&mut self, track: Track) {
+        let read = self.cursors[track as usize].offset;
+        let ended: Vec<(u64, u64)> = self
+            .state()
+            .open_plans()
+            .filter(|p| p.outlet.track() == track && p.list.end() <= read)
+            .map(|p| (p.number, p.list.outputs()))
+            .collect();
+        for (number, expected) in ended {
+            let Some(shipping) = self.shipping.get_mut(&number) else {
+                self.hold(number, "none of its records can be read again");
+                continue;
+            };
+            if !matches!(shipping.phase, Phase::Rebuilding { .. }) {
+                continue;
+            }
+            let Phase::Rebuilding { filling, outputs } = std::mem::replace(&mut shipping.phase, Phase::Held) else {
+                unreachable!("just matched")
+            };
+            if outputs == expected {
+                shipping.phase = Phase::Ready(Arc::new(filling.finish()));
+            } else {
+                self.hold(number, &format!("its records now give {outputs} outputs, expected {expected}"));
+            }
+        }
+    }
+
+    /// Keeps a plan from being sent and says why.
+    pub(super) fn hold(&mut self, number: u64, why: &str) {
+        if let Some(plan) = self.state().plans.get(&number) {
+            let alarm = format!("plan {} (`{}`) is held: {why}", plan.id, plan.name);
+            self.alarm = Some(alarm);
+        }
+        let held = Shipping { phase: Phase::Held, attempts: 0, content_encoding: None };
+        self.shipping.insert(number, held);
+    }
+
+    /// Shipments to be sent now, with the store of each; every one of them must be answered by [`Engine::reply`].
+    pub fn shipments(&mut self) -> Vec<(String, Shipment)> {
+        let now = self.home.clock.steady();
+        let mut under_way = self.shipping.values().filter(|s| matches!(s.phase, Phase::Sent(_))).count();
+        let mut out = Vec::new();
+        for (number, shipping) in &mut self.shipping {
+            if under_way >= self.home.bounds.shipments_max {
+                break;
+            }
+            let body = match &shipping.phase {
+                Phase::Ready(body) => body.clone(),
+                Phase::Waiting { body, until } if *until <= now => body.clone(),
+                _ => continue,
+            };
+            let plan = &self.log.state().plans[number];
+            shipping.phase = Phase::Sent(body.clone());
+            under_way += 1;
+            if sabotage::on("mark_before_reply") {
+                shipping.phase = Phase::Stored { tag: String::new(), object_bytes: body.len() };
+            }
+            let shipment = Shipment {
+                plan: *number,
+                id: plan.id,
+                outputs: plan.list.outputs(),
+                digest: plan.list.digest(),
+                name: plan.name.clone(),
+                content_encoding: shipping.content_encoding,
+                body,
+            };
+            out.push((plan.store.clone(), shipment));
+        }
+        out
+    }
+
+    /// What became of a shipment.
+    pub fn reply(&mut self, number: u64, attempt: Attempt) {
+        let Some(shipping) = self.shipping.get_mut(&number) else { return };
+        let Phase::Sent(body) = &shipping.phase else { return };
+        let body = body.clone();
+        shipping.attempts += 1;
+        let attempts = shipping.attempts;
+        let misconfigured = matches!(attempt, Attempt::Misconfigured { .. });
+        match attempt {
+            Attempt::Stored { tag } => {
+                shipping.phase = Phase::Stored { tag, object_bytes: body.len() };
+                self.alarm = None;
+            }
+            Attempt::Retry { reason } | Attempt::Misconfigured { reason } => {
+                let random = ((self.home.random)() as u64 >> 11) as f64 / (1u64 << 53) as f64;
+                let until = self.home.clock.steady() + retry::pause(attempts, misconfigured, random);
+                shipping.phase = Phase::Waiting { body, until };
+                let name = &self.log.state().plans[&number].name;
+                self.alarm = Some(format!("`{name}` is not delivered after {attempts} attempts: {reason}"));
+            }
+            Attempt::Foreign => shipping.phase = Phase::Rename(body),
+            Attempt::Differs { found } => self.hold(number, &found),
+        }
+    }
+
+    /// Plans whose object is stored: number, the store's tag, the object's bytes. Also persists the new names of plans
+    /// whose old one is taken.
+    pub(super) fn stored(&mut self) -> Vec<(u64, String, u64)> {
+        let stored = self.shipping.iter().filter_map(|(number, s)| match &s.phase {
+            Phase::Stored { tag, object_bytes } => Some((*number, tag.clone(), *object_bytes)),
+            _ => None,
+        });
+        stored.collect()
+    }
+
+    /// Gives plans whose name is taken another one, persisted before it is used.
+    pub(super) fn rename_taken(&mut self) -> Result<bool> {
+        let taken = self.shipping.iter().filter(|(_, s)| matches!(s.phase, Phase::Rename(_)));
+        let taken: Vec<u64> = taken.map(|(number, _)| *number).collect();
+        if taken.is_empty() {
+            return Ok(false);
+        }
+        let mut entries = Vec::new();
+        for &plan in &taken {
+            let id = self.random_uuid();
+            let old = self.state().plans[&plan].name.clone();
+            let name = alternate_name(&old, &id);
+            self.alarm = Some(format!("an object that is not ours stands at `{old}`; it stays, ours becomes `{name}`"));
+            entries.push(Entry::Rename { plan, name });
+        }
+        if sabotage::on("rename_not_persisted") {
+            self.log.apply_in_memory(entries);
+        } else {
+            self.log.commit(entries)?;
+        }
+        for number in taken {
+            let shipping = self.shipping.get_mut(&number).ok_or_else(|| Error::new(Kind::Bug, "a plan vanished"))?;
+            if let Phase::Rename(body) = &shipping.phase {
+                shipping.phase = Phase::Ready(body.clone());
+            }
+        }
+        Ok(true)
+    }
+
+    /// Ends all waiting: what was in the way may have been mended.
+    pub fn retry_now(&mut self) {
+        for shipping in self.shipping.values_mut() {
+            if let Phase::Waiting { body, .. } = &shipping.phase {
+                shipping.phase = Phase::Ready(body.clone());
+            }
+        }
+    }
+
+    pub(super) fn next_retry(&self) -> Option<Duration> {
+        let until = self.shipping.values().filter_map(|s| match &s.phase {
+            Phase::Waiting { until, .. } => Some(*until),
+            _ => None,
+        });
+        until.min()
+    }
+}
+
+/// The name with its UUID replaced.
+fn alternate_name(name: &str, id: &Uuid) -> String {
+    const UUID_CHARS: usize = 36;
+    let starts = (0..=name.len().saturating_sub(UUID_CHARS)).rev();
+    let found = starts.into_iter().find(|&i| name.get(i..i + UUID_CHARS).is_some_and(|s| s.parse::<Uuid>().is_ok()));
+    match found {
+        Some(i) => format!("{}{id}{}", &name[..i], &name[i + UUID_CHARS..]),
+        None => format!("{name}-{id}"),
+    }
+}

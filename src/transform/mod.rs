@@ -1,0 +1,59 @@
+//! A user's code between the journal and the destination: records in, one outcome a record out.
+
+use crate::error::Result;
+use crate::record::Batch;
+
+/// What became of one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Outputs `first .. first + count` of [`Transformed::outputs`]; at least one.
+    Kept {
+        first: u32,
+        count: u32,
+    },
+    /// On purpose, without trace but a count.
+    Dropped,
+    Failed(Failed),
+}
+
+/// Why a transform failed a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// `Transform.Trap`, `Transform.Timeout` and so on.
+    pub code: &'static str,
+    pub message: String,
+    pub attempts: u32,
+    /// Another run might decide otherwise (a time-out): a record whose fate is already bound is tried again instead.
+    pub may_differ: bool,
+}
+
+/// Partition keys of one output, as the transform set them.
+pub type PartitionKeys = Vec<(String, String)>;
+
+/// A chunk of records after the transform.
+#[derive(Debug, Default)]
+pub struct Transformed {
+    pub outputs: Batch,
+    /// One per output; empty if no output has any.
+    pub partition_keys: Vec<PartitionKeys>,
+    /// One per record.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// A transform of one stream. Deterministic: no clock, no randomness, no state that outlives a call and matters.
+pub trait Transform: Send {
+    /// Records and bytes it wants to be given at once.
+    fn batch_limits(&self) -> (usize, usize);
+
+    /// Transforms a chunk. `arrivals` has the arrival of each record in milliseconds since the Unix epoch. Blocks for
+    /// as long as its limits allow. An error means that the transform as a whole cannot run: nothing was judged.
+    fn apply(&mut self, records: &Batch, arrivals: &[u64]) -> Result<Transformed>;
+}
+
+impl Transformed {
+    /// What no transform makes of a chunk: every record is its own output.
+    pub fn unchanged(records: &Batch) -> Transformed {
+        let verdicts = (0..records.len() as u32).map(|first| Verdict::Kept { first, count: 1 }).collect();
+        Transformed { outputs: records.clone(), partition_keys: Vec::new(), verdicts }
+    }
+}

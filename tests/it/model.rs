@@ -1,0 +1,584 @@
+//! The world around one stream, in memory: a disk that crashes, a bucket that answers late or not at all, a transform
+//! that runs out of time, and an oracle that knows every record ever put.
+
+use hydrant::clock::{Clock, Manual};
+use hydrant::compress::Compress;
+use hydrant::deliver::object::{Created, Failure, Looked, ObjectStore, Owner, attempt};
+use hydrant::deliver::{Attempt, Shipment, Sink, local::Local};
+use hydrant::error::{Error, Kind, Result};
+use hydrant::format::{Format, lines::Lines};
+use hydrant::fs::fake::FakeFs;
+use hydrant::fs::{Fs, read};
+use hydrant::journal::{Budget, Journal, Limits, Put, Writer};
+use hydrant::partition::prefix::{Prefix, PrefixKind};
+use hydrant::record::{Batch, Entry};
+use hydrant::sabotage;
+use hydrant::stream::engine::{Bounds, Engine, Home, Live, Progress, floor};
+use hydrant::stream::epoch::{Blobs, Routes};
+use hydrant::stream::plan::Outlet;
+use hydrant::stream::plan_log::PlanLog;
+use hydrant::stream::route::{BackupRoute, Route};
+use hydrant::transform::{Failed, Transform, Transformed, Verdict};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A small generator, so that every run can be repeated from its seed.
+#[derive(Clone)]
+pub struct Rng(pub u64);
+
+impl Rng {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+pub const DIR: &str = "/data/stream";
+const LOCAL: &str = "file:///bucket";
+const MODEL: &str = "s3://model";
+
+/// What a record of a type becomes under a configuration: keys of its outputs, none for dropped, or a failure.
+/// A capital letter may run out of time whenever it is judged.
+fn outputs(kind: u8, configuration: u8) -> Result<Vec<&'static str>, ()> {
+    Ok(match (kind.to_ascii_lowercase(), configuration) {
+        (b'p', _) | (b'c', 0) => vec!["a"],
+        (b'q', _) | (b'c', _) | (b'n', 1) => vec!["b"],
+        (b'm', _) | (b'n', _) | (b'w', 0) => vec!["a", "b"],
+        (b'w', _) => vec!["b", "a"],
+        (b's', _) => vec!["a", "a"],
+        (b'd', _) => vec![],
+        _ => return Err(()),
+    })
+}
+
+pub const KINDS: &[u8] = b"ppqmsdxcnwPMNS";
+
+struct Scripted {
+    configuration: u8,
+    rng: Arc<Mutex<Rng>>,
+}
+
+impl Transform for Scripted {
+    fn batch_limits(&self) -> (usize, usize) {
+        (7, 1 << 20)
+    }
+
+    fn apply(&mut self, records: &Batch, _arrivals: &[u64]) -> Result<Transformed> {
+        let mut done = Transformed::default();
+        for record in records.iter() {
+            let kind = record[record.len() - 1];
+            if kind.is_ascii_uppercase() && self.rng.lock().unwrap().chance(30) {
+                let failed =
+                    Failed { code: "Transform.Timeout", message: "slow".into(), attempts: 2, may_differ: true };
+                done.verdicts.push(Verdict::Failed(failed));
+                continue;
+            }
+            done.verdicts.push(match outputs(kind, self.configuration) {
+                Err(()) => Verdict::Failed(Failed {
+                    code: "Transform.ProcessingFailed",
+                    message: "asked to".into(),
+                    attempts: 1,
+                    may_differ: false,
+                }),
+                Ok(keys) if keys.is_empty() => Verdict::Dropped,
+                Ok(keys) => {
+                    let first = done.outputs.len() as u32;
+                    for (i, key) in keys.iter().enumerate() {
+                        let text = String::from_utf8_lossy(record);
+                        done.outputs.push(format!("{text}#{i}/{}@{}", keys.len(), self.configuration).as_bytes());
+                        done.partition_keys.push(vec![("k".into(), key.to_string())]);
+                    }
+                    Verdict::Kept { first, count: keys.len() as u32 }
+                }
+            });
+        }
+        Ok(done)
+    }
+}
+
+/// Definitions are `LOCAL 0`, `MODEL 1` and so on: destination and configuration; the backup goes to the other store.
+struct Loader(Arc<Mutex<Rng>>);
+
+impl Routes for Loader {
+    fn load(&self, definition: &[u8], _blobs: &Blobs) -> Result<Route> {
+        let text = String::from_utf8_lossy(definition).into_owned();
+        let (store, configuration) = text.split_once(' ').ok_or_else(|| Error::new(Kind::Invalid, text.clone()))?;
+        let prefix = |text: &str, kind| Prefix::parse(text, kind).unwrap();
+        Ok(Route {
+            transform: Some(Box::new(Scripted {
+                configuration: configuration.as_bytes()[0] - b'0',
+                rng: self.0.clone(),
+            })),
+            prefix: prefix("main/!{partitionKeyFromLambda:k}/", PrefixKind::Objects),
+            error_prefix: prefix("errors/!{firehose:error-output-type}/", PrefixKind::Errors),
+            format: Format::Lines(Lines { newline: true }),
+            compress: Compress::None,
+            extension: None,
+            time_zone: jiff::tz::TimeZone::UTC,
+            store: store.to_owned(),
+            backup: Some(BackupRoute {
+                store: if store == LOCAL { MODEL } else { LOCAL }.to_owned(),
+                prefix: prefix("raw/", PrefixKind::Objects),
+                compress: Compress::None,
+            }),
+        })
+    }
+}
+
+/// An object in the model bucket.
+#[derive(Clone)]
+pub struct Object {
+    pub owner: Option<Owner>,
+    pub bytes: Vec<u8>,
+}
+
+/// The model bucket and the wire before it.
+#[derive(Default)]
+pub struct Bucket {
+    pub objects: BTreeMap<String, Object>,
+    /// Requests that may still take effect.
+    late: Vec<(String, Object)>,
+    /// Percentages of each fault; all zero at rest.
+    pub faults: u64,
+}
+
+struct ModelStore {
+    bucket: Arc<Mutex<Bucket>>,
+    rng: Arc<Mutex<Rng>>,
+}
+
+fn failed() -> Failure {
+    Failure { misconfigured: false, reason: "the model bucket did not answer".into() }
+}
+
+impl ObjectStore for ModelStore {
+    fn create(&self, shipment: &Shipment) -> Created {
+        let mut bucket = self.bucket.lock().unwrap();
+        let mut rng = self.rng.lock().unwrap();
+        let owner = Owner { id: shipment.id, outputs: shipment.outputs, digest: shipment.digest };
+        let Ok(bytes) = shipment.body.read(0, shipment.body.len() as usize) else {
+            return Created::Failed(failed());
+        };
+        let object = Object { owner: Some(owner), bytes };
+        let name = shipment.name.clone();
+        let faults = bucket.faults;
+        if rng.chance(faults / 4) && !bucket.objects.contains_key(&name) {
+            bucket.objects.insert(name.clone(), Object { owner: None, bytes: b"foreign\n".to_vec() });
+        }
+        if rng.chance(faults) {
+            return Created::Failed(failed());
+        }
+        if rng.chance(faults) {
+            bucket.late.push((name, object));
+            return Created::Failed(failed());
+        }
+        if bucket.objects.contains_key(&name) {
+            return Created::Taken;
+        }
+        bucket.objects.insert(name, object);
+        if rng.chance(faults) { Created::Failed(failed()) } else { Created::Stored { tag: "t".into() } }
+    }
+
+    fn look(&self, name: &str) -> Looked {
+        let bucket = self.bucket.lock().unwrap();
+        if self.rng.lock().unwrap().chance(bucket.faults) {
+            return Looked::Failed(failed());
+        }
+        match bucket.objects.get(name) {
+            None => Looked::Absent,
+            Some(object) => Looked::Present { owner: object.owner.clone(), tag: "t".into() },
+        }
+    }
+
+    fn has_conditions(&self) -> bool {
+        true
+    }
+}
+
+impl Sink for ModelStore {
+    fn attempt(&self, shipment: &Shipment) -> Attempt {
+        attempt(self, shipment)
+    }
+}
+
+/// What survives every crash, and what the oracle knows.
+pub struct World {
+    pub fs: FakeFs,
+    pub bucket: Arc<Mutex<Bucket>>,
+    pub rng: Arc<Mutex<Rng>>,
+    pub clock: Arc<Manual>,
+    pub incarnation: [u8; 16],
+    pub definition: String,
+    /// Records put, by number: kind, and whether the put was acknowledged.
+    pub records: BTreeMap<u64, (u8, bool)>,
+    pub crashes: u64,
+}
+
+/// A running process.
+pub struct Life {
+    writer: Writer,
+    journal: Arc<Journal>,
+    pub engine: Engine,
+    sinks: HashMap<&'static str, Box<dyn Sink>>,
+    /// A wrong build acknowledges these only now.
+    unsynced: Vec<u64>,
+}
+
+impl World {
+    pub fn new(seed: u64) -> World {
+        let mut rng = Rng(seed);
+        let store = if rng.chance(50) { LOCAL } else { MODEL };
+        World {
+            fs: FakeFs::new(),
+            bucket: Arc::new(Mutex::new(Bucket { faults: [0, 8, 20][rng.below(3) as usize], ..Bucket::default() })),
+            incarnation: *b"incarnation-0001",
+            definition: format!("{store} 0"),
+            rng: Arc::new(Mutex::new(rng)),
+            clock: Arc::new(Manual::at_ms(1_790_000_000_000)),
+            records: BTreeMap::new(),
+            crashes: 0,
+        }
+    }
+
+    pub fn chance(&self, percent: u64) -> bool {
+        self.rng.lock().unwrap().chance(percent)
+    }
+
+    pub fn below(&self, n: u64) -> u64 {
+        self.rng.lock().unwrap().below(n)
+    }
+
+    /// Starts a process on the disk as it is.
+    pub fn start(&self) -> Result<Life> {
+        let fs: Arc<dyn Fs> = Arc::new(self.fs.clone());
+        let dir = PathBuf::from(DIR);
+        let bounds = Bounds {
+            memory_bytes_max: 1 << 20,
+            open_plans_max: 3,
+            listed_bytes_max: 200,
+            open_keys_max: 4,
+            shipments_max: 3,
+            reserve_bytes: 2048,
+            spool_bytes_max: 64,
+        };
+        let log = PlanLog::open(&*fs, &dir, self.incarnation, bounds.reserve_bytes)?;
+        let limits = Limits { segment_bytes_min: 1024, segment_bytes_max: 4096, tail_bytes_max: 256 };
+        let floor = floor(log.state());
+        let (journal, writer, _) =
+            Journal::open(fs.clone(), &dir, self.incarnation, limits, Budget::unlimited(), floor)?;
+        let live = Live {
+            size_bytes: 40,
+            interval: Duration::from_secs(60),
+            backup_size_bytes: 60,
+            backup_interval: Duration::from_secs(60),
+        };
+        let rng = self.rng.clone();
+        let random = move || {
+            let mut rng = rng.lock().unwrap();
+            (rng.next() as u128) << 64 | rng.next() as u128
+        };
+        let home = Home {
+            fs: fs.clone(),
+            dir,
+            incarnation: self.incarnation,
+            stream: "s".into(),
+            clock: self.clock.clone(),
+            random: Box::new(random),
+            bounds,
+        };
+        let loader = Box::new(Loader(self.rng.clone()));
+        let engine = Engine::open(home, live, log, journal.clone(), loader, self.definition.as_bytes())?;
+        let mut sinks: HashMap<&'static str, Box<dyn Sink>> = HashMap::new();
+        sinks.insert(LOCAL, Box::new(Local::new(fs, PathBuf::from("/bucket"))));
+        sinks.insert(MODEL, Box::new(ModelStore { bucket: self.bucket.clone(), rng: self.rng.clone() }));
+        Ok(Life { writer, journal, engine, sinks, unsynced: Vec::new() })
+    }
+
+    /// The disk after this life ended: killed, or without power.
+    pub fn crash(&mut self) {
+        self.crashes += 1;
+        let keep = [0, 30, 70, 100][self.below(4) as usize];
+        self.fs = if self.chance(50) {
+            self.fs.after_kill()
+        } else {
+            let rng = self.rng.clone();
+            self.fs.after_power_cut(&mut || rng.lock().unwrap().chance(keep))
+        };
+    }
+
+    /// One random thing happens in this life.
+    pub fn act(&mut self, life: &mut Life) -> Result<()> {
+        match self.below(20) {
+            0..=3 => self.put(life)?,
+            4 => {
+                let number = (self.definition.as_bytes()[self.definition.len() - 1] - b'0') ^ 1;
+                let store = self.definition.split(' ').next().unwrap_or_default().to_owned();
+                self.definition = format!("{store} {number}");
+                life.engine.adopt(self.definition.as_bytes())?;
+            }
+            5 => self.clock.advance(Duration::from_secs(25)),
+            6 => self.late_request(),
+            7..=10 => self.ship(life),
+            _ => drop(life.engine.step()?),
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, life: &mut Life) -> Result<()> {
+        let mut puts = Vec::new();
+        let mut numbers = Vec::new();
+        for _ in 0..1 + self.below(2) {
+            let mut batch = Batch::default();
+            for _ in 0..1 + self.below(4) {
+                let number = self.records.len() as u64;
+                let kind = KINDS[self.below(KINDS.len() as u64) as usize];
+                self.records.insert(number, (kind, false));
+                batch.push(format!("{number:05}{}", kind as char).as_bytes());
+                numbers.push(number);
+            }
+            puts.push(Put { arrival_ms: self.clock.wall_ms(), entry: Entry::Source, batch });
+        }
+        if sabotage::on("ack_before_sync") {
+            numbers.iter().for_each(|n| self.records.get_mut(n).unwrap().1 = true);
+        }
+        match life.writer.commit(puts) {
+            Ok(_) if sabotage::on("read_past_durable") => life.unsynced.extend(numbers),
+            Ok(_) => numbers.iter().for_each(|n| self.records.get_mut(n).unwrap().1 = true),
+            Err(e) if e.kind == Kind::NoSpace => {}
+            Err(e) => return Err(e),
+        }
+        Ok(())
+    }
+
+    /// Puts one record with a given number that is delivered as it is.
+    pub fn put_plain(&mut self, life: &mut Life, number: u64) -> Result<()> {
+        let mut batch = Batch::default();
+        batch.push(format!("{number:05}p").as_bytes());
+        self.records.insert(number, (b'p', true));
+        let put = Put { arrival_ms: 1_790_000_000_000, entry: Entry::Source, batch };
+        life.writer.commit(vec![put]).map(drop)
+    }
+
+    /// Numbers of the records in objects of the destination.
+    pub fn delivered(&self) -> Vec<u64> {
+        let objects = self.objects();
+        let main = objects.iter().filter(|(name, _)| name.starts_with("main/"));
+        let lines =
+            main.flat_map(|(_, bytes)| String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect::<Vec<_>>());
+        lines.map(|line| line[..5].parse().unwrap()).collect()
+    }
+
+    fn late_request(&mut self) {
+        let mut bucket = self.bucket.lock().unwrap();
+        if bucket.late.is_empty() {
+            return;
+        }
+        let i = self.rng.lock().unwrap().below(bucket.late.len() as u64) as usize;
+        let (name, object) = bucket.late.swap_remove(i);
+        if self.rng.lock().unwrap().chance(70) {
+            bucket.objects.entry(name).or_insert(object);
+        }
+    }
+
+    fn ship(&mut self, life: &mut Life) {
+        for (store, shipment) in life.engine.shipments() {
+            let attempt = life.sinks[store.as_str()].attempt(&shipment);
+            if self.fs.crashed() {
+                return;
+            }
+            life.engine.reply(shipment.plan, attempt);
+        }
+    }
+
+    /// Lets everything come to rest, without faults. An error: it does not.
+    pub fn drain(&mut self) -> std::result::Result<Life, String> {
+        self.bucket.lock().unwrap().faults = 0;
+        let mut life = self.start().map_err(|e| format!("cannot start: {e}"))?;
+        for _ in 0..100_000 {
+            self.ship(&mut life);
+            match life.engine.step() {
+                Err(e) => return Err(format!("stopped: {e}")),
+                Ok(Progress::Busy) => continue,
+                Ok(Progress::Idle { .. }) => {}
+            }
+            let late = !self.bucket.lock().unwrap().late.is_empty();
+            if late {
+                self.late_request();
+            } else if life.engine.is_drained() && life.engine.state().open_plans().next().is_none() {
+                return Ok(life);
+            }
+            self.clock.advance(Duration::from_secs(61));
+        }
+        Err(format!("never comes to rest: {}, alarm {:?}", life.engine.describe(), life.engine.alarm()))
+    }
+
+    /// Every object that is ours, with its name.
+    fn objects(&self) -> Vec<(String, Vec<u8>)> {
+        let bucket = self.bucket.lock().unwrap();
+        let ours = bucket.objects.iter().filter(|(_, o)| o.owner.is_some());
+        let mut all: Vec<(String, Vec<u8>)> = ours.map(|(n, o)| (n.clone(), o.bytes.clone())).collect();
+        for dir in ["main/a", "main/b", "errors/processing-failed", "raw"] {
+            let dir = Path::new("/bucket").join(dir).to_path_buf();
+            self.local_objects(&dir, &mut all);
+        }
+        all
+    }
+
+    fn local_objects(&self, dir: &Path, all: &mut Vec<(String, Vec<u8>)>) {
+        // The time part of a prefix without expressions makes directories of its own.
+        let mut dirs = vec![dir.to_path_buf()];
+        if dir.ends_with("raw") {
+            let at = jiff::Timestamp::from_millisecond(1_790_000_000_000).unwrap();
+            let hours = (0..100).map(|h| at + jiff::SignedDuration::from_hours(h));
+            dirs = hours.map(|t| dir.join(t.strftime("%Y/%m/%d/%H").to_string())).collect();
+        }
+        for dir in dirs {
+            for name in self.fs.list(&dir).unwrap().iter().filter(|n| !n.starts_with('.')) {
+                let path = dir.join(name);
+                let bytes = read(&self.fs, &path).unwrap();
+                all.push((path.strip_prefix("/bucket").unwrap().to_string_lossy().into_owned(), bytes));
+            }
+        }
+    }
+
+    /// The verdict at rest: the first rule found broken.
+    pub fn judge(&self, life: &Life) -> std::result::Result<(), String> {
+        let mut fates: BTreeMap<u64, Fate> = BTreeMap::new();
+        for (name, bytes) in self.objects() {
+            note_object(&name, &bytes, &mut fates)?;
+        }
+        let totals = life.engine.state().totals;
+        let (mut dropped, mut accepted) = (0, 0);
+        for (number, (kind, acked)) in &self.records {
+            let fate = fates.remove(number).unwrap_or_default();
+            let taken = fate.backups == 1;
+            if fate.backups > 1 {
+                return Err(format!("record {number} is in {} backup objects", fate.backups));
+            }
+            if *acked && !taken {
+                return Err(format!("lost: acknowledged record {number} is in no backup object"));
+            }
+            accepted += taken as u64;
+            match fate.main(*number, *kind)? {
+                Main::None if taken && may_drop(*kind) => dropped += 1,
+                Main::None if taken => return Err(format!("lost: record {number} ({}) has no end", *kind as char)),
+                Main::Whole if !taken => return Err(format!("record {number} is delivered and not backed up")),
+                _ => {}
+            }
+        }
+        if let Some(number) = fates.keys().next() {
+            return Err(format!("phantom record {number}"));
+        }
+        self.judge_counts(life, totals[Outlet::Dropped as usize].records, dropped, accepted)
+    }
+
+    fn judge_counts(&self, life: &Life, counted: u64, dropped: u64, accepted: u64) -> std::result::Result<(), String> {
+        let engine = &life.engine;
+        if counted != dropped {
+            return Err(format!("{counted} records counted as dropped, {dropped} were"));
+        }
+        if life.journal.accepted() != accepted {
+            return Err(format!("{} records counted as accepted, {accepted} were", life.journal.accepted()));
+        }
+        if engine.gap() != 0 {
+            return Err(format!("conservation gap {}", engine.gap()));
+        }
+        for outlet in Outlet::ALL {
+            let (total, sums) = (engine.state().totals[outlet as usize], engine.ledger().sums().outlet(outlet));
+            if (total.records, total.outputs, total.objects) != (sums.records, sums.outputs, sums.objects) {
+                return Err(format!("{}: the ledger says {sums:?}, the plan log {total:?}", outlet.name()));
+            }
+        }
+        let sum: u64 = Outlet::ALL.iter().map(|o| engine.state().totals[*o as usize].objects).sum();
+        let there = self.objects().len() as u64;
+        if sum != there {
+            return Err(format!("{sum} objects in the ledger, {there} in the stores"));
+        }
+        Ok(())
+    }
+}
+
+fn may_drop(kind: u8) -> bool {
+    kind == b'd'
+}
+
+/// Where a record was found.
+#[derive(Default)]
+struct Fate {
+    backups: u32,
+    failures: u32,
+    /// Output number, of how many, configuration.
+    outputs: Vec<(u32, u32, u8)>,
+}
+
+enum Main {
+    None,
+    Whole,
+}
+
+impl Fate {
+    fn main(&self, number: u64, kind: u8) -> std::result::Result<Main, String> {
+        let mut outputs = self.outputs.clone();
+        outputs.sort();
+        match (self.failures, outputs.first()) {
+            (0, None) => Ok(Main::None),
+            (1, None) if kind == b'x' || kind.is_ascii_uppercase() => Ok(Main::Whole),
+            (0, Some(&(_, of, configuration))) => {
+                let whole: Vec<_> = (0..of).map(|i| (i, of, configuration)).collect();
+                if outputs == whole {
+                    Ok(Main::Whole)
+                } else {
+                    Err(format!("record {number} ({}): outputs {outputs:?}, expected {whole:?}", kind as char))
+                }
+            }
+            (failures, _) => Err(format!("record {number} ({}): {failures} failures and {outputs:?}", kind as char)),
+        }
+    }
+}
+
+fn note_object(name: &str, bytes: &[u8], fates: &mut BTreeMap<u64, Fate>) -> std::result::Result<(), String> {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let number = |t: &str| t[..5].parse::<u64>().map_err(|e| format!("{name}: `{t}`: {e}"));
+    if name.starts_with("raw/") {
+        let mut rest = text.as_str();
+        while rest.len() >= 6 {
+            fates.entry(number(rest)?).or_default().backups += 1;
+            rest = &rest[6..];
+        }
+    } else if name.starts_with("errors/") {
+        for line in text.lines() {
+            let value: serde_json::Value = serde_json::from_str(line).map_err(|e| format!("{name}: {e}: {line}"))?;
+            let raw = base64_simd::STANDARD.decode_to_vec(value["rawData"].as_str().unwrap_or_default());
+            let raw = String::from_utf8_lossy(&raw.unwrap_or_default()).into_owned();
+            if raw.len() != 6 {
+                return Err(format!("{name}: rawData is `{raw}`"));
+            }
+            fates.entry(number(&raw)?).or_default().failures += 1;
+        }
+    } else {
+        let mut configurations = std::collections::BTreeSet::new();
+        for line in text.lines() {
+            let (record, output) = line.split_once('#').ok_or_else(|| format!("{name}: `{line}`"))?;
+            let digits: Vec<u32> = output.split(['/', '@']).map(|n| n.parse().unwrap_or(99)).collect();
+            configurations.insert(digits[2]);
+            fates.entry(number(record)?).or_default().outputs.push((digits[0], digits[1], digits[2] as u8));
+        }
+        if configurations.len() > 1 {
+            return Err(format!("{name} mixes configurations {configurations:?}"));
+        }
+    }
+    Ok(())
+}
