@@ -1,5 +1,8 @@
 //! Hydrant, the Firehose you own. The map, in the order a record travels; steps never import each other, only `stream`
 //! joins them.
+//!
+//! What never happens: an acknowledgement before the sync, a send before its plan is durable, a trim before `low` is, a
+//! file opened outside `fs` on a record's path, an object overwritten.
 
 pub mod clock;
 pub mod error;
@@ -23,3 +26,9 @@ pub mod compress;
 pub mod deliver;
 
 pub mod stream;
+
+pub mod telemetry;
+
+pub mod api;
+
+pub mod cli;

@@ -1,1 +1,8 @@
-fn main() {}
+//! Arguments, a command, an exit code.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    hydrant::cli::main()
+}

@@ -8,6 +8,7 @@ pub mod error_record;
 pub mod local;
 pub mod object;
 pub mod retry;
+pub mod s3;
 
 pub use body::{Body, Spool};
 

@@ -1,6 +1,5 @@
 //! Records one after the other: exactly their bytes (Firehose's way), or with a newline where one lacks it.
 
-use crate::compress::{self, Compress};
 use crate::record::Batch;
 use crate::sabotage;
 
@@ -14,17 +13,16 @@ pub struct Lines {
 /// One object of concatenated records.
 pub struct Encoder {
     newline: bool,
-    compress: compress::Encoder,
 }
 
 impl Lines {
-    pub fn encoder(self, compress: Compress) -> Encoder {
-        Encoder { newline: self.newline, compress: compress.encoder() }
+    pub fn encoder(self) -> Encoder {
+        Encoder { newline: self.newline }
     }
 }
 
 impl Encoder {
-    pub fn push(&mut self, records: &Batch, picked: &[u32], out: &mut Vec<u8>) {
+    pub fn push(&self, records: &Batch, picked: &[u32], out: &mut Vec<u8>) {
         for &i in picked {
             if i == 3 && sabotage::on("encoder_loses_a_row") {
                 continue;
@@ -34,20 +32,10 @@ impl Encoder {
     }
 
     /// Appends one record.
-    pub fn push_record(&mut self, record: &[u8], out: &mut Vec<u8>) {
-        let raw = self.compress.raw(out);
-        raw.extend_from_slice(record);
+    pub fn push_record(&self, record: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(record);
         if self.newline && record.last() != Some(&b'\n') {
-            raw.push(b'\n');
+            out.push(b'\n');
         }
-        self.compress.settle(out);
-    }
-
-    pub fn finish(self, out: &mut Vec<u8>) {
-        self.compress.finish(out);
-    }
-
-    pub fn memory_bytes(&self) -> usize {
-        self.compress.memory_bytes()
     }
 }

@@ -7,7 +7,6 @@ pub mod lines;
 pub mod parquet;
 pub mod schema;
 
-use crate::compress::Compress;
 use crate::record::Batch;
 
 /// A stream's format.
@@ -51,27 +50,27 @@ impl Format {
         }
     }
 
-    /// A new object. Columnar formats compress inside.
-    pub fn encoder(&self, compress: Compress) -> Encoder {
+    /// A new object.
+    pub fn encoder(&self) -> Encoder {
         match self {
-            Format::Lines(lines) => Encoder::Lines(lines.encoder(compress)),
+            Format::Lines(lines) => Encoder::Lines(lines.encoder()),
             Format::Parquet(parquet) => Encoder::Parquet(Box::new(parquet.encoder())),
         }
     }
 
-    /// Firehose's extension (contract §3.6).
-    pub fn extension(&self, compress: Compress) -> &'static str {
+    /// Firehose's extension of a format that has one of its own (contract §3.6).
+    pub fn extension(&self) -> Option<&'static str> {
         match self {
-            Format::Lines(_) => compress.extension(),
-            Format::Parquet(_) => ".parquet",
+            Format::Lines(_) => None,
+            Format::Parquet(_) => Some(".parquet"),
         }
     }
 
-    /// Firehose's `Content-Encoding`. On a Parquet object it says `hadoop-snappy` although the file is an ordinary one:
-    /// measured on the service (contract §6.2), and readers of Parquet ignore it.
-    pub fn content_encoding(&self, compress: Compress) -> Option<&'static str> {
+    /// Firehose's `Content-Encoding` of a format that has one of its own. On a Parquet object it says `hadoop-snappy`
+    /// although the file is an ordinary one: measured on the service (contract §6.2), and readers of Parquet ignore it.
+    pub fn content_encoding(&self) -> Option<&'static str> {
         match self {
-            Format::Lines(_) => compress.content_encoding(),
+            Format::Lines(_) => None,
             Format::Parquet(_) => Some("hadoop-snappy"),
         }
     }
@@ -89,7 +88,7 @@ impl Encoder {
 
     pub fn finish(self, out: &mut Vec<u8>) {
         match self {
-            Encoder::Lines(lines) => lines.finish(out),
+            Encoder::Lines(_) => {}
             Encoder::Parquet(parquet) => parquet.finish(out),
         }
     }
@@ -97,7 +96,7 @@ impl Encoder {
     /// Bytes held in memory beyond what went to `out`.
     pub fn memory_bytes(&self) -> usize {
         match self {
-            Encoder::Lines(lines) => lines.memory_bytes(),
+            Encoder::Lines(_) => 0,
             Encoder::Parquet(parquet) => parquet.memory_bytes(),
         }
     }

@@ -7,6 +7,7 @@
 //! blocks, recycled when the lane is trimmed. Recovery never appends to what it found: see [`recover`].
 
 mod budget;
+mod committer;
 pub mod frame;
 mod reader;
 mod recover;
@@ -14,8 +15,9 @@ pub mod segment;
 mod writer;
 
 pub use budget::Budget;
+pub use committer::Committer;
 pub use reader::{Cursor, Read};
-pub use recover::Recovered;
+pub use recover::{Recovered, Survey, survey};
 pub use writer::{Put, Writer};
 
 use crate::error::{Error, Kind, Result};

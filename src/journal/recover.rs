@@ -46,7 +46,7 @@ impl Journal {
         floor: u64,
     ) -> Result<(Arc<Journal>, Writer, Recovered)> {
         let mut recovered = Recovered::default();
-        let segments = find_segments(&*fs, dir, &incarnation, &mut recovered)?;
+        let segments = find_segments(&*fs, dir, &incarnation, Some(&mut recovered))?;
         budget.found(segments.iter().map(|s| s.size).sum());
         let next_size = limits.segment_bytes_min;
         let journal = Arc::new(Journal {
@@ -75,7 +75,7 @@ impl Journal {
         let (number, mut records, mut end, frames) = match &last {
             None => (0, 0, 0, Vec::new()),
             Some(last) => {
-                let tail = self.read_tail(last)?;
+                let tail = read_tail(last, &self.incarnation)?;
                 (last.number + 1, last.records_before + (tail.durable - last.first), tail.durable, tail.frames)
             }
         };
@@ -132,56 +132,83 @@ impl Journal {
         self.name_segment(&path, &segment)?;
         Ok(segment)
     }
-
-    /// Reads the last segment to where true frames stop. Damage before the last recorded durable offset does not stop
-    /// it: readers will report it with its offsets.
-    fn read_tail(&self, segment: &Segment) -> Result<Tail> {
-        let seed = frame::seed(&self.incarnation, segment.number);
-        let io = |e| Error::io(format!("read the tail of segment {} in `{}`", segment.number, self.dir.display()), e);
-        let mut tail = Tail { frames: Vec::new(), durable: segment.first };
-        let (mut at, mut expected) = (HEADER_BLOCK, segment.first);
-        loop {
-            while let Some((f, durable, length)) = segment.frame_at(seed, at).map_err(io)? {
-                if f.first != expected {
-                    break;
-                }
-                tail.durable = tail.durable.max(durable);
-                (at, expected) = (at + length, f.end());
-                tail.frames.push(f);
-            }
-            // A later frame that was written when more was durable than what is readable here proves damage below it.
-            match segment.find_frame(seed, at, expected + 1).map_err(io)? {
-                Some((f, durable, byte)) if durable > expected => {
-                    (at, expected) = (byte, f.first);
-                    tail.durable = tail.durable.max(durable);
-                }
-                _ => break,
-            }
-        }
-        let durable = tail.durable;
-        tail.frames.retain(|f| f.first >= durable);
-        Ok(tail)
-    }
 }
 
-/// All named segments, oldest first. Spares and temporary files of an earlier life are removed, files that are not
-/// segments are set aside.
-fn find_segments(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16], recovered: &mut Recovered) -> Result<Vec<Segment>> {
+/// Reads the last segment to where true frames stop. Damage before the last recorded durable offset does not stop
+/// it: readers will report it with its offsets.
+fn read_tail(segment: &Segment, incarnation: &[u8; 16]) -> Result<Tail> {
+    let seed = frame::seed(incarnation, segment.number);
+    let io = |e| Error::io(format!("read the tail of segment {}", segment.number), e);
+    let mut tail = Tail { frames: Vec::new(), durable: segment.first };
+    let (mut at, mut expected) = (HEADER_BLOCK, segment.first);
+    loop {
+        while let Some((f, durable, length)) = segment.frame_at(seed, at).map_err(io)? {
+            if f.first != expected {
+                break;
+            }
+            tail.durable = tail.durable.max(durable);
+            (at, expected) = (at + length, f.end());
+            tail.frames.push(f);
+        }
+        // A later frame that was written when more was durable than what is readable here proves damage below it.
+        match segment.find_frame(seed, at, expected + 1).map_err(io)? {
+            Some((f, durable, byte)) if durable > expected => {
+                (at, expected) = (byte, f.first);
+                tail.durable = tail.durable.max(durable);
+            }
+            _ => break,
+        }
+    }
+    let durable = tail.durable;
+    tail.frames.retain(|f| f.first >= durable);
+    Ok(tail)
+}
+
+/// All named segments, oldest first. With `recovered`, spares of an earlier life are removed and files that are not
+/// segments are set aside; without, nothing is touched.
+fn find_segments(
+    fs: &dyn Fs,
+    dir: &Path,
+    incarnation: &[u8; 16],
+    mut recovered: Option<&mut Recovered>,
+) -> Result<Vec<Segment>> {
     let act = || format!("open journal `{}`", dir.display());
     let mut segments: Vec<Segment> = Vec::new();
     for name in fs.list(dir).map_err(|e| Error::io(act(), e))? {
         let path: PathBuf = dir.join(&name);
-        if name.ends_with(".spare") {
+        if name.ends_with(".spare") && recovered.is_some() {
             fs.remove(&path).map_err(|e| Error::io(act(), e))?;
         }
         let Some(number) = segment::number_of(&name) else { continue };
         match Segment::open(fs, &path, incarnation).map_err(|e| e.during(act()))? {
             Some(segment) if segment.number == number => segments.push(segment),
+            _ if recovered.is_none() => {}
             _ => {
                 fs.rename(&path, &path.with_extension("damaged")).map_err(|e| Error::io(act(), e))?;
-                recovered.set_aside.push(name);
+                recovered.iter_mut().for_each(|r| r.set_aside.push(name.clone()));
             }
         }
     }
     Ok(segments)
+}
+
+/// What a journal holds, read without changing anything: for audits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Records ever accepted in this incarnation.
+    pub accepted: u64,
+    /// One above the last durable record's offset.
+    pub end: u64,
+    /// Offsets at or above the oldest segment that were never given to a record.
+    pub skipped: Vec<(u64, u64)>,
+}
+
+/// Surveys the journal in `dir`.
+pub fn survey(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<Survey> {
+    let segments = find_segments(fs, dir, incarnation, None)?;
+    let Some(last) = segments.last() else { return Ok(Survey::default()) };
+    let tail = read_tail(last, incarnation)?;
+    let end = tail.frames.last().map_or(tail.durable, Frame::end).max(tail.durable);
+    let skipped = segments.iter().skip(1).filter(|s| s.first > s.previous_end).map(|s| (s.previous_end, s.first));
+    Ok(Survey { accepted: last.records_before + (end - last.first), end, skipped: skipped.collect() })
 }

@@ -3,6 +3,7 @@
 
 use super::list::ListBuilder;
 use super::plan::Reason;
+use crate::compress;
 use crate::deliver::{Body, Spool, body::Scratch};
 use crate::format::Encoder;
 use std::sync::Arc;
@@ -23,29 +24,32 @@ pub struct Buffer {
 /// An object's bytes being made.
 pub struct Filling {
     encoder: Encoder,
+    compress: compress::Encoder,
     spool: Spool,
 }
 
 impl Filling {
-    pub fn new(encoder: Encoder, scratch: &Arc<Scratch>) -> Self {
-        Filling { encoder, spool: Spool::new(scratch) }
+    pub fn new(encoder: Encoder, compress: compress::Encoder, scratch: &Arc<Scratch>) -> Self {
+        Filling { encoder, compress, spool: Spool::new(scratch) }
     }
 
     /// Lets `write` append rows through the encoder.
     pub fn write(&mut self, write: impl FnOnce(&mut Encoder, &mut Vec<u8>)) {
-        write(&mut self.encoder, self.spool.tail());
+        write(&mut self.encoder, self.compress.raw(self.spool.tail()));
+        self.compress.settle(self.spool.tail());
         // A full scratch disk keeps the bytes in memory, where the stream's cap on them stops reading.
         let _ = self.spool.settle();
     }
 
     pub fn finish(mut self) -> Body {
-        self.encoder.finish(self.spool.tail());
+        self.encoder.finish(self.compress.raw(self.spool.tail()));
+        self.compress.finish(self.spool.tail());
         let _ = self.spool.settle();
         self.spool.finish()
     }
 
     pub fn memory_bytes(&self) -> usize {
-        self.encoder.memory_bytes() + self.spool.memory_bytes()
+        self.encoder.memory_bytes() + self.compress.memory_bytes() + self.spool.memory_bytes()
     }
 }
 

@@ -570,6 +570,48 @@ impl Engine {
         self.state().totals[Outlet::Lost as usize].records
     }
 
+    /// The number of the last epoch.
+    pub fn epoch(&self) -> u32 {
+        self.state().epochs.last().map_or(0, |e| e.number)
+    }
+
+    /// Records ever accepted.
+    pub fn accepted(&self) -> u64 {
+        self.journal.accepted()
+    }
+
+    /// Bytes of the journal on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.journal.disk_bytes()
+    }
+
+    /// Writes a spare segment ahead of need.
+    pub fn prepare_spare(&self) -> Result<()> {
+        self.journal.prepare_spare()
+    }
+
+    /// Arrival of the oldest record that is read and not settled.
+    pub fn oldest_pending_ms(&self) -> Option<u64> {
+        let buffered = self.buffers.values().map(|b| b.oldest_arrival_ms);
+        let planned = self.state().open_plans().map(|p| p.oldest_arrival_ms);
+        buffered.chain(planned).filter(|ms| *ms > 0).min()
+    }
+
+    /// [`Engine::adopt`] with another loader. If the definition cannot be loaded, everything stays as it was.
+    pub fn reload(&mut self, definition: &[u8], loader: Box<dyn Routes>) -> Result<()> {
+        let old = std::mem::replace(&mut self.loader, loader);
+        let done = self.adopt(definition);
+        match done.is_ok() {
+            // Routes of older epochs take the new live settings when they are next needed.
+            true => {
+                let last = self.epoch();
+                self.routes.retain(|epoch, _| *epoch == last);
+            }
+            false => self.loader = old,
+        }
+        done
+    }
+
     pub(super) fn backup_route(&mut self, epoch: u32) -> Result<Option<&BackupRoute>> {
         Ok(self.route(epoch)?.backup.as_ref())
     }

@@ -1,6 +1,6 @@
 //! Reading a lane into buffers, and into open plans that an earlier life left behind.
 
-use super::buffer::{Buffer, Filling};
+use super::buffer::Buffer;
 use super::engine::{Engine, Slot};
 use super::plan::{Outlet, Reason, Track};
 use super::replay::Listed;
@@ -60,9 +60,17 @@ impl Engine {
     }
 
     fn read_again(&mut self, epoch: u32, again: Again) -> Result<bool> {
-        if !self.place_again(epoch, &again)? {
-            self.waiting = Some(again);
-            return Ok(false);
+        // What plans list of these records has been looked up, which can be done only once: they wait as they are.
+        match self.place_again(epoch, &again) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.waiting = Some(again);
+                return Ok(false);
+            }
+            Err(e) => {
+                self.waiting = Some(again);
+                return Err(e);
+            }
         }
         self.cursors[0] = again.cursor;
         sabotage::point("lane.replayed");
@@ -170,8 +178,8 @@ impl Engine {
     /// The buffer of a slot, opened if need be, for records that arrived at `arrival_ms`.
     fn buffer(&mut self, slot: &Slot, arrival_ms: u64) -> Result<&mut Buffer> {
         if !self.buffers.contains_key(slot) {
-            let encoder = self.encoder(self.buffer_epochs[slot.0.track() as usize], slot.0)?;
-            let buffer = Buffer::new(Filling::new(encoder, &self.scratch), self.home.clock.steady());
+            let filling = self.filling(self.buffer_epochs[slot.0.track() as usize], slot.0)?;
+            let buffer = Buffer::new(filling, self.home.clock.steady());
             self.buffers.insert(slot.clone(), buffer);
         }
         let buffer = self.buffers.get_mut(slot).expect("inserted above");

@@ -1,6 +1,7 @@
 //! Where the steps meet: a stream reads its lane, decides what becomes of each record, persists the decision, sends the
 //! object, and accounts for it.
 
+pub mod audit;
 pub mod buffer;
 pub mod codec;
 pub mod engine;
@@ -8,8 +9,11 @@ pub mod epoch;
 pub mod fill;
 pub mod ledger;
 pub mod list;
+pub mod load;
+pub mod node;
 pub mod plan;
 pub mod plan_log;
 pub mod replay;
 pub mod route;
 pub mod ship;
+pub mod supervise;

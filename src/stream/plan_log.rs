@@ -207,6 +207,22 @@ impl PlanLog {
     }
 }
 
+/// The state that the log in `dir` tells, read without changing anything: for audits.
+pub fn read_state(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<State> {
+    let mut best: Option<(u64, State)> = None;
+    for i in 0..FILES {
+        let path = dir.join(format!("plans.{i}"));
+        let name = || format!("file `{}`", path.display());
+        let bytes = crate::fs::read(fs, &path).map_err(|e| Error::io(name(), e))?;
+        if let Some((generation, Some(state))) = parse(&bytes, incarnation).map_err(|e| e.during(name()))?
+            && best.as_ref().is_none_or(|(g, _)| generation > *g)
+        {
+            best = Some((generation, state));
+        }
+    }
+    Ok(best.map(|(_, state)| state).unwrap_or_default())
+}
+
 fn header(incarnation: &[u8; 16], generation: u64) -> Vec<u8> {
     let mut rest = incarnation.to_vec();
     rest.extend_from_slice(&generation.to_le_bytes());

@@ -148,7 +148,7 @@ impl Route {
 
     pub fn content_encoding(&self, outlet: Outlet) -> Option<&'static str> {
         match outlet {
-            Outlet::Destination => self.format.content_encoding(self.compress),
+            Outlet::Destination => self.format.content_encoding().or(self.compress.content_encoding()),
             Outlet::Backup => self.backup.as_ref().and_then(|b| b.compress.content_encoding()),
             _ => None,
         }
@@ -159,7 +159,7 @@ impl Route {
         match outlet {
             Outlet::Destination => match &self.extension {
                 Some(given) => given,
-                None => self.format.extension(self.compress),
+                None => self.format.extension().unwrap_or(self.compress.extension()),
             },
             Outlet::Backup => self.backup.as_ref().map_or("", |b| b.compress.extension()),
             _ => "",

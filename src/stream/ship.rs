@@ -7,8 +7,8 @@ use super::plan::{Entry, Outlet, Plan, Track};
 use crate::compress::Compress;
 use crate::deliver::{Attempt, Body, Shipment, retry};
 use crate::error::{Error, Kind, Result};
+use crate::format::Format;
 use crate::format::lines::Lines;
-use crate::format::{Encoder, Format};
 use crate::sabotage;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,26 +65,26 @@ impl Engine {
         if !self.shipping.contains_key(&number) {
             let plan = &self.state().plans[&number];
             let (epoch, outlet) = (plan.epoch, plan.outlet);
-            let encoder = self.encoder(epoch, outlet)?;
+            let filling = self.filling(epoch, outlet)?;
             let content_encoding = self.route(epoch)?.content_encoding(outlet);
-            let filling = Filling::new(encoder, &self.scratch);
             let phase = Phase::Rebuilding { filling, outputs: 0 };
             self.shipping.insert(number, Shipping { phase, attempts: 0, content_encoding });
         }
         Ok(self.shipping.get_mut(&number).filter(|s| matches!(s.phase, Phase::Rebuilding { .. })))
     }
 
-    /// The encoder of an outlet's objects under an epoch.
-    pub(super) fn encoder(&mut self, epoch: u32, outlet: Outlet) -> Result<Encoder> {
-        let as_is = |compress| Format::Lines(Lines { newline: false }).encoder(compress);
-        Ok(match outlet {
+    /// An empty object of an outlet under an epoch.
+    pub(super) fn filling(&mut self, epoch: u32, outlet: Outlet) -> Result<Filling> {
+        let as_is = || Format::Lines(Lines { newline: false }).encoder();
+        let (encoder, compress) = match outlet {
             Outlet::Destination => {
                 let route = self.route(epoch)?;
-                route.format.encoder(route.compress)
+                (route.format.encoder(), route.compress)
             }
-            Outlet::Backup => as_is(self.backup_route(epoch)?.map_or(Compress::None, |b| b.compress)),
-            _ => as_is(Compress::None),
-        })
+            Outlet::Backup => (as_is(), self.backup_route(epoch)?.map_or(Compress::None, |b| b.compress)),
+            _ => (as_is(), Compress::None),
+        };
+        Ok(Filling::new(encoder, compress.encoder(), &self.scratch))
     }
 
     /// Closes rebuilt plans: complete ones are ready, those whose records have all been read without being complete are

@@ -1,5 +1,7 @@
 //! A user's code between the journal and the destination: records in, one outcome a record out.
 
+pub mod wasm;
+
 use crate::error::Result;
 use crate::record::Batch;
 

@@ -1,6 +1,13 @@
 //! One integration binary: each module a theme. Tests that need a server or another program get it from `tests/run`.
 
+mod clients;
 #[cfg(feature = "sabotage")]
 mod crash_states;
+mod disk;
 #[cfg(feature = "sabotage")]
 mod model;
+mod outage;
+mod s3;
+mod service;
+mod transform;
+mod wire;

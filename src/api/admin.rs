@@ -1,0 +1,99 @@
+//! The admin listener: health, metrics, and how each stream stands. Reads only.
+
+use crate::error::{Error, Kind, Result};
+use crate::stream::node::Node;
+use crate::telemetry;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+const CONNECTIONS_MAX: usize = 64;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A bound admin listener.
+pub struct Admin {
+    node: Arc<Node>,
+    metrics: Option<PrometheusHandle>,
+    listener: TcpListener,
+}
+
+impl Admin {
+    pub async fn bind(node: Arc<Node>, metrics: Option<PrometheusHandle>, listen: SocketAddr) -> Result<Arc<Admin>> {
+        let listener = TcpListener::bind(listen).await;
+        let listener = listener.map_err(|e| Error::new(Kind::Misconfigured, format!("listen on `{listen}`: {e}")))?;
+        Ok(Arc::new(Admin { node, metrics, listener }))
+    }
+
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.listener.local_addr().map_err(|e| Error::new(Kind::Misconfigured, e.to_string()))
+    }
+
+    /// Answers until `stop` changes.
+    pub async fn serve(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = stop.changed() => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            let Ok((stream, _)) = accepted else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let Ok(permit) = connections.clone().try_acquire_owned() else { continue };
+            let admin = self.clone();
+            tokio::spawn(async move {
+                let service = hyper::service::service_fn(move |request| {
+                    let admin = admin.clone();
+                    async move { Ok::<_, Infallible>(admin.respond(request).await) }
+                });
+                let mut builder = hyper::server::conn::http1::Builder::new();
+                builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+                drop(permit);
+            });
+        }
+    }
+
+    async fn respond<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+        let text = "text/plain; charset=utf-8";
+        let (status, kind, body) = match (request.method(), request.uri().path()) {
+            (&Method::GET, "/healthz") => (200, text, "ok\n".to_owned()),
+            (&Method::GET, "/readyz") => {
+                let stopped: Vec<String> =
+                    self.statuses().await.into_iter().filter(|s| s.state == "stopped").map(|s| s.stream).collect();
+                match stopped.is_empty() {
+                    true => (200, text, "ready\n".to_owned()),
+                    false => (503, text, format!("stopped: {}\n", stopped.join(", "))),
+                }
+            }
+            (&Method::GET, "/metrics") => {
+                let counters = self.metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default();
+                (200, "text/plain; version=0.0.4", counters + &telemetry::render(&self.statuses().await))
+            }
+            (&Method::GET, "/v1/streams") => {
+                let body = serde_json::to_string(&self.statuses().await).expect("plain values always serialise");
+                (200, "application/json", body)
+            }
+            (&Method::GET, _) => (404, text, "expected /healthz, /readyz, /metrics or /v1/streams\n".to_owned()),
+            _ => (405, text, "expected GET\n".to_owned()),
+        };
+        let response = Response::builder().status(StatusCode::from_u16(status).expect("a constant"));
+        let response = response.header("content-type", kind);
+        response.body(Full::new(Bytes::from(body))).expect("these headers are valid")
+    }
+
+    async fn statuses(&self) -> Vec<crate::stream::supervise::Status> {
+        let node = self.node.clone();
+        tokio::task::spawn_blocking(move || node.statuses()).await.unwrap_or_default()
+    }
+}

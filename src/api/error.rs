@@ -1,0 +1,61 @@
+//! Errors as Firehose answers them: a code, a message, a status, in the JSON 1.1 envelope (contract §1.2).
+
+use crate::error::{Error, Kind};
+
+/// An error answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    pub status: u16,
+    pub code: &'static str,
+    pub message: String,
+}
+
+impl ApiError {
+    pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        ApiError { status, code, message: message.into() }
+    }
+
+    /// Not JSON, or a member of another type (400).
+    pub fn serialization(message: impl Into<String>) -> Self {
+        ApiError::new(400, "SerializationException", message)
+    }
+
+    /// A member breaks a constraint of the model (contract §1.3).
+    pub fn validation(path: &str, constraint: &str) -> Self {
+        let item = format!("Value at '{path}' failed to satisfy constraint: {constraint}");
+        ApiError::new(400, "ValidationException", format!("1 validation error detected: {item}"))
+    }
+
+    pub fn invalid_argument(message: impl Into<String>) -> Self {
+        ApiError::new(400, "InvalidArgumentException", message)
+    }
+
+    pub fn not_found(stream: &str, account: &str) -> Self {
+        let message = format!("Firehose {stream} under account {account} not found.");
+        ApiError::new(400, "ResourceNotFoundException", message)
+    }
+
+    /// Overloaded, full or stopping: every client tries again. 503 rather than the model's 500, as seen on the wire.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        ApiError::new(503, "ServiceUnavailableException", message)
+    }
+
+    /// The body of the answer.
+    pub fn body(&self) -> Vec<u8> {
+        serde_json::to_vec(&serde_json::json!({ "__type": self.code, "message": self.message }))
+            .expect("two strings always serialise into memory")
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(e: Error) -> Self {
+        match e.kind {
+            Kind::Retry | Kind::NoSpace | Kind::Stopping | Kind::Misconfigured => {
+                ApiError::unavailable(format!("Slow down: {e}"))
+            }
+            Kind::Invalid => ApiError::invalid_argument(e.to_string()),
+            // The stream has stopped, but the records may be accepted after a restart: clients try 500 again.
+            Kind::Corrupt | Kind::Poisoned | Kind::Bug => ApiError::new(500, "InternalFailure", e.to_string()),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The Firehose API: `POST /`, JSON 1.1, SigV4. An edge: it turns requests into puts and errors into answers, and
+//! decides nothing about records.
+
+pub mod admin;
+pub mod error;
+mod operations;
+pub mod server;
+pub mod sigv4;
+pub mod wire;
+
+pub use operations::Api;

@@ -1,0 +1,265 @@
+//! Firehose's operations over the streams of a node.
+
+use super::error::ApiError;
+use super::{sigv4, wire};
+use crate::clock::{Clock, System};
+use crate::config::{self, Config, Destination, StreamConfig};
+use crate::stream::node::Node;
+use crate::stream::supervise::Stream;
+use arc_swap::ArcSwap;
+use hyper::HeaderMap;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+const TARGET_PREFIX: &str = "Firehose_20150804.";
+
+/// The API of a node. The configuration is swapped by a reload.
+pub struct Api {
+    node: Arc<Node>,
+    config: ArcSwap<Config>,
+    clock: System,
+}
+
+/// An answer's status and body.
+pub type Answer = Result<Vec<u8>, ApiError>;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Named<'a> {
+    #[serde(borrow)]
+    delivery_stream_name: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct List {
+    limit: Option<i64>,
+    delivery_stream_type: Option<String>,
+    exclusive_start_delivery_stream_name: Option<String>,
+}
+
+impl Api {
+    pub fn new(node: Arc<Node>, config: Config) -> Self {
+        Api { node, config: ArcSwap::from_pointee(config), clock: System::default() }
+    }
+
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    pub fn set_config(&self, config: Config) {
+        self.config.store(Arc::new(config));
+    }
+
+    /// Answers one request whose body has been read.
+    pub async fn answer(&self, headers: &HeaderMap, body: &[u8]) -> Answer {
+        let config = self.config();
+        let target = headers.get("x-amz-target").and_then(|t| t.to_str().ok()).unwrap_or_default();
+        let key = self.authenticate(&config, headers, body)?;
+        let Some(operation) = target.strip_prefix(TARGET_PREFIX) else {
+            return Err(ApiError::new(400, "UnknownOperationException", format!("unknown target `{target}`")));
+        };
+        metrics::counter!("hydrant_api_requests", "operation" => known_operation(operation)).increment(1);
+        match operation {
+            "PutRecord" => {
+                let input = wire::put_record(body)?;
+                let (lane, first, _) = self.put(&config, key, operation, input).await?;
+                Ok(wire::put_record_answer(lane, first))
+            }
+            "PutRecordBatch" => {
+                let input = wire::put_record_batch(body)?;
+                let (lane, first, records) = self.put(&config, key, operation, input).await?;
+                Ok(wire::put_record_batch_answer(lane, first, records))
+            }
+            "DescribeDeliveryStream" => self.describe(&config, key, body),
+            "ListDeliveryStreams" => self.list(&config, key, body),
+            _ => self.refuse(&config, key, operation, body),
+        }
+    }
+
+    /// The access key that signed the request; `None` where none is configured.
+    fn authenticate<'a>(
+        &self,
+        config: &Config,
+        headers: &'a HeaderMap,
+        body: &[u8],
+    ) -> Result<Option<&'a str>, ApiError> {
+        if config.api.access_keys.is_empty() {
+            return Ok(None);
+        }
+        let secret = |id: &str| config.api.access_keys.get(id).map(|k| k.secret.expose_secret().to_owned());
+        let now = self.clock.wall_ms() / 1000;
+        sigv4::verify(headers, body, now, config.api.clock_skew, &secret).map(Some)
+    }
+
+    fn authorize(
+        &self,
+        config: &Config,
+        key: Option<&str>,
+        operation: &str,
+        stream: Option<&str>,
+    ) -> Result<(), ApiError> {
+        let Some(id) = key else { return Ok(()) };
+        if config.api.access_keys.get(id).is_some_and(|k| k.allows(operation, stream)) {
+            return Ok(());
+        }
+        let account = &config.api.account;
+        let resource = arn(config, stream.unwrap_or("*"));
+        let message = format!(
+            "User: arn:aws:iam::{account}:user/{id} is not authorized to perform: firehose:{operation} on resource: \
+             {resource}"
+        );
+        Err(ApiError::new(400, "AccessDeniedException", message))
+    }
+
+    fn stream(&self, config: &Config, name: &str) -> Result<Arc<Stream>, ApiError> {
+        if let Some(stream) = self.node.stream(name) {
+            return Ok(stream);
+        }
+        match self.node.failure(name) {
+            Some(why) => Err(ApiError::unavailable(why)),
+            None => Err(ApiError::not_found(name, &config.api.account)),
+        }
+    }
+
+    /// Puts a batch: the lane's number, the first offset, the number of records.
+    async fn put(
+        &self,
+        config: &Config,
+        key: Option<&str>,
+        operation: &str,
+        input: wire::PutInput,
+    ) -> Result<(u64, u64, usize), ApiError> {
+        self.authorize(config, key, operation, Some(&input.stream))?;
+        let stream = self.stream(config, &input.stream)?;
+        if stream.is_retired() {
+            return Err(ApiError::not_found(&input.stream, &config.api.account));
+        }
+        let (records, bytes) = (input.batch.len(), input.batch.bytes().len());
+        let began = self.clock.steady();
+        let labels = [("DeliveryStreamName", input.stream)];
+        match stream.put(input.batch).await {
+            Ok(first) => {
+                metrics::counter!("hydrant_IncomingPutRequests", &labels).increment(1);
+                metrics::counter!("hydrant_IncomingRecords", &labels).increment(records as u64);
+                metrics::counter!("hydrant_IncomingBytes", &labels).increment(bytes as u64);
+                let seconds = (self.clock.steady() - began).as_secs_f64();
+                metrics::histogram!("hydrant_put_latency_seconds", &labels).record(seconds);
+                Ok((stream.lane(), first, records))
+            }
+            Err(e) => {
+                metrics::counter!("hydrant_ThrottledRecords", &labels).increment(records as u64);
+                Err(e.into())
+            }
+        }
+    }
+
+    fn list(&self, config: &Config, key: Option<&str>, body: &[u8]) -> Answer {
+        let input: List = wire::parse(body)?;
+        self.authorize(config, key, "ListDeliveryStreams", None)?;
+        let limit = input.limit.unwrap_or(10);
+        if !(1..=10_000).contains(&limit) {
+            let bound = if limit < 1 { "greater than or equal to 1" } else { "less than or equal to 10000" };
+            return Err(ApiError::validation("limit", &format!("Member must have value {bound}")));
+        }
+        let direct = input.delivery_stream_type.as_deref().is_none_or(|t| t == "DirectPut");
+        let after = input.exclusive_start_delivery_stream_name.unwrap_or_default();
+        let names: Vec<String> = self.node.names().into_iter().filter(|n| direct && *n > after).collect();
+        let more = names.len() > limit as usize;
+        let names = &names[..names.len().min(limit as usize)];
+        Ok(to_bytes(&json!({ "DeliveryStreamNames": names, "HasMoreDeliveryStreams": more })))
+    }
+
+    fn describe(&self, config: &Config, key: Option<&str>, body: &[u8]) -> Answer {
+        let input: Named = wire::parse(body)?;
+        let name = wire::stream_name(input.delivery_stream_name)?;
+        self.authorize(config, key, "DescribeDeliveryStream", Some(&name))?;
+        let Some(stream) = config.streams.get(&name) else {
+            return Err(ApiError::not_found(&name, &config.api.account));
+        };
+        let epoch = self.node.stream(&name).map_or(1, |s| s.epoch());
+        Ok(to_bytes(&json!({ "DeliveryStreamDescription": description(config, &name, stream, epoch) })))
+    }
+
+    /// What the configuration file decides cannot be changed through the API; each operation says so with an error that
+    /// its model knows.
+    fn refuse(&self, config: &Config, key: Option<&str>, operation: &str, body: &[u8]) -> Answer {
+        if known_operation(operation) == "unknown" {
+            return Err(ApiError::new(400, "UnknownOperationException", format!("unknown operation `{operation}`")));
+        }
+        let input: Named = wire::parse(body)?;
+        let name = wire::stream_name(input.delivery_stream_name)?;
+        self.authorize(config, key, operation, Some(&name))?;
+        let exists = config.streams.contains_key(&name);
+        let file = "delivery streams are defined in the configuration file; change it there and reload";
+        match (operation, exists) {
+            ("CreateDeliveryStream", true) => {
+                let message = format!("Firehose {name} under accountId {} already exists", config.api.account);
+                Err(ApiError::new(400, "ResourceInUseException", message))
+            }
+            ("CreateDeliveryStream", false) => Err(ApiError::invalid_argument(format!("Firehose {name}: {file}"))),
+            (_, false) => Err(ApiError::not_found(&name, &config.api.account)),
+            ("DeleteDeliveryStream", true) => {
+                Err(ApiError::new(400, "ResourceInUseException", format!("Firehose {name}: {file}")))
+            }
+            (_, true) => Err(ApiError::invalid_argument(format!("Firehose {name}: {file}"))),
+        }
+    }
+}
+
+/// An operation of the model by its own name, for labels that a client cannot multiply.
+fn known_operation(operation: &str) -> &'static str {
+    config::AccessKey::ACTIONS.into_iter().find(|known| *known == operation).unwrap_or("unknown")
+}
+
+fn to_bytes(value: &Value) -> Vec<u8> {
+    serde_json::to_vec(value).expect("a value always serialises into memory")
+}
+
+fn arn(config: &Config, stream: &str) -> String {
+    format!("arn:aws:firehose:{}:{}:deliverystream/{stream}", config.api.region, config.api.account)
+}
+
+/// A stream as `DescribeDeliveryStream` shows it. For S3 the service fills both descriptions, since clients read either
+/// (contract §1.5).
+fn description(config: &Config, name: &str, stream: &StreamConfig, epoch: u32) -> Value {
+    let role = format!("arn:aws:iam::{}:role/hydrant", config.api.account);
+    let (bucket, role) = match &stream.destination {
+        Destination::S3(s3) => (s3.bucket.clone(), s3.role_arn.clone().unwrap_or(role)),
+        Destination::Local(_) => ("local".to_owned(), role),
+    };
+    let compression = if stream.compress.name() == "gzip" { "GZIP" } else { "UNCOMPRESSED" };
+    let mut s3 = json!({
+        "RoleARN": role,
+        "BucketARN": format!("arn:aws:s3:::{bucket}"),
+        "Prefix": stream.destination.prefix(),
+        "BufferingHints": {
+            "SizeInMBs": stream.buffer.size.bytes() >> 20,
+            "IntervalInSeconds": stream.buffer.interval.as_secs(),
+        },
+        "CompressionFormat": compression,
+        "EncryptionConfiguration": { "NoEncryptionConfig": "NoEncryption" },
+        "CloudWatchLoggingOptions": { "Enabled": false },
+    });
+    if let Some(error_prefix) = stream.destination.error_prefix() {
+        s3["ErrorOutputPrefix"] = error_prefix.into();
+    }
+    let mut extended = s3.clone();
+    extended["S3BackupMode"] = if stream.backup.is_some() { "Enabled" } else { "Disabled" }.into();
+    json!({
+        "DeliveryStreamName": name,
+        "DeliveryStreamARN": arn(config, name),
+        "DeliveryStreamStatus": "ACTIVE",
+        "DeliveryStreamType": "DirectPut",
+        "VersionId": epoch.to_string(),
+        "Destinations": [{
+            "DestinationId": "destinationId-000000000001",
+            "S3DestinationDescription": s3,
+            "ExtendedS3DestinationDescription": extended,
+        }],
+        "HasMoreDestinations": false,
+    })
+}

@@ -1,0 +1,229 @@
+//! AWS Signature Version 4, verified over what was received: the signed headers as they came and the hash of the body
+//! as it was read. (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>)
+//!
+//! Every check that depends on a secret takes the same time for a known and an unknown access key. Presigned URLs,
+//! unsigned and streamed payloads belong to S3 and are refused.
+
+use super::error::ApiError;
+use hmac::{Hmac, KeyInit, Mac};
+use hyper::HeaderMap;
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+use std::time::Duration;
+use subtle::ConstantTimeEq;
+
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+const SERVICE: &str = "firehose";
+/// Headers that must be signed: without them a signature could be moved to another host, time or operation.
+const SIGNED: [&str; 3] = ["host", "x-amz-date", "x-amz-target"];
+
+/// The pieces of an `Authorization` header.
+struct Authorization<'a> {
+    key: &'a str,
+    date: &'a str,
+    region: &'a str,
+    service: &'a str,
+    signed_headers: &'a str,
+    signature: &'a str,
+}
+
+/// Verifies a request `POST /` and returns the access key id that signed it.
+///
+/// `secret` looks up a key's secret; `now` is seconds since the Unix epoch.
+pub fn verify<'a>(
+    headers: &'a HeaderMap,
+    body: &[u8],
+    now: u64,
+    skew: Duration,
+    secret: &dyn Fn(&str) -> Option<String>,
+) -> Result<&'a str, ApiError> {
+    let header = headers.get("authorization").ok_or_else(missing_token)?;
+    let header = header.to_str().map_err(|_| incomplete("Authorization header is not ASCII."))?;
+    let given = parse(header)?;
+    check_scope(&given)?;
+    let date = one(headers, "x-amz-date")?;
+    check_time(date, given.date, now, skew)?;
+    let body_hash = hex(&Sha256::digest(body));
+    if let Some(claimed) = headers.get("x-amz-content-sha256")
+        && claimed.as_bytes() != body_hash.as_bytes()
+    {
+        return Err(mismatch());
+    }
+    let canonical = canonical_request(headers, given.signed_headers, &body_hash)?;
+    let scope = format!("{}/{}/{}/aws4_request", given.date, given.region, given.service);
+    let to_sign = format!("{ALGORITHM}\n{date}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
+    let known = secret(given.key);
+    let key = signing_key(known.as_deref().unwrap_or("no such key"), &given);
+    let expected = hex(&mac(&key, to_sign.as_bytes()));
+    let equal: bool = expected.as_bytes().ct_eq(given.signature.as_bytes()).into();
+    match (known.is_some(), equal) {
+        (false, _) => {
+            let message = "The security token included in the request is invalid.";
+            Err(ApiError::new(400, "UnrecognizedClientException", message))
+        }
+        (true, false) => Err(mismatch()),
+        (true, true) => Ok(given.key),
+    }
+}
+
+fn missing_token() -> ApiError {
+    ApiError::new(400, "MissingAuthenticationTokenException", "Missing Authentication Token")
+}
+
+fn incomplete(message: impl Into<String>) -> ApiError {
+    ApiError::new(400, "IncompleteSignatureException", message)
+}
+
+fn invalid(message: impl Into<String>) -> ApiError {
+    ApiError::new(400, "InvalidSignatureException", message)
+}
+
+fn mismatch() -> ApiError {
+    invalid(
+        "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access \
+         Key and signing method. Consult the service documentation for details.",
+    )
+}
+
+fn parse(header: &str) -> Result<Authorization<'_>, ApiError> {
+    let Some(rest) = header.strip_prefix(ALGORITHM).and_then(|r| r.strip_prefix(' ')) else {
+        return Err(incomplete(format!("Authorization header requires the algorithm '{ALGORITHM}'.")));
+    };
+    let (mut credential, mut signed, mut signature) = (None, None, None);
+    for part in rest.split(',') {
+        let slot = match part.trim().split_once('=') {
+            Some(("Credential", value)) => (&mut credential, value),
+            Some(("SignedHeaders", value)) => (&mut signed, value),
+            Some(("Signature", value)) => (&mut signature, value),
+            _ => return Err(incomplete("Authorization header has an unknown part.")),
+        };
+        if slot.0.replace(slot.1).is_some() {
+            return Err(incomplete("Authorization header has a part twice."));
+        }
+    }
+    let credential: &str = credential.ok_or_else(|| need_part("Credential"))?;
+    let signed_headers: &str = signed.ok_or_else(|| need_part("SignedHeaders"))?;
+    let signature: &str = signature.ok_or_else(|| need_part("Signature"))?;
+    let mut scope = credential.rsplitn(5, '/');
+    let mut next = || scope.next();
+    match (next(), next(), next(), next(), next()) {
+        (Some("aws4_request"), Some(service), Some(region), Some(date), Some(key)) if !key.is_empty() => {
+            Ok(Authorization { key, date, region, service, signed_headers, signature })
+        }
+        _ => Err(incomplete(format!(
+            "Credential must have exactly 5 slash-delimited elements, ending in 'aws4_request', got '{credential}'"
+        ))),
+    }
+}
+
+fn need_part(name: &str) -> ApiError {
+    incomplete(format!("Authorization header requires '{name}' parameter."))
+}
+
+fn check_scope(given: &Authorization) -> Result<(), ApiError> {
+    if given.service != SERVICE {
+        return Err(invalid(format!("Credential should be scoped to correct service: '{SERVICE}'.")));
+    }
+    let signed: Vec<&str> = given.signed_headers.split(';').collect();
+    if let Some(absent) = SIGNED.iter().find(|s| !signed.contains(s)) {
+        return Err(invalid(format!("'{absent}' must be a 'SignedHeader' in the AWS Authorization.")));
+    }
+    Ok(())
+}
+
+fn check_time(date: &str, scope_date: &str, now: u64, skew: Duration) -> Result<(), ApiError> {
+    let parsed = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", date);
+    let at = parsed.ok().and_then(|d| d.to_zoned(jiff::tz::TimeZone::UTC).ok());
+    let at = at.ok_or_else(|| incomplete(format!("Date must be in ISO-8601 'basic format'. Got '{date}'.")))?;
+    if !date.starts_with(scope_date) {
+        return Err(invalid("Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date."));
+    }
+    let (at, now, skew) = (at.timestamp().as_second(), now as i64, skew.as_secs() as i64);
+    let minutes = skew / 60;
+    let text = |s: i64| {
+        jiff::Timestamp::from_second(s).map_or_else(|_| s.to_string(), |t| t.strftime("%Y%m%dT%H%M%SZ").to_string())
+    };
+    if at < now - skew {
+        let (limit, now) = (text(now - skew), text(now));
+        return Err(invalid(format!("Signature expired: {date} is now earlier than {limit} ({now} - {minutes} min.)")));
+    }
+    if at > now + skew {
+        let (limit, now) = (text(now + skew), text(now));
+        return Err(invalid(format!(
+            "Signature not yet current: {date} is still later than {limit} ({now} + {minutes} min.)"
+        )));
+    }
+    Ok(())
+}
+
+/// The value of a header that may stand only once.
+fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, ApiError> {
+    let mut all = headers.get_all(name).iter();
+    let (Some(value), None) = (all.next(), all.next()) else {
+        return Err(incomplete(format!("Authorization header requires existence of exactly one '{name}' header.")));
+    };
+    value.to_str().map_err(|_| incomplete(format!("The '{name}' header is not ASCII.")))
+}
+
+fn canonical_request(headers: &HeaderMap, signed: &str, body_hash: &str) -> Result<String, ApiError> {
+    let mut canonical = String::from("POST\n/\n\n");
+    let mut before = "";
+    for name in signed.split(';') {
+        if name <= before || name.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(incomplete("SignedHeaders must be lower-case, sorted, and each once."));
+        }
+        before = name;
+        let value = one(headers, name)?;
+        canonical.push_str(name);
+        canonical.push(':');
+        for (i, word) in value.split(' ').filter(|w| !w.is_empty()).enumerate() {
+            if i > 0 {
+                canonical.push(' ');
+            }
+            canonical.push_str(word.trim());
+        }
+        canonical.push('\n');
+    }
+    let _ = write!(canonical, "\n{signed}\n{body_hash}");
+    Ok(canonical)
+}
+
+fn signing_key(secret: &str, given: &Authorization) -> [u8; 32] {
+    let mut key = mac(format!("AWS4{secret}").as_bytes(), given.date.as_bytes());
+    for part in [given.region, given.service, "aws4_request"] {
+        key = mac(&key, part.as_bytes());
+    }
+    key
+}
+
+fn mac(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(out, "{byte:02x}");
+    }
+    out
+}
+
+/// The `Authorization` header of a request `POST /`, for our own clients. `date` is `yyyymmddThhmmssZ`; `signed` are
+/// the signed headers, lower-case and sorted.
+pub fn sign(key: &str, secret: &str, region: &str, date: &str, signed: &[(&str, &str)], body: &[u8]) -> String {
+    let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
+    let names = names.join(";");
+    let mut canonical = String::from("POST\n/\n\n");
+    for (name, value) in signed {
+        let _ = writeln!(canonical, "{name}:{value}");
+    }
+    let _ = write!(canonical, "\n{names}\n{}", hex(&Sha256::digest(body)));
+    let day = &date[..8];
+    let scope = format!("{day}/{region}/{SERVICE}/aws4_request");
+    let to_sign = format!("{ALGORITHM}\n{date}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
+    let given = Authorization { key, date: day, region, service: SERVICE, signed_headers: &names, signature: "" };
+    let signature = hex(&mac(&signing_key(secret, &given), to_sign.as_bytes()));
+    format!("{ALGORITHM} Credential={key}/{scope}, SignedHeaders={names}, Signature={signature}")
+}

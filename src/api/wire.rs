@@ -1,0 +1,326 @@
+//! Requests out of bytes and answers into bytes, with Firehose's limits checked before anything is allocated for them
+//! (contract §1.5).
+
+use super::error::ApiError;
+use crate::record::Batch;
+use serde::Deserialize;
+use std::borrow::Cow;
+
+/// Decoded bytes of a record.
+pub const RECORD_BYTES_MAX: usize = 1_024_000;
+pub const BATCH_RECORDS_MAX: usize = 500;
+/// Decoded bytes of a batch.
+pub const BATCH_BYTES_MAX: usize = 4 << 20;
+/// A request's body: a full batch in base64 with room for JSON around it.
+pub const BODY_BYTES_MAX: usize = 6 << 20;
+
+/// A put, decoded.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PutInput {
+    pub stream: String,
+    pub batch: Batch,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawBatch<'a> {
+    #[serde(borrow)]
+    delivery_stream_name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    records: Option<Vec<Option<RawRecord<'a>>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawSingle<'a> {
+    #[serde(borrow)]
+    delivery_stream_name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    record: Option<RawRecord<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RawRecord<'a> {
+    #[serde(borrow)]
+    data: Option<Cow<'a, str>>,
+}
+
+const NULL: &str = "Member must not be null";
+
+fn not_json(e: serde_json::Error) -> ApiError {
+    ApiError::serialization(format!("The request body cannot be read: {e}"))
+}
+
+/// Reads any operation's input.
+pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(not_json)
+}
+
+/// A stream's name, checked against the model.
+pub fn stream_name(name: Option<Cow<'_, str>>) -> Result<String, ApiError> {
+    let name = name.ok_or_else(|| ApiError::validation("deliveryStreamName", NULL))?;
+    let violated = if name.is_empty() {
+        "Member must have length greater than or equal to 1"
+    } else if name.len() > 64 {
+        "Member must have length less than or equal to 64"
+    } else if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
+        "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+"
+    } else {
+        return Ok(name.into_owned());
+    };
+    Err(ApiError::validation("deliveryStreamName", violated))
+}
+
+/// Reads `PutRecord`'s input.
+pub fn put_record(body: &[u8]) -> Result<PutInput, ApiError> {
+    let input: RawSingle = parse(body)?;
+    let stream = stream_name(input.delivery_stream_name)?;
+    let record = input.record.ok_or_else(|| ApiError::validation("record", NULL))?;
+    let data = record.data.ok_or_else(|| ApiError::validation("record.data", NULL))?;
+    let mut batch = Batch::default();
+    decode(&data, &mut batch, || "record.data".into())?;
+    Ok(PutInput { stream, batch })
+}
+
+/// Reads `PutRecordBatch`'s input: what every SDK writes by a scan, anything else by a full parser.
+pub fn put_record_batch(body: &[u8]) -> Result<PutInput, ApiError> {
+    let mut data = Vec::with_capacity(BATCH_RECORDS_MAX);
+    if let Some(name) = scan(body, &mut data) {
+        return decode_batch(stream_name(Some(Cow::Borrowed(name)))?, &data);
+    }
+    let input: RawBatch = parse(body)?;
+    let stream = stream_name(input.delivery_stream_name)?;
+    let records = input.records.ok_or_else(|| ApiError::validation("records", NULL))?;
+    let mut data: Vec<&str> = Vec::with_capacity(records.len().min(BATCH_RECORDS_MAX + 1));
+    for (i, record) in records.iter().enumerate() {
+        let record = record.as_ref().ok_or_else(|| ApiError::validation(&format!("records.{}.member", i + 1), NULL))?;
+        let path = || format!("records.{}.member.data", i + 1);
+        data.push(record.data.as_deref().ok_or_else(|| ApiError::validation(&path(), NULL))?);
+    }
+    decode_batch(stream, &data)
+}
+
+fn decode_batch(stream: String, data: &[&str]) -> Result<PutInput, ApiError> {
+    if data.is_empty() {
+        return Err(ApiError::validation("records", "Member must have length greater than or equal to 1"));
+    }
+    if data.len() > BATCH_RECORDS_MAX {
+        return Err(ApiError::validation("records", "Member must have length less than or equal to 500"));
+    }
+    let bytes: usize = data.iter().map(|d| decoded_bytes(d)).sum();
+    if bytes > BATCH_BYTES_MAX {
+        let message =
+            format!("Records size exceeds 4 MB limit: found {bytes} bytes, expected at most {BATCH_BYTES_MAX}");
+        return Err(ApiError::invalid_argument(message));
+    }
+    let mut batch = Batch::with_capacity(data.len(), bytes + 64);
+    for (i, data) in data.iter().enumerate() {
+        decode(data, &mut batch, || format!("records.{}.member.data", i + 1))?;
+    }
+    Ok(PutInput { stream, batch })
+}
+
+fn decoded_bytes(base64: &str) -> usize {
+    let padding = base64.bytes().rev().take(2).filter(|b| *b == b'=').count();
+    (base64.len() / 4 * 3).saturating_sub(padding)
+}
+
+fn decode(base64: &str, batch: &mut Batch, path: impl Fn() -> String) -> Result<(), ApiError> {
+    let bytes = decoded_bytes(base64);
+    if bytes > RECORD_BYTES_MAX {
+        return Err(ApiError::validation(&path(), "Member must have length less than or equal to 1024000"));
+    }
+    base64_simd::STANDARD
+        .decode_append(base64, batch.tail())
+        .map_err(|_| ApiError::serialization(format!("'{}' is not valid base64", path())))?;
+    batch.end_record();
+    Ok(())
+}
+
+/// Takes apart `{"DeliveryStreamName": "…", "Records": [{"Data": "…"}, …]}`, with white space anywhere between tokens and
+/// the two members in either order. Anything else, escapes included, is `None` and goes to the full parser.
+fn scan<'a>(body: &'a [u8], data: &mut Vec<&'a str>) -> Option<&'a str> {
+    let mut scanner = Scanner { body, at: 0 };
+    let (mut name, mut records) = (None, false);
+    scanner.symbol(b'{')?;
+    loop {
+        match scanner.string()? {
+            "DeliveryStreamName" if name.is_none() => {
+                scanner.symbol(b':')?;
+                name = Some(scanner.string()?);
+            }
+            "Records" if !records => {
+                scanner.symbol(b':')?;
+                scanner.records(data)?;
+                records = true;
+            }
+            _ => return None,
+        }
+        match scanner.next()? {
+            b',' => {}
+            b'}' => break,
+            _ => return None,
+        }
+    }
+    scanner.space();
+    (scanner.at == body.len() && records).then_some(name?)
+}
+
+struct Scanner<'a> {
+    body: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    fn space(&mut self) {
+        while matches!(self.body.get(self.at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        self.space();
+        let byte = *self.body.get(self.at)?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn symbol(&mut self, wanted: u8) -> Option<()> {
+        (self.next()? == wanted).then_some(())
+    }
+
+    /// A string without escapes.
+    fn string(&mut self) -> Option<&'a str> {
+        self.symbol(b'"')?;
+        let rest = &self.body[self.at..];
+        let end = memchr::memchr2(b'"', b'\\', rest)?;
+        self.at += end + 1;
+        // Base64 is ASCII; whatever else may stand in a string is the full parser's matter.
+        (rest[end] == b'"' && rest[..end].is_ascii()).then(|| std::str::from_utf8(&rest[..end]).ok())?
+    }
+
+    fn records(&mut self, data: &mut Vec<&'a str>) -> Option<()> {
+        self.symbol(b'[')?;
+        self.space();
+        if self.body.get(self.at) == Some(&b']') {
+            self.at += 1;
+            return Some(());
+        }
+        loop {
+            self.symbol(b'{')?;
+            if self.string()? != "Data" || data.len() > BATCH_RECORDS_MAX {
+                return None;
+            }
+            self.symbol(b':')?;
+            data.push(self.string()?);
+            self.symbol(b'}')?;
+            match self.next()? {
+                b',' => {}
+                b']' => return Some(()),
+                _ => return None,
+            }
+        }
+    }
+}
+
+/// A record's id: opaque to clients, and to us the journal and the offset.
+fn push_record_id(out: &mut Vec<u8>, lane: u64, offset: u64) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    for word in [lane, offset] {
+        for i in (0..16).rev() {
+            out.push(HEX[(word >> (4 * i)) as usize & 15]);
+        }
+    }
+}
+
+/// `PutRecord`'s answer.
+pub fn put_record_answer(lane: u64, offset: u64) -> Vec<u8> {
+    let mut out = b"{\"RecordId\":\"".to_vec();
+    push_record_id(&mut out, lane, offset);
+    out.extend_from_slice(b"\",\"Encrypted\":false}");
+    out
+}
+
+/// `PutRecordBatch`'s answer, compact: Fluent Bit looks for the bytes `"FailedPutCount":0`.
+pub fn put_record_batch_answer(lane: u64, first: u64, records: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(80 + records * 50);
+    out.extend_from_slice(b"{\"FailedPutCount\":0,\"Encrypted\":false,\"RequestResponses\":[");
+    for i in 0..records as u64 {
+        if i > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(b"{\"RecordId\":\"");
+        push_record_id(&mut out, lane, first + i);
+        out.extend_from_slice(b"\"}");
+    }
+    out.extend_from_slice(b"]}");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn full(body: &[u8]) -> Result<PutInput, ApiError> {
+        let input: RawBatch = parse(body)?;
+        let stream = stream_name(input.delivery_stream_name)?;
+        let records = input.records.unwrap_or_default();
+        let data: Vec<_> = records.iter().map(|r| r.as_ref().and_then(|r| r.data.as_deref()).unwrap_or("")).collect();
+        decode_batch(stream, &data)
+    }
+
+    proptest! {
+        #[test]
+        fn the_scan_and_the_parser_agree(
+            records in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 1..8),
+            space in "[ \n]{0,2}",
+            reversed in any::<bool>(),
+        ) {
+            let data: Vec<String> = records
+                .iter()
+                .map(|r| format!("{{{space}\"Data\"{space}:{space}\"{}\"{space}}}", base64_simd::STANDARD.encode_to_string(r)))
+                .collect();
+            let list = format!("\"Records\"{space}:{space}[{space}{}]", data.join(&format!("{space},{space}")));
+            let name = format!("\"DeliveryStreamName\":{space}\"s\"");
+            let body = if reversed { format!("{{{list},{name}}}") } else { format!("{{{name}{space},{list}}}{space}") };
+            let found = put_record_batch(body.as_bytes()).unwrap();
+            prop_assert!(scan(body.as_bytes(), &mut Vec::new()).is_some());
+            prop_assert_eq!(&found, &full(body.as_bytes()).unwrap());
+            prop_assert!(found.batch.iter().eq(records.iter().map(Vec::as_slice)));
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = put_record_batch(&body);
+            let _ = put_record(&body);
+        }
+    }
+
+    #[test]
+    fn limits_are_the_services_own() {
+        let put = |records: &[usize]| {
+            let data: Vec<String> = records
+                .iter()
+                .map(|n| format!("{{\"Data\":\"{}\"}}", base64_simd::STANDARD.encode_to_string(vec![b'x'; *n])))
+                .collect();
+            put_record_batch(format!("{{\"DeliveryStreamName\":\"s\",\"Records\":[{}]}}", data.join(",")).as_bytes())
+        };
+        let code = |r: Result<PutInput, ApiError>| r.map(|p| p.batch.len()).map_err(|e| e.code);
+        assert_eq!(code(put(&[RECORD_BYTES_MAX, 0])), Ok(2));
+        assert_eq!(code(put(&[RECORD_BYTES_MAX + 1])), Err("ValidationException"));
+        assert_eq!(code(put(&[1; 500])), Ok(500));
+        assert_eq!(code(put(&[1; 501])), Err("ValidationException"));
+        assert_eq!(code(put(&[1_000_000, 1_000_000, 1_000_000, 1_000_000, 194_304])), Ok(5));
+        assert_eq!(code(put(&[1_000_000, 1_000_000, 1_000_000, 1_000_000, 194_305])), Err("InvalidArgumentException"));
+        assert_eq!(code(put(&[])), Err("ValidationException"));
+        let bad = put_record_batch(br#"{"DeliveryStreamName":"s","Records":[{"Data":"%%%%"}]}"#);
+        assert_eq!(code(bad), Err("SerializationException"));
+        let wrong = put_record_batch(br#"{"DeliveryStreamName":5,"Records":[]}"#);
+        assert_eq!(code(wrong), Err("SerializationException"));
+        let nested = format!("{{\"DeliveryStreamName\":{}", "[".repeat(100_000));
+        assert_eq!(code(put_record_batch(nested.as_bytes())), Err("SerializationException"));
+    }
+}

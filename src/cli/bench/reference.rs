@@ -1,0 +1,116 @@
+//! The loops that the service is compared with: one thread, everything in memory, nothing made durable.
+
+use super::corpus::Corpus;
+use super::machine::thread_cpu_s;
+use crate::compress::Compress;
+use crate::format::parquet::Parquet;
+use crate::format::{Format, lines::Lines};
+use crate::record::Batch;
+use arrow::datatypes::SchemaRef;
+use arrow_json::ReaderBuilder;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use parquet::arrow::ArrowWriter;
+use parquet::basic;
+use parquet::file::properties::WriterProperties;
+use std::io::Write;
+use std::time::Instant;
+
+/// Records per batch: where arrow-json is at its best.
+const BATCH_ROWS: usize = 1024;
+/// What a stream judges at once.
+const CHUNK_RECORDS: usize = 4096;
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// One run of a loop.
+#[derive(Clone, Copy, Debug)]
+pub struct Loop {
+    pub seconds: f64,
+    pub cpu_s: f64,
+    pub out_bytes: usize,
+}
+
+fn measure(work: impl FnOnce() -> Result<usize, String>) -> Result<Loop, String> {
+    let (cpu, began) = (thread_cpu_s(), Instant::now());
+    let out_bytes = work()?;
+    Ok(Loop { seconds: began.elapsed().as_secs_f64(), cpu_s: thread_cpu_s() - cpu, out_bytes })
+}
+
+/// REF: arrow-json in batches of 1,024 into an `ArrowWriter` with its defaults and snappy.
+pub fn parquet(corpus: &Corpus, schema: &SchemaRef) -> Result<Loop, String> {
+    let error = |e: &dyn std::fmt::Display| format!("the reference: {e}");
+    measure(|| {
+        let properties = WriterProperties::builder().set_compression(basic::Compression::SNAPPY).build();
+        let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties));
+        let mut writer = writer.map_err(|e| error(&e))?;
+        let decoder = ReaderBuilder::new(schema.clone()).with_batch_size(BATCH_ROWS).build_decoder();
+        let mut decoder = decoder.map_err(|e| error(&e))?;
+        let mut rest = corpus.bytes();
+        while !rest.is_empty() {
+            let consumed = decoder.decode(rest).map_err(|e| error(&e))?;
+            rest = &rest[consumed..];
+            if let Some(batch) = decoder.flush().map_err(|e| error(&e))? {
+                writer.write(&batch).map_err(|e| error(&e))?;
+            }
+        }
+        Ok(writer.into_inner().map_err(|e| error(&e))?.len())
+    })
+}
+
+/// REFGZ: one gzip stream of level 6.
+pub fn gzip(corpus: &Corpus) -> Result<Loop, String> {
+    measure(|| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
+        encoder.write_all(corpus.bytes()).map_err(|e| e.to_string())?;
+        Ok(encoder.finish().map_err(|e| e.to_string())?.len())
+    })
+}
+
+/// The service's own format step, alone.
+pub struct Own {
+    chunks: Vec<Batch>,
+    format: Format,
+    compress: Compress,
+}
+
+impl Own {
+    pub fn parquet(corpus: &Corpus, schema: &SchemaRef) -> Own {
+        let parquet = Parquet::new(schema.clone(), basic::Compression::SNAPPY);
+        Own { chunks: chunks(corpus), format: Format::Parquet(Box::new(parquet)), compress: Compress::None }
+    }
+
+    pub fn gzip(corpus: &Corpus) -> Own {
+        let compress = Compress::Gzip { level: 1 };
+        Own { chunks: chunks(corpus), format: Format::Lines(Lines { newline: true }), compress }
+    }
+
+    pub fn run(&self) -> Result<Loop, String> {
+        measure(|| {
+            let (mut encoder, mut out, mut bytes) = (self.format.encoder(self.compress), Vec::new(), 0);
+            for chunk in &self.chunks {
+                let converted = self.format.convert(chunk);
+                if let Some((i, why)) = converted.failed.first() {
+                    return Err(format!("record {i} does not convert: {}", why.message));
+                }
+                let all: Vec<u32> = (0..chunk.len() as u32).collect();
+                encoder.push(chunk, &converted.rows, &all, &mut out);
+                bytes += out.len();
+                out.clear();
+            }
+            encoder.finish(&mut out);
+            Ok(bytes + out.len())
+        })
+    }
+}
+
+fn chunks(corpus: &Corpus) -> Vec<Batch> {
+    let mut chunks = vec![Batch::default()];
+    for record in corpus.records() {
+        let last = chunks.last().expect("there is always one");
+        if last.len() == CHUNK_RECORDS || last.bytes().len() + record.len() > CHUNK_BYTES {
+            chunks.push(Batch::default());
+        }
+        chunks.last_mut().expect("there is always one").push(record);
+    }
+    chunks
+}

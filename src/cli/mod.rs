@@ -1,0 +1,79 @@
+//! The commands. Each file is one; all of them print what they did to standard output, what went wrong to standard
+//! error, and end with 0, 1 (it did not work) or 2 (it was called wrongly).
+
+mod audit;
+mod check;
+mod client;
+mod demo;
+mod put;
+mod run;
+mod status;
+mod transform;
+
+use crate::config::{self, Config};
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Hydrant: the Firehose you own.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service.
+    Run { config: PathBuf },
+    /// Try it: no file, no server, no account. Puts real records into itself and shows what was delivered.
+    Demo(demo::Options),
+    /// Check configuration files; prints file:line:column of every problem.
+    Check {
+        #[arg(required = true)]
+        configs: Vec<PathBuf>,
+    },
+    /// Put the lines of a file, or of standard input, as records.
+    Put(put::Options),
+    /// Show how the streams of a running service stand.
+    Status(status::Options),
+    /// Prove from the files that every accepted record is accounted for.
+    Audit(audit::Options),
+    /// Work on transforms.
+    #[command(subcommand)]
+    Transform(transform::Command),
+}
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Run { config } => run::run(&config),
+        Command::Demo(options) => demo::demo(&options),
+        Command::Check { configs } => check::check(&configs),
+        Command::Put(options) => put::put(&options),
+        Command::Status(options) => status::status(&options),
+        Command::Audit(options) => audit::audit(&options),
+        Command::Transform(command) => transform::transform(&command),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a command ends with: a code, or a message for standard error.
+type Outcome = Result<ExitCode, String>;
+
+/// Loads a configuration with the process's environment; the error is a line per problem.
+fn load(path: &Path) -> Result<Config, String> {
+    config::load(path, &|name| std::env::var(name).ok()).map_err(|e| e.to_string())
+}
+
+/// A runtime for a command that only talks to a service.
+fn small_runtime() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("start a runtime: {e}"))
+}

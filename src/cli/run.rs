@@ -1,0 +1,112 @@
+//! `hydrant run`, and the service as the demo and the benchmark start it.
+
+use super::{Outcome, load};
+use crate::api::{Api, admin::Admin, server::Server};
+use crate::config::Config;
+use crate::stream::node::Node;
+use crate::telemetry;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// A running service.
+pub struct Service {
+    pub node: Arc<Node>,
+    pub api: Arc<Api>,
+    pub api_address: SocketAddr,
+    pub admin_address: SocketAddr,
+    pub runtime: Runtime,
+    stop: watch::Sender<bool>,
+    servers: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Service {
+    /// Starts everything a configuration asks for. Blocks until it listens.
+    pub fn start(config: Config) -> Result<Service, String> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| format!("start a runtime: {e}"))?;
+        let metrics = telemetry::init_metrics();
+        let node = Arc::new(Node::start(&config, runtime.handle().clone()).map_err(|e| e.to_string())?);
+        let admin_listen = config.admin.listen;
+        let api = Arc::new(Api::new(node.clone(), config));
+        let (stop, stopped) = watch::channel(false);
+        let (server, admin) = runtime
+            .block_on(async {
+                let server = Server::bind(api.clone()).await?;
+                let admin = Admin::bind(node.clone(), metrics, admin_listen).await?;
+                Ok::<_, crate::error::Error>((server, admin))
+            })
+            .map_err(|e| e.to_string())?;
+        let api_address = server.address().map_err(|e| e.to_string())?;
+        let admin_address = admin.address().map_err(|e| e.to_string())?;
+        let servers = vec![runtime.spawn(server.serve(stopped.clone())), runtime.spawn(admin.serve(stopped))];
+        Ok(Service { node, api, api_address, admin_address, runtime, stop, servers })
+    }
+
+    /// Stops intake, answers what is in flight, delivers what is held for as long as the configuration says, and ends.
+    /// Whether everything was delivered; what was not is found again at the next start.
+    pub fn finish(self) -> bool {
+        let _ = self.stop.send(true);
+        for server in self.servers {
+            let _ = self.runtime.block_on(server);
+        }
+        let patience = self.api.config().drain_timeout;
+        let drained = self.node.drain(patience);
+        self.runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+        drained
+    }
+}
+
+/// Runs the service until SIGTERM or SIGINT; SIGHUP reloads the file.
+pub fn run(path: &Path) -> Outcome {
+    let config = load(path)?;
+    telemetry::init_logs(&config.log);
+    let service = Service::start(config)?;
+    let (api, admin) = (service.api_address.to_string(), service.admin_address.to_string());
+    tracing::info!(api, admin, streams = service.node.names().len(), "hydrant runs");
+    service.runtime.block_on(signals(&service, path.to_path_buf()))?;
+    tracing::info!("stopping: intake ends, what is held is delivered");
+    let drained = service.finish();
+    tracing::info!(drained, "hydrant ends");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn signals(service: &Service, path: PathBuf) -> Result<(), String> {
+    let listen = |kind| signal(kind).map_err(|e| format!("listen to signals: {e}"));
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut hang_up = listen(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hang_up.recv() => {
+                let (node, api, path) = (service.node.clone(), service.api.clone(), path.clone());
+                let _ = tokio::task::spawn_blocking(move || reload(&node, &api, &path)).await;
+            }
+        }
+    }
+}
+
+/// Brings the file into force again. A file with problems changes nothing; each problem is logged.
+fn reload(node: &Node, api: &Api, path: &Path) {
+    let config = match load(path) {
+        Ok(config) => config,
+        Err(problems) => {
+            problems.lines().for_each(|problem| tracing::error!(problem, "not reloaded, the old configuration stays"));
+            return;
+        }
+    };
+    match node.apply(&config) {
+        Err(e) => tracing::error!(error = %e, "not reloaded"),
+        Ok(errors) => {
+            errors.iter().for_each(|error| tracing::error!(error, "a stream keeps its old configuration"));
+            api.set_config(config);
+            tracing::info!(streams = node.names().len(), "reloaded");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! `hydrant status`.
+
+use super::client::Client;
+use super::{Outcome, load, small_runtime};
+use crate::stream::supervise::Status;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Options of the command.
+#[derive(clap::Args)]
+pub struct Options {
+    /// The configuration the service runs with: its admin address is taken from there.
+    config: PathBuf,
+    /// The answer as the service gave it.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks the running service; ends with 1 if a stream has an alarm.
+pub fn status(options: &Options) -> Outcome {
+    let config = load(&options.config)?;
+    let (status, body) = small_runtime()?
+        .block_on(async { Client::connect(config.admin.listen, None, "").await?.get("/v1/streams").await })?;
+    let text = String::from_utf8_lossy(&body).into_owned();
+    if !status.is_success() {
+        return Err(text);
+    }
+    if options.json {
+        println!("{text}");
+    }
+    let streams: Vec<Status> = serde_json::from_str(&text).map_err(|e| format!("the service's answer: {e}"))?;
+    if !options.json {
+        streams.iter().for_each(print);
+    }
+    let alarmed = streams.iter().any(|s| s.alarm.is_some());
+    Ok(if alarmed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn print(s: &Status) {
+    let count = |outlet: &str| s.outlets.get(outlet).map_or(0, |o| o.records);
+    let failed = count("processing-failed") + count("format-conversion-failed");
+    println!(
+        "{}: {}, epoch {}: accepted {} = delivered {} + dropped {} + failed {failed} + pending {} (+ lost {}), gap {}",
+        s.stream,
+        s.state,
+        s.epoch,
+        s.accepted,
+        count("destination"),
+        count("dropped"),
+        s.pending,
+        s.lost,
+        s.gap
+    );
+    println!("  backed up {}, waiting for backup {}; {}", count("backup"), s.backup_pending, s.lane);
+    if let Some(alarm) = &s.alarm {
+        println!("  ALARM: {alarm}");
+    }
+}

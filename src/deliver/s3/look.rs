@@ -1,0 +1,70 @@
+//! What stands at a name.
+
+use super::S3;
+use super::answer::Refusal;
+use super::put::tag;
+use crate::deliver::object::{Looked, Owner};
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
+impl S3 {
+    /// Asks for the object; never answers `Looked::Failed`.
+    pub(super) async fn find(&self, name: &str) -> Result<Looked, Refusal> {
+        match self.client().head_object().bucket(&self.settings.bucket).key(name).send().await {
+            Ok(found) => {
+                self.bucket_is_there();
+                Ok(Looked::Present { owner: found.metadata().and_then(owner), tag: tag(found.e_tag()) })
+            }
+            Err(e) if e.raw_response().is_some_and(|r| r.status().as_u16() == 404) => {
+                self.see_bucket().await?;
+                Ok(Looked::Absent)
+            }
+            Err(e) => Err(self.refusal("look at", name, &e)),
+        }
+    }
+
+    /// Refused as taken if something stands at the name.
+    pub(super) async fn is_free(&self, name: &str) -> Result<(), Refusal> {
+        match self.find(name).await? {
+            Looked::Absent => Ok(()),
+            _ => Err(self.taken(name)),
+        }
+    }
+
+    /// What a refusal means once a look at the name, if its request may have been carried out, has found something
+    /// there or not. A look that fails leaves it as it is.
+    pub(super) async fn or_found(&self, name: &str, refusal: Refusal) -> Refusal {
+        if !refusal.outcome_unknown {
+            return refusal;
+        }
+        match self.find(name).await {
+            Ok(Looked::Present { .. }) => self.taken(name),
+            _ => refusal,
+        }
+    }
+
+    /// The answer to `HEAD` has no body that would tell a missing object from a missing bucket.
+    async fn see_bucket(&self) -> Result<(), Refusal> {
+        if self.bucket_seen.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        match self.client().head_bucket().bucket(&self.settings.bucket).send().await {
+            Ok(_) => {
+                self.bucket_is_there();
+                Ok(())
+            }
+            Err(e) if e.raw_response().is_some_and(|r| r.status().as_u16() == 404) => Err(self.no_bucket()),
+            Err(e) => Err(self.refusal("look for", "", &e)),
+        }
+    }
+}
+
+/// Ours if it says so completely.
+fn owner(metadata: &HashMap<String, String>) -> Option<Owner> {
+    let digest = metadata.get("hydrant-digest")?;
+    Some(Owner {
+        id: metadata.get("hydrant-plan")?.parse().ok()?,
+        outputs: metadata.get("hydrant-outputs")?.parse().ok()?,
+        digest: u128::from_str_radix(digest, 16).ok().filter(|_| digest.len() == 32)?,
+    })
+}

@@ -1,0 +1,156 @@
+//! Conservation, proved from the files alone: the journal says how many records were accepted, the plan log how many
+//! were settled and which are not, the ledger which object each plan became. Nothing is changed; the service may run.
+
+use super::ledger::{Contents, Line, Sums, files};
+use super::list::{Item, position_hash};
+use super::plan::{Outlet, State, Track};
+use super::plan_log::read_state;
+use super::supervise::Meta;
+use crate::error::Result;
+use crate::fs::{Fs, read};
+use crate::journal::{Survey, survey};
+use serde::Serialize;
+use std::path::Path;
+
+/// A stream's account.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Audit {
+    pub stream: String,
+    pub accepted: u64,
+    pub delivered: u64,
+    pub dropped: u64,
+    pub failed: u64,
+    pub lost: u64,
+    /// Records that no settled plan lists whole, counted from the lists.
+    pub pending: u64,
+    /// `accepted - delivered - dropped - failed - lost - pending`.
+    pub gap: i64,
+    pub backed_up: u64,
+    pub objects: u64,
+    pub objects_checked: u64,
+    /// What does not agree; empty if all is well.
+    pub problems: Vec<String>,
+}
+
+impl Audit {
+    pub fn is_clean(&self) -> bool {
+        self.gap == 0 && self.problems.is_empty()
+    }
+}
+
+/// Looks at one object of the ledger: `Err` says what is wrong with it.
+pub type Check<'a> = &'a dyn Fn(&Line) -> std::result::Result<(), String>;
+
+/// Audits the stream in `dir`. With `check`, every object that a ledger line names is looked at.
+pub fn audit(fs: &dyn Fs, dir: &Path, meta: &Meta, check: Option<Check>) -> Result<Audit> {
+    let incarnation = meta.incarnation.as_bytes();
+    // The order matters while the service runs: what is settled was accepted before.
+    let (sums, lines) = read_ledger(fs, &dir.join("ledger"))?;
+    let state = read_state(fs, dir, incarnation)?;
+    let journal = survey(fs, &dir.join("journal"), incarnation)?;
+    let total = |o: Outlet| state.totals[o as usize];
+    let mut audit = Audit {
+        stream: meta.name.clone(),
+        accepted: journal.accepted,
+        delivered: total(Outlet::Destination).records,
+        dropped: total(Outlet::Dropped).records,
+        failed: Outlet::ALL.iter().filter(|o| o.is_failure()).map(|&o| total(o).records).sum(),
+        lost: total(Outlet::Lost).records,
+        pending: pending(&state, &journal),
+        backed_up: total(Outlet::Backup).records,
+        objects: sums.outlets.values().map(|o| o.objects).sum(),
+        ..Audit::default()
+    };
+    let settled = audit.delivered + audit.dropped + audit.failed + audit.lost;
+    audit.gap = audit.accepted as i64 - settled as i64 - audit.pending as i64;
+    compare_ledger(&state, &sums, &mut audit);
+    compare_digest(&state, &journal, &sums, &mut audit);
+    for line in lines.iter().filter(|l| !l.name.is_empty()) {
+        if let Some(check) = check {
+            audit.objects_checked += 1;
+            if let Err(why) = check(line) {
+                audit.problems.push(format!("object `{}/{}` of plan {}: {why}", line.store, line.name, line.plan));
+            }
+        }
+    }
+    Ok(audit)
+}
+
+fn read_ledger(fs: &dyn Fs, dir: &Path) -> Result<(Sums, Vec<Line>)> {
+    let (mut sums, mut lines) = (Sums::default(), Vec::new());
+    for (_, path) in files(fs, dir)? {
+        let bytes = read(fs, &path).map_err(|e| crate::error::Error::io(format!("read `{}`", path.display()), e))?;
+        let contents = Contents::parse(&bytes)?;
+        sums = contents.header.before.clone();
+        contents.lines.iter().for_each(|l| sums.add(l));
+        lines.extend(contents.lines);
+    }
+    Ok((sums, lines))
+}
+
+/// Offsets at or above `low` whose outputs are all settled.
+fn settled_above(state: &State, low: u64) -> Vec<u64> {
+    let mut offsets = Vec::new();
+    let incomplete: std::collections::BTreeSet<u64> = state.incomplete().collect();
+    let settled = state.plans.values().filter(|p| !p.is_open() && p.outlet.track() == Track::Main);
+    for item in settled.flat_map(|p| p.list.items()) {
+        match item {
+            Item::Whole { first, count } => offsets.extend((first..first + count).filter(|o| *o >= low)),
+            Item::Part { offset, .. } if offset >= low && !incomplete.contains(&offset) => offsets.push(offset),
+            Item::Part { .. } => {}
+        }
+    }
+    offsets.sort_unstable();
+    offsets.dedup();
+    offsets
+}
+
+fn records_between(journal: &Survey, from: u64, to: u64) -> u64 {
+    let overlap = |(a, b): &(u64, u64)| (*b).min(to).saturating_sub((*a).max(from));
+    to.saturating_sub(from) - journal.skipped.iter().map(overlap).sum::<u64>()
+}
+
+fn pending(state: &State, journal: &Survey) -> u64 {
+    let low = state.low[Track::Main as usize];
+    records_between(journal, low, journal.end).saturating_sub(settled_above(state, low).len() as u64)
+}
+
+fn compare_ledger(state: &State, sums: &Sums, audit: &mut Audit) {
+    for outlet in Outlet::ALL {
+        let (ours, theirs) = (state.totals[outlet as usize], sums.outlet(outlet));
+        // A line follows its mark: at rest the ledger is at the last mark, at any time not ahead of it.
+        if sums.mark == state.marks
+            && (ours.objects, ours.records, ours.outputs) != (theirs.objects, theirs.records, theirs.outputs)
+        {
+            audit.problems.push(format!(
+                "{}: the plan log counts {} objects and {} records, the ledger {} and {}",
+                outlet.name(),
+                ours.objects,
+                ours.records,
+                theirs.objects,
+                theirs.records
+            ));
+        }
+    }
+    if sums.mark > state.marks {
+        audit.problems.push(format!("the ledger is at mark {}, the plan log at {}", sums.mark, state.marks));
+    }
+}
+
+/// The sum of all lists' digests must be that of the offsets settled: a record missing from one plan and doubled in
+/// another would leave every count right. Where records have several outputs, counts are all there is.
+fn compare_digest(state: &State, journal: &Survey, sums: &Sums, audit: &mut Audit) {
+    let main = || Outlet::ALL.into_iter().filter(|o| o.track() == Track::Main).map(|o| sums.outlet(o));
+    if sums.mark != state.marks || main().any(|o| o.records != o.outputs) {
+        return;
+    }
+    let low = state.low[Track::Main as usize];
+    let first = journal.end.saturating_sub(journal.accepted + journal.skipped.iter().map(|(a, b)| b - a).sum::<u64>());
+    let skipped = |o: &u64| journal.skipped.iter().any(|(a, b)| (a..b).contains(&o));
+    let below = (first..low).filter(|o| !skipped(o));
+    let expected = below.chain(settled_above(state, low)).fold(0u128, |d, o| d.wrapping_add(position_hash(o, 0)));
+    let found = main().fold(0u128, |d, o| d.wrapping_add(o.digest.0));
+    if expected != found && first == 0 {
+        audit.problems.push(format!("the plans' lists add up to {found:032x}, the settled offsets to {expected:032x}"));
+    }
+}

@@ -1,0 +1,177 @@
+//! All streams of one process: the data directory and its lock, streams that the configuration names, and streams that
+//! it no longer names but that still hold records.
+
+use super::supervise::{Meta, Shared, Status, Stream, read_or_make_meta};
+use crate::clock::System;
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::fs::{Fs, real::RealFs};
+use crate::journal::Budget;
+use rustix::fs::{FlockOperation, flock};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// See the module.
+pub struct Node {
+    shared: Shared,
+    streams_dir: PathBuf,
+    streams: RwLock<BTreeMap<String, Arc<Stream>>>,
+    /// Streams that could not be opened, and why.
+    failed: RwLock<BTreeMap<String, String>>,
+    _lock: File,
+}
+
+impl Node {
+    /// Opens the data directory and starts every stream. A stream that cannot be opened does not keep the others from
+    /// running; another process on the same directory does.
+    pub fn start(config: &Config, runtime: tokio::runtime::Handle) -> Result<Node> {
+        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        let streams_dir = config.data_dir.join("streams");
+        let act = || format!("open data directory `{}`", config.data_dir.display());
+        fs.create_dir_all(&streams_dir).map_err(|e| Error::io(act(), e))?;
+        let lock = lock(&config.data_dir).map_err(|e| e.during(act()))?;
+        let limit = config.disk_budget.map_or(u64::MAX, |b| b.bytes());
+        let module_cache = config.data_dir.join("modules");
+        fs.create_dir_all(&module_cache).map_err(|e| Error::io(act(), e))?;
+        let clock = Arc::new(System::default());
+        let budget = Budget::new("node", limit, None);
+        let node = Node {
+            shared: Shared { fs, clock, runtime, budget, module_cache },
+            streams_dir,
+            streams: RwLock::default(),
+            failed: RwLock::default(),
+            _lock: lock,
+        };
+        node.apply(config)?;
+        Ok(node)
+    }
+
+    /// Brings a configuration into force: new streams are opened, changed ones reloaded, missing ones retired. The
+    /// errors of streams that keep their old configuration are returned.
+    pub fn apply(&self, config: &Config) -> Result<Vec<String>> {
+        let mut errors = Vec::new();
+        let mut found = self.find()?;
+        self.shared.budget.set_limit(config.disk_budget.map_or(u64::MAX, |b| b.bytes()));
+        for (name, stream_config) in &config.streams {
+            if let Some(stream) = self.stream(name).filter(|s| !s.is_retired()) {
+                errors.extend(stream.reload(stream_config).err().map(|e| format!("stream `{name}`: {e}")));
+                continue;
+            }
+            self.end(name);
+            let dir = found.remove(name).map_or_else(|| self.streams_dir.join(Uuid::new_v4().to_string()), |(d, _)| d);
+            self.open(name, &dir, Some(stream_config));
+        }
+        for (name, (dir, _)) in found.into_iter().filter(|(n, _)| !config.streams.contains_key(n)) {
+            if self.stream(&name).is_none_or(|s| !s.is_retired()) {
+                self.end(&name);
+                self.open(&name, &dir, None);
+            }
+        }
+        Ok(errors)
+    }
+
+    fn open(&self, name: &str, dir: &Path, config: Option<&crate::config::StreamConfig>) {
+        let fs = &self.shared.fs;
+        let opened = fs.create_dir_all(dir).map_err(|e| Error::io(format!("create `{}`", dir.display()), e));
+        let opened = opened.and_then(|()| read_or_make_meta(&**fs, dir, Some(name)));
+        match opened.and_then(|meta| Stream::start(&self.shared, dir, &meta, config)) {
+            Ok(stream) => {
+                self.failed.write().expect("nobody panics holding it").remove(name);
+                self.streams.write().expect("nobody panics holding it").insert(name.to_owned(), Arc::new(stream));
+            }
+            Err(e) => {
+                tracing::error!(stream = name, error = %e, "stream cannot be opened; the others run");
+                self.failed.write().expect("nobody panics holding it").insert(name.to_owned(), e.to_string());
+            }
+        }
+    }
+
+    /// Stops a stream's threads; what it holds stays on disk.
+    fn end(&self, name: &str) {
+        let stream = self.streams.write().expect("nobody panics holding it").remove(name);
+        if let Some(stream) = stream {
+            stream.stop();
+        }
+    }
+
+    /// Streams that have a directory, by name.
+    fn find(&self) -> Result<BTreeMap<String, (PathBuf, Meta)>> {
+        let fs = &*self.shared.fs;
+        let mut found = BTreeMap::new();
+        for entry in fs.list(&self.streams_dir).map_err(|e| Error::io("list streams", e))? {
+            let dir = self.streams_dir.join(entry);
+            match read_or_make_meta(fs, &dir, None) {
+                Ok(meta) => drop(found.insert(meta.name.clone(), (dir, meta))),
+                // A directory without META was being made when the process died: it never held a record.
+                Err(e) if e.kind == Kind::Misconfigured => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(found)
+    }
+
+    pub fn stream(&self, name: &str) -> Option<Arc<Stream>> {
+        self.streams.read().expect("nobody panics holding it").get(name).cloned()
+    }
+
+    /// Why a stream of the configuration is not open.
+    pub fn failure(&self, name: &str) -> Option<String> {
+        self.failed.read().expect("nobody panics holding it").get(name).cloned()
+    }
+
+    /// Names of all streams, in order.
+    pub fn names(&self) -> Vec<String> {
+        let streams = self.streams.read().expect("nobody panics holding it");
+        let failed = self.failed.read().expect("nobody panics holding it");
+        let mut names: Vec<String> = streams.keys().chain(failed.keys()).cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// How every stream stands. Blocks until each has ended its current step.
+    pub fn statuses(&self) -> Vec<Status> {
+        let streams: Vec<Arc<Stream>> =
+            self.streams.read().expect("nobody panics holding it").values().cloned().collect();
+        let mut all: Vec<Status> = streams.iter().map(|s| s.status()).collect();
+        for (name, why) in &*self.failed.read().expect("nobody panics holding it") {
+            all.push(Status {
+                stream: name.clone(),
+                state: "stopped".into(),
+                alarm: Some(why.clone()),
+                ..Status::default()
+            });
+        }
+        all.sort_by(|a, b| a.stream.cmp(&b.stream));
+        all
+    }
+
+    /// Delivers what is held, for at most `patience`, then ends every stream. Whether all was delivered.
+    pub fn drain(&self, patience: Duration) -> bool {
+        let streams: Vec<Arc<Stream>> =
+            self.streams.read().expect("nobody panics holding it").values().cloned().collect();
+        streams.iter().for_each(|s| s.drain());
+        let deadline = Instant::now() + patience;
+        let mut all = true;
+        for stream in streams {
+            while !stream.has_ended() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            all &= stream.has_ended();
+            self.end(&stream.name);
+        }
+        all
+    }
+}
+
+fn lock(data_dir: &Path) -> Result<File> {
+    let path = data_dir.join("LOCK");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|e| Error::io(format!("open `{}`", path.display()), e))?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| Error::new(Kind::Misconfigured, "another process uses it (its `LOCK` is held)"))?;
+    Ok(file)
+}

@@ -1,0 +1,597 @@
+//! A stream's life: its directory opened, its thread run, its uploads started, its end awaited. One thread a stream
+//! owns the engine; the committer has its own, uploads run on the runtime's blocking threads.
+
+use super::engine::{Bounds, Engine, Home, Live, Progress, floor};
+use super::epoch::{Blobs, hash, hex};
+use super::load::{LiveTransform, Loader};
+use super::plan::{Outlet, Track};
+use super::plan_log::PlanLog;
+use crate::clock::Clock;
+use crate::config::{Destination, Format, S3, StreamConfig, Transform};
+use crate::deliver::{Attempt, Shipment, Sink, local::Local, s3};
+use crate::error::{Error, Kind, Result};
+use crate::fs::Fs;
+use crate::journal::{Budget, Committer, Journal, Limits, Put};
+use crate::record::{Batch, Entry};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Pause before work that failed for want of room, or because a person has to act, is tried again.
+const RETRY_STEP: Duration = Duration::from_millis(250);
+const META_FORMAT: u32 = 1;
+
+/// What every stream of a node shares.
+#[derive(Clone)]
+pub struct Shared {
+    pub fs: Arc<dyn Fs>,
+    pub clock: Arc<dyn Clock>,
+    pub runtime: tokio::runtime::Handle,
+    pub budget: Arc<Budget>,
+    /// Compiled modules.
+    pub module_cache: PathBuf,
+}
+
+/// The file `META` of a stream's directory.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Meta {
+    pub format: u32,
+    pub name: String,
+    /// Fresh each time a journal is created: a replaced disk never looks like one that was delivered.
+    pub incarnation: Uuid,
+}
+
+/// How a stream stands. Counts are of records unless they say otherwise.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Status {
+    pub stream: String,
+    /// `running`, `retired` (not in the configuration any more) or `stopped` (see `alarm`).
+    pub state: String,
+    pub alarm: Option<String>,
+    pub accepted: u64,
+    /// Unread, in buffers and in open plans: counted, not subtracted.
+    pub pending: u64,
+    /// `accepted - settled - pending`: 0.
+    pub gap: i64,
+    pub lost: u64,
+    pub backup_pending: u64,
+    pub outlets: BTreeMap<String, Settled>,
+    pub open_plans: u64,
+    pub epoch: u32,
+    pub disk_bytes: u64,
+    /// Seconds since the oldest record that is not settled arrived; 0 if there is none.
+    pub freshness_s: u64,
+    pub lane: String,
+}
+
+/// What an outlet has settled.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Settled {
+    pub objects: u64,
+    pub records: u64,
+    pub bytes: u64,
+    pub object_bytes: u64,
+}
+
+enum Command {
+    Records,
+    Reply(u64, Attempt),
+    Reload(Box<Reload>),
+    Status(Sender<Status>),
+    /// Deliver what is held, then end.
+    Drain,
+    /// End now; what is held is found again at the next start.
+    Stop,
+}
+
+struct Reload {
+    definition: Vec<u8>,
+    live: Live,
+    sinks: Sinks,
+    loader: Loader,
+    answer: Sender<Result<()>>,
+}
+
+/// A running stream, as the API and the node see it.
+pub struct Stream {
+    pub name: String,
+    put: Committer,
+    commands: Sender<Command>,
+    stopped: Arc<AtomicBool>,
+    retired: bool,
+    lane: u64,
+    epoch: Arc<AtomicU32>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    dir: PathBuf,
+    shared: Shared,
+}
+
+/// Where a stream's plans can be sent: live settings by store.
+#[derive(Clone)]
+pub struct Sinks {
+    fs: Arc<dyn Fs>,
+    runtime: tokio::runtime::Handle,
+    s3: Option<S3>,
+    made: BTreeMap<String, Arc<dyn Sink>>,
+}
+
+impl Sinks {
+    fn new(shared: &Shared, config: Option<&StreamConfig>) -> Sinks {
+        let places = config
+            .into_iter()
+            .flat_map(|c| std::iter::once(&c.destination).chain(c.backup.as_ref().map(|b| &b.destination)));
+        let s3 = places.filter_map(|d| match d {
+            Destination::S3(s3) => Some((**s3).clone()),
+            Destination::Local(_) => None,
+        });
+        let s3: Vec<S3> = s3.collect();
+        let mut sinks = Sinks {
+            fs: shared.fs.clone(),
+            runtime: shared.runtime.clone(),
+            s3: s3.first().cloned(),
+            made: BTreeMap::new(),
+        };
+        for settings in &s3 {
+            let store = format!("s3://{}", settings.bucket);
+            if let Ok(sink) = sinks.connect(settings) {
+                sinks.made.insert(store, sink);
+            }
+        }
+        sinks
+    }
+
+    fn connect(&self, settings: &S3) -> Result<Arc<dyn Sink>> {
+        Ok(Arc::new(s3::S3::connect(settings, self.runtime.clone())?))
+    }
+
+    /// The sink of a store, which may be one that only an older epoch used.
+    fn sink(&mut self, store: &str) -> Result<Arc<dyn Sink>> {
+        if let Some(sink) = self.made.get(store) {
+            return Ok(sink.clone());
+        }
+        let sink: Arc<dyn Sink> = match (store.strip_prefix("file://"), store.strip_prefix("s3://"), &self.s3) {
+            (Some(dir), _, _) => Arc::new(Local::new(self.fs.clone(), PathBuf::from(dir))),
+            (_, Some(bucket), Some(settings)) => self.connect(&S3 { bucket: bucket.to_owned(), ..settings.clone() })?,
+            _ => {
+                let message = format!("the configuration has no settings for `{store}`, where open plans have to go");
+                return Err(Error::new(Kind::Misconfigured, message));
+            }
+        };
+        self.made.insert(store.to_owned(), sink.clone());
+        Ok(sink)
+    }
+}
+
+impl Stream {
+    /// Opens the stream in `dir` and starts its threads. Without a configuration it is retired: it delivers what it
+    /// holds and refuses puts.
+    pub fn start(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConfig>) -> Result<Stream> {
+        let during = |e: Error| e.during(format!("stream `{}`", meta.name));
+        let (engine, put, threads, commands, receiver) = open(shared, dir, meta, config).map_err(during)?;
+        let epoch = engine.epoch();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let runner = Runner {
+            engine,
+            commands: receiver,
+            own: commands.clone(),
+            sinks: Sinks::new(shared, config),
+            shared: shared.clone(),
+            name: meta.name.clone(),
+            state: if config.is_some() { "running" } else { "retired" },
+            alarm: None,
+            reported: None,
+            draining: false,
+            epoch: Arc::new(AtomicU32::new(epoch)),
+        };
+        let end = stopped.clone();
+        let epoch = runner.epoch.clone();
+        let thread = std::thread::Builder::new().name(format!("stream {}", meta.name));
+        let thread = thread.spawn(move || runner.run(&end)).expect("a thread can be started");
+        let mut threads = threads;
+        threads.push(thread);
+        Ok(Stream {
+            name: meta.name.clone(),
+            put,
+            commands,
+            stopped,
+            retired: config.is_none(),
+            lane: meta.incarnation.as_u64_pair().0,
+            epoch,
+            threads: Mutex::new(threads),
+            dir: dir.to_path_buf(),
+            shared: shared.clone(),
+        })
+    }
+
+    /// Makes a batch durable; see [`Committer::put`]. Also refused: a stream that has stopped or is retired.
+    pub async fn put(&self, batch: Batch) -> Result<u64> {
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(Error::new(Kind::Poisoned, format!("stream `{}` has stopped", self.name)));
+        }
+        if self.retired {
+            return Err(Error::new(Kind::Invalid, format!("stream `{}` is retired", self.name)));
+        }
+        self.put.put(Put { arrival_ms: self.shared.clock.wall_ms(), entry: Entry::Source, batch }).await
+    }
+
+    /// A number that tells this journal's record ids from another's.
+    pub fn lane(&self) -> u64 {
+        self.lane
+    }
+
+    /// The number of the configuration in force, from 1.
+    pub fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    pub fn is_retired(&self) -> bool {
+        self.retired
+    }
+
+    /// Asks the stream how it stands. Blocks until its current step ends.
+    pub fn status(&self) -> Status {
+        let (answer, status) = channel();
+        let gone = || Status { stream: self.name.clone(), state: "stopped".into(), ..Status::default() };
+        if self.commands.send(Command::Status(answer)).is_err() {
+            return gone();
+        }
+        status.recv().unwrap_or_else(|_| gone())
+    }
+
+    /// Brings a configuration into force: a changed route is an epoch, the rest applies at once. Blocks.
+    pub fn reload(&self, config: &StreamConfig) -> Result<()> {
+        let blobs = Blobs::open(self.shared.fs.clone(), self.dir.join("epochs"))?;
+        let (answer, answered) = channel();
+        let reload = Reload {
+            definition: definition(config, &blobs)?,
+            live: live(config),
+            sinks: Sinks::new(&self.shared, Some(config)),
+            loader: loader(&self.shared, Some(config)),
+            answer,
+        };
+        let stopped = || Error::new(Kind::Stopping, format!("stream `{}` has stopped", self.name));
+        self.commands.send(Command::Reload(Box::new(reload))).map_err(|_| stopped())?;
+        answered.recv().map_err(|_| stopped())?
+    }
+
+    /// Begins to deliver what is held and then to end.
+    pub fn drain(&self) {
+        let _ = self.commands.send(Command::Drain);
+    }
+
+    /// Whether the stream's thread has ended.
+    pub fn has_ended(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Ends the stream where it is.
+    pub fn stop(&self) {
+        let _ = self.commands.send(Command::Stop);
+        let threads = std::mem::take(&mut *self.threads.lock().expect("nobody panics while holding it"));
+        // The committer ends with the last handle, which is ours; only the stream's own thread is awaited.
+        if let Some(thread) = threads.into_iter().next_back() {
+            let _ = thread.join();
+        }
+    }
+}
+
+type Opened = (Engine, Committer, Vec<JoinHandle<()>>, Sender<Command>, Receiver<Command>);
+
+fn open(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConfig>) -> Result<Opened> {
+    let incarnation = *meta.incarnation.as_bytes();
+    let bounds = Bounds::default();
+    let fs = shared.fs.clone();
+    let log = PlanLog::open(&*fs, dir, incarnation, bounds.reserve_bytes)?;
+    let limit = config.and_then(|c| c.disk_budget).map_or(u64::MAX, |b| b.bytes());
+    let budget = Budget::new("stream", limit, Some(shared.budget.clone()));
+    let journal_dir = dir.join("journal");
+    fs.create_dir_all(&journal_dir).map_err(|e| Error::io("create the journal's directory", e))?;
+    let floor = floor(log.state());
+    let (journal, writer, recovered) =
+        Journal::open(fs.clone(), &journal_dir, incarnation, Limits::default(), budget, floor)?;
+    if recovered.records_rewritten > 0 || !recovered.set_aside.is_empty() {
+        tracing::info!(stream = meta.name, ?recovered, "journal recovered");
+    }
+    let blobs = Blobs::open(fs.clone(), dir.join("epochs"))?;
+    let definition = match config {
+        Some(config) => definition(config, &blobs)?,
+        None => match log.state().epochs.last() {
+            Some(epoch) => blobs.get(&epoch.hash)?,
+            None => return Err(Error::new(Kind::Misconfigured, "it never had a configuration")),
+        },
+    };
+    let home = Home {
+        fs,
+        dir: dir.to_path_buf(),
+        incarnation,
+        stream: meta.name.clone(),
+        clock: shared.clock.clone(),
+        random: Box::new(rand::random),
+        bounds,
+    };
+    let live = config.map_or_else(default_live, live);
+    let loader = Box::new(loader(shared, config));
+    let engine = Engine::open(home, live, log, journal, loader, &definition)?;
+    let (commands, receiver) = channel();
+    let woken = commands.clone();
+    let committed = Arc::new(move || drop(woken.send(Command::Records)));
+    let (put, thread) = Committer::start(&meta.name, writer, committed);
+    Ok((engine, put, vec![thread], commands, receiver))
+}
+
+fn default_live() -> Live {
+    let (size, interval) = (5 << 20, Duration::from_secs(300));
+    Live { size_bytes: size, interval, backup_size_bytes: size, backup_interval: interval }
+}
+
+fn live(config: &StreamConfig) -> Live {
+    let backup = config.backup.as_ref().map_or(&config.buffer, |b| &b.buffer);
+    Live {
+        size_bytes: config.buffer.size.bytes(),
+        interval: config.buffer.interval,
+        backup_size_bytes: backup.size.bytes(),
+        backup_interval: backup.interval,
+    }
+}
+
+fn loader(shared: &Shared, config: Option<&StreamConfig>) -> Loader {
+    let live = config.and_then(|c| c.transform.first()).map(|step| {
+        let Transform::Wasm(wasm) = step;
+        LiveTransform {
+            timeout: wasm.limits.timeout,
+            timeout_per_record: wasm.limits.timeout_per_record,
+            retries: wasm.retries,
+            log_lines: wasm.limits.log_lines as usize,
+            metric_names: wasm.limits.metric_names as usize,
+        }
+    });
+    Loader { live: live.unwrap_or_default(), module_cache: shared.module_cache.clone() }
+}
+
+/// The definition of the epoch that a configuration asks for, its files kept beside it. A new version of the program is
+/// a new epoch, since it may do the same thing differently.
+fn definition(config: &StreamConfig, blobs: &Blobs) -> Result<Vec<u8>> {
+    let mut hashes: BTreeMap<PathBuf, String> = BTreeMap::new();
+    for Transform::Wasm(wasm) in &config.transform {
+        let bytes = std::fs::read(&wasm.module)
+            .map_err(|e| Error::new(Kind::Misconfigured, format!("module `{}`: {e}", wasm.module.display())))?;
+        let found = hex(&hash(&bytes));
+        if let Some(pin) = wasm.sha256.as_ref().filter(|pin| !pin.eq_ignore_ascii_case(&found)) {
+            let message = format!("module `{}`: SHA-256 is {found}, expected {pin}", wasm.module.display());
+            return Err(Error::new(Kind::Misconfigured, message));
+        }
+        hashes.insert(wasm.module.clone(), hex(&blobs.put(&bytes)?));
+    }
+    if let Format::Parquet(parquet) = &config.format {
+        let columns = crate::config::load_columns(&parquet.schema)
+            .map_err(|e| Error::new(Kind::Misconfigured, format!("schema: {e}")))?;
+        let columns: Vec<(&str, &str)> = columns.iter().map(|c| (&*c.name, &*c.type_text)).collect();
+        let bytes = serde_json::to_vec(&columns).expect("texts always serialise into memory");
+        hashes.insert(parquet.schema.clone(), hex(&blobs.put(&bytes)?));
+    }
+    let mut part = config.epoch_part(&|path| hashes.get(path).cloned().unwrap_or_default());
+    part["hydrant"] = env!("CARGO_PKG_VERSION").into();
+    Ok(part.to_string().into_bytes())
+}
+
+/// The stream's own thread.
+struct Runner {
+    engine: Engine,
+    commands: Receiver<Command>,
+    own: Sender<Command>,
+    sinks: Sinks,
+    shared: Shared,
+    name: String,
+    state: &'static str,
+    /// Why the engine cannot step.
+    alarm: Option<String>,
+    /// The alarm last logged.
+    reported: Option<String>,
+    draining: bool,
+    epoch: Arc<AtomicU32>,
+}
+
+/// What ended a turn of the loop.
+enum Turn {
+    Again,
+    Wait(Option<Duration>),
+    End,
+}
+
+impl Runner {
+    fn run(mut self, stopped: &AtomicBool) {
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| self.turns()));
+        stopped.store(true, Ordering::Relaxed);
+        match outcome {
+            Ok(Ok(())) => return,
+            Ok(Err(e)) => self.alarm = Some(e.to_string()),
+            Err(_) => self.alarm = Some("a rule of our own was broken (see the log for the panic)".into()),
+        }
+        self.state = "stopped";
+        tracing::error!(stream = self.name, alarm = self.alarm, "stream stopped; it starts again with the service");
+        // Status is still answered, and shows why.
+        while let Ok(command) = self.commands.recv() {
+            match command {
+                Command::Status(answer) => drop(answer.send(self.status())),
+                Command::Reload(reload) => {
+                    let message = format!("stream `{}` has stopped", self.name);
+                    drop(reload.answer.send(Err(Error::new(Kind::Stopping, message))));
+                }
+                Command::Drain | Command::Stop => return,
+                Command::Records | Command::Reply(..) => {}
+            }
+        }
+    }
+
+    /// Runs until told to end, or until an error after which only a new start can help.
+    fn turns(&mut self) -> Result<()> {
+        loop {
+            while let Ok(command) = self.commands.try_recv() {
+                if self.obey(command) {
+                    return Ok(());
+                }
+            }
+            match self.turn()? {
+                Turn::Again => {}
+                Turn::End => return Ok(()),
+                Turn::Wait(until) => {
+                    let now = self.shared.clock.steady();
+                    let pause = until.map_or(Duration::from_secs(3600), |u| u.saturating_sub(now));
+                    match self.commands.recv_timeout(pause) {
+                        Ok(command) => {
+                            if self.obey(command) {
+                                return Ok(());
+                            }
+                        }
+                        Err(RecvTimeoutError::Timeout) => {}
+                        Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                    }
+                }
+            }
+        }
+    }
+
+    fn turn(&mut self) -> Result<Turn> {
+        let stepped = self.engine.step();
+        self.ship();
+        let turn = match stepped {
+            Ok(Progress::Busy) => {
+                self.alarm = None;
+                Turn::Again
+            }
+            Ok(Progress::Idle { until }) => {
+                self.alarm = None;
+                // A spare segment is written while nothing else is to do; without room the commit path tries itself.
+                let _ = self.engine.prepare_spare();
+                match self.draining {
+                    true if self.engine.is_drained() => Turn::End,
+                    true if self.engine.flush()? => Turn::Again,
+                    _ => Turn::Wait(until),
+                }
+            }
+            Err(e) if matches!(e.kind, Kind::NoSpace | Kind::Misconfigured | Kind::Retry) => {
+                self.alarm = Some(e.to_string());
+                Turn::Wait(Some(self.shared.clock.steady() + RETRY_STEP))
+            }
+            Err(e) => return Err(e),
+        };
+        self.report();
+        Ok(turn)
+    }
+
+    /// Logs an alarm once, when it begins or changes, and its end.
+    fn report(&mut self) {
+        let alarm = self.alarm.clone().or_else(|| self.engine.alarm().map(str::to_owned));
+        // The count of attempts changes all the time and is not worth a line.
+        let essence =
+            |a: &Option<String>| a.as_ref().map(|a| a.chars().filter(|c| !c.is_ascii_digit()).collect::<String>());
+        if essence(&alarm) != essence(&self.reported) {
+            match &alarm {
+                Some(alarm) => tracing::warn!(stream = self.name, alarm, "stream does not get on"),
+                None => tracing::info!(stream = self.name, "stream gets on again"),
+            }
+            self.reported = alarm;
+        }
+    }
+
+    fn ship(&mut self) {
+        for (store, shipment) in self.engine.shipments() {
+            match self.sinks.sink(&store) {
+                Ok(sink) => self.upload(sink, shipment),
+                Err(e) => self.engine.reply(shipment.plan, Attempt::Misconfigured { reason: e.to_string() }),
+            }
+        }
+    }
+
+    fn upload(&self, sink: Arc<dyn Sink>, shipment: Shipment) {
+        let replies = self.own.clone();
+        self.shared.runtime.spawn_blocking(move || {
+            let plan = shipment.plan;
+            let attempt = std::panic::catch_unwind(AssertUnwindSafe(|| sink.attempt(&shipment)));
+            let attempt = attempt.unwrap_or_else(|_| Attempt::Retry { reason: "the sink panicked".into() });
+            crate::sabotage::point("upload.answered");
+            let _ = replies.send(Command::Reply(plan, attempt));
+        });
+    }
+
+    /// Whether to end at once.
+    fn obey(&mut self, command: Command) -> bool {
+        match command {
+            Command::Records => {}
+            Command::Reply(plan, attempt) => self.engine.reply(plan, attempt),
+            Command::Status(answer) => drop(answer.send(self.status())),
+            Command::Drain => self.draining = true,
+            Command::Stop => return true,
+            Command::Reload(reload) => {
+                let Reload { definition, live, sinks, loader, answer } = *reload;
+                let done = self.engine.reload(&definition, Box::new(loader));
+                self.epoch.store(self.engine.epoch(), Ordering::Relaxed);
+                if done.is_ok() {
+                    self.sinks = sinks;
+                    self.engine.set_live(live);
+                }
+                let _ = answer.send(done);
+            }
+        }
+        false
+    }
+
+    fn status(&self) -> Status {
+        let engine = &self.engine;
+        let outlets = Outlet::ALL.iter().map(|&o| {
+            let t = engine.state().totals[o as usize];
+            let settled =
+                Settled { objects: t.objects, records: t.records, bytes: t.bytes, object_bytes: t.object_bytes };
+            (o.name().to_owned(), settled)
+        });
+        let oldest = engine.oldest_pending_ms();
+        Status {
+            stream: self.name.clone(),
+            state: self.state.into(),
+            alarm: self.alarm.clone().or_else(|| engine.alarm().map(str::to_owned)),
+            accepted: engine.accepted(),
+            pending: engine.pending(Track::Main),
+            gap: engine.gap(),
+            lost: engine.lost(),
+            backup_pending: if engine.state().backup_from.is_some() { engine.pending(Track::Backup) } else { 0 },
+            outlets: outlets.collect(),
+            open_plans: engine.state().open_plans().count() as u64,
+            epoch: engine.epoch(),
+            disk_bytes: engine.disk_bytes(),
+            freshness_s: oldest.map_or(0, |ms| self.shared.clock.wall_ms().saturating_sub(ms) / 1000),
+            lane: engine.describe(),
+        }
+    }
+}
+
+/// The stream's `META`, made if the directory is new.
+pub fn read_or_make_meta(fs: &dyn Fs, dir: &Path, name: Option<&str>) -> Result<Meta> {
+    let path = dir.join("META");
+    let act = || format!("read `{}`", path.display());
+    match crate::fs::read(fs, &path) {
+        Ok(bytes) => {
+            let meta: Meta =
+                serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::Corrupt, format!("{}: {e}", act())))?;
+            if meta.format != META_FORMAT {
+                let message = format!("{}: format {}, expected {META_FORMAT}", act(), meta.format);
+                return Err(Error::new(Kind::Invalid, message));
+            }
+            Ok(meta)
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && name.is_some() => {
+            let name = name.expect("just checked").to_owned();
+            let meta = Meta { format: META_FORMAT, name, incarnation: Uuid::new_v4() };
+            let bytes = serde_json::to_vec(&meta).expect("plain values always serialise into memory");
+            crate::fs::write_atomically(fs, &path, &bytes).map_err(|e| Error::io(act(), e))?;
+            Ok(meta)
+        }
+        Err(e) => Err(Error::io(act(), e)),
+    }
+}

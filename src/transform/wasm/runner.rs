@@ -1,0 +1,184 @@
+//! A module and its settings as a [`Transform`].
+
+use super::answer::{self, Answer};
+use super::bindings::InputRecord;
+use super::fault::Fault;
+use super::host::Counters;
+use super::instance::Instance;
+use super::isolate::{Limits, isolate};
+use super::module::Module;
+use super::settings::Settings;
+use crate::error::{Error, Kind, Result};
+use crate::record::Batch;
+use crate::transform::{Transform, Transformed, Verdict};
+use std::ops::Range;
+
+/// Runs one stream's records through a module.
+pub struct WasmTransform {
+    module: Module,
+    settings: Settings,
+    /// `settings.config` as the guest gets it.
+    config: String,
+    /// Of the records of a batch by position; grows to the largest batch.
+    ids: Vec<String>,
+    counters: Counters,
+    peak: usize,
+    calls: u64,
+}
+
+impl WasmTransform {
+    /// Makes an instance to see that it can be made and that `init` accepts the configuration.
+    pub fn new(module: Module, settings: Settings) -> Result<WasmTransform> {
+        if settings.config.is_some() && !module.has_init() {
+            let what = format!("there is a `config`, but the module {} does not export `init`", module.short());
+            return Err(Error::new(Kind::Misconfigured, what));
+        }
+        let config = settings.config.as_ref().unwrap_or(&serde_json::Value::Null).to_string();
+        Instance::start(&module, &settings, &config).map_err(|e| e.into_error(false))?;
+        let counters = Counters::new(settings.metric_names);
+        Ok(WasmTransform { module, settings, config, ids: Vec::new(), counters, peak: 0, calls: 0 })
+    }
+
+    pub fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// What the guest has counted since the last time, by name. Calls without an answer are left out, and nothing is
+    /// counted twice because a batch was halved.
+    pub fn take_metrics(&mut self) -> Vec<(String, u64)> {
+        let sums = self.counters.sums.iter_mut().filter(|(_, sum)| **sum > 0);
+        sums.map(|(name, sum)| (name.clone(), std::mem::take(sum))).collect()
+    }
+
+    /// Additions to metrics beyond [`Settings::metric_names`], since the last time.
+    pub fn take_refused_metrics(&mut self) -> u64 {
+        std::mem::take(&mut self.counters.refused)
+    }
+
+    /// The most memory that an instance has had, in bytes.
+    pub fn peak_memory(&self) -> usize {
+        self.peak
+    }
+
+    /// Calls made so far; more than batches given if some failed.
+    pub fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// Calls with one batch on a fresh instance.
+    fn call(
+        &mut self,
+        records: &Batch,
+        arrivals: &[u64],
+        range: Range<usize>,
+        counters: &mut Counters,
+    ) -> Result<Result<Vec<Answer>, Fault>> {
+        let deadline = self.settings.deadline(range.len());
+        let mut instance =
+            Instance::start(&self.module, &self.settings, &self.config).map_err(|e| e.into_error(true))?;
+        self.calls += 1;
+        let ids = &self.ids[..range.len()];
+        let inputs: Vec<InputRecord<'_>> = range
+            .zip(ids)
+            .map(|(i, id)| InputRecord {
+                record_id: id,
+                data: records.get(i),
+                approximate_arrival_timestamp: arrivals[i],
+                kinesis: None,
+            })
+            .collect();
+        let answered = instance.transform(&inputs, &self.settings, deadline);
+        let state = instance.into_state();
+        self.peak = self.peak.max(state.memory.peak);
+        Ok(answered.map(|answers| {
+            counters.merge(state.counters);
+            answer::sort(answers, ids)
+        }))
+    }
+
+    /// Gives one batch's records their verdicts.
+    fn batch(
+        &mut self,
+        records: &Batch,
+        arrivals: &[u64],
+        range: Range<usize>,
+        counters: &mut Counters,
+        out: &mut Transformed,
+    ) -> Result<()> {
+        for i in self.ids.len()..range.len() {
+            self.ids.push(i.to_string());
+        }
+        let limits = Limits { max_calls: self.settings.isolate_max_calls, retries: self.settings.retries };
+        let module = self.module.clone();
+        let parts = isolate(range, limits, module.short(), |part| self.call(records, arrivals, part, counters))?;
+        for part in parts {
+            let alone = part.range.len() == 1;
+            match part.outcome {
+                Ok(answers) => answers.into_iter().for_each(|a| answer::add(out, a, alone, module.short())),
+                Err(failed) => out.verdicts.extend(part.range.map(|_| Verdict::Failed(failed.clone()))),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Transform for WasmTransform {
+    fn batch_limits(&self) -> (usize, usize) {
+        (self.settings.max_records, self.settings.max_bytes)
+    }
+
+    fn apply(&mut self, records: &Batch, arrivals: &[u64]) -> Result<Transformed> {
+        if arrivals.len() != records.len() {
+            let what = format!("{} records were given {} arrivals", records.len(), arrivals.len());
+            return Err(Error::new(Kind::Bug, what));
+        }
+        let mut out = Transformed {
+            outputs: Batch::with_capacity(records.len(), records.bytes().len()),
+            partition_keys: Vec::new(),
+            verdicts: Vec::with_capacity(records.len()),
+        };
+        // Taken over at the end: after an error the caller comes again with the same records.
+        let mut counters = Counters::new(self.settings.metric_names);
+        let mut from = 0;
+        while from < records.len() {
+            let to = batch_end(records, from, self.batch_limits());
+            self.batch(records, arrivals, from..to, &mut counters, &mut out)?;
+            from = to;
+        }
+        self.counters.merge(counters);
+        Ok(out)
+    }
+}
+
+/// As many records as the limits allow, and one at least.
+fn batch_end(records: &Batch, from: usize, (max_records, max_bytes): (usize, usize)) -> usize {
+    let mut to = from + 1;
+    while to < records.len() && to - from < max_records && records.bytes_of(from, to + 1).len() <= max_bytes {
+        to += 1;
+    }
+    to
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_keep_both_limits_and_a_large_record_goes_alone() {
+        let mut records = Batch::default();
+        for size in [1, 1, 1, 9, 1, 0, 0, 5] {
+            records.push(&vec![0; size]);
+        }
+        let split = |limits| {
+            let mut ends = vec![0];
+            while ends[ends.len() - 1] < records.len() {
+                ends.push(batch_end(&records, ends[ends.len() - 1], limits));
+            }
+            ends
+        };
+        assert_eq!(split((500, 1 << 20)), [0, 8]);
+        assert_eq!(split((2, 1 << 20)), [0, 2, 4, 6, 8]);
+        assert_eq!(split((500, 3)), [0, 3, 4, 7, 8]);
+        assert_eq!(split((0, 0)), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+}

@@ -1,0 +1,164 @@
+//! Destinations that are down, wrongly configured, or full: data waits, the alarm says why, delivery resumes by itself or
+//! after the file was mended.
+
+use crate::service::{PATIENCE, Service, variable};
+use rustix::process::Signal;
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A MinIO of the test's own, to be stopped and started.
+struct Store {
+    dir: tempfile::TempDir,
+    address: SocketAddr,
+    child: Option<Child>,
+}
+
+impl Store {
+    fn start() -> Store {
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut store = Store { dir: tempfile::tempdir().unwrap(), address, child: None };
+        store.run();
+        store
+    }
+
+    fn run(&mut self) {
+        let console = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let child = Command::new(variable("HYDRANT_TEST_MINIO"))
+            .args(["server", "--quiet", "--address", &self.address.to_string()])
+            .args(["--console-address", &console.to_string()])
+            .arg(self.dir.path())
+            .env("MINIO_ROOT_USER", "tests")
+            .env("MINIO_ROOT_PASSWORD", "tests-secret")
+            .envs([("MINIO_BROWSER", "off"), ("MINIO_UPDATE", "off"), ("MINIO_CI_CD", "1")])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("start MinIO");
+        self.child = Some(child);
+        let began = Instant::now();
+        let ready = b"GET /minio/health/ready HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        while crate::service::exchange(self.address, ready).is_none_or(|(status, _)| status != 200) {
+            assert!(began.elapsed() < PATIENCE, "MinIO is not ready");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// MinIO takes a directory for a bucket.
+    fn make_bucket(&self, name: &str) {
+        std::fs::create_dir(self.dir.path().join(name)).unwrap();
+    }
+
+    fn stream(&self, name: &str, bucket: &str, secret: &str) -> String {
+        format!(
+            "  {name}:\n    format: lines\n    buffer: {{ size: 1MiB, interval: 1s }}\n    destination:\n      s3: {{ \
+             bucket: {bucket}, prefix: \"{name}/\", endpoint: \"http://{}\", access_key_id: tests, secret_access_key: \
+             \"{secret}\", timeout: 5s }}\n",
+            self.address
+        )
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[test]
+fn a_store_that_is_down_is_waited_for_and_others_are_served() {
+    let mut store = Store::start();
+    store.make_bucket("lake");
+    let other = "  other:\n    buffer: { size: 1MiB, interval: 1s }\n    destination: { local: { dir: DIR/bucket } }\n";
+    let mut service = Service::start(&(store.stream("s", "lake", "tests-secret") + other));
+    let mut records = 0;
+    let mut put = |service: &Service, stream: &str| {
+        assert_eq!(service.put(stream, &[b"{\"a\":1}".as_slice(); 100]), 200);
+        records += 100;
+    };
+    put(&service, "s");
+    service.until("the first delivery", |s| s.status("s").pending == 0 && s.status("s").accepted > 0);
+    store.stop();
+    let down = Duration::from_secs_f64(60.0 * crate::service::scale());
+    let began = Instant::now();
+    while began.elapsed() < down {
+        put(&service, "s");
+        put(&service, "other");
+    }
+    service.until("an alarm", |s| s.status("s").alarm.is_some());
+    let alarm = service.status("s").alarm.unwrap();
+    assert!(alarm.contains("not delivered"), "{alarm}");
+    assert!(service.status("other").alarm.is_none());
+    assert!(service.status("s").pending > 0);
+    store.run();
+    service.settled(records);
+    service.until("no alarm", |s| s.status("s").alarm.is_none());
+}
+
+#[test]
+fn a_wrong_secret_and_a_missing_bucket_hold_the_data_until_the_file_is_mended() {
+    let store = Store::start();
+    let both =
+        |bucket: &str, secret: &str| store.stream("s", bucket, secret) + &store.stream("t", "there", "tests-secret");
+    store.make_bucket("there");
+    let mut service = Service::start(&both("lake", "wrong"));
+    assert_eq!(service.put("s", &[b"{\"a\":1}".as_slice(); 10]), 200);
+    assert_eq!(service.put("t", &[b"{\"a\":1}".as_slice(); 10]), 200);
+    service.until("t is delivered", |s| s.status("t").pending == 0);
+    let alarm_says = |s: &Service, text: &str| s.status("s").alarm.is_some_and(|a| a.contains(text));
+    service.until("the alarm about the secret", |s| alarm_says(s, "S3.SignatureDoesNotMatch"));
+    service.configure("", &both("lake", "tests-secret"));
+    service.signal(Signal::HUP);
+    service.until("the alarm about the bucket", |s| alarm_says(s, "S3.NoSuchBucket"));
+    assert_eq!(service.put("s", &[b"{\"a\":1}".as_slice(); 10]), 200, "intake goes on");
+    store.make_bucket("lake");
+    service.settled(30);
+    assert_eq!(service.status("s").outlets["destination"].records, 20);
+}
+
+#[test]
+fn a_file_with_problems_changes_nothing() {
+    let good = "  s:\n    format: lines\n    buffer: { size: 1MiB, interval: 1s }\n    destination: { local: { dir: DIR/b } }\n";
+    let mut service = Service::start(good);
+    service.configure("", "  s:\n    bufer: 1\n    destination: { local: { dir: DIR/b } }\n");
+    service.signal(Signal::HUP);
+    service.until("the log names the problem", |s| s.log().contains("bufer"));
+    assert_eq!(service.put("s", &[b"x"]), 200);
+    service.settled(1);
+    assert_eq!(service.status("s").epoch, 1);
+    service.configure("", &good.replace("format: lines", "format: raw"));
+    service.signal(Signal::HUP);
+    service.until("a new epoch", |s| s.status("s").epoch == 2);
+}
+
+#[test]
+fn a_second_process_on_the_same_data_is_refused() {
+    let service = Service::start("  s:\n    destination: { local: { dir: DIR/b } }\n");
+    let (code, text) = service.command(&["run"]);
+    assert_eq!(code, 1);
+    assert!(text.contains("another process uses it"), "{text}");
+    assert_eq!(service.put("s", &[b"x"]), 200);
+}
+
+#[test]
+fn sigterm_delivers_what_is_held() {
+    let stream = "  s:\n    format: lines\n    buffer: { size: 1MiB, interval: 900s }\n    destination: { local: { dir: DIR/b } }\n";
+    let mut service = Service::start(stream);
+    assert_eq!(service.put("s", &[b"one".as_slice(), b"two"]), 200);
+    assert_eq!(service.terminate(), Some(0));
+    let objects = service.objects("b");
+    assert_eq!(objects.len(), 1);
+    assert_eq!(objects[0].1, b"one\ntwo\n");
+    let (code, text) = service.command(&["audit", "--deep"]);
+    assert!(code == 0 && text.contains("gap 0"), "{text}");
+    std::fs::remove_file(&objects[0].0).unwrap();
+    let (code, text) = service.command(&["audit", "--deep"]);
+    assert!(code == 1 && text.contains("PROBLEM"), "an object deleted behind our back: {text}");
+}
