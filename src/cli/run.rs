@@ -13,6 +13,9 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+/// How often modules and schemas are looked at: a changed one is a new epoch, as after SIGHUP.
+const WATCH: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// A running service.
 pub struct Service {
     pub node: Arc<Node>,
@@ -80,8 +83,19 @@ async fn signals(service: &Service, path: PathBuf) -> Result<(), String> {
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hang_up = listen(SignalKind::hangup())?;
+    let mut watched = fingerprint(&service.api.config());
+    let mut look = tokio::time::interval(WATCH);
     loop {
         tokio::select! {
+            _ = look.tick() => {
+                let found = fingerprint(&service.api.config());
+                if found != watched {
+                    watched = found;
+                    tracing::info!("a module or schema changed on disk");
+                    let (node, api, path) = (service.node.clone(), service.api.clone(), path.clone());
+                    let _ = tokio::task::spawn_blocking(move || reload(&node, &api, &path)).await;
+                }
+            }
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             _ = hang_up.recv() => {
@@ -90,6 +104,22 @@ async fn signals(service: &Service, path: PathBuf) -> Result<(), String> {
             }
         }
     }
+}
+
+/// Length and time of change of every file that a stream's configuration names.
+fn fingerprint(config: &Config) -> Vec<(PathBuf, Option<(u64, std::time::SystemTime)>)> {
+    let mut files = Vec::new();
+    for stream in config.streams.values() {
+        files.extend(stream.transform.iter().map(|crate::config::Transform::Wasm(w)| w.module.clone()));
+        if let crate::config::Format::Parquet(parquet) = &stream.format {
+            files.push(parquet.schema.clone());
+        }
+    }
+    let look = |path: &PathBuf| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.len(), metadata.modified().ok()?))
+    };
+    files.into_iter().map(|f| (f.clone(), look(&f))).collect()
 }
 
 /// Brings the file into force again. A file with problems changes nothing; each problem is logged.

@@ -3,8 +3,8 @@
 //! Promises: an object is created whole or not at all, never over another (`If-None-Match: *`, on the last request of
 //! an upload in parts), and carries whose it is in its metadata: `hydrant-plan`, `hydrant-outputs`, `hydrant-digest`.
 //! An object is never held in memory whole: up to 64 MiB it is one request, above that parts of 16 MiB one at a time,
-//! and requests are fed in pieces of 1 MiB. Parts are never resumed: an upload that fails is aborted as far as the store lets us, and one
-//! that a crash cuts short is the matter of the bucket's lifecycle rule for incomplete uploads.
+//! and requests are fed in pieces of 1 MiB. Parts are never resumed: an upload that fails is aborted as far as the
+//! store lets us, and one that a crash cuts short is the matter of the bucket's lifecycle rule for incomplete uploads.
 //!
 //! Does not promise: to try again (the SDK's retries are off; the stream's are on), nor, on a store without conditions,
 //! to see an object that somebody creates between our look and our write; that look is made directly before the write.

@@ -326,6 +326,33 @@ mod tests {
     }
 
     #[test]
+    fn every_type_that_a_schema_can_name_is_decoded_and_encoded() {
+        let types = "tinyint smallint int bigint float double boolean string char(3) varchar(9) date timestamp decimal(9,2) \
+                     array<struct<a:int>> map<string,double> struct<a:int,b:timestamp>";
+        for text in types.split_whitespace() {
+            let columns = [("v".to_owned(), text.to_owned())];
+            let format = Parquet::new(schema(&columns).unwrap(), parquet::basic::Compression::SNAPPY);
+            let value = match text {
+                "boolean" => "true",
+                "string" | "char(3)" | "varchar(9)" => "\"abc\"",
+                "date" => "\"2026-11-20\"",
+                "timestamp" => "\"2026-11-20T12:30:00.123Z\"",
+                _ if text.starts_with("array") => "[{\"a\":1}]",
+                _ if text.starts_with("map") => "{\"k\":1.5}",
+                _ if text.starts_with("struct") => "{\"a\":1,\"b\":1790000000000}",
+                _ => "7",
+            };
+            let converted = format.convert(&batch(&[&format!("{{\"v\":{value}}}"), "{}", "{\"v\":null}"]));
+            assert!(converted.failed.is_empty(), "{text}: {:?}", converted.failed);
+            let (mut encoder, mut out) = (format.encoder(), Vec::new());
+            let Rows::Columns(columns) = &converted.rows else { panic!("columns expected") };
+            encoder.push(columns, &[0, 1, 2], &mut out);
+            encoder.finish(&mut out);
+            assert_eq!(rows_of(out), 3, "{text}");
+        }
+    }
+
+    #[test]
     fn picking_splits_a_chunk_without_losing_a_row() {
         let lines: Vec<String> = (0..5000).map(|i| format!(r#"{{"id":{i},"name":"n{i}"}}"#)).collect();
         let records = batch(&lines.iter().map(String::as_str).collect::<Vec<_>>());

@@ -81,7 +81,7 @@ impl<'a> Parser<'a> {
             "boolean" => DataType::Boolean,
             "string" => DataType::Utf8,
             "date" => DataType::Date32,
-            "timestamp" => DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())),
+            "timestamp" => DataType::Timestamp(TimeUnit::Millisecond, Some("+00:00".into())),
             "char" | "varchar" => {
                 self.symbol('(')?;
                 self.number::<u32>()?;

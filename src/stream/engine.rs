@@ -160,8 +160,8 @@ impl Engine {
         };
         engine.log.ledger_is_durable_to(engine.ledger.mark());
         engine.write_ledger_lines()?;
-        engine.begin_shipping();
         engine.adopt(definition)?;
+        engine.tidy_epochs()?;
         Ok(engine)
     }
 
@@ -193,6 +193,9 @@ impl Engine {
             self.routes.insert(last.expect("just seen").number, route);
             return Ok(());
         }
+        // An epoch begins where the main track stands; the backup may have read on. What it holds is planned under the
+        // old epoch, which the plan then keeps on disk.
+        self.cut_where(|slot, _| slot.0 == Outlet::Backup)?;
         let state = self.state();
         let from = match last {
             Some(_) if sabotage::on("epoch_from_reader") => self.cursors[0].offset.max(state.low[0]),
@@ -215,6 +218,14 @@ impl Engine {
         }
         self.routes.insert(number, route);
         Ok(())
+    }
+
+    /// Removes the files of epochs that nothing needs: definitions by their hash, and what they name.
+    fn tidy_epochs(&self) -> Result<()> {
+        let epochs = &self.state().epochs;
+        let definitions = epochs.iter().map(|e| self.blobs.get(&e.hash)).collect::<Result<Vec<_>>>()?;
+        let named = |name: &str| definitions.iter().any(|d| memchr::memmem::find(d, name.as_bytes()).is_some());
+        self.blobs.keep_only(&|name| epochs.iter().any(|e| hex(&e.hash) == name) || named(name))
     }
 
     /// The route of an epoch, loaded from disk if it is an old one.
@@ -521,13 +532,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Drops what is kept of epochs that no plan and no unread record needs. The files stay until the next start.
+    /// Drops the routes of epochs that are not needed any more. Their files stay until the next start.
     fn forget_epochs(&mut self) {
-        let state = self.log.state();
-        let lowest = self.tracks().map(|t| state.low[t as usize]).min().unwrap_or(0);
-        let needed = state.epoch_at(lowest).map_or(0, |e| e.number);
-        let open = state.open_plans().map(|p| p.epoch).min().unwrap_or(u32::MAX);
-        self.routes.retain(|epoch, _| *epoch >= needed.min(open));
+        let epochs = &self.log.state().epochs;
+        self.routes.retain(|number, _| epochs.iter().any(|e| e.number == *number));
     }
 
     /// Records accepted and not settled, counted from what is held, never by subtraction: unread, in buffers, in open

@@ -16,4 +16,5 @@ pub mod plan_log;
 pub mod replay;
 pub mod route;
 pub mod ship;
+pub mod sinks;
 pub mod supervise;

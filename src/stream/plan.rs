@@ -282,12 +282,21 @@ impl State {
             || plan.list.end() > self.low[plan.outlet.track() as usize]
     }
 
-    /// Forgets settled plans that nothing needs any more. Returns whether any went.
+    /// The lowest epoch under which an unread record is read or a plan may have to be made again.
+    fn oldest_epoch_needed(&self) -> u32 {
+        let low = self.backup_from.map_or(self.low[0], |_| self.low[0].min(self.low[1]));
+        let unread = self.epoch_at(low).map_or(0, |e| e.number);
+        self.plans.values().map(|p| p.epoch).fold(unread, u32::min)
+    }
+
+    /// Forgets settled plans and old epochs that nothing needs any more. Returns whether any went.
     pub fn forget_settled(&mut self, ledger_mark: u64) -> bool {
         let mut plans = std::mem::take(&mut self.plans);
         let before = plans.len();
         plans.retain(|_, p| self.is_needed(p, ledger_mark));
         self.plans = plans;
+        let needed = self.oldest_epoch_needed();
+        self.epochs.retain(|e| e.number >= needed);
         self.plans.len() < before
     }
 

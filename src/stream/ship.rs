@@ -52,14 +52,6 @@ impl Shipping {
 }
 
 impl Engine {
-    /// Every open plan of an earlier life waits for its records.
-    pub(super) fn begin_shipping(&mut self) {
-        let open: Vec<u64> = self.state().open_plans().map(|p| p.number).collect();
-        for number in open {
-            self.shipping.remove(&number);
-        }
-    }
-
     /// The bytes of a plan being rebuilt, to append to. `None` if it is not being rebuilt.
     pub(super) fn rebuilding(&mut self, number: u64) -> Result<Option<&mut Shipping>> {
         if !self.shipping.contains_key(&number) {
@@ -126,8 +118,8 @@ impl Engine {
         self.shipping.insert(number, held);
     }
 
-    /// Shipments to be sent now, with the store of each; every one of them must be answered by [`Engine::reply`].
-    pub fn shipments(&mut self) -> Vec<(String, Shipment)> {
+    /// Shipments to be sent now, with the outlet and store of each; every one of them must be answered by [`Engine::reply`].
+    pub fn shipments(&mut self) -> Vec<(Outlet, String, Shipment)> {
         let now = self.home.clock.steady();
         let mut under_way = self.shipping.values().filter(|s| matches!(s.phase, Phase::Sent(_))).count();
         let mut out = Vec::new();
@@ -155,7 +147,7 @@ impl Engine {
                 content_encoding: shipping.content_encoding,
                 body,
             };
-            out.push((plan.store.clone(), shipment));
+            out.push((plan.outlet, plan.store.clone(), shipment));
         }
         out
     }

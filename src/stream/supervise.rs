@@ -6,9 +6,10 @@ use super::epoch::{Blobs, hash, hex};
 use super::load::{LiveTransform, Loader};
 use super::plan::{Outlet, Track};
 use super::plan_log::PlanLog;
+use super::sinks::Sinks;
 use crate::clock::Clock;
-use crate::config::{Destination, Format, S3, StreamConfig, Transform};
-use crate::deliver::{Attempt, Shipment, Sink, local::Local, s3};
+use crate::config::{Format, StreamConfig, Transform};
+use crate::deliver::{Attempt, Shipment, Sink};
 use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
 use crate::journal::{Budget, Committer, Journal, Limits, Put};
@@ -113,62 +114,6 @@ pub struct Stream {
     shared: Shared,
 }
 
-/// Where a stream's plans can be sent: live settings by store.
-#[derive(Clone)]
-pub struct Sinks {
-    fs: Arc<dyn Fs>,
-    runtime: tokio::runtime::Handle,
-    s3: Option<S3>,
-    made: BTreeMap<String, Arc<dyn Sink>>,
-}
-
-impl Sinks {
-    fn new(shared: &Shared, config: Option<&StreamConfig>) -> Sinks {
-        let places = config
-            .into_iter()
-            .flat_map(|c| std::iter::once(&c.destination).chain(c.backup.as_ref().map(|b| &b.destination)));
-        let s3 = places.filter_map(|d| match d {
-            Destination::S3(s3) => Some((**s3).clone()),
-            Destination::Local(_) => None,
-        });
-        let s3: Vec<S3> = s3.collect();
-        let mut sinks = Sinks {
-            fs: shared.fs.clone(),
-            runtime: shared.runtime.clone(),
-            s3: s3.first().cloned(),
-            made: BTreeMap::new(),
-        };
-        for settings in &s3 {
-            let store = format!("s3://{}", settings.bucket);
-            if let Ok(sink) = sinks.connect(settings) {
-                sinks.made.insert(store, sink);
-            }
-        }
-        sinks
-    }
-
-    fn connect(&self, settings: &S3) -> Result<Arc<dyn Sink>> {
-        Ok(Arc::new(s3::S3::connect(settings, self.runtime.clone())?))
-    }
-
-    /// The sink of a store, which may be one that only an older epoch used.
-    fn sink(&mut self, store: &str) -> Result<Arc<dyn Sink>> {
-        if let Some(sink) = self.made.get(store) {
-            return Ok(sink.clone());
-        }
-        let sink: Arc<dyn Sink> = match (store.strip_prefix("file://"), store.strip_prefix("s3://"), &self.s3) {
-            (Some(dir), _, _) => Arc::new(Local::new(self.fs.clone(), PathBuf::from(dir))),
-            (_, Some(bucket), Some(settings)) => self.connect(&S3 { bucket: bucket.to_owned(), ..settings.clone() })?,
-            _ => {
-                let message = format!("the configuration has no settings for `{store}`, where open plans have to go");
-                return Err(Error::new(Kind::Misconfigured, message));
-            }
-        };
-        self.made.insert(store.to_owned(), sink.clone());
-        Ok(sink)
-    }
-}
-
 impl Stream {
     /// Opens the stream in `dir` and starts its threads. Without a configuration it is retired: it delivers what it
     /// holds and refuses puts.
@@ -181,13 +126,14 @@ impl Stream {
             engine,
             commands: receiver,
             own: commands.clone(),
-            sinks: Sinks::new(shared, config),
+            sinks: Sinks::new(shared, &meta.name, config),
             shared: shared.clone(),
             name: meta.name.clone(),
             state: if config.is_some() { "running" } else { "retired" },
             alarm: None,
             reported: None,
             draining: false,
+            turns_busy: 0,
             epoch: Arc::new(AtomicU32::new(epoch)),
         };
         let end = stopped.clone();
@@ -252,7 +198,7 @@ impl Stream {
         let reload = Reload {
             definition: definition(config, &blobs)?,
             live: live(config),
-            sinks: Sinks::new(&self.shared, Some(config)),
+            sinks: Sinks::new(&self.shared, &self.name, Some(config)),
             loader: loader(&self.shared, Some(config)),
             answer,
         };
@@ -395,6 +341,7 @@ struct Runner {
     /// The alarm last logged.
     reported: Option<String>,
     draining: bool,
+    turns_busy: u64,
     epoch: Arc<AtomicU32>,
 }
 
@@ -464,6 +411,10 @@ impl Runner {
         let turn = match stepped {
             Ok(Progress::Busy) => {
                 self.alarm = None;
+                self.turns_busy += 1;
+                if self.turns_busy.is_multiple_of(64) {
+                    let _ = self.engine.prepare_spare();
+                }
                 Turn::Again
             }
             Ok(Progress::Idle { until }) => {
@@ -502,8 +453,8 @@ impl Runner {
     }
 
     fn ship(&mut self) {
-        for (store, shipment) in self.engine.shipments() {
-            match self.sinks.sink(&store) {
+        for (outlet, store, shipment) in self.engine.shipments() {
+            match self.sinks.sink(outlet, &store) {
                 Ok(sink) => self.upload(sink, shipment),
                 Err(e) => self.engine.reply(shipment.plan, Attempt::Misconfigured { reason: e.to_string() }),
             }

@@ -394,7 +394,7 @@ impl World {
     }
 
     fn ship(&mut self, life: &mut Life) {
-        for (store, shipment) in life.engine.shipments() {
+        for (_, store, shipment) in life.engine.shipments() {
             let attempt = life.sinks[store.as_str()].attempt(&shipment);
             if self.fs.crashed() {
                 return;

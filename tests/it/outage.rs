@@ -162,3 +162,79 @@ fn sigterm_delivers_what_is_held() {
     let (code, text) = service.command(&["audit", "--deep"]);
     assert!(code == 1 && text.contains("PROBLEM"), "an object deleted behind our back: {text}");
 }
+
+/// A small file system of the test's own; needs the right to mount.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &std::path::Path, mib: u32) -> SmallDisk {
+        std::fs::create_dir_all(at).unwrap();
+        let size = format!("size={mib}m");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).status();
+        let mounted = mount.expect("run mount").success();
+        assert!(mounted, "mounting a tmpfs of {mib} MiB failed: this test needs the right to mount (root)");
+        SmallDisk(at.to_path_buf())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Puts 1 MiB batches into `stream` until one is refused; counts those taken.
+fn fill(service: &Service, stream: &str, batches_max: u64) -> u64 {
+    let record = vec![b'x'; 100_000];
+    let records = [record.as_slice(); 10];
+    for taken in 0..batches_max {
+        match service.put(stream, &records) {
+            200 => {}
+            503 => return taken,
+            other => panic!("status {other}, expected 200 or 503"),
+        }
+    }
+    panic!("{batches_max} MB were taken and none was refused");
+}
+
+#[test]
+fn a_full_budget_and_then_a_full_disk_only_refuse_and_lose_nothing() {
+    let mut store = Store::start();
+    store.make_bucket("lake");
+    let disk = tempfile::tempdir().unwrap();
+    let small = SmallDisk::mount(disk.path(), 96);
+    let held = store.stream("held", "lake", "tests-secret");
+    let streams = |budget: &str| {
+        held.clone()
+            + budget
+            + "  other:\n    buffer: { size: 1MiB, interval: 1s }\n    destination: { local: { dir: DIR/bucket } }\n"
+    };
+    let mut service = Service::start(&streams("    disk_budget: 20MiB\n"));
+    let write = |service: &Service, budget: &str| {
+        service.configure("", &streams(budget));
+        let text = std::fs::read_to_string(service.config()).unwrap();
+        let data = format!("data_dir: {}/data", disk.path().display());
+        let rest = text.split_once('\n').unwrap().1.to_owned();
+        std::fs::write(service.config(), format!("{data}\n{rest}")).unwrap();
+    };
+    assert_eq!(service.terminate(), Some(0));
+    write(&service, "    disk_budget: 20MiB\n");
+    service.restart();
+    store.stop();
+    let mut records = 10 * fill(&service, "held", 64);
+    assert!(service.status("held").disk_bytes <= 20 << 20);
+    assert_eq!(service.put("other", &[b"x".as_slice()]), 200, "another stream is not refused");
+    assert_eq!(service.terminate(), Some(0));
+    write(&service, "");
+    service.restart();
+    records += 10 * fill(&service, "held", 400);
+    store.run();
+    service.until("what was taken is delivered", |s| s.status("held").pending == 0);
+    let held = service.status("held");
+    assert_eq!((held.accepted, held.outlets["destination"].records, held.gap), (records, records, 0), "{held:?}");
+    service.until("intake resumes by itself", |s| s.put("held", &[b"again".as_slice()]) == 200);
+    let (code, text) = service.command(&["audit", "--deep"]);
+    assert_eq!(code, 0, "{text}");
+    service.kill();
+    drop(small);
+}

@@ -98,17 +98,18 @@ fn others_unchanged(records: &[String], out: &Transformed, guilty: &[usize]) {
 
 #[test]
 fn each_way_to_misbehave_has_its_code() {
-    let mut t = start("misbehave", Settings { retries: 0, timeout: Duration::from_millis(500), ..Settings::default() });
+    let mut t = start("misbehave", patient());
+    let mut short_of_time = start("misbehave", hasty(100));
     let codes: [(&[u8], &str, &str); 6] = [
         (b"P", code::TRAP, "wasm trap: wasm `unreachable` instruction executed"),
-        (b"L", code::TIMEOUT, "it ran longer than 510ms"),
+        (b"L", code::TIMEOUT, "it ran longer than 100ms"),
         (b"M", code::OUT_OF_MEMORY, "it wanted 67174400 bytes of memory, the limit is 67108864: "),
         (b"S", code::STACK_OVERFLOW, "it called itself until its stack of 524288 bytes ended"),
         (b"F", code::PROCESSING_FAILED, "asked to fail"),
         (b"K\xff", code::TRAP, "invalid utf-8"),
     ];
     for (record, code, begins) in codes {
-        let out = run(&mut t, &[record]);
+        let out = run(if code == code::TIMEOUT { &mut short_of_time } else { &mut t }, &[record]);
         let failed = failed(&out, 0);
         assert_eq!((failed.code, failed.attempts), (code, 1), "{failed:?}");
         assert!(failed.message.starts_with(begins), "{failed:?}");

@@ -82,6 +82,12 @@ impl From<Refusal> for Failure {
 }
 
 impl Refusal {
+    /// When its request carries no condition: what the store does not have is something else.
+    pub(super) fn without_condition(self) -> Refusal {
+        let answer = if self.answer == Answer::NotImplemented { Answer::Misconfigured } else { self.answer };
+        Refusal { answer, ..self }
+    }
+
     /// When its upload was to be completed: one that nobody knows any more was completed, by a request whose answer
     /// was lost, or aborted; looking tells.
     pub(super) fn on_complete(self) -> Refusal {

@@ -44,7 +44,7 @@ impl S3 {
             .set_checksum_algorithm(self.checksum())
             .send()
             .await
-            .map_err(|e| self.refusal("begin parts of", &shipment.name, &e))?;
+            .map_err(|e| self.refusal("begin parts of", &shipment.name, &e).without_condition())?;
         self.bucket_is_there();
         let no_id = || self.unusable("begin parts of", &shipment.name, "no upload id");
         begun.upload_id.filter(|id| !id.is_empty()).ok_or_else(no_id)
@@ -100,7 +100,7 @@ impl S3 {
             .set_checksum_algorithm(self.checksum());
         let sent = feed::send(&shipment.body, at, bytes, async |stream| request.body(stream).send().await)
             .await
-            .map_err(|e| self.refusal(&format!("send part {number} of"), &shipment.name, &e))?;
+            .map_err(|e| self.refusal(&format!("send part {number} of"), &shipment.name, &e).without_condition())?;
         Ok(completed_part(number, sent))
     }
 }

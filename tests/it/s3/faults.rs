@@ -201,6 +201,12 @@ fn an_upload_in_parts_that_fails_is_aborted_and_starts_again() {
     retried(sink.attempt(&ours), "S3.BadAnswer: complete ");
     assert!(double.object("name").is_none());
 
+    for op in ["begin", "part"] {
+        // These carry no condition that could be the cause.
+        double.fail(op, Fault::Answer(501, NOT_IMPLEMENTED));
+        misconfigured(sink.attempt(&ours), "NotImplemented");
+        assert!(sink.has_conditions());
+    }
     double.fail("complete", Fault::Answer(501, NOT_IMPLEMENTED));
     double.fail("abort", Fault::Answer(500, ""));
     retried(sink.attempt(&ours), "S3.NotImplemented: complete ");

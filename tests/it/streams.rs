@@ -1,0 +1,181 @@
+//! Streams with transforms, partitions and backups, end to end into a directory; and the commands that look at them.
+
+use crate::service::{Service, variable};
+use std::io::Read;
+use std::process::Command;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn gunzip(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(bytes).read_to_string(&mut text).expect("one gzip stream of text");
+    text
+}
+
+fn error_records(service: &Service, dir: &str) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for (name, bytes) in service.objects(dir) {
+        for line in String::from_utf8_lossy(&bytes).lines() {
+            let record: serde_json::Value =
+                serde_json::from_str(line).unwrap_or_else(|e| panic!("{name}: {e}: {line}"));
+            let code = record["errorCode"].as_str().or(record["lastErrorCode"].as_str()).unwrap_or_default().to_owned();
+            let raw = base64_simd::STANDARD.decode_to_vec(record["rawData"].as_str().unwrap_or_default()).unwrap();
+            assert!(
+                record["arrivalTimestamp"].as_u64() > Some(0) && record["attemptsMade"].as_u64() > Some(0),
+                "{line}"
+            );
+            found.push((code, raw));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn the_mask_blueprint_keeps_drops_and_fails_as_it_says() {
+    let mut service = Service::start(&format!(
+        r#"  users:
+    transform:
+      - wasm:
+          module: {ROOT}/transforms/blueprints/mask.wasm
+          config:
+            mask_fields: [email]
+            drop_fields: [secret]
+            drop_if: {{ level: debug }}
+            partition_keys: {{ country: country }}
+    compress: gzip
+    buffer: {{ size: 1MiB, interval: 1s }}
+    destination:
+      local: {{ dir: DIR/b, prefix: "users/!{{partitionKeyFromLambda:country}}/", error_prefix: "bad/!{{firehose:error-output-type}}/" }}
+    backup: {{ mode: all, buffer: {{ size: 1MiB, interval: 1s }}, local: {{ dir: DIR/b, prefix: "raw/" }} }}
+"#
+    ));
+    let records: [&[u8]; 6] = [
+        br#"{"email":"ann@example.com","country":"NO","secret":1}"#,
+        br#"{"email":"bob@example.com","country":"SE"}"#,
+        br#"{"email":"eve@example.com","country":"NO","level":"debug"}"#,
+        br#"{"email":"no-country@example.com"}"#,
+        b"not json at all",
+        br#"{"email":"../up@example.com","country":"../../etc"}"#,
+    ];
+    assert_eq!(service.put("users", &records), 200);
+    service.settled(6);
+    let status = service.status("users");
+    let count = |outlet: &str| status.outlets[outlet].records;
+    assert_eq!((count("destination"), count("dropped"), count("processing-failed"), count("backup")), (2, 1, 3, 6));
+    let delivered = service.objects("b/users");
+    assert_eq!(delivered.len(), 2, "a country an object: {delivered:?}");
+    let norway = delivered.iter().find(|(name, _)| name.contains("/NO/")).expect("an object of Norway");
+    assert_eq!(gunzip(&norway.1), "{\"email\":\"a***@example.com\",\"country\":\"NO\"}\n");
+    let failed = error_records(&service, "b/bad/processing-failed");
+    assert_eq!(failed.iter().map(|(_, raw)| raw.as_slice()).filter(|raw| records[3..].contains(raw)).count(), 3);
+    assert!(failed.iter().any(|(code, _)| code == "Transform.InvalidPartitionKey"), "{failed:?}");
+    let raw: Vec<u8> = service.objects("b/raw").into_iter().flat_map(|(_, bytes)| bytes).collect();
+    assert_eq!(raw, records.concat(), "the backup holds the source bytes, untouched");
+    assert_eq!(service.terminate(), Some(0));
+    let (code, text) = service.command(&["audit", "--deep"]);
+    assert!(code == 0 && text.contains("gap 0"), "{text}");
+}
+
+fn fault(name: &str) -> Vec<u8> {
+    wat::parse_file(format!("{ROOT}/transforms/faults/{name}.wat")).expect("a component in text")
+}
+
+#[test]
+fn a_trapping_record_of_500_costs_only_itself_and_a_replaced_module_is_a_new_epoch() {
+    let stream = r#"  s:
+    transform: [ { wasm: { module: DIR/module.wasm } } ]
+    format: lines
+    buffer: { size: 1MiB, interval: 1s }
+    destination: { local: { dir: DIR/b, prefix: "ok/", error_prefix: "bad/!{firehose:error-output-type}/" } }
+"#;
+    let mut service = Service::start("  first:\n    destination: { local: { dir: DIR/none } }\n");
+    let module = service.dir.path().join("module.wasm");
+    std::fs::write(&module, fault("misbehave")).unwrap();
+    service.configure("", stream);
+    assert_eq!(service.terminate(), Some(0));
+    service.restart();
+    let lines: Vec<String> = (0..500).map(|i| if i == 137 { "Poison".into() } else { format!("record-{i}") }).collect();
+    let records: Vec<&[u8]> = lines.iter().map(|l| l.as_bytes()).collect();
+    assert_eq!(service.put("s", &records), 200);
+    service.until("500 are settled", |s| s.status("s").accepted == 500 && s.status("s").pending == 0);
+    assert_eq!(service.status("s").outlets["destination"].records, 499);
+    assert_eq!(error_records(&service, "b/bad"), [("Transform.Trap".to_owned(), b"Poison".to_vec())]);
+    assert_eq!(service.status("s").epoch, 1);
+    std::fs::write(&module, fault("v2")).unwrap();
+    service.until("the new module is a new epoch", |s| s.status("s").epoch == 2);
+    assert_eq!(service.put("s", &[b"later".as_slice()]), 200);
+    service.until("one more", |s| s.status("s").outlets["destination"].records == 500);
+    let objects = service.objects("b/ok");
+    assert!(objects.iter().any(|(name, bytes)| name.contains("s-2-") && bytes == b"2later\n"), "{objects:?}");
+    std::fs::write(&module, b"not a module").unwrap();
+    service.until("the log says why the module is refused", |s| s.log().contains("keeps its old configuration"));
+    assert_eq!(service.put("s", &[b"still".as_slice()]), 200);
+    service.until("the old module goes on", |s| s.status("s").outlets["destination"].records == 501);
+}
+
+#[test]
+fn records_that_do_not_convert_fail_alone_and_parquet_holds_the_rest() {
+    let mut service = Service::start(
+        "  p:\n    format: { parquet: { schema: DIR/schema.yaml } }\n    buffer: { size: 1MiB, interval: 1s }\n    \
+         destination: { local: { dir: DIR/b, prefix: \"rows/\" } }\n"
+            .replace("DIR/schema.yaml", &format!("{ROOT}/config/clicks-schema.yaml"))
+            .as_str(),
+    );
+    let records: [&[u8]; 4] = [b"{}", b"[1,2]", b"{\"half\":", b" {} "];
+    assert_eq!(service.put("p", &records), 200);
+    service.settled(4);
+    assert_eq!(service.status("p").outlets["destination"].records, 2);
+    let failed = error_records(&service, "b/rows/format-conversion-failed");
+    assert_eq!(failed.iter().map(|(_, raw)| raw.as_slice()).collect::<Vec<_>>(), [records[1], records[2]]);
+    let rows = service.objects("b/rows").into_iter().filter(|(name, _)| name.ends_with(".parquet")).count();
+    assert_eq!(rows, 1);
+}
+
+#[test]
+fn check_prints_the_place_and_the_sentence_of_every_bad_file() {
+    let mut files: Vec<_> = std::fs::read_dir(format!("{ROOT}/tests/data/bad_config"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "yaml"))
+        .collect();
+    files.sort();
+    assert!(files.len() > 20);
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let output = Command::new(variable("HYDRANT_TEST_BIN")).arg("check").arg(&file).output().unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let expected: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("# expect: ")).collect();
+        assert!(!expected.is_empty(), "{} names no expectation", file.display());
+        assert_eq!(output.status.code(), Some(1), "{}: {printed}", file.display());
+        for line in expected {
+            assert!(printed.contains(line), "{}: found\n{printed}expected\n{line}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_demo_delivers_and_ends_by_itself() {
+    let output = Command::new(variable("HYDRANT_TEST_BIN")).arg("demo").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains(".parquet") && text.contains(".gz") && text.matches("gap 0").count() == 2, "{text}");
+}
+
+#[test]
+fn lines_of_a_file_are_put_by_the_command() {
+    let mut service = Service::start(
+        "  s:\n    format: lines\n    buffer: { size: 1MiB, interval: 1s }\n    destination: { local: { dir: DIR/b } }\n",
+    );
+    let file = service.dir.path().join("lines");
+    std::fs::write(&file, (0..1234).map(|i| format!("line {i}\n")).collect::<String>()).unwrap();
+    let output =
+        Command::new(variable("HYDRANT_TEST_BIN")).arg("put").arg(service.config()).arg("s").arg(&file).output();
+    let output = output.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1234 records acknowledged\n");
+    service.settled(1234);
+    let all: Vec<u8> = service.objects("b").into_iter().flat_map(|(_, bytes)| bytes).collect();
+    assert_eq!(all, std::fs::read(&file).unwrap());
+    let (code, text) = service.command(&["status"]);
+    assert!(code == 0 && text.contains("accepted 1234 = delivered 1234"), "{text}");
+}
