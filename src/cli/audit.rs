@@ -7,7 +7,7 @@ use crate::deliver::s3;
 use crate::fs::{Fs, real::RealFs};
 use crate::stream::audit::{Audit, audit as audit_stream};
 use crate::stream::ledger::Line;
-use crate::stream::supervise::read_or_make_meta;
+use crate::stream::open::read_or_make_meta;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -6,7 +6,6 @@ use crate::error::{Error, Kind, Result};
 use crate::sabotage;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 /// Puts that may wait for the committer: above it the stream is overloaded and says so.
@@ -25,11 +24,11 @@ pub struct Committer(SyncSender<Queued>);
 
 impl Committer {
     /// Starts the committer. `committed` is called after each commit, before anyone is answered.
-    pub fn start(name: &str, writer: Writer, committed: Arc<dyn Fn() + Send + Sync>) -> (Committer, JoinHandle<()>) {
+    pub fn start(name: &str, writer: Writer, committed: Arc<dyn Fn() + Send + Sync>) -> Committer {
         let (sender, receiver) = sync_channel(QUEUE_PUTS_MAX);
         let thread = std::thread::Builder::new().name(format!("commit {name}"));
-        let thread = thread.spawn(move || run(writer, &receiver, &*committed));
-        (Committer(sender), thread.expect("a thread can be started"))
+        thread.spawn(move || run(writer, &receiver, &*committed)).expect("a thread can be started");
+        Committer(sender)
     }
 
     /// Puts a batch and returns its first record's offset once it is durable.

@@ -10,7 +10,7 @@ use super::frame::{self, HEADER_BYTES, Header};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{File, Fs, read_full_at};
 use crate::record::Frame;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 pub const MAGIC: [u8; 8] = *b"HYDRJSEG";
@@ -121,7 +121,7 @@ impl Segment {
 
 /// Creates a file of `size` zero bytes that are really on the disk: overwriting them needs no allocation, which halves
 /// the time of a sync and cannot fail for want of space.
-pub fn write_spare(fs: &dyn Fs, path: &PathBuf, size: u64) -> Result<Arc<dyn File>> {
+pub fn write_spare(fs: &dyn Fs, path: &Path, size: u64) -> Result<Arc<dyn File>> {
     let act = || format!("write spare segment `{}` of {size} bytes", path.display());
     let file = fs.create_new(path).map_err(|e| Error::io(act(), e))?;
     let filled = fill(&*file, 0, size).and_then(|()| file.sync());

@@ -3,9 +3,9 @@
 
 use super::ledger::{Contents, Line, Sums, files};
 use super::list::{Item, position_hash};
+use super::open::Meta;
 use super::plan::{Outlet, State, Track};
 use super::plan_log::read_state;
-use super::supervise::Meta;
 use crate::error::Result;
 use crate::fs::{Fs, read};
 use crate::journal::{Survey, survey};

@@ -9,8 +9,8 @@
 use super::buffer::Buffer;
 use super::epoch::{Blobs, Routes, hex};
 use super::fill::Again;
-use super::ledger::{Ledger, Line};
-use super::plan::{Entry, Epoch, Mark, Outlet, Plan, State, Track};
+use super::ledger::Ledger;
+use super::plan::{Entry, Epoch, Outlet, State, Track};
 use super::plan_log::PlanLog;
 use super::replay::Replay;
 use super::route::{BackupRoute, Route};
@@ -20,7 +20,7 @@ use crate::deliver::body::Scratch;
 use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
 use crate::journal::{Cursor, Journal};
-use crate::partition::prefix::{self, Key};
+use crate::partition::prefix::Key;
 use crate::sabotage;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -208,14 +208,15 @@ impl Engine {
             entries.push(Entry::BackupFrom(Some(from)));
             self.cursors[Track::Backup as usize] = Cursor::at(from);
         }
-        if !sabotage::on("epoch_not_persisted") || last.is_none() {
-            self.log.commit(entries)?;
-            sabotage::point("epoch.persisted");
-        } else {
+        match last.filter(|_| sabotage::on("epoch_not_persisted")) {
             // The wrong build keeps the change in memory and reads old records under the new configuration.
-            self.routes.insert(last.expect("checked").number, route);
-            return Ok(());
+            Some(last) => {
+                self.routes.insert(last.number, route);
+                return Ok(());
+            }
+            None => self.log.commit(entries)?,
         }
+        sabotage::point("epoch.persisted");
         self.routes.insert(number, route);
         Ok(())
     }
@@ -292,216 +293,16 @@ impl Engine {
         self.buffers.iter().map(due).chain(self.next_retry()).chain(waiting).min()
     }
 
-    fn interval_of(&self, outlet: Outlet) -> Duration {
+    pub(super) fn interval_of(&self, outlet: Outlet) -> Duration {
         if outlet == Outlet::Backup { self.live.backup_interval } else { self.live.interval }
     }
 
-    fn size_of(&self, outlet: Outlet) -> u64 {
+    pub(super) fn size_of(&self, outlet: Outlet) -> u64 {
         if outlet == Outlet::Backup { self.live.backup_size_bytes } else { self.live.size_bytes }
-    }
-
-    /// Cuts what is full or old enough, and under memory pressure the largest buffer.
-    fn cut_due(&mut self) -> Result<bool> {
-        let now = self.home.clock.steady();
-        let due: Vec<Slot> = self
-            .buffers
-            .iter()
-            .filter(|(slot, b)| {
-                let interval = self.interval_of(slot.0);
-                // Reasons are persisted with the plan: a failure buffer is cut before they outgrow a commit.
-                let full = b.bytes >= self.size_of(slot.0) || b.reasons.len() >= 5000;
-                full || !interval.is_zero() && now >= b.opened + interval
-            })
-            .map(|(slot, _)| slot.clone())
-            .collect();
-        let mut busy = self.cut(due)?;
-        let memory = |b: &Buffer| b.filling.memory_bytes();
-        let pressed = self.buffers.values().map(memory).sum::<usize>() > self.home.bounds.memory_bytes_max
-            || self.buffers.len() > self.home.bounds.open_keys_max;
-        if pressed && let Some((slot, _)) = self.buffers.iter().max_by_key(|(_, b)| memory(b)) {
-            busy |= self.cut(vec![slot.clone()])?;
-        }
-        Ok(busy)
-    }
-
-    pub(super) fn cut_where(&mut self, pick: impl Fn(&Slot, &Buffer) -> bool) -> Result<bool> {
-        let slots = self.buffers.iter().filter(|(s, b)| pick(s, b)).map(|(s, _)| s.clone()).collect();
-        self.cut(slots)
-    }
-
-    /// Turns buffers into plans, persisted in one commit, and hands out their shipments.
-    pub(super) fn cut(&mut self, slots: Vec<Slot>) -> Result<bool> {
-        if slots.is_empty() {
-            return Ok(false);
-        }
-        let (mut entries, mut plans) = (Vec::new(), Vec::new());
-        let mut marks = self.state().marks;
-        let first = self.state().next_plan;
-        for (number, slot) in (first..).zip(&slots) {
-            let plan = self.plan(number, slot)?;
-            entries.push(Entry::Plan(plan.clone()));
-            if !plan.outlet.has_sink() {
-                marks += 1;
-                let completed = self.state().completed_by(&plan.list);
-                let at_ms = self.home.clock.wall_ms();
-                entries.push(Entry::Mark(Mark { plan: number, mark: marks, at_ms, completed, ..Mark::default() }));
-            }
-            plans.push(plan);
-        }
-        if sabotage::on("upload_before_plan") {
-            self.log.apply_in_memory(entries);
-            self.ship_cut(&slots, &plans)?;
-        } else {
-            self.log.commit(entries)?;
-            sabotage::point("plan.persisted");
-            self.ship_cut(&slots, &plans)?;
-        }
-        self.write_ledger_lines()?;
-        Ok(true)
-    }
-
-    fn ship_cut(&mut self, slots: &[Slot], plans: &[Plan]) -> Result<()> {
-        for (slot, plan) in slots.iter().zip(plans) {
-            let Some(buffer) = self.buffers.remove(slot) else { continue };
-            if plan.outlet.has_sink() {
-                let body = Arc::new(buffer.filling.finish());
-                let encoding = self.route(plan.epoch)?.content_encoding(plan.outlet);
-                self.shipping.insert(plan.number, Shipping::ready(plan, body, encoding));
-            }
-        }
-        Ok(())
-    }
-
-    /// The decision to be persisted for a buffer: name, time and randomness are evaluated now, once.
-    fn plan(&mut self, number: u64, slot: &Slot) -> Result<Plan> {
-        let (outlet, key) = slot;
-        let epoch = self.buffer_epochs[outlet.track() as usize];
-        let id = self.random_uuid();
-        let buffer = &self.buffers[slot];
-        let list = buffer.list.clone().finish();
-        let id = if sabotage::on("plan_id_from_offsets") { Uuid::from_u128(list.digest()) } else { id };
-        let (oldest_arrival_ms, bytes) = (buffer.oldest_arrival_ms, buffer.bytes);
-        let reasons = buffer.reasons.clone();
-        let (mut store, mut name) = (String::new(), String::new());
-        if outlet.has_sink() {
-            store = self.route(epoch)?.store(*outlet).to_owned();
-            name = self.object_name(epoch, *outlet, key, oldest_arrival_ms, &id)?;
-        }
-        Ok(Plan {
-            number,
-            id,
-            outlet: *outlet,
-            epoch,
-            store,
-            name,
-            list,
-            oldest_arrival_ms,
-            reasons,
-            bytes,
-            mark: None,
-        })
-    }
-
-    fn object_name(&mut self, epoch: u32, outlet: Outlet, key: &Key, arrival_ms: u64, id: &Uuid) -> Result<String> {
-        let stream = self.home.stream.clone();
-        let mut words: Vec<u128> = (0..8).map(|_| (self.home.random)()).collect();
-        let route = self.route(epoch)?;
-        let at = jiff::Timestamp::from_millisecond(arrival_ms as i64).unwrap_or_default();
-        let at = at.to_zoned(route.time_zone.clone());
-        let mut random = || prefix_random(words.pop().unwrap_or(0));
-        let prefix = prefix::evaluate(key, &at, &mut random);
-        let extension = route.extension(outlet).to_owned();
-        Ok(prefix::object_name(&prefix, &stream, epoch as u64, &at, id, &extension))
     }
 
     pub(super) fn random_uuid(&mut self) -> Uuid {
         uuid::Builder::from_random_bytes((self.home.random)().to_le_bytes()).into_uuid()
-    }
-
-    /// The lowest offset of a track that is not settled if `settling` are: everything read lies in a buffer, an open
-    /// plan, or is settled.
-    fn low_after(&self, track: Track, settling: &[u64]) -> u64 {
-        let mut low = self.cursors[track as usize].offset.min(self.journal.durable());
-        let buffers = self.buffers.iter().filter(|(slot, _)| slot.0.track() == track);
-        low = buffers.filter_map(|(_, b)| b.list.first()).fold(low, u64::min);
-        let open = self.state().open_plans().filter(|p| p.outlet.track() == track && !settling.contains(&p.number));
-        if sabotage::on("low_passes_incomplete") {
-            let whole = open.filter(|p| p.list.items().all(|i| matches!(i, super::list::Item::Whole { .. })));
-            return whole.map(|p| p.list.first()).fold(low, u64::min).max(self.state().low[track as usize]);
-        }
-        open.map(|p| p.list.first()).fold(low, u64::min).max(self.state().low[track as usize])
-    }
-
-    /// Persists the marks of stored plans together with the `low` they allow, then the ledger lines, then trims.
-    fn settle(&mut self) -> Result<bool> {
-        let stored = self.stored();
-        let mut entries = Vec::new();
-        let mut marks = self.state().marks;
-        for (number, tag, object_bytes) in &stored {
-            let plan = &self.state().plans[number];
-            marks += 1;
-            entries.push(Entry::Mark(Mark {
-                plan: *number,
-                mark: marks,
-                at_ms: self.home.clock.wall_ms(),
-                completed: self.completed_after(&stored, *number, &plan.list),
-                object_bytes: *object_bytes,
-                tag: tag.clone(),
-            }));
-        }
-        let numbers: Vec<u64> = stored.iter().map(|s| s.0).collect();
-        for track in self.tracks() {
-            let low = self.low_after(track, &numbers);
-            let moved = low - self.state().low[track as usize];
-            // On its own, `low` is worth a commit only at rest or when a segment could go.
-            if moved > 0 && (!entries.is_empty() || self.is_at_rest(track) || moved > 100_000) {
-                entries.push(Entry::Low { track, low });
-            }
-        }
-        if entries.is_empty() {
-            return Ok(false);
-        }
-        let trim = entries.iter().any(|e| matches!(e, Entry::Low { .. }));
-        if trim && sabotage::on("recycle_before_low") {
-            let low = self.low_after(Track::Main, &numbers);
-            self.journal.recycle(low)?;
-        }
-        if sabotage::on("ledger_line_before_mark") {
-            self.ledger_lines_ahead(&entries)?;
-        }
-        self.log.commit(entries)?;
-        sabotage::point("mark.persisted");
-        numbers.iter().for_each(|n| drop(self.shipping.remove(n)));
-        self.write_ledger_lines()?;
-        if trim {
-            // What lies below the new `low` needs no plan any more.
-            self.log.ledger_is_durable_to(self.ledger.mark());
-            let low = self.tracks().map(|t| self.state().low[t as usize]).min().unwrap_or(0);
-            if self.journal.recycle(low)? > 0 {
-                sabotage::point("journal.recycled");
-            }
-            self.forget_epochs();
-        }
-        Ok(true)
-    }
-
-    /// A wrong build's order: the line before its mark.
-    fn ledger_lines_ahead(&mut self, entries: &[Entry]) -> Result<()> {
-        let mut state = self.state().clone();
-        entries.iter().cloned().for_each(|e| state.apply(e));
-        let done = self.ledger.mark();
-        let mut lines: Vec<Line> = state.plans.values().filter_map(Line::of).filter(|l| l.mark > done).collect();
-        lines.sort_by_key(|l| l.mark);
-        self.ledger.append(&lines)
-    }
-
-    /// Records that `list` completes once the plans before `number` in `stored` are settled too.
-    fn completed_after(&self, stored: &[(u64, String, u64)], number: u64, list: &super::list::List) -> u64 {
-        if stored.len() == 1 {
-            return self.state().completed_by(list);
-        }
-        let earlier = stored.iter().map(|s| s.0).take_while(|n| *n != number);
-        self.state().completed_by_after(earlier, list)
     }
 
     /// Whether a track has nothing to read, or may not read it before `low` moves.
@@ -515,67 +316,10 @@ impl Engine {
         std::iter::once(Track::Main).chain(backup)
     }
 
-    /// Appends the lines of all marks that have none: after a commit, and at start those of the life before.
-    pub(super) fn write_ledger_lines(&mut self) -> Result<()> {
-        let done = self.ledger.mark();
-        let mut lines: Vec<Line> = self.state().plans.values().filter_map(Line::of).filter(|l| l.mark > done).collect();
-        if lines.is_empty() {
-            return Ok(());
-        }
-        lines.sort_by_key(|l| l.mark);
-        match self.ledger.append(&lines) {
-            Ok(()) => self.log.ledger_is_durable_to(self.ledger.mark()),
-            // The marks stay in the plan log until there is room for their lines.
-            Err(e) if e.kind == Kind::NoSpace => self.alarm = Some(e.to_string()),
-            Err(e) => return Err(e),
-        }
-        Ok(())
-    }
-
     /// Drops the routes of epochs that are not needed any more. Their files stay until the next start.
-    fn forget_epochs(&mut self) {
+    pub(super) fn forget_epochs(&mut self) {
         let epochs = &self.log.state().epochs;
         self.routes.retain(|number, _| epochs.iter().any(|e| e.number == *number));
-    }
-
-    /// Records accepted and not settled, counted from what is held, never by subtraction: unread, in buffers, in open
-    /// plans.
-    pub fn pending(&self, track: Track) -> u64 {
-        let cursor = self.cursors[track as usize].offset;
-        let again = self.waiting.as_ref().filter(|_| track == Track::Main).map_or(0, |a| a.listed);
-        let listed = self.replays[track as usize].unread() + again;
-        let unread = self.journal.records_from(cursor).saturating_sub(listed);
-        let mut buffered = std::collections::BTreeSet::new();
-        if track == Track::Main {
-            buffered.extend(self.state().incomplete());
-        }
-        let mut whole = 0;
-        let lists = self.buffers.iter().filter(|(s, _)| s.0.track() == track).map(|(_, b)| b.list.clone().finish());
-        let open = self.state().open_plans().filter(|p| p.outlet.track() == track).map(|p| p.list.clone());
-        for list in lists.chain(open) {
-            for item in list.items() {
-                match item {
-                    super::list::Item::Whole { count, .. } => whole += count,
-                    super::list::Item::Part { offset, .. } => drop(buffered.insert(offset)),
-                }
-            }
-        }
-        unread + whole + buffered.len() as u64
-    }
-
-    /// `accepted - settled - pending` of the main track: 0, or records went missing or were counted twice.
-    pub fn gap(&self) -> i64 {
-        let settled: u64 = Outlet::ALL
-            .iter()
-            .filter(|o| o.track() == Track::Main)
-            .map(|&o| self.state().totals[o as usize].records)
-            .sum();
-        self.journal.accepted() as i64 - settled as i64 - self.pending(Track::Main) as i64
-    }
-
-    /// Records that the medium lost, ever.
-    pub fn lost(&self) -> u64 {
-        self.state().totals[Outlet::Lost as usize].records
     }
 
     /// The number of the last epoch.
@@ -583,26 +327,9 @@ impl Engine {
         self.state().epochs.last().map_or(0, |e| e.number)
     }
 
-    /// Records ever accepted.
-    pub fn accepted(&self) -> u64 {
-        self.journal.accepted()
-    }
-
-    /// Bytes of the journal on disk.
-    pub fn disk_bytes(&self) -> u64 {
-        self.journal.disk_bytes()
-    }
-
     /// Writes a spare segment ahead of need.
     pub fn prepare_spare(&self) -> Result<()> {
         self.journal.prepare_spare()
-    }
-
-    /// Arrival of the oldest record that is read and not settled.
-    pub fn oldest_pending_ms(&self) -> Option<u64> {
-        let buffered = self.buffers.values().map(|b| b.oldest_arrival_ms);
-        let planned = self.state().open_plans().map(|p| p.oldest_arrival_ms);
-        buffered.chain(planned).filter(|ms| *ms > 0).min()
     }
 
     /// [`Engine::adopt`] with another loader. If the definition cannot be loaded, everything stays as it was.
@@ -629,15 +356,4 @@ impl Engine {
 pub fn floor(state: &State) -> u64 {
     let low = state.low[0].max(state.backup_from.map_or(0, |_| state.low[1]));
     state.plans.values().map(|p| p.list.end()).max().unwrap_or(0).max(low)
-}
-
-/// Eleven characters of `[0-9a-zA-Z]`, as Firehose's `random-string`.
-fn prefix_random(mut word: u128) -> String {
-    const LETTERS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    let mut letter = || {
-        let i = (word % 62) as usize;
-        word /= 62;
-        LETTERS[i] as char
-    };
-    (0..prefix::RANDOM_STRING_CHARS).map(|_| letter()).collect()
 }

@@ -1,9 +1,11 @@
 //! Where the steps meet: a stream reads its lane, decides what becomes of each record, persists the decision, sends the
 //! object, and accounts for it.
 
+mod account;
 pub mod audit;
 pub mod buffer;
 pub mod codec;
+mod cut;
 pub mod engine;
 pub mod epoch;
 pub mod fill;
@@ -11,10 +13,12 @@ pub mod ledger;
 pub mod list;
 pub mod load;
 pub mod node;
+pub mod open;
 pub mod plan;
 pub mod plan_log;
 pub mod replay;
 pub mod route;
+mod settle;
 pub mod ship;
 pub mod sinks;
 pub mod supervise;

@@ -1,7 +1,8 @@
 //! All streams of one process: the data directory and its lock, streams that the configuration names, and streams that
 //! it no longer names but that still hold records.
 
-use super::supervise::{Meta, Shared, Status, Stream, read_or_make_meta};
+use super::open::{Meta, read_or_make_meta};
+use super::supervise::{Shared, Status, Stream};
 use crate::clock::System;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};

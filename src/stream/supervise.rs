@@ -1,18 +1,18 @@
-//! A stream's life: its directory opened, its thread run, its uploads started, its end awaited. One thread a stream
-//! owns the engine; the committer has its own, uploads run on the runtime's blocking threads.
+//! A stream's life: its thread run, its uploads started, its end awaited. One thread a stream owns the engine; the
+//! committer has its own, uploads run on the runtime's blocking threads.
 
-use super::engine::{Bounds, Engine, Home, Live, Progress, floor};
-use super::epoch::{Blobs, hash, hex};
-use super::load::{LiveTransform, Loader};
+use super::engine::{Engine, Live, Progress};
+use super::epoch::Blobs;
+use super::load::Loader;
+use super::open::{Meta, Opened, definition, disk_limit, live, loader, open};
 use super::plan::{Outlet, Track};
-use super::plan_log::PlanLog;
 use super::sinks::Sinks;
 use crate::clock::Clock;
-use crate::config::{Format, StreamConfig, Transform};
+use crate::config::StreamConfig;
 use crate::deliver::{Attempt, Shipment, Sink};
 use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
-use crate::journal::{Budget, Committer, Journal, Limits, Put};
+use crate::journal::{Budget, Committer, Put};
 use crate::record::{Batch, Entry};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,11 +23,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use uuid::Uuid;
 
 /// Pause before work that failed for want of room, or because a person has to act, is tried again.
 const RETRY_STEP: Duration = Duration::from_millis(250);
-const META_FORMAT: u32 = 1;
 
 /// What every stream of a node shares.
 #[derive(Clone)]
@@ -38,15 +36,6 @@ pub struct Shared {
     pub budget: Arc<Budget>,
     /// Compiled modules.
     pub module_cache: PathBuf,
-}
-
-/// The file `META` of a stream's directory.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Meta {
-    pub format: u32,
-    pub name: String,
-    /// Fresh each time a journal is created: a replaced disk never looks like one that was delivered.
-    pub incarnation: Uuid,
 }
 
 /// How a stream stands. Counts are of records unless they say otherwise.
@@ -109,7 +98,8 @@ pub struct Stream {
     retired: bool,
     lane: u64,
     epoch: Arc<AtomicU32>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    budget: Arc<Budget>,
     dir: PathBuf,
     shared: Shared,
 }
@@ -119,7 +109,11 @@ impl Stream {
     /// holds and refuses puts.
     pub fn start(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConfig>) -> Result<Stream> {
         let during = |e: Error| e.during(format!("stream `{}`", meta.name));
-        let (engine, put, threads, commands, receiver) = open(shared, dir, meta, config).map_err(during)?;
+        let Opened { engine, writer, budget } = open(shared, dir, meta, config).map_err(during)?;
+        let (commands, receiver) = channel();
+        let woken = commands.clone();
+        let committed = Arc::new(move || drop(woken.send(Command::Records)));
+        let put = Committer::start(&meta.name, writer, committed);
         let epoch = engine.epoch();
         let stopped = Arc::new(AtomicBool::new(false));
         let runner = Runner {
@@ -140,8 +134,6 @@ impl Stream {
         let epoch = runner.epoch.clone();
         let thread = std::thread::Builder::new().name(format!("stream {}", meta.name));
         let thread = thread.spawn(move || runner.run(&end)).expect("a thread can be started");
-        let mut threads = threads;
-        threads.push(thread);
         Ok(Stream {
             name: meta.name.clone(),
             put,
@@ -150,7 +142,8 @@ impl Stream {
             retired: config.is_none(),
             lane: meta.incarnation.as_u64_pair().0,
             epoch,
-            threads: Mutex::new(threads),
+            thread: Mutex::new(Some(thread)),
+            budget,
             dir: dir.to_path_buf(),
             shared: shared.clone(),
         })
@@ -202,6 +195,7 @@ impl Stream {
             loader: loader(&self.shared, Some(config)),
             answer,
         };
+        self.budget.set_limit(disk_limit(Some(config)));
         let stopped = || Error::new(Kind::Stopping, format!("stream `{}` has stopped", self.name));
         self.commands.send(Command::Reload(Box::new(reload))).map_err(|_| stopped())?;
         answered.recv().map_err(|_| stopped())?
@@ -220,111 +214,11 @@ impl Stream {
     /// Ends the stream where it is.
     pub fn stop(&self) {
         let _ = self.commands.send(Command::Stop);
-        let threads = std::mem::take(&mut *self.threads.lock().expect("nobody panics while holding it"));
         // The committer ends with the last handle, which is ours; only the stream's own thread is awaited.
-        if let Some(thread) = threads.into_iter().next_back() {
+        if let Some(thread) = self.thread.lock().expect("nobody panics while holding it").take() {
             let _ = thread.join();
         }
     }
-}
-
-type Opened = (Engine, Committer, Vec<JoinHandle<()>>, Sender<Command>, Receiver<Command>);
-
-fn open(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConfig>) -> Result<Opened> {
-    let incarnation = *meta.incarnation.as_bytes();
-    let bounds = Bounds::default();
-    let fs = shared.fs.clone();
-    let log = PlanLog::open(&*fs, dir, incarnation, bounds.reserve_bytes)?;
-    let limit = config.and_then(|c| c.disk_budget).map_or(u64::MAX, |b| b.bytes());
-    let budget = Budget::new("stream", limit, Some(shared.budget.clone()));
-    let journal_dir = dir.join("journal");
-    fs.create_dir_all(&journal_dir).map_err(|e| Error::io("create the journal's directory", e))?;
-    let floor = floor(log.state());
-    let (journal, writer, recovered) =
-        Journal::open(fs.clone(), &journal_dir, incarnation, Limits::default(), budget, floor)?;
-    if recovered.records_rewritten > 0 || !recovered.set_aside.is_empty() {
-        tracing::info!(stream = meta.name, ?recovered, "journal recovered");
-    }
-    let blobs = Blobs::open(fs.clone(), dir.join("epochs"))?;
-    let definition = match config {
-        Some(config) => definition(config, &blobs)?,
-        None => match log.state().epochs.last() {
-            Some(epoch) => blobs.get(&epoch.hash)?,
-            None => return Err(Error::new(Kind::Misconfigured, "it never had a configuration")),
-        },
-    };
-    let home = Home {
-        fs,
-        dir: dir.to_path_buf(),
-        incarnation,
-        stream: meta.name.clone(),
-        clock: shared.clock.clone(),
-        random: Box::new(rand::random),
-        bounds,
-    };
-    let live = config.map_or_else(default_live, live);
-    let loader = Box::new(loader(shared, config));
-    let engine = Engine::open(home, live, log, journal, loader, &definition)?;
-    let (commands, receiver) = channel();
-    let woken = commands.clone();
-    let committed = Arc::new(move || drop(woken.send(Command::Records)));
-    let (put, thread) = Committer::start(&meta.name, writer, committed);
-    Ok((engine, put, vec![thread], commands, receiver))
-}
-
-fn default_live() -> Live {
-    let (size, interval) = (5 << 20, Duration::from_secs(300));
-    Live { size_bytes: size, interval, backup_size_bytes: size, backup_interval: interval }
-}
-
-fn live(config: &StreamConfig) -> Live {
-    let backup = config.backup.as_ref().map_or(&config.buffer, |b| &b.buffer);
-    Live {
-        size_bytes: config.buffer.size.bytes(),
-        interval: config.buffer.interval,
-        backup_size_bytes: backup.size.bytes(),
-        backup_interval: backup.interval,
-    }
-}
-
-fn loader(shared: &Shared, config: Option<&StreamConfig>) -> Loader {
-    let live = config.and_then(|c| c.transform.first()).map(|step| {
-        let Transform::Wasm(wasm) = step;
-        LiveTransform {
-            timeout: wasm.limits.timeout,
-            timeout_per_record: wasm.limits.timeout_per_record,
-            retries: wasm.retries,
-            log_lines: wasm.limits.log_lines as usize,
-            metric_names: wasm.limits.metric_names as usize,
-        }
-    });
-    Loader { live: live.unwrap_or_default(), module_cache: shared.module_cache.clone() }
-}
-
-/// The definition of the epoch that a configuration asks for, its files kept beside it. A new version of the program is
-/// a new epoch, since it may do the same thing differently.
-fn definition(config: &StreamConfig, blobs: &Blobs) -> Result<Vec<u8>> {
-    let mut hashes: BTreeMap<PathBuf, String> = BTreeMap::new();
-    for Transform::Wasm(wasm) in &config.transform {
-        let bytes = std::fs::read(&wasm.module)
-            .map_err(|e| Error::new(Kind::Misconfigured, format!("module `{}`: {e}", wasm.module.display())))?;
-        let found = hex(&hash(&bytes));
-        if let Some(pin) = wasm.sha256.as_ref().filter(|pin| !pin.eq_ignore_ascii_case(&found)) {
-            let message = format!("module `{}`: SHA-256 is {found}, expected {pin}", wasm.module.display());
-            return Err(Error::new(Kind::Misconfigured, message));
-        }
-        hashes.insert(wasm.module.clone(), hex(&blobs.put(&bytes)?));
-    }
-    if let Format::Parquet(parquet) = &config.format {
-        let columns = crate::config::load_columns(&parquet.schema)
-            .map_err(|e| Error::new(Kind::Misconfigured, format!("schema: {e}")))?;
-        let columns: Vec<(&str, &str)> = columns.iter().map(|c| (&*c.name, &*c.type_text)).collect();
-        let bytes = serde_json::to_vec(&columns).expect("texts always serialise into memory");
-        hashes.insert(parquet.schema.clone(), hex(&blobs.put(&bytes)?));
-    }
-    let mut part = config.epoch_part(&|path| hashes.get(path).cloned().unwrap_or_default());
-    part["hydrant"] = env!("CARGO_PKG_VERSION").into();
-    Ok(part.to_string().into_bytes())
 }
 
 /// The stream's own thread.
@@ -519,30 +413,5 @@ impl Runner {
             freshness_s: oldest.map_or(0, |ms| self.shared.clock.wall_ms().saturating_sub(ms) / 1000),
             lane: engine.describe(),
         }
-    }
-}
-
-/// The stream's `META`, made if the directory is new.
-pub fn read_or_make_meta(fs: &dyn Fs, dir: &Path, name: Option<&str>) -> Result<Meta> {
-    let path = dir.join("META");
-    let act = || format!("read `{}`", path.display());
-    match crate::fs::read(fs, &path) {
-        Ok(bytes) => {
-            let meta: Meta =
-                serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::Corrupt, format!("{}: {e}", act())))?;
-            if meta.format != META_FORMAT {
-                let message = format!("{}: format {}, expected {META_FORMAT}", act(), meta.format);
-                return Err(Error::new(Kind::Invalid, message));
-            }
-            Ok(meta)
-        }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && name.is_some() => {
-            let name = name.expect("just checked").to_owned();
-            let meta = Meta { format: META_FORMAT, name, incarnation: Uuid::new_v4() };
-            let bytes = serde_json::to_vec(&meta).expect("plain values always serialise into memory");
-            crate::fs::write_atomically(fs, &path, &bytes).map_err(|e| Error::io(act(), e))?;
-            Ok(meta)
-        }
-        Err(e) => Err(Error::io(act(), e)),
     }
 }

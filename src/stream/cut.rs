@@ -1,0 +1,140 @@
+//! When a buffer becomes an object, and the decision that it does: persisted before anything is sent because of it.
+
+use super::buffer::Buffer;
+use super::engine::{Engine, Slot};
+use super::plan::{Entry, Mark, Outlet, Plan};
+use super::ship::Shipping;
+use crate::error::Result;
+use crate::partition::prefix::{self, Key};
+use crate::sabotage;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Failures of one plan: their reasons are persisted with it, and must not outgrow a commit.
+const REASONS_MAX: usize = 5000;
+
+impl Engine {
+    /// Cuts what is full or old enough, and under memory pressure the largest buffer.
+    pub(super) fn cut_due(&mut self) -> Result<bool> {
+        let now = self.home.clock.steady();
+        let due: Vec<Slot> = self
+            .buffers
+            .iter()
+            .filter(|(slot, b)| {
+                let interval = self.interval_of(slot.0);
+                let full = b.bytes >= self.size_of(slot.0) || b.reasons.len() >= REASONS_MAX;
+                full || !interval.is_zero() && now >= b.opened + interval
+            })
+            .map(|(slot, _)| slot.clone())
+            .collect();
+        let mut busy = self.cut(due)?;
+        let memory = |b: &Buffer| b.filling.memory_bytes();
+        let pressed = self.buffers.values().map(memory).sum::<usize>() > self.home.bounds.memory_bytes_max
+            || self.buffers.len() > self.home.bounds.open_keys_max;
+        if pressed && let Some((slot, _)) = self.buffers.iter().max_by_key(|(_, b)| memory(b)) {
+            busy |= self.cut(vec![slot.clone()])?;
+        }
+        Ok(busy)
+    }
+
+    pub(super) fn cut_where(&mut self, pick: impl Fn(&Slot, &Buffer) -> bool) -> Result<bool> {
+        let slots = self.buffers.iter().filter(|(s, b)| pick(s, b)).map(|(s, _)| s.clone()).collect();
+        self.cut(slots)
+    }
+
+    /// Turns buffers into plans, persisted in one commit, and hands out their shipments.
+    pub(super) fn cut(&mut self, slots: Vec<Slot>) -> Result<bool> {
+        if slots.is_empty() {
+            return Ok(false);
+        }
+        let (mut entries, mut plans) = (Vec::new(), Vec::new());
+        let mut marks = self.state().marks;
+        let first = self.state().next_plan;
+        for (number, slot) in (first..).zip(&slots) {
+            let plan = self.plan(number, slot)?;
+            entries.push(Entry::Plan(plan.clone()));
+            if !plan.outlet.has_sink() {
+                marks += 1;
+                let completed = self.state().completed_by(&plan.list);
+                let at_ms = self.home.clock.wall_ms();
+                entries.push(Entry::Mark(Mark { plan: number, mark: marks, at_ms, completed, ..Mark::default() }));
+            }
+            plans.push(plan);
+        }
+        if sabotage::on("upload_before_plan") {
+            self.log.apply_in_memory(entries);
+            self.ship_cut(&slots, &plans)?;
+        } else {
+            self.log.commit(entries)?;
+            sabotage::point("plan.persisted");
+            self.ship_cut(&slots, &plans)?;
+        }
+        self.write_ledger_lines()?;
+        Ok(true)
+    }
+
+    fn ship_cut(&mut self, slots: &[Slot], plans: &[Plan]) -> Result<()> {
+        for (slot, plan) in slots.iter().zip(plans) {
+            let Some(buffer) = self.buffers.remove(slot) else { continue };
+            if plan.outlet.has_sink() {
+                let body = Arc::new(buffer.filling.finish());
+                let encoding = self.route(plan.epoch)?.content_encoding(plan.outlet);
+                self.shipping.insert(plan.number, Shipping::ready(plan, body, encoding));
+            }
+        }
+        Ok(())
+    }
+
+    /// The decision to be persisted for a buffer: name, time and randomness are evaluated now, once.
+    fn plan(&mut self, number: u64, slot: &Slot) -> Result<Plan> {
+        let (outlet, key) = slot;
+        let epoch = self.buffer_epochs[outlet.track() as usize];
+        let id = self.random_uuid();
+        let buffer = &self.buffers[slot];
+        let list = buffer.list.clone().finish();
+        let id = if sabotage::on("plan_id_from_offsets") { Uuid::from_u128(list.digest()) } else { id };
+        let (oldest_arrival_ms, bytes) = (buffer.oldest_arrival_ms, buffer.bytes);
+        let reasons = buffer.reasons.clone();
+        let (mut store, mut name) = (String::new(), String::new());
+        if outlet.has_sink() {
+            store = self.route(epoch)?.store(*outlet).to_owned();
+            name = self.object_name(epoch, *outlet, key, oldest_arrival_ms, &id)?;
+        }
+        Ok(Plan {
+            number,
+            id,
+            outlet: *outlet,
+            epoch,
+            store,
+            name,
+            list,
+            oldest_arrival_ms,
+            reasons,
+            bytes,
+            mark: None,
+        })
+    }
+
+    fn object_name(&mut self, epoch: u32, outlet: Outlet, key: &Key, arrival_ms: u64, id: &Uuid) -> Result<String> {
+        let stream = self.home.stream.clone();
+        let mut words: Vec<u128> = (0..8).map(|_| (self.home.random)()).collect();
+        let route = self.route(epoch)?;
+        let at = jiff::Timestamp::from_millisecond(arrival_ms as i64).unwrap_or_default();
+        let at = at.to_zoned(route.time_zone.clone());
+        let mut random = || prefix_random(words.pop().unwrap_or(0));
+        let prefix = prefix::evaluate(key, &at, &mut random);
+        let extension = route.extension(outlet).to_owned();
+        Ok(prefix::object_name(&prefix, &stream, epoch as u64, &at, id, &extension))
+    }
+}
+
+/// Eleven characters of `[0-9a-zA-Z]`, as Firehose's `random-string`.
+fn prefix_random(mut word: u128) -> String {
+    const LETTERS: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let mut letter = || {
+        let i = (word % 62) as usize;
+        word /= 62;
+        LETTERS[i] as char
+    };
+    (0..prefix::RANDOM_STRING_CHARS).map(|_| letter()).collect()
+}

@@ -1,0 +1,160 @@
+//! A stream's directory, opened: its identity, its state, and the epoch that its configuration asks for.
+
+use super::engine::{Bounds, Engine, Home, Live, floor};
+use super::epoch::{Blobs, hash, hex};
+use super::load::{LiveTransform, Loader};
+use super::plan_log::PlanLog;
+use super::supervise::Shared;
+use crate::config::{Format, StreamConfig, Transform};
+use crate::error::{Error, Kind, Result};
+use crate::fs::Fs;
+use crate::journal::{Budget, Journal, Limits, Writer};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+const META_FORMAT: u32 = 1;
+
+/// The file `META` of a stream's directory.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Meta {
+    pub format: u32,
+    pub name: String,
+    /// Fresh each time a journal is created: a replaced disk never looks like one that was delivered.
+    pub incarnation: Uuid,
+}
+
+/// A stream's state, ready to run.
+pub struct Opened {
+    pub engine: Engine,
+    pub writer: Writer,
+    pub budget: Arc<Budget>,
+}
+
+/// Opens the stream in `dir`; without a configuration under the one it had last.
+pub fn open(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConfig>) -> Result<Opened> {
+    let incarnation = *meta.incarnation.as_bytes();
+    let bounds = Bounds::default();
+    let fs = shared.fs.clone();
+    let log = PlanLog::open(&*fs, dir, incarnation, bounds.reserve_bytes)?;
+    let budget = Budget::new("stream", disk_limit(config), Some(shared.budget.clone()));
+    let journal_dir = dir.join("journal");
+    fs.create_dir_all(&journal_dir).map_err(|e| Error::io("create the journal's directory", e))?;
+    let floor = floor(log.state());
+    let (journal, writer, recovered) =
+        Journal::open(fs.clone(), &journal_dir, incarnation, Limits::default(), budget.clone(), floor)?;
+    if recovered.records_rewritten > 0 || !recovered.set_aside.is_empty() {
+        tracing::info!(stream = meta.name, ?recovered, "journal recovered");
+    }
+    let blobs = Blobs::open(fs.clone(), dir.join("epochs"))?;
+    let definition = match config {
+        Some(config) => definition(config, &blobs)?,
+        None => match log.state().epochs.last() {
+            Some(epoch) => blobs.get(&epoch.hash)?,
+            None => return Err(Error::new(Kind::Misconfigured, "it never had a configuration")),
+        },
+    };
+    let home = Home {
+        fs,
+        dir: dir.to_path_buf(),
+        incarnation,
+        stream: meta.name.clone(),
+        clock: shared.clock.clone(),
+        random: Box::new(rand::random),
+        bounds,
+    };
+    let live = config.map_or_else(default_live, live);
+    let loader = Box::new(loader(shared, config));
+    let engine = Engine::open(home, live, log, journal, loader, &definition)?;
+    Ok(Opened { engine, writer, budget })
+}
+
+/// Bytes of disk that a stream may use.
+pub fn disk_limit(config: Option<&StreamConfig>) -> u64 {
+    config.and_then(|c| c.disk_budget).map_or(u64::MAX, |b| b.bytes())
+}
+
+fn default_live() -> Live {
+    let (size, interval) = (5 << 20, Duration::from_secs(300));
+    Live { size_bytes: size, interval, backup_size_bytes: size, backup_interval: interval }
+}
+
+/// The settings that apply at once.
+pub fn live(config: &StreamConfig) -> Live {
+    let backup = config.backup.as_ref().map_or(&config.buffer, |b| &b.buffer);
+    Live {
+        size_bytes: config.buffer.size.bytes(),
+        interval: config.buffer.interval,
+        backup_size_bytes: backup.size.bytes(),
+        backup_interval: backup.interval,
+    }
+}
+
+/// The loader of a configuration's routes.
+pub fn loader(shared: &Shared, config: Option<&StreamConfig>) -> Loader {
+    let live = config.and_then(|c| c.transform.first()).map(|step| {
+        let Transform::Wasm(wasm) = step;
+        LiveTransform {
+            timeout: wasm.limits.timeout,
+            timeout_per_record: wasm.limits.timeout_per_record,
+            retries: wasm.retries,
+            log_lines: wasm.limits.log_lines as usize,
+            metric_names: wasm.limits.metric_names as usize,
+        }
+    });
+    Loader { live: live.unwrap_or_default(), module_cache: shared.module_cache.clone() }
+}
+
+/// The definition of the epoch that a configuration asks for, its files kept beside it. A new version of the program is
+/// a new epoch, since it may do the same thing differently.
+pub fn definition(config: &StreamConfig, blobs: &Blobs) -> Result<Vec<u8>> {
+    let mut hashes: BTreeMap<PathBuf, String> = BTreeMap::new();
+    for Transform::Wasm(wasm) in &config.transform {
+        let bytes = std::fs::read(&wasm.module)
+            .map_err(|e| Error::new(Kind::Misconfigured, format!("module `{}`: {e}", wasm.module.display())))?;
+        let found = hex(&hash(&bytes));
+        if let Some(pin) = wasm.sha256.as_ref().filter(|pin| !pin.eq_ignore_ascii_case(&found)) {
+            let message = format!("module `{}`: SHA-256 is {found}, expected {pin}", wasm.module.display());
+            return Err(Error::new(Kind::Misconfigured, message));
+        }
+        hashes.insert(wasm.module.clone(), hex(&blobs.put(&bytes)?));
+    }
+    if let Format::Parquet(parquet) = &config.format {
+        let columns = crate::config::load_columns(&parquet.schema)
+            .map_err(|e| Error::new(Kind::Misconfigured, format!("schema: {e}")))?;
+        let columns: Vec<(&str, &str)> = columns.iter().map(|c| (&*c.name, &*c.type_text)).collect();
+        let bytes = serde_json::to_vec(&columns).expect("texts always serialise into memory");
+        hashes.insert(parquet.schema.clone(), hex(&blobs.put(&bytes)?));
+    }
+    let mut part = config.epoch_part(&|path| hashes.get(path).cloned().unwrap_or_default());
+    part["hydrant"] = env!("CARGO_PKG_VERSION").into();
+    Ok(part.to_string().into_bytes())
+}
+
+/// The stream's `META`, made if the directory is new.
+pub fn read_or_make_meta(fs: &dyn Fs, dir: &Path, name: Option<&str>) -> Result<Meta> {
+    let path = dir.join("META");
+    let act = || format!("read `{}`", path.display());
+    match crate::fs::read(fs, &path) {
+        Ok(bytes) => {
+            let meta: Meta =
+                serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::Corrupt, format!("{}: {e}", act())))?;
+            if meta.format != META_FORMAT {
+                let message = format!("{}: format {}, expected {META_FORMAT}", act(), meta.format);
+                return Err(Error::new(Kind::Invalid, message));
+            }
+            Ok(meta)
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && name.is_some() => {
+            let name = name.expect("just checked").to_owned();
+            let meta = Meta { format: META_FORMAT, name, incarnation: Uuid::new_v4() };
+            let bytes = serde_json::to_vec(&meta).expect("plain values always serialise into memory");
+            crate::fs::write_atomically(fs, &path, &bytes).map_err(|e| Error::io(act(), e))?;
+            Ok(meta)
+        }
+        Err(e) => Err(Error::io(act(), e)),
+    }
+}

@@ -1,0 +1,115 @@
+//! What follows a stored object: its mark, the `low` it allows, its ledger line, and then the journal's trimming, each
+//! durable before the next.
+
+use super::engine::Engine;
+use super::ledger::Line;
+use super::list::{Item, List};
+use super::plan::{Entry, Mark, Track};
+use crate::error::{Kind, Result};
+use crate::sabotage;
+
+/// Records that `low` moves over before it is worth a commit of its own.
+const LOW_MOVES_MIN: u64 = 100_000;
+
+impl Engine {
+    /// The lowest offset of a track that is not settled if `settling` are: everything read lies in a buffer, an open
+    /// plan, or is settled.
+    fn low_after(&self, track: Track, settling: &[u64]) -> u64 {
+        let mut low = self.cursors[track as usize].offset.min(self.journal.durable());
+        let buffers = self.buffers.iter().filter(|(slot, _)| slot.0.track() == track);
+        low = buffers.filter_map(|(_, b)| b.list.first()).fold(low, u64::min);
+        let open = self.state().open_plans().filter(|p| p.outlet.track() == track && !settling.contains(&p.number));
+        if sabotage::on("low_passes_incomplete") {
+            let whole = open.filter(|p| p.list.items().all(|i| matches!(i, Item::Whole { .. })));
+            return whole.map(|p| p.list.first()).fold(low, u64::min).max(self.state().low[track as usize]);
+        }
+        open.map(|p| p.list.first()).fold(low, u64::min).max(self.state().low[track as usize])
+    }
+
+    /// Persists the marks of stored plans together with the `low` they allow, then the ledger lines, then trims.
+    pub(super) fn settle(&mut self) -> Result<bool> {
+        let stored = self.stored();
+        let mut entries = Vec::new();
+        for (mark, (number, tag, object_bytes)) in (self.state().marks + 1..).zip(&stored) {
+            let plan = &self.state().plans[number];
+            entries.push(Entry::Mark(Mark {
+                plan: *number,
+                mark,
+                at_ms: self.home.clock.wall_ms(),
+                completed: self.completed_after(&stored, *number, &plan.list),
+                object_bytes: *object_bytes,
+                tag: tag.clone(),
+            }));
+        }
+        let numbers: Vec<u64> = stored.iter().map(|s| s.0).collect();
+        for track in self.tracks() {
+            let low = self.low_after(track, &numbers);
+            let moved = low - self.state().low[track as usize];
+            // On its own, `low` is worth a commit only at rest or when a segment could go.
+            if moved > 0 && (!entries.is_empty() || self.is_at_rest(track) || moved > LOW_MOVES_MIN) {
+                entries.push(Entry::Low { track, low });
+            }
+        }
+        if entries.is_empty() {
+            return Ok(false);
+        }
+        let trim = entries.iter().any(|e| matches!(e, Entry::Low { .. }));
+        if trim && sabotage::on("recycle_before_low") {
+            let low = self.low_after(Track::Main, &numbers);
+            self.journal.recycle(low)?;
+        }
+        if sabotage::on("ledger_line_before_mark") {
+            self.ledger_lines_ahead(&entries)?;
+        }
+        self.log.commit(entries)?;
+        sabotage::point("mark.persisted");
+        numbers.iter().for_each(|n| drop(self.shipping.remove(n)));
+        self.write_ledger_lines()?;
+        if trim {
+            // What lies below the new `low` needs no plan any more.
+            self.log.ledger_is_durable_to(self.ledger.mark());
+            let low = self.tracks().map(|t| self.state().low[t as usize]).min().unwrap_or(0);
+            if self.journal.recycle(low)? > 0 {
+                sabotage::point("journal.recycled");
+            }
+            self.forget_epochs();
+        }
+        Ok(true)
+    }
+
+    /// A wrong build's order: the line before its mark.
+    fn ledger_lines_ahead(&mut self, entries: &[Entry]) -> Result<()> {
+        let mut state = self.state().clone();
+        entries.iter().cloned().for_each(|e| state.apply(e));
+        let done = self.ledger.mark();
+        let mut lines: Vec<Line> = state.plans.values().filter_map(Line::of).filter(|l| l.mark > done).collect();
+        lines.sort_by_key(|l| l.mark);
+        self.ledger.append(&lines)
+    }
+
+    /// Records that `list` completes once the plans before `number` in `stored` are settled too.
+    fn completed_after(&self, stored: &[(u64, String, u64)], number: u64, list: &List) -> u64 {
+        if stored.len() == 1 {
+            return self.state().completed_by(list);
+        }
+        let earlier = stored.iter().map(|s| s.0).take_while(|n| *n != number);
+        self.state().completed_by_after(earlier, list)
+    }
+
+    /// Appends the lines of all marks that have none: after a commit, and at start those of the life before.
+    pub(super) fn write_ledger_lines(&mut self) -> Result<()> {
+        let done = self.ledger.mark();
+        let mut lines: Vec<Line> = self.state().plans.values().filter_map(Line::of).filter(|l| l.mark > done).collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        lines.sort_by_key(|l| l.mark);
+        match self.ledger.append(&lines) {
+            Ok(()) => self.log.ledger_is_durable_to(self.ledger.mark()),
+            // The marks stay in the plan log until there is room for their lines.
+            Err(e) if e.kind == Kind::NoSpace => self.alarm = Some(e.to_string()),
+            Err(e) => return Err(e),
+        }
+        Ok(())
+    }
+}
