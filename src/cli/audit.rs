@@ -3,7 +3,7 @@
 use super::{Outcome, load};
 use crate::config::{Config, Destination, S3};
 use crate::deliver::object::{Looked, ObjectStore};
-use crate::deliver::s3;
+use crate::deliver::{local::file_tag, s3};
 use crate::fs::{Fs, real::RealFs};
 use crate::stream::audit::{Audit, audit as audit_stream};
 use crate::stream::ledger::Line;
@@ -21,7 +21,8 @@ const TRIES: u32 = 20;
 pub struct Options {
     /// The configuration: its data directory is audited, the service may run or not.
     config: PathBuf,
-    /// Also look at every object that the ledger names.
+    /// Also look at every object that the ledger names: whether it is there, ours, and unchanged. Objects in a directory
+    /// are read again, of objects in a bucket the tag and the plan's digest are compared.
     #[arg(long)]
     deep: bool,
     /// One JSON object a stream.
@@ -99,10 +100,11 @@ impl Objects {
     fn check(&self, line: &Line) -> Result<(), String> {
         if let Some(dir) = line.store.strip_prefix("file://") {
             let relative: PathBuf = line.name.split('/').filter(|s| !s.is_empty()).collect();
-            let found = std::fs::metadata(Path::new(dir).join(relative)).map_err(|e| e.to_string())?.len();
-            return match found == line.object_bytes {
+            let file = RealFs.open(&Path::new(dir).join(relative)).map_err(|e| e.to_string())?;
+            let found = file_tag(&*file).map_err(|e| e.to_string())?;
+            return match found == line.tag {
                 true => Ok(()),
-                false => Err(format!("it has {found} bytes, expected {}", line.object_bytes)),
+                false => Err(format!("its contents are {found}, expected {}", line.tag)),
             };
         }
         let bucket = line.store.strip_prefix("s3://").ok_or("an unknown kind of store")?;
@@ -117,9 +119,13 @@ impl Objects {
             Looked::Absent => Err("it is not there any more".into()),
             Looked::Failed(failure) => Err(failure.reason),
             Looked::Present { owner: None, .. } => Err("it is not ours".into()),
-            Looked::Present { owner: Some(owner), .. } => {
+            Looked::Present { owner: Some(owner), tag } => {
                 let ours = owner.id == line.plan && owner.outputs == line.outputs && owner.digest == line.digest.0;
-                if ours { Ok(()) } else { Err(format!("it belongs to plan {}", owner.id)) }
+                match (ours, tag == line.tag) {
+                    (false, _) => Err(format!("it belongs to plan {}", owner.id)),
+                    (true, false) => Err(format!("its tag is {tag}, expected {}", line.tag)),
+                    (true, true) => Ok(()),
+                }
             }
         }
     }

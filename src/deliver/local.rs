@@ -27,15 +27,15 @@ impl Local {
         self.root.join(name.split('/').filter(|s| !s.is_empty()).collect::<PathBuf>())
     }
 
-    /// Whether the name was free.
-    fn write(&self, shipment: &Shipment) -> io::Result<bool> {
+    /// Whether the name was free, and the tag of what now stands there.
+    fn write(&self, shipment: &Shipment) -> io::Result<(bool, String)> {
         let path = self.path(&shipment.name);
         let dir = path.parent().expect("an object's path has a directory");
         self.fs.create_dir_all(dir)?;
         let temporary = dir.join(format!(".{}.tmp", shipment.id));
         self.remove_if_there(&temporary)?;
         let file = self.fs.create_new(&temporary)?;
-        copy(shipment, &*file)?;
+        let written = copy(shipment, &*file)?;
         file.sync()?;
         let linked = self.fs.link(&temporary, &path);
         sabotage::point("upload.linked");
@@ -46,7 +46,8 @@ impl Local {
         };
         // Also for a taken name: the attempt that linked it may have died before its directory was synced.
         self.fs.sync_dir(dir)?;
-        Ok(free)
+        let tag = if free { tag(written) } else { file_tag(&*self.fs.open(&path)?)? };
+        Ok((free, tag))
     }
 
     fn remove_if_there(&self, path: &Path) -> io::Result<()> {
@@ -57,23 +58,45 @@ impl Local {
     }
 }
 
-fn copy(shipment: &Shipment, file: &dyn File) -> io::Result<()> {
-    let mut at = 0;
+/// Writes the body and returns its CRC32C.
+fn copy(shipment: &Shipment, file: &dyn File) -> io::Result<u32> {
+    let (mut at, mut crc) = (0, 0);
     while at < shipment.body.len() {
         let n = PIECE_BYTES.min((shipment.body.len() - at) as usize);
-        file.write_all_at(&shipment.body.read(at, n)?, at)?;
+        let piece = shipment.body.read(at, n)?;
+        crc = crc32c::crc32c_append(crc, &piece);
+        file.write_all_at(&piece, at)?;
         at += n as u64;
     }
-    Ok(())
+    Ok(crc)
+}
+
+fn tag(crc: u32) -> String {
+    format!("crc32c:{crc:08x}")
+}
+
+/// The tag of a file's contents, to be compared with the one that its ledger line keeps.
+pub fn file_tag(file: &dyn File) -> io::Result<String> {
+    let (mut at, mut crc) = (0, 0);
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match file.read_at(&mut piece, at)? {
+            0 => return Ok(tag(crc)),
+            n => {
+                crc = crc32c::crc32c_append(crc, &piece[..n]);
+                at += n as u64;
+            }
+        }
+    }
 }
 
 impl Sink for Local {
     fn attempt(&self, shipment: &Shipment) -> Attempt {
         let at = || format!("`{}`", self.path(&shipment.name).display());
         match self.write(shipment) {
-            Ok(true) => Attempt::Stored { tag: String::new() },
-            Ok(false) if shipment.name.contains(&shipment.id.to_string()) => Attempt::Stored { tag: String::new() },
-            Ok(false) => Attempt::Foreign,
+            Ok((true, tag)) => Attempt::Stored { tag },
+            Ok((false, tag)) if shipment.name.contains(&shipment.id.to_string()) => Attempt::Stored { tag },
+            Ok((false, _)) => Attempt::Foreign,
             Err(e) if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::NotADirectory) => {
                 Attempt::Misconfigured { reason: format!("write {}: {e}", at()) }
             }

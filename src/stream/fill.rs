@@ -130,9 +130,7 @@ impl Engine {
                     }
                     chunk.entry = frame.entry;
                     for i in from..to {
-                        chunk.records.push(frame.batch.get(i));
-                        chunk.offsets.push(frame.first + i as u64);
-                        chunk.arrivals.push(frame.arrival_ms);
+                        chunk.push(frame.batch.get(i), frame.first + i as u64, frame.arrival_ms);
                     }
                     cursor = if to < frame.batch.len() { Cursor::at(frame.first + to as u64) } else { ahead };
                 }
@@ -270,9 +268,7 @@ impl Engine {
             again.listed += !listed.is_empty() as u64;
             let bound = self.bound(&listed);
             if !matches!(bound, Some(Bound::Done)) {
-                again.chunk.records.push(chunk.records.get(i));
-                again.chunk.offsets.push(offset);
-                again.chunk.arrivals.push(chunk.arrivals[i]);
+                again.chunk.push(chunk.records.get(i), offset, chunk.arrivals[i]);
                 again.bounds.push(bound);
             }
         }
@@ -326,9 +322,7 @@ impl Engine {
     /// Judges one bound record until it does not run out of time.
     fn judge_alone(&mut self, epoch: u32, chunk: &Chunk, i: usize, now_ms: u64) -> Result<Option<Judged>> {
         let mut single = Chunk { entry: chunk.entry, ..Chunk::default() };
-        single.records.push(chunk.records.get(i));
-        single.offsets.push(chunk.offsets[i]);
-        single.arrivals.push(chunk.arrivals[i]);
+        single.push(chunk.records.get(i), chunk.offsets[i], chunk.arrivals[i]);
         for _ in 0..BOUND_TRIES {
             let judged = self.route(epoch)?.judge(&single, now_ms)?;
             if !matches!(judged.verdicts[0], Verdict::Failed { may_differ: true, .. }) {

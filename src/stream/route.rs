@@ -8,8 +8,9 @@ use crate::error::Result;
 use crate::format::{Format, Rows};
 use crate::partition::prefix::{Key, Prefix};
 use crate::record::{Batch, Entry};
-use crate::transform::{Failed, PartitionKeys, Transform, Transformed, Verdict as FromTransform};
+use crate::transform::{Failed, PartitionKeys, Transform, Verdict as FromTransform};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A stream's configuration in force, as far as an epoch fixes it.
 pub struct Route {
@@ -36,15 +37,26 @@ pub struct BackupRoute {
 /// Records of a lane on their way, with what the journal knows of each.
 #[derive(Default)]
 pub struct Chunk {
-    pub records: Batch,
+    pub records: Arc<Batch>,
     pub offsets: Vec<u64>,
     pub arrivals: Vec<u64>,
     pub entry: Entry,
 }
 
+impl Chunk {
+    /// Adds a record.
+    pub fn push(&mut self, record: &[u8], offset: u64, arrival_ms: u64) {
+        // Nobody shares a chunk's records while it is being filled, so nothing is copied.
+        Arc::make_mut(&mut self.records).push(record);
+        self.offsets.push(offset);
+        self.arrivals.push(arrival_ms);
+    }
+}
+
 /// A chunk, judged.
 pub struct Judged {
-    pub outputs: Batch,
+    /// The chunk's own records where there is no transform.
+    pub outputs: Arc<Batch>,
     pub rows: Rows,
     /// Distinct keys, and of each output the index of its key.
     pub keys: Vec<Key>,
@@ -84,14 +96,16 @@ impl Route {
 
     /// Judges a chunk. `now_ms` is stamped on failures.
     pub fn judge(&mut self, chunk: &Chunk, now_ms: u64) -> Result<Judged> {
-        let transformed = match &mut self.transform {
-            Some(transform) if chunk.entry == Entry::Source => transform.apply(&chunk.records, &chunk.arrivals)?,
-            _ => Transformed::unchanged(&chunk.records),
+        let (outputs, partition_keys, mut verdicts) = match &mut self.transform {
+            Some(transform) if chunk.entry == Entry::Source => {
+                let done = transform.apply(&chunk.records, &chunk.arrivals)?;
+                let verdicts = done.verdicts.into_iter().map(|v| Verdict::from_transform(v, now_ms)).collect();
+                (Arc::new(done.outputs), done.partition_keys, verdicts)
+            }
+            _ => (chunk.records.clone(), Vec::new(), Verdict::all_kept(chunk.records.len())),
         };
-        let mut verdicts: Vec<Verdict> =
-            transformed.verdicts.into_iter().map(|v| Verdict::from_transform(v, now_ms)).collect();
-        let (keys, key_of, bad_keys) = self.partition(&transformed.partition_keys, transformed.outputs.len());
-        let converted = self.format.convert(&transformed.outputs);
+        let (keys, key_of, bad_keys) = self.partition(&partition_keys, outputs.len());
+        let converted = self.format.convert(&outputs);
         fail_outputs(
             &mut verdicts,
             bad_keys.into_iter().map(|(i, message)| {
@@ -106,7 +120,7 @@ impl Route {
                 (i, Outlet::ConversionFailed, reason)
             }),
         );
-        Ok(Judged { outputs: transformed.outputs, rows: converted.rows, keys, key_of, verdicts })
+        Ok(Judged { outputs, rows: converted.rows, keys, key_of, verdicts })
     }
 
     /// The key of each output, and the outputs whose partition keys cannot be used.
@@ -175,6 +189,11 @@ impl Route {
 }
 
 impl Verdict {
+    /// Every record is its own output.
+    fn all_kept(records: usize) -> Vec<Verdict> {
+        (0..records as u32).map(|first| Verdict::Kept { first, count: 1 }).collect()
+    }
+
     fn from_transform(verdict: FromTransform, now_ms: u64) -> Verdict {
         match verdict {
             FromTransform::Kept { first, count } => Verdict::Kept { first, count },

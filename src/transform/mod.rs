@@ -51,11 +51,3 @@ pub trait Transform: Send {
     /// as long as its limits allow. An error means that the transform as a whole cannot run: nothing was judged.
     fn apply(&mut self, records: &Batch, arrivals: &[u64]) -> Result<Transformed>;
 }
-
-impl Transformed {
-    /// What no transform makes of a chunk: every record is its own output.
-    pub fn unchanged(records: &Batch) -> Transformed {
-        let verdicts = (0..records.len() as u32).map(|first| Verdict::Kept { first, count: 1 }).collect();
-        Transformed { outputs: records.clone(), partition_keys: Vec::new(), verdicts }
-    }
-}
