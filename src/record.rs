@@ -1,5 +1,7 @@
 //! Records side by side: one buffer of bytes and the end of each record, never a vector of vectors.
 
+use std::sync::Arc;
+
 /// Many records in one buffer. Record `i` is `data[ends[i-1]..ends[i]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -95,7 +97,8 @@ pub struct Frame {
     /// Milliseconds since the Unix epoch at which the batch was taken.
     pub arrival_ms: u64,
     pub entry: Entry,
-    pub batch: Batch,
+    /// Shared with whoever works on the records.
+    pub batch: Arc<Batch>,
 }
 
 impl Frame {

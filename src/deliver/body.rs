@@ -80,7 +80,8 @@ impl Spool {
         let (_, file) = self.file.as_ref().expect("made above");
         file.write_all_at(&self.memory, self.in_file).map_err(io)?;
         self.in_file += self.memory.len() as u64;
-        self.memory = Vec::new();
+        // What was needed once is needed again soon: the buffer is kept.
+        self.memory.clear();
         Ok(())
     }
 

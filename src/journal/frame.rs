@@ -14,6 +14,7 @@
 //! ```
 
 use crate::record::{Batch, Entry, Frame};
+use std::sync::Arc;
 
 pub const MAGIC: [u8; 4] = *b"HJF1";
 pub const HEADER_BYTES: usize = 48;
@@ -99,6 +100,6 @@ pub fn decode(seed: u32, header: &Header, bytes: &[u8]) -> Option<Frame> {
         first: header.first,
         arrival_ms: header.arrival_ms,
         entry: Entry::from_u8(header.entry)?,
-        batch: Batch::from_parts(data.to_vec(), ends)?,
+        batch: Arc::new(Batch::from_parts(data.to_vec(), ends)?),
     })
 }

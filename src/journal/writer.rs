@@ -47,7 +47,7 @@ impl Writer {
         let mut frames = Vec::with_capacity(puts.len());
         self.buffer.clear();
         for put in puts {
-            let frame = Frame { first: next, arrival_ms: put.arrival_ms, entry: put.entry, batch: put.batch };
+            let frame = Frame { first: next, arrival_ms: put.arrival_ms, entry: put.entry, batch: Arc::new(put.batch) };
             frame::encode(&mut self.buffer, self.seed, &frame, durable);
             next = frame.end();
             frames.push(Arc::new(frame));

@@ -17,6 +17,9 @@ use std::ops::Range;
 /// How often a record whose fate is bound is given to a transform that runs out of time, before the stream waits.
 const BOUND_TRIES: u32 = 20;
 
+/// A frame of this size is a chunk by itself and is not copied; smaller ones are put together.
+const WHOLE_FRAME_BYTES: usize = 128 << 10;
+
 /// What plans of an earlier life say of a record.
 enum Bound {
     /// All its outputs are settled.
@@ -129,6 +132,13 @@ impl Engine {
                         break;
                     }
                     chunk.entry = frame.entry;
+                    if chunk.records.is_empty() && to - from == frame.batch.len() && bytes >= WHOLE_FRAME_BYTES {
+                        let arrivals = vec![frame.arrival_ms; to];
+                        let offsets = (frame.first..frame.end()).collect();
+                        chunk = Chunk { records: frame.batch.clone(), offsets, arrivals, entry: frame.entry };
+                        cursor = ahead;
+                        break;
+                    }
                     for i in from..to {
                         chunk.push(frame.batch.get(i), frame.first + i as u64, frame.arrival_ms);
                     }
