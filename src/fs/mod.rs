@@ -31,6 +31,9 @@ pub trait Fs: Send + Sync + 'static {
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Opens an existing file for writes that bypass the page cache: buffer, offset and length of every write are
+    /// multiples of [`DIRECT_ALIGN`]. `None` where the file system cannot; such a file is opened as usual.
+    fn open_direct(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>>;
     /// Replaces `to` atomically.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// A second name for a file; `AlreadyExists` if `to` is taken.
@@ -41,6 +44,9 @@ pub trait Fs: Send + Sync + 'static {
     /// Makes created, renamed and removed names in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 }
+
+/// What direct writes are aligned to, in bytes: the largest block that a disk in use asks for.
+pub const DIRECT_ALIGN: usize = 4096;
 
 /// Reads a whole file.
 pub fn read(fs: &dyn Fs, path: &Path) -> io::Result<Vec<u8>> {

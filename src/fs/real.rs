@@ -62,6 +62,16 @@ impl Fs for RealFs {
         Ok(Arc::new(RealFile(fs::OpenOptions::new().read(true).write(true).open(path)?)))
     }
 
+    fn open_direct(&self, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+        let flags = rustix::fs::OFlags::DIRECT.bits() as i32;
+        match fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
+            Ok(file) => Ok(Some(Arc::new(RealFile(file)))),
+            // tmpfs, for one, has no direct writes.
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }

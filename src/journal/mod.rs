@@ -219,6 +219,13 @@ impl Journal {
         named.map_err(|e| self.poisoned("name a segment", e))
     }
 
+    /// The segment's file for writes past the page cache: what is written is read again soon only from the tail in
+    /// memory, and copying it into cache pages costs as much as compressing it.
+    fn open_direct(&self, number: u64) -> Result<Option<Arc<dyn File>>> {
+        let path = self.dir.join(segment::file_name(number));
+        self.fs.open_direct(&path).map_err(|e| Error::io(format!("open `{}`", path.display()), e))
+    }
+
     fn poisoned(&self, act: &str, e: std::io::Error) -> Error {
         Error::new(Kind::Poisoned, format!("{act} in `{}`: {e}", self.dir.display()))
     }

@@ -73,8 +73,8 @@ impl Journal {
         }
         loop {
             match segment.frame_at(seed, at)? {
-                Some((f, _, length)) if f.first == expected && f.end() <= end => {
-                    at += length;
+                Some((f, _, behind)) if f.first == expected && f.end() <= end => {
+                    at = behind;
                     expected = f.end();
                     if f.end() > cursor.offset {
                         *cursor = Cursor { offset: f.end(), place: Some((segment.number, at)) };

@@ -105,14 +105,15 @@ impl Journal {
         shared.durable = next;
         shared.next_size = (shared.next_size * 2).min(self.limits.segment_bytes_max);
         drop(shared);
-        Ok(Writer { journal: self, segment, seed, at, next, buffer: Vec::new(), poison: None })
+        let direct = self.open_direct(segment.number)?;
+        Ok(Writer { journal: self, segment, direct, seed, at, next, buffer: Vec::new(), start: 0, poison: None })
     }
 
     /// Bytes the rewritten frames take in `segment`; 0 if they went into another one.
     fn frames_bytes(&self, frames: &[Frame], segment: &Segment) -> u64 {
         let ours = frames.first().is_some_and(|f| f.first == segment.first);
         let bytes = |f: &Frame| frame::frame_bytes(f.batch.len() as u64, f.batch.bytes().len() as u64);
-        if ours { frames.iter().map(bytes).sum() } else { 0 }
+        if ours { frames.iter().map(bytes).sum::<u64>().next_multiple_of(HEADER_BLOCK) } else { 0 }
     }
 
     fn rewrite(&self, number: u64, first: u64, records: u64, frames: &[Frame]) -> Result<Segment> {
@@ -121,6 +122,7 @@ impl Journal {
         for f in frames {
             frame::encode(&mut bytes, seed, f, first);
         }
+        bytes.resize(bytes.len().next_multiple_of(HEADER_BLOCK as usize), 0);
         let size = (HEADER_BLOCK + bytes.len() as u64).max(self.limits.segment_bytes_min);
         let (path, segment) = self.unnamed_segment(number, first, first, records, size)?;
         let mut written = segment.file.write_all_at(&bytes, HEADER_BLOCK);
@@ -142,12 +144,12 @@ fn read_tail(segment: &Segment, incarnation: &[u8; 16]) -> Result<Tail> {
     let mut tail = Tail { frames: Vec::new(), durable: segment.first };
     let (mut at, mut expected) = (HEADER_BLOCK, segment.first);
     loop {
-        while let Some((f, durable, length)) = segment.frame_at(seed, at).map_err(io)? {
+        while let Some((f, durable, behind)) = segment.frame_at(seed, at).map_err(io)? {
             if f.first != expected {
                 break;
             }
             tail.durable = tail.durable.max(durable);
-            (at, expected) = (at + length, f.end());
+            (at, expected) = (behind, f.end());
             tail.frames.push(f);
         }
         // A later frame that was written when more was durable than what is readable here proves damage below it.

@@ -1,4 +1,5 @@
-//! A segment: a file of already written blocks, a 512-byte header, then frames.
+//! A segment: a file of already written blocks, a header block, then commits. A commit begins at a multiple of the block
+//! (so that it can bypass the page cache) and is one or more frames, then zeros to the end of its last block.
 //!
 //! Header, version 1, little endian: `"HYDRJSEG"`, version u32, CRC32C of the rest u32, incarnation (16), number u64,
 //! first offset u64, end of the segment before u64, records accepted before u64. The rest of the block is zero.
@@ -8,15 +9,15 @@
 
 use super::frame::{self, HEADER_BYTES, Header};
 use crate::error::{Error, Kind, Result};
-use crate::fs::{File, Fs, read_full_at};
+use crate::fs::{DIRECT_ALIGN, File, Fs, read_full_at};
 use crate::record::Frame;
 use std::path::Path;
 use std::sync::Arc;
 
 pub const MAGIC: [u8; 8] = *b"HYDRJSEG";
 pub const VERSION: u32 = 1;
-/// Where frames start.
-pub const HEADER_BLOCK: u64 = 512;
+/// Where commits start, and what they are aligned to.
+pub const HEADER_BLOCK: u64 = DIRECT_ALIGN as u64;
 const ZEROS: usize = 256 * 1024;
 
 /// A segment that readers and recycling know.
@@ -86,8 +87,13 @@ impl Segment {
         Ok(Some(Segment { number, first, previous_end, records_before, size, file }))
     }
 
-    /// The frame at byte `at`, if a true one stands there. Also its durable offset and length.
+    /// The frame at byte `at`, or behind the zeros that fill a commit's last block from there on, if a true one stands
+    /// there. Also its durable offset and the byte behind it.
     pub fn frame_at(&self, seed: u32, at: u64) -> std::io::Result<Option<(Frame, u64, u64)>> {
+        let at = match self.is_zero(at)? {
+            true => at.next_multiple_of(HEADER_BLOCK),
+            false => at,
+        };
         let mut head = [0; HEADER_BYTES];
         if read_full_at(&*self.file, &mut head, at)? < HEADER_BYTES {
             return Ok(None);
@@ -101,7 +107,13 @@ impl Segment {
         if read_full_at(&*self.file, &mut bytes, at)? < bytes.len() {
             return Ok(None);
         }
-        Ok(frame::decode(seed, &header, &bytes).map(|f| (f, header.durable, length)))
+        Ok(frame::decode(seed, &header, &bytes).map(|f| (f, header.durable, at + length)))
+    }
+
+    fn is_zero(&self, at: u64) -> std::io::Result<bool> {
+        let mut word = [1; 8];
+        read_full_at(&*self.file, &mut word, at)?;
+        Ok(word == [0; 8])
     }
 
     /// The first true frame at or after byte `from` that starts at offset `at_least` or above, and where it stands.

@@ -4,6 +4,7 @@ use super::frame;
 use super::segment::{HEADER_BLOCK, Segment};
 use super::{Journal, Shared};
 use crate::error::{Error, Kind, Result};
+use crate::fs::{DIRECT_ALIGN, File};
 use crate::record::{Batch, Entry, Frame};
 use crate::sabotage;
 use std::sync::Arc;
@@ -20,11 +21,15 @@ pub struct Put {
 pub struct Writer {
     pub(super) journal: Arc<Journal>,
     pub(super) segment: Segment,
+    /// The segment's file, opened for direct writes where the file system has them.
+    pub(super) direct: Option<Arc<dyn File>>,
     pub(super) seed: u32,
     /// Where the next frame goes in the segment.
     pub(super) at: u64,
     pub(super) next: u64,
     pub(super) buffer: Vec<u8>,
+    /// Where the commit begins in the buffer, so that its address is aligned.
+    pub(super) start: usize,
     pub(super) poison: Option<Error>,
 }
 
@@ -37,32 +42,41 @@ impl Writer {
         if let Some(poison) = &self.poison {
             return Err(poison.clone());
         }
-        let bytes: u64 =
-            puts.iter().map(|p| frame::frame_bytes(p.batch.len() as u64, p.batch.bytes().len() as u64)).sum();
+        let bytes = |p: &Put| frame::frame_bytes(p.batch.len() as u64, p.batch.bytes().len() as u64);
+        let bytes = puts.iter().map(bytes).sum::<u64>().next_multiple_of(HEADER_BLOCK);
         if self.at + bytes > self.segment.size {
             self.roll(HEADER_BLOCK + bytes)?;
         }
         let durable = self.next;
         let mut next = self.next;
         let mut frames = Vec::with_capacity(puts.len());
-        self.buffer.clear();
+        self.begin(bytes as usize);
         for put in puts {
             let frame = Frame { first: next, arrival_ms: put.arrival_ms, entry: put.entry, batch: Arc::new(put.batch) };
             frame::encode(&mut self.buffer, self.seed, &frame, durable);
             next = frame.end();
             frames.push(Arc::new(frame));
         }
+        self.buffer.resize(self.start + bytes as usize, 0);
         self.write()?;
         let firsts = frames.iter().map(|f| f.first).collect();
-        self.at += self.buffer.len() as u64;
+        self.at += bytes;
         self.next = next;
         self.journal.shared().publish(frames, next, self.journal.limits.tail_bytes_max);
         Ok(firsts)
     }
 
+    /// Empties the buffer for a commit of `bytes`, which begins at an aligned address.
+    fn begin(&mut self, bytes: usize) {
+        self.buffer.clear();
+        self.buffer.reserve(bytes + DIRECT_ALIGN);
+        self.start = self.buffer.as_ptr().align_offset(DIRECT_ALIGN);
+        self.buffer.resize(self.start, 0);
+    }
+
     fn write(&mut self) -> Result<()> {
-        let file = &self.segment.file;
-        let mut done = file.write_all_at(&self.buffer, self.at);
+        let file = self.direct.as_ref().unwrap_or(&self.segment.file);
+        let mut done = file.write_all_at(&self.buffer[self.start..], self.at);
         sabotage::point("journal.written");
         if done.is_ok() && !sabotage::on("no_sync") && !sabotage::on("read_past_durable") {
             done = file.sync();
@@ -79,8 +93,9 @@ impl Writer {
     fn roll(&mut self, needed: u64) -> Result<()> {
         let size = needed.max(self.journal.shared().next_size);
         let before = self.segment.records_before + (self.next - self.segment.first);
-        match self.journal.new_segment(self.segment.number + 1, self.next, self.next, before, size) {
-            Ok(segment) => self.enter(segment),
+        let opened = self.journal.new_segment(self.segment.number + 1, self.next, self.next, before, size);
+        match opened.and_then(|segment| Ok((self.journal.open_direct(segment.number)?, segment))) {
+            Ok((direct, segment)) => self.enter(segment, direct),
             Err(e) => {
                 if e.kind == Kind::Poisoned {
                     self.poison = Some(e.clone());
@@ -91,12 +106,13 @@ impl Writer {
         Ok(())
     }
 
-    fn enter(&mut self, segment: Segment) {
+    fn enter(&mut self, segment: Segment, direct: Option<Arc<dyn File>>) {
         let mut shared = self.journal.shared();
         shared.segments.push_back(segment.clone());
         shared.next_size = (shared.next_size * 2).min(self.journal.limits.segment_bytes_max);
         self.seed = frame::seed(&self.journal.incarnation, segment.number);
         self.segment = segment;
+        self.direct = direct;
         self.at = HEADER_BLOCK;
     }
 

@@ -15,7 +15,7 @@ const INCARNATION: [u8; 16] = *b"golden-format-01";
 
 fn limits() -> Limits {
     // No tail in memory: what is read comes from the segments.
-    Limits { segment_bytes_min: 4096, segment_bytes_max: 16384, tail_bytes_max: 0 }
+    Limits { segment_bytes_min: 32768, segment_bytes_max: 65536, tail_bytes_max: 0 }
 }
 
 fn open(fs: &Arc<dyn Fs>, dir: &Path, budget: Arc<Budget>) -> (Arc<Journal>, Writer) {
@@ -77,8 +77,8 @@ fn a_damaged_record_is_reported_with_its_exact_offsets() {
         }
     }
     let first = dir.join(fs.list(&dir).unwrap().into_iter().find(|n| n.ends_with(".seg")).unwrap());
-    // A frame of two records of three bytes takes 64 bytes; the third one starts at 512 + 128.
-    fake.flip_bit(&first, 512 + 128 + 50);
+    // A header block, then a block for each commit: the third one starts at 3 * 4096.
+    fake.flip_bit(&first, 3 * 4096 + 50);
     let (journal, _) = open(&fs, &dir, Budget::unlimited());
     let (frames, lost) = read_all(&journal, 0);
     assert_eq!(lost, [(4, 6)]);
@@ -88,7 +88,7 @@ fn a_damaged_record_is_reported_with_its_exact_offsets() {
 #[test]
 fn a_full_budget_refuses_and_takes_again_after_recycling() {
     let (fs, dir): (Arc<dyn Fs>, _) = (Arc::new(FakeFs::new()), PathBuf::from("/j"));
-    let (journal, mut writer) = open(&fs, &dir, Budget::new("stream", 20_000, None));
+    let (journal, mut writer) = open(&fs, &dir, Budget::new("stream", 200_000, None));
     let mut taken = 0;
     let refused = loop {
         match writer.commit(vec![put("some bytes that fill a segment soon enough", 20)]) {
@@ -124,7 +124,7 @@ fn a_full_disk_refuses_and_what_is_held_is_still_read() {
     let fake = FakeFs::new();
     let (fs, dir): (Arc<dyn Fs>, _) = (Arc::new(fake.clone()), PathBuf::from("/j"));
     let (journal, mut writer) = open(&fs, &dir, Budget::unlimited());
-    fake.set_capacity(Some(9000));
+    fake.set_capacity(Some(70_000));
     let mut taken = 0;
     let refused = loop {
         match writer.commit(vec![put("some bytes that fill a segment soon enough", 20)]) {

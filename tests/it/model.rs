@@ -275,7 +275,7 @@ impl World {
             spool_bytes_max: 64,
         };
         let log = PlanLog::open(&*fs, &dir, self.incarnation, bounds.reserve_bytes)?;
-        let limits = Limits { segment_bytes_min: 1024, segment_bytes_max: 4096, tail_bytes_max: 256 };
+        let limits = Limits { segment_bytes_min: 16384, segment_bytes_max: 65536, tail_bytes_max: 256 };
         let floor = floor(log.state());
         let (journal, writer, _) =
             Journal::open(fs.clone(), &dir, self.incarnation, limits, Budget::unlimited(), floor)?;
