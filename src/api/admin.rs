@@ -18,6 +18,9 @@ use tokio::sync::{Semaphore, watch};
 const CONNECTIONS_MAX: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often histograms are folded: between two times they keep every sample.
+const UPKEEP: Duration = Duration::from_secs(2);
+
 /// A bound admin listener.
 pub struct Admin {
     node: Arc<Node>,
@@ -39,10 +42,15 @@ impl Admin {
     /// Answers until `stop` changes.
     pub async fn serve(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut upkeep = tokio::time::interval(UPKEEP);
         loop {
             let accepted = tokio::select! {
                 biased;
                 _ = stop.changed() => return,
+                _ = upkeep.tick() => {
+                    self.metrics.iter().for_each(PrometheusHandle::run_upkeep);
+                    continue;
+                }
                 accepted = self.listener.accept() => accepted,
             };
             let Ok((stream, _)) = accepted else {
