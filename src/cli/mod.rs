@@ -2,6 +2,7 @@
 //! error, and end with 0, 1 (it did not work) or 2 (it was called wrongly).
 
 mod audit;
+mod bench;
 mod check;
 mod client;
 mod demo;
@@ -40,6 +41,8 @@ enum Command {
     Status(status::Options),
     /// Prove from the files that every accepted record is accounted for.
     Audit(audit::Options),
+    /// Measure this machine: ratios of the service to bare loops, end to end.
+    Bench(bench::Options),
     /// Work on transforms.
     #[command(subcommand)]
     Transform(transform::Command),
@@ -54,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Put(options) => put::put(&options),
         Command::Status(options) => status::status(&options),
         Command::Audit(options) => audit::audit(&options),
+        Command::Bench(options) => bench::bench(&options),
         Command::Transform(command) => transform::transform(&command),
     };
     match outcome {

@@ -292,7 +292,8 @@ impl Maker {
         for i in 0..1 + self.random.below(5) {
             let r = &mut self.random;
             let comma = if i > 0 { "," } else { "" };
-            write!(self.out, "{comma}{{\"sku\":\"SKU-{:06}\",\"name\":\"Item number {}\"", r.rank(30_000), r.rank(30_000))?;
+            let (sku, name) = (r.rank(30_000), r.rank(30_000));
+            write!(self.out, "{comma}{{\"sku\":\"SKU-{sku:06}\",\"name\":\"Item number {name}\"")?;
             write!(self.out, ",\"price\":{:.2},\"qty\":{}", 1.0 + r.skewed() * 400.0, 1 + r.rank(4))?;
             write!(self.out, ",\"tags\":[\"t{}\",\"t{}\"]", r.rank(40), r.rank(40))?;
             if r.chance(0.3) {
@@ -338,8 +339,7 @@ const AGENTS: [&str; 10] = [
     "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 Chrome/124.0.0.0 Mobile Safari/537.36",
 ];
 
-const EDGES: [&str; 8] =
-    ["SFO5-C1", "IAD89-P2", "FRA56-C2", "CDG50-P1", "GRU3-C1", "NRT57-P3", "LHR61-C2", "SYD62-P1"];
+const EDGES: [&str; 8] = ["SFO5-C1", "IAD89-P2", "FRA56-C2", "CDG50-P1", "GRU3-C1", "NRT57-P3", "LHR61-C2", "SYD62-P1"];
 
 const WEBLOG_COLUMNS: &str = "columns: { timestamp: timestamp, request_id: string, client_ip: string, method: string, \
 path: string, protocol: string, status: int, bytes_sent: bigint, request_time: double, upstream_time: double, \

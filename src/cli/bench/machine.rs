@@ -16,7 +16,7 @@ const COMMITS: u64 = 400;
 /// Linux shows CPU time to programs in these, whatever its own tick is.
 const TICKS_PER_SECOND: f64 = 100.0;
 /// `statfs` of a file system in memory.
-const TMPFS: i64 = 0x0102_1994;
+const TMPFS: rustix::fs::FsWord = 0x0102_1994;
 
 /// Work of two busy threads over that of one: 2 on two cores of one's own, less where they are two halves of one core.
 pub fn two_over_one() -> f64 {
@@ -84,7 +84,7 @@ pub fn commits_s(dir: &Path) -> std::io::Result<Vec<f64>> {
 
 /// Whether a directory is in memory, where a sync costs nothing.
 pub fn is_in_memory(dir: &Path) -> bool {
-    rustix::fs::statfs(dir).is_ok_and(|s| s.f_type as i64 == TMPFS)
+    rustix::fs::statfs(dir).is_ok_and(|s| s.f_type == TMPFS)
 }
 
 /// Seconds that the calling thread has had a CPU.
@@ -114,6 +114,9 @@ mod tests {
     #[test]
     fn this_process_has_memory_and_time() {
         assert!(super::memory_bytes(std::process::id(), "VmRSS").unwrap() > 1 << 20);
+        // The kernel counts at its ticks.
+        super::spin(30_000_000);
         assert!(super::thread_cpu_s() > 0.0);
+        assert!(super::process_cpu_s() > 0.0);
     }
 }

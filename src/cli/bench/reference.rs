@@ -3,8 +3,7 @@
 use super::corpus::Corpus;
 use super::machine::thread_cpu_s;
 use crate::compress::Compress;
-use crate::format::parquet::Parquet;
-use crate::format::{Format, lines::Lines};
+use crate::format::{Format, parquet::Parquet};
 use crate::record::Batch;
 use arrow::datatypes::SchemaRef;
 use arrow_json::ReaderBuilder;
@@ -66,40 +65,56 @@ pub fn gzip(corpus: &Corpus) -> Result<Loop, String> {
     })
 }
 
-/// The service's own format step, alone.
+/// The service's own steps that make an object's bytes, alone.
 pub struct Own {
     chunks: Vec<Batch>,
-    format: Format,
-    compress: Compress,
+    /// Gzip if absent.
+    format: Option<Format>,
 }
 
 impl Own {
     pub fn parquet(corpus: &Corpus, schema: &SchemaRef) -> Own {
         let parquet = Parquet::new(schema.clone(), basic::Compression::SNAPPY);
-        Own { chunks: chunks(corpus), format: Format::Parquet(Box::new(parquet)), compress: Compress::None }
+        Own { chunks: chunks(corpus), format: Some(Format::Parquet(Box::new(parquet))) }
     }
 
     pub fn gzip(corpus: &Corpus) -> Own {
-        let compress = Compress::Gzip { level: 1 };
-        Own { chunks: chunks(corpus), format: Format::Lines(Lines { newline: true }), compress }
+        Own { chunks: chunks(corpus), format: None }
     }
 
     pub fn run(&self) -> Result<Loop, String> {
-        measure(|| {
-            let (mut encoder, mut out, mut bytes) = (self.format.encoder(self.compress), Vec::new(), 0);
-            for chunk in &self.chunks {
-                let converted = self.format.convert(chunk);
-                if let Some((i, why)) = converted.failed.first() {
-                    return Err(format!("record {i} does not convert: {}", why.message));
-                }
-                let all: Vec<u32> = (0..chunk.len() as u32).collect();
-                encoder.push(chunk, &converted.rows, &all, &mut out);
-                bytes += out.len();
-                out.clear();
-            }
-            encoder.finish(&mut out);
-            Ok(bytes + out.len())
+        measure(|| match &self.format {
+            Some(format) => self.encode(format),
+            None => Ok(self.compress()),
         })
+    }
+
+    fn encode(&self, format: &Format) -> Result<usize, String> {
+        let (mut encoder, mut out, mut bytes) = (format.encoder(), Vec::new(), 0);
+        for chunk in &self.chunks {
+            let converted = format.convert(chunk);
+            if let Some((i, why)) = converted.failed.first() {
+                return Err(format!("record {i} does not convert: {}", why.message));
+            }
+            let all: Vec<u32> = (0..chunk.len() as u32).collect();
+            encoder.push(chunk, &converted.rows, &all, &mut out);
+            bytes += out.len();
+            out.clear();
+        }
+        encoder.finish(&mut out);
+        Ok(bytes + out.len())
+    }
+
+    fn compress(&self) -> usize {
+        let (mut encoder, mut out, mut bytes) = (Compress::Gzip { level: 1 }.encoder(), Vec::new(), 0);
+        for record in self.chunks.iter().flat_map(Batch::iter) {
+            encoder.raw(&mut out).extend_from_slice(record);
+            encoder.settle(&mut out);
+            bytes += out.len();
+            out.clear();
+        }
+        encoder.finish(&mut out);
+        bytes + out.len()
     }
 }
 

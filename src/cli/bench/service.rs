@@ -1,13 +1,14 @@
-//! The service as it is measured: its configuration, and one run end to end.
+//! The service as it is measured: its configuration, and a pass end to end.
 //!
-//! A run's clock starts when all connections are open and the first request leaves. It stops when [`Service::finish`]
-//! returns: every acknowledged record is in an object that is synced under its name, and the plan log holds that object's
-//! mark, synced. The buffer interval is longer than any run, so objects are cut by size and, the last one, by the end:
-//! no timer is waited for, no work is left out. Then the service is started once more on what it left on disk, and its
-//! own account must say that every record was delivered and that none is missing.
+//! A service lives through all rounds, so that its journal has the segments it needs, as after the first minutes of any
+//! life. A pass's clock starts when all connections are open and the first request leaves. It stops when the service's own
+//! account shows nothing pending: every acknowledged record is in an object that is synced under its name, and the plan
+//! log holds that object's mark, synced. The buffer is as large as a pass, so the last record fills it and no timer is
+//! waited for. After each pass the account must say that every record was delivered and that none is missing; after the
+//! last one the service is started once more on what it left on disk, and must say the same.
 
 use super::corpus::{Corpus, Kind};
-use super::load::{Done, End, KEY, Load, SECRET};
+use super::load::{End, KEY, Load, SECRET};
 use super::machine::process_cpu_s;
 use crate::cli::client::batch_body;
 use crate::cli::run::Service;
@@ -16,7 +17,7 @@ use crate::stream::supervise::{Settled, Status};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub const STREAM: &str = "bench";
 /// Connections of the client, each with one request under way.
@@ -116,8 +117,13 @@ pub fn bodies(corpus: &Corpus) -> Arc<[Bytes]> {
     records.chunks(RECORDS_PER_REQUEST).map(|some| batch_body(STREAM, some.iter().copied())).collect()
 }
 
-/// One run, end to end.
-pub struct Run {
+/// Between two looks at the account at the end of a pass.
+const POLL: Duration = Duration::from_millis(2);
+/// How long the account may stand still before the pass is given up; longer than any interval here.
+const STALL: Duration = Duration::from_secs(60);
+
+/// One pass, end to end.
+pub struct Pass {
     pub seconds: f64,
     /// Until the last acknowledgement.
     pub acks_s: f64,
@@ -128,39 +134,94 @@ pub struct Run {
     pub refused: usize,
 }
 
-/// Puts all of `bodies` through a new service. The directory is removed afterwards, also on error.
-pub fn run(setup: &Setup, bodies: &Arc<[Bytes]>, records: usize) -> Result<Run, String> {
-    let _remove = super::Removed(setup.dir.clone());
-    let config = setup.config()?;
-    let service = Service::start(config.clone())?;
-    let load = Load {
-        address: service.api_address,
-        operation: "PutRecordBatch",
-        bodies: bodies.clone(),
-        connections: CONNECTIONS,
-        end: End::Requests(bodies.len()),
-        pause: Duration::ZERO,
-    };
-    let cpu = process_cpu_s();
-    let done = load.run();
-    let drained = service.finish();
-    let Done { began, seconds: acks_s, cpu_s, refused, .. } = done?;
-    let (seconds, service_cpu_s) = (began.elapsed().as_secs_f64(), process_cpu_s() - cpu - cpu_s);
-    if !drained {
-        return Err("the service did not deliver everything in ten minutes".into());
-    }
-    let settled = account(config, records as u64)?;
-    let (objects, object_bytes) = (settled.objects, settled.object_bytes);
-    Ok(Run { seconds, acks_s, service_cpu_s, objects, object_bytes, refused })
+/// A running service. Its directory goes with it.
+pub struct Live {
+    setup: Setup,
+    service: Service,
+    records: u64,
+    settled: Settled,
+    _remove: super::Removed,
 }
 
-/// What a service that has ended left on disk: everything put is delivered, nothing is missing.
-fn account(config: Config, records: u64) -> Result<Settled, String> {
-    let service = Service::start(config)?;
-    let statuses = service.node.statuses();
-    service.finish();
-    let status = statuses.into_iter().next().ok_or("the service shows no stream")?;
-    check(&status, records)
+impl Live {
+    pub fn start(setup: Setup) -> Result<Live, String> {
+        let remove = super::Removed(setup.dir.clone());
+        let service = Service::start(setup.config()?)?;
+        Ok(Live { setup, service, records: 0, settled: Settled::default(), _remove: remove })
+    }
+
+    /// What sends `operation` to it.
+    pub fn load(&self, operation: &'static str, bodies: &Arc<[Bytes]>, connections: usize, end: End) -> Load {
+        let (address, bodies) = (self.service.api_address, bodies.clone());
+        Load { address, operation, bodies, connections, end, pause: Duration::ZERO }
+    }
+
+    /// Puts all of `bodies` and waits until they are delivered; the objects are removed afterwards.
+    pub fn pass(&mut self, bodies: &Arc<[Bytes]>, records: usize) -> Result<Pass, String> {
+        let load = self.load("PutRecordBatch", bodies, CONNECTIONS, End::Requests(bodies.len()));
+        let cpu = process_cpu_s();
+        let done = load.run()?;
+        self.records += records as u64;
+        let status = self.settle()?;
+        let (seconds, service_cpu_s) = (done.began.elapsed().as_secs_f64(), process_cpu_s() - cpu - done.cpu_s);
+        let settled = check(&status, self.records)?;
+        let before = std::mem::replace(&mut self.settled, settled);
+        remove_delivered(&self.setup.objects());
+        Ok(Pass {
+            seconds,
+            acks_s: done.seconds,
+            service_cpu_s,
+            objects: self.settled.objects - before.objects,
+            object_bytes: self.settled.object_bytes - before.object_bytes,
+            refused: done.refused,
+        })
+    }
+
+    /// Waits until nothing is pending.
+    fn settle(&self) -> Result<Status, String> {
+        let (mut moved, mut pending) = (Instant::now(), u64::MAX);
+        loop {
+            let status = self.service.node.statuses().into_iter().next().ok_or("the service shows no stream")?;
+            if status.pending == 0 {
+                return Ok(status);
+            }
+            if status.pending != pending {
+                (moved, pending) = (Instant::now(), status.pending);
+            }
+            if moved.elapsed() > STALL {
+                let alarm = status.alarm.unwrap_or(status.lane);
+                return Err(format!("nothing was delivered for {} s: {alarm}", STALL.as_secs()));
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Ends the service, and looks at what it left on disk if all that was put was counted.
+    pub fn end(self, counted: bool) -> Result<(), String> {
+        if !self.service.finish() {
+            return Err("the service did not deliver everything in ten minutes".into());
+        }
+        if !counted {
+            return Ok(());
+        }
+        let again = Service::start(self.setup.config()?)?;
+        let statuses = again.node.statuses();
+        again.finish();
+        let status = statuses.into_iter().next().ok_or("the service shows no stream")?;
+        check(&status, self.records).map(drop)
+    }
+}
+
+/// Removes files that have their final names.
+pub fn remove_delivered(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => remove_delivered(&entry.path()),
+            Ok(_) if !hidden => drop(std::fs::remove_file(entry.path())),
+            _ => {}
+        }
+    }
 }
 
 /// Whether a stream says of itself that it has delivered so many records, all it accepted.

@@ -1,0 +1,375 @@
+//! `hydrant bench`: how fast the service is, as ratios to loops that do the same work with nothing around it, all of them
+//! measured in one run, in turn, on the same records. A time alone says as much about the machine and its neighbours as
+//! about the program, so none is a headline.
+
+mod acks;
+mod corpus;
+mod load;
+mod machine;
+mod memory;
+mod reference;
+mod report;
+mod service;
+mod stats;
+
+use super::Outcome;
+use crate::config::{Log, LogFormat, LogLevel};
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use corpus::{Corpus, Kind};
+use indicatif::{ProgressBar, ProgressStyle};
+use reference::{Loop, Own};
+use report::{Heading, Ratio, Report};
+use service::{Live, Pass, Setup, Shape};
+use stats::quantile;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Of 16 connections that put single records, and half of it of the loop they are compared with.
+const PUTS_TIME: Duration = Duration::from_secs(1);
+/// Longer than a buffer takes to fill on anything but a very slow machine: buffers are cut by size.
+const INTERVAL: &str = "10s";
+
+/// Options of the command.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Which records.
+    #[arg(long, value_enum, default_value = "weblog")]
+    corpus: Kind,
+    /// MiB of records in a round, and of a stream's buffer.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=128))]
+    mib: u64,
+    /// Rounds that count; one more warms up.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Only this part, and what it is compared with; may be given several times.
+    #[arg(long, value_enum)]
+    only: Vec<Part>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// Where journals and objects are written, in a new directory that is removed at the end. Default: the system's
+    /// temporary directory.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// GiB of records for each measurement of memory.
+    #[arg(long, default_value_t = 1.0)]
+    memory_gib: f64,
+}
+
+/// A part that can be measured alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// End to end, gzip.
+    Gzip,
+    /// End to end, uncompressed lines.
+    Lines,
+    /// End to end, Parquet.
+    Parquet,
+    /// Single records: acknowledgements a second, and how soon.
+    Puts,
+    /// Resident memory.
+    Memory,
+}
+
+static GZIP: Ratio = Ratio::more("gzip", "service end to end over REF").on_two_threads();
+static LINES: Ratio = Ratio::more("lines", "service end to end over REF").on_two_threads();
+static PARQUET: Ratio = Ratio::more("parquet", "service end to end over REF").on_two_threads();
+static GZIP_SIX: Ratio = Ratio::more("gzip / level 6", "service end to end over REFGZ").on_two_threads();
+static GZIP_SIZE: Ratio = Ratio::less("gzip size", "the service's objects over REFGZ's stream");
+static PARQUET_SIZE: Ratio = Ratio::less("parquet size", "the service's objects over REF's file");
+static PARQUET_CPU: Ratio = Ratio::less("parquet cpu", "CPU of the whole service over that of REF");
+static GZIP_CPU: Ratio = Ratio::less("gzip cpu", "CPU of the whole service over that of REFGZ");
+static OWN_PARQUET: Ratio = Ratio::more("own parquet", "the service's conversion alone, one thread, over REF");
+static OWN_GZIP: Ratio = Ratio::more("own gzip", "the service's compression alone, one thread, over REFGZ");
+static ACKS: Ratio =
+    Ratio::more("single puts", "acks/s, 16 connections, over write+fdatasync of each record").on_two_threads();
+static ACK: Ratio = Ratio::less("ack p50", "1 connection, light load, over a bare 4 KiB write+fdatasync");
+static ACK_BUSY: Ratio = Ratio::less("ack p99, both CPUs busy", "1 connection beside 2 busy threads, over the same");
+static PEAKS: [Ratio; 3] = [
+    Ratio::less("memory gzip", "peak resident over the buffer of 128 MiB"),
+    Ratio::less("memory lines", "peak resident over the buffer of 128 MiB"),
+    Ratio::less("memory parquet", "peak resident over the buffer of 128 MiB"),
+];
+static GROWTHS: [Ratio; 3] = [
+    Ratio::less("memory growth gzip", "resident in the last third of the time over the first"),
+    Ratio::less("memory growth lines", "resident in the last third of the time over the first"),
+    Ratio::less("memory growth parquet", "resident in the last third of the time over the first"),
+];
+
+/// A directory that goes when this does.
+struct Removed(PathBuf);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        // It may be gone already; what cannot be removed is the system's temporary directory's matter.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Measures and prints.
+pub fn bench(options: &Options) -> Outcome {
+    let base = options.dir.clone().unwrap_or_else(std::env::temp_dir);
+    let base = base.canonicalize().map_err(|e| format!("`{}`: {e}", base.display()))?;
+    let dir = Removed(base.join(format!("hydrant-bench-{}", uuid::Uuid::new_v4().simple())));
+    std::fs::create_dir(&dir.0).map_err(|e| format!("make `{}`: {e}", dir.0.display()))?;
+    remove_when_interrupted(dir.0.clone());
+    crate::telemetry::init_logs(&Log { format: LogFormat::Human, level: LogLevel::Warn });
+    let mut bench = Bench::new(options, &dir.0)?;
+    let mut report = Report::default();
+    for round in 0..=options.rounds {
+        // The first round warms up.
+        let mut warm_up = Report::default();
+        bench.round(if round == 0 { &mut warm_up } else { &mut report }, round)?;
+    }
+    bench.end()?;
+    if options.wants(Part::Memory) {
+        for (i, shape) in Shape::ALL.into_iter().enumerate() {
+            bench.memory(&mut report, i, shape)?;
+        }
+    }
+    bench.progress.finish_and_clear();
+    let heading = bench.heading(&base);
+    match options.json {
+        true => println!("{:#}", report.json(&heading)),
+        false => println!("{}\n{NOTES}", report.text(&heading).trim_end()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+const NOTES: &str = "
+REF: arrow-json in batches of 1,024 into ArrowWriter (snappy, defaults), one thread, in memory, in the same round (mean
+of a run before and one after the others). REFGZ: gzip level 6 (zlib-rs), one thread, in memory.
+end to end: PutRecordBatch of 500 records over loopback HTTP, SigV4, 16 connections, acknowledged when durable, until the
+object is synced under its name and its mark is durable. The client signs, and shares the CPUs. After each round, and
+from disk after the last, the service's account must show every record delivered and none missing.
+memory: the service alone, as a process; peak as the kernel saw it.";
+
+/// An interrupt ends the process before any `drop`.
+fn remove_when_interrupted(dir: PathBuf) {
+    let wait = move || {
+        if let Ok(runtime) = super::small_runtime()
+            && runtime.block_on(tokio::signal::ctrl_c()).is_ok()
+        {
+            drop(Removed(dir));
+            std::process::exit(130);
+        }
+    };
+    // Without the thread an interrupt leaves the directory behind.
+    let _ = std::thread::Builder::new().name("bench interrupt".into()).spawn(wait);
+}
+
+impl Options {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+
+    fn wants_shape(&self, shape: Shape) -> bool {
+        self.wants(match shape {
+            Shape::Gzip => Part::Gzip,
+            Shape::Lines => Part::Lines,
+            Shape::Parquet => Part::Parquet,
+        })
+    }
+
+    /// Steps of the progress bar.
+    fn steps(&self) -> u64 {
+        let parts = [Part::Gzip, Part::Lines, Part::Parquet, Part::Puts];
+        let in_round = 3 + parts.iter().filter(|p| self.wants(**p)).count() as u64;
+        in_round * (self.rounds as u64 + 1) + if self.wants(Part::Memory) { 3 } else { 0 }
+    }
+}
+
+fn step(progress: &ProgressBar, message: String) {
+    progress.set_message(message);
+    progress.inc(1);
+}
+
+/// What every round needs, made before the first.
+struct Bench<'a> {
+    options: &'a Options,
+    dir: &'a Path,
+    corpus: Corpus,
+    schema: SchemaRef,
+    own: [Option<Own>; 2],
+    bodies: Arc<[Bytes]>,
+    single_bodies: Arc<[Bytes]>,
+    /// One service for each shape, and one for single records.
+    lives: Vec<(Shape, Live)>,
+    puts: Option<Live>,
+    progress: ProgressBar,
+}
+
+impl<'a> Bench<'a> {
+    fn new(options: &'a Options, dir: &'a Path) -> Result<Bench<'a>, String> {
+        let progress = ProgressBar::new(options.steps());
+        let style = ProgressStyle::with_template("{bar:24} {pos}/{len} {elapsed} {msg}");
+        progress.set_style(style.map_err(|e| e.to_string())?);
+        progress.set_message("making records");
+        progress.tick();
+        let corpus = Corpus::generate(options.corpus, (options.mib << 20) as usize);
+        let schema = options.corpus.schema()?;
+        let own_parquet = options.wants(Part::Parquet).then(|| Own::parquet(&corpus, &schema));
+        let own_gzip = options.wants(Part::Gzip).then(|| Own::gzip(&corpus));
+        let (bodies, single_bodies) = (service::bodies(&corpus), acks::bodies(&corpus));
+        let start = |shape| {
+            let (dir, kind, buffer_mib) = (service::next_dir(dir), options.corpus, options.mib);
+            Live::start(Setup { dir, kind, shape, buffer_mib, interval: INTERVAL, ports: [0, 0] })
+        };
+        let shapes = Shape::ALL.into_iter().filter(|s| options.wants_shape(*s));
+        let lives = shapes.map(|s| Ok((s, start(s)?))).collect::<Result<_, String>>()?;
+        let puts = if options.wants(Part::Puts) { Some(start(Shape::Lines)?) } else { None };
+        let own = [own_gzip, own_parquet];
+        Ok(Bench { options, dir, corpus, schema, own, bodies, single_bodies, lives, puts, progress })
+    }
+
+    /// Ends the services; what they left on disk must agree.
+    fn end(&mut self) -> Result<(), String> {
+        for (shape, live) in self.lives.drain(..) {
+            live.end(true).map_err(|e| format!("{}, from disk: {e}", shape.name()))?;
+        }
+        self.puts.take().map_or(Ok(()), |live| live.end(false))
+    }
+
+    fn heading(&self, base: &Path) -> Heading {
+        Heading {
+            corpus: self.corpus.kind.name(),
+            mib: self.corpus.bytes().len() as f64 / (1u64 << 20) as f64,
+            records: self.corpus.len(),
+            record_bytes: self.corpus.bytes().len() / self.corpus.len(),
+            rounds: self.options.rounds as usize,
+            cpus: std::thread::available_parallelism().map_or(1, |n| n.get()),
+            dir: base.display().to_string(),
+            dir_in_memory: machine::is_in_memory(base),
+        }
+    }
+
+    fn step(&self, message: String) {
+        step(&self.progress, message);
+    }
+
+    /// Everything once.
+    fn round(&mut self, report: &mut Report, round: u32) -> Result<(), String> {
+        let name = if round == 0 { "warm-up".to_owned() } else { format!("round {round}") };
+        self.step(format!("{name}: two threads over one"));
+        report.two_over_one.push(machine::two_over_one());
+        self.step(format!("{name}: references"));
+        let before = reference::parquet(&self.corpus, &self.schema)?;
+        let gzip = reference::gzip(&self.corpus)?;
+        let owns = [self.own[0].as_ref(), self.own[1].as_ref()].map(|own| own.map(Own::run));
+        let mut passes = Vec::new();
+        for (shape, live) in &mut self.lives {
+            step(&self.progress, format!("{name}: {}, end to end", shape.describe()));
+            passes.push((*shape, live.pass(&self.bodies, self.corpus.len())?));
+        }
+        self.step(format!("{name}: reference"));
+        let after = reference::parquet(&self.corpus, &self.schema)?;
+        let reference = Loop {
+            seconds: (before.seconds + after.seconds) / 2.0,
+            cpu_s: (before.cpu_s + after.cpu_s) / 2.0,
+            out_bytes: after.out_bytes,
+        };
+        let [own_gzip, own_parquet] = owns.map(Option::transpose);
+        self.loops(report, &reference, &gzip, own_gzip?, own_parquet?);
+        for (shape, pass) in &passes {
+            self.end_to_end(report, *shape, pass, &reference, &gzip);
+        }
+        if let Some(live) = &self.puts {
+            self.step(format!("{name}: single puts"));
+            self.puts(report, live)?;
+        }
+        Ok(())
+    }
+
+    fn mb_per_second(&self, seconds: f64) -> f64 {
+        self.corpus.bytes().len() as f64 / 1e6 / seconds
+    }
+
+    fn loops(&self, report: &mut Report, parquet: &Loop, gzip: &Loop, own_gzip: Option<Loop>, own: Option<Loop>) {
+        report.detail("REF", "MB/s", self.mb_per_second(parquet.seconds));
+        report.detail("REFGZ", "MB/s", self.mb_per_second(gzip.seconds));
+        if let Some(own) = own {
+            report.ratio(&OWN_PARQUET, parquet.seconds / own.seconds);
+            report.detail("own parquet", "MB/s", self.mb_per_second(own.seconds));
+        }
+        if let Some(own) = own_gzip {
+            report.ratio(&OWN_GZIP, gzip.seconds / own.seconds);
+            report.detail("own gzip", "MB/s", self.mb_per_second(own.seconds));
+        }
+    }
+
+    fn end_to_end(&self, report: &mut Report, shape: Shape, pass: &Pass, parquet: &Loop, gzip: &Loop) {
+        let bytes = pass.object_bytes as f64;
+        let ratio = match shape {
+            Shape::Gzip => &GZIP,
+            Shape::Lines => &LINES,
+            Shape::Parquet => &PARQUET,
+        };
+        report.ratio(ratio, parquet.seconds / pass.seconds);
+        match shape {
+            Shape::Gzip => {
+                report.ratio(&GZIP_SIX, gzip.seconds / pass.seconds);
+                report.ratio(&GZIP_CPU, pass.service_cpu_s / gzip.cpu_s);
+                report.ratio(&GZIP_SIZE, bytes / gzip.out_bytes as f64);
+            }
+            Shape::Lines => {}
+            Shape::Parquet => {
+                report.ratio(&PARQUET_CPU, pass.service_cpu_s / parquet.cpu_s);
+                report.ratio(&PARQUET_SIZE, bytes / parquet.out_bytes as f64);
+            }
+        }
+        let name = shape.name();
+        let per_byte = pass.service_cpu_s * 1e9 / self.corpus.bytes().len() as f64;
+        report.detail(format!("{name}: end to end"), "MB/s", self.mb_per_second(pass.seconds));
+        report.detail(format!("{name}: acknowledged"), "MB/s", self.mb_per_second(pass.acks_s));
+        report.detail(format!("{name}: CPU of the service"), "ns/B", per_byte);
+        report.detail(format!("{name}: objects"), "", pass.objects as f64);
+        report.detail(format!("{name}: object bytes / JSON bytes"), "", bytes / self.corpus.bytes().len() as f64);
+        if pass.refused > 0 {
+            report.detail(format!("{name}: told to slow down"), "times", pass.refused as f64);
+        }
+    }
+
+    fn puts(&self, report: &mut Report, live: &Live) -> Result<(), String> {
+        let disk = |e: std::io::Error| format!("write in `{}`: {e}", self.dir.display());
+        let appends = machine::synced_appends_per_second(self.dir, PUTS_TIME / 2).map_err(disk)?;
+        let commits = machine::commits_s(self.dir).map_err(disk)?;
+        let acks = acks::run(live, &self.single_bodies, PUTS_TIME)?;
+        let commit = quantile(&commits, 0.5);
+        report.ratio(&ACKS, acks.per_second / appends);
+        report.ratio(&ACK, quantile(&acks.alone_s, 0.5) / commit);
+        report.ratio(&ACK_BUSY, quantile(&acks.busy_s, 0.99) / commit);
+        report.detail("single puts, 16 connections", "acks/s", acks.per_second);
+        report.detail("write+fdatasync per record", "records/s", appends);
+        report.detail("bare 4 KiB write+fdatasync: p50", "ms", commit * 1e3);
+        let loads =
+            [("16 connections", &acks.crowd_s), ("1, light load", &acks.alone_s), ("1, CPUs busy", &acks.busy_s)];
+        for (name, seconds) in loads {
+            report.detail(format!("ack, {name}: p50"), "ms", quantile(seconds, 0.5) * 1e3);
+            report.detail(format!("ack, {name}: p99"), "ms", quantile(seconds, 0.99) * 1e3);
+        }
+        Ok(())
+    }
+
+    fn memory(&self, report: &mut Report, i: usize, shape: Shape) -> Result<(), String> {
+        self.step(format!("memory: {}, {} GiB", shape.describe(), self.options.memory_gib));
+        let dir = service::next_dir(self.dir);
+        let kind = self.corpus.kind;
+        let found = memory::run(dir, kind, shape, &self.corpus, &self.bodies, self.options.memory_gib)?;
+        let mib = |bytes: f64| bytes / (1u64 << 20) as f64;
+        report.ratio(&PEAKS[i], mib(found.peak as f64) / memory::BUFFER_MIB as f64);
+        if found.samples > 0 {
+            report.ratio(&GROWTHS[i], found.growth());
+        }
+        let name = format!("memory {}", shape.name());
+        report.detail(format!("{name}: idle"), "MiB", mib(found.idle as f64));
+        report.detail(format!("{name}: first third"), "MiB", mib(found.first_third));
+        report.detail(format!("{name}: last third"), "MiB", mib(found.last_third));
+        report.detail(format!("{name}: peak"), "MiB", mib(found.peak as f64));
+        report.detail(format!("{name}: records put"), "MiB", mib(found.data_bytes as f64));
+        report.detail(format!("{name}: objects"), "", found.objects as f64);
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! Durable acknowledgements of single records: how many a second, and how soon.
+
+use super::corpus::Corpus;
+use super::load::{Done, End, single_body};
+use super::service::{CONNECTIONS, Live, STREAM};
+use bytes::Bytes;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Different records that are put, over and over.
+const RECORDS: usize = 1000;
+/// Between an answer and the next put, where the load is light.
+const PAUSE: Duration = Duration::from_millis(1);
+const PUTS: usize = 400;
+
+/// One run.
+pub struct Acks {
+    /// Of 16 connections, acknowledgements a second.
+    pub per_second: f64,
+    /// Their seconds, signing and the client's part included.
+    pub crowd_s: Vec<f64>,
+    /// Of one connection that pauses.
+    pub alone_s: Vec<f64>,
+    /// The same while two threads keep both cores busy.
+    pub busy_s: Vec<f64>,
+}
+
+/// The bodies to put.
+pub fn bodies(corpus: &Corpus) -> Arc<[Bytes]> {
+    corpus.records().take(RECORDS).map(|r| single_body(STREAM, r)).collect()
+}
+
+/// Puts single records for `time` from all connections, then a few from one.
+pub fn run(live: &Live, bodies: &Arc<[Bytes]>, time: Duration) -> Result<Acks, String> {
+    let put = |connections, end, pause| -> Result<Done, String> {
+        let mut load = live.load("PutRecord", bodies, connections, end);
+        load.pause = pause;
+        load.run()
+    };
+    let crowd = put(CONNECTIONS, End::Time(time), Duration::ZERO)?;
+    let alone = put(1, End::Requests(PUTS), PAUSE)?;
+    let busy = while_busy(|| put(1, End::Requests(PUTS), PAUSE))?;
+    let per_second = crowd.latencies_s.len() as f64 / crowd.seconds;
+    let (crowd_s, alone_s, busy_s) = (crowd.latencies_s, alone.latencies_s, busy.latencies_s);
+    Ok(Acks { per_second, crowd_s, alone_s, busy_s })
+}
+
+/// Runs `work` while two threads do nothing but compute.
+fn while_busy<T>(work: impl FnOnce() -> T) -> T {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut x = 1u64;
+                while !stop.load(Ordering::Relaxed) {
+                    x = (0..10_000).fold(x, |x, _| x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+                }
+                black_box(x)
+            });
+        }
+        let done = work();
+        stop.store(true, Ordering::Relaxed);
+        done
+    })
+}
