@@ -5,9 +5,12 @@ mod clients;
 mod crash_states;
 mod disk;
 #[cfg(feature = "sabotage")]
+mod kill;
+#[cfg(feature = "sabotage")]
 mod model;
 mod outage;
 mod s3;
 mod service;
+mod streams;
 mod transform;
 mod wire;
