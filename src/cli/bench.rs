@@ -153,6 +153,7 @@ fn remove_when_interrupted(dir: PathBuf) {
         if let Ok(runtime) = super::small_runtime()
             && runtime.block_on(tokio::signal::ctrl_c()).is_ok()
         {
+            memory::kill_running();
             drop(Removed(dir));
             std::process::exit(130);
         }

@@ -175,7 +175,7 @@ impl Engine {
 
     /// Why the stream does not get on, if it does not.
     pub fn alarm(&self) -> Option<&str> {
-        self.alarm.as_deref()
+        self.held().or(self.alarm.as_deref())
     }
 
     pub fn set_live(&mut self, live: Live) {

@@ -41,7 +41,9 @@ pub(super) enum Phase {
         object_bytes: u64,
     },
     /// Never sent again by itself: what stands at its name, or what its records give now, is not what it lists.
-    Held,
+    Held {
+        alarm: String,
+    },
 }
 
 impl Shipping {
@@ -97,9 +99,8 @@ impl Engine {
             if !matches!(shipping.phase, Phase::Rebuilding { .. }) {
                 continue;
             }
-            let Phase::Rebuilding { filling, outputs } = std::mem::replace(&mut shipping.phase, Phase::Held) else {
-                unreachable!("just matched")
-            };
+            let rebuilt = std::mem::replace(&mut shipping.phase, Phase::Held { alarm: String::new() });
+            let Phase::Rebuilding { filling, outputs } = rebuilt else { unreachable!("just matched") };
             if outputs == expected {
                 shipping.phase = Phase::Ready(Arc::new(filling.finish()));
             } else {
@@ -108,14 +109,20 @@ impl Engine {
         }
     }
 
-    /// Keeps a plan from being sent and says why.
+    /// Keeps a plan from being sent and says why, for as long as it is held.
     pub(super) fn hold(&mut self, number: u64, why: &str) {
-        if let Some(plan) = self.state().plans.get(&number) {
-            let alarm = format!("plan {} (`{}`) is held: {why}", plan.id, plan.name);
-            self.alarm = Some(alarm);
-        }
-        let held = Shipping { phase: Phase::Held, attempts: 0, content_encoding: None };
+        let Some(plan) = self.state().plans.get(&number) else { return };
+        let alarm = format!("plan {} (`{}`) is held: {why}", plan.id, plan.name);
+        let held = Shipping { phase: Phase::Held { alarm }, attempts: 0, content_encoding: None };
         self.shipping.insert(number, held);
+    }
+
+    /// Why the first held plan is held.
+    pub(super) fn held(&self) -> Option<&str> {
+        self.shipping.values().find_map(|s| match &s.phase {
+            Phase::Held { alarm } => Some(alarm.as_str()),
+            _ => None,
+        })
     }
 
     /// Shipments to be sent now, with the outlet and store of each; every one of them must be answered by [`Engine::reply`].

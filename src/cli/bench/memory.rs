@@ -11,13 +11,13 @@ use crate::cli::client::Client;
 use crate::cli::small_runtime;
 use crate::stream::supervise::Status;
 use bytes::Bytes;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 pub const BUFFER_MIB: u64 = 128;
@@ -51,8 +51,20 @@ impl Resident {
 /// A child that does not outlive us.
 struct Running(Child);
 
+/// Its number; 0: there is none.
+static RUNNING: AtomicI32 = AtomicI32::new(0);
+
+/// Ends the child, if there is one, and waits until it is gone: for an interrupt, before which nothing is dropped.
+pub fn kill_running() {
+    if let Some(pid) = Pid::from_raw(RUNNING.swap(0, Ordering::SeqCst)) {
+        let _ = kill_process(pid, Signal::KILL);
+        let _ = waitpid(Some(pid), WaitOptions::empty());
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
+        RUNNING.store(0, Ordering::SeqCst);
         if matches!(self.0.try_wait(), Ok(None)) {
             let _ = self.0.kill();
             let _ = self.0.wait();
@@ -142,7 +154,9 @@ fn spawn(setup: &Setup) -> Result<Running, String> {
     let program = std::env::current_exe().map_err(error)?;
     let mut command = Command::new(program);
     command.arg("run").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    Ok(Running(command.spawn().map_err(error)?))
+    let child = command.spawn().map_err(error)?;
+    RUNNING.store(Pid::from_child(&child).as_raw_nonzero().get(), Ordering::SeqCst);
+    Ok(Running(child))
 }
 
 /// A connection to the admin listener, once it answers.

@@ -2,7 +2,7 @@
 
 use super::S3;
 use super::answer::Refusal;
-use super::feed;
+use super::feed::{self, Sums};
 use super::put::{CONTENT_TYPE, condition, metadata, tag};
 use crate::deliver::{PIECE_BYTES, Shipment};
 use crate::sabotage;
@@ -90,6 +90,7 @@ impl S3 {
         at: u64,
         bytes: u64,
     ) -> Result<CompletedPart, Refusal> {
+        let sums = Sums::ahead(&shipment.body, at, bytes, self.checksum().as_ref());
         let request = self
             .client()
             .upload_part()
@@ -97,7 +98,11 @@ impl S3 {
             .key(&shipment.name)
             .upload_id(upload)
             .part_number(number)
-            .set_checksum_algorithm(self.checksum());
+            .set_checksum_algorithm(self.checksum())
+            .set_checksum_crc32(sums.crc32)
+            .set_checksum_crc32_c(sums.crc32_c)
+            .set_checksum_crc64_nvme(sums.crc64_nvme)
+            .set_checksum_sha256(sums.sha256);
         let sent = feed::send(&shipment.body, at, bytes, async |stream| request.body(stream).send().await)
             .await
             .map_err(|e| self.refusal(&format!("send part {number} of"), &shipment.name, &e).without_condition())?;

@@ -2,7 +2,7 @@
 
 use super::S3;
 use super::answer::Refusal;
-use super::feed;
+use super::feed::{self, Sums};
 use crate::deliver::Shipment;
 use crate::sabotage;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
@@ -43,6 +43,12 @@ impl S3 {
             .set_content_encoding(shipment.content_encoding.map(str::to_owned))
             .set_metadata(Some(metadata(shipment)));
         let bytes = shipment.body.len();
+        let sums = Sums::ahead(&shipment.body, 0, bytes, self.checksum().as_ref());
+        let request = request
+            .set_checksum_crc32(sums.crc32)
+            .set_checksum_crc32_c(sums.crc32_c)
+            .set_checksum_crc64_nvme(sums.crc64_nvme)
+            .set_checksum_sha256(sums.sha256);
         let sent = feed::send(&shipment.body, 0, bytes, async |stream| request.body(stream).send().await).await;
         let stored = match sent {
             Ok(stored) => stored,

@@ -52,7 +52,7 @@ impl Load {
             (Kind::Failed, 30),
             (Kind::Keyless, 10),
             (Kind::Trap, 4),
-            (Kind::Slow, 10),
+            (Kind::Slow, 8),
         ],
         big: 30,
         pause: 60,
