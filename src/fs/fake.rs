@@ -63,6 +63,11 @@ impl FakeFs {
         lock(&self.0).crash_at = Some(operation);
     }
 
+    /// Files ever created.
+    pub fn files_created(&self) -> usize {
+        lock(&self.0).inodes.len()
+    }
+
     pub fn crashed(&self) -> bool {
         lock(&self.0).is_over()
     }

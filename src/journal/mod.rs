@@ -44,6 +44,12 @@ impl Default for Limits {
     }
 }
 
+/// Spare segments that are kept: enough for a burst of recycling between two rolls.
+const SPARES_MAX: usize = 3;
+
+/// A written file without a name among the segments, and its size.
+type Spare = (PathBuf, u64, Arc<dyn File>);
+
 /// The shared half of a journal: what readers, trimming and metrics need. The [`Writer`] is the other half.
 pub struct Journal {
     fs: Arc<dyn Fs>,
@@ -61,7 +67,7 @@ struct Shared {
     tail: VecDeque<Arc<Frame>>,
     tail_bytes: usize,
     durable: u64,
-    spares: Vec<(PathBuf, u64, Arc<dyn File>)>,
+    spares: Vec<Spare>,
     spare_number: u64,
     next_size: u64,
     /// Segments in which a reader found damage: kept aside, never reused.
@@ -122,7 +128,8 @@ impl Journal {
                 }
                 let segment = shared.segments.pop_front().expect("there are two");
                 shared.spare_number += 1;
-                let keep = shared.spares.len() < 2 && segment.size >= shared.next_size / 2;
+                // Only what the next segment can use is kept: smaller ones would fill the pool for ever.
+                let keep = shared.spares.len() < SPARES_MAX && segment.size >= shared.next_size;
                 (segment, keep, shared.spare_number)
             };
             recycled += 1;
@@ -154,20 +161,28 @@ impl Journal {
 
     /// Writes a spare segment ahead of need, so that a commit does not wait for it. Called off the commit path.
     pub fn prepare_spare(&self) -> Result<()> {
-        let (size, number) = {
+        let (size, number, outgrown) = {
             let mut shared = self.shared();
-            if !shared.spares.is_empty() {
-                return Ok(());
-            }
+            let size = shared.next_size;
+            let (outgrown, large) = std::mem::take(&mut shared.spares).into_iter().partition(|s| s.1 < size);
+            shared.spares = large;
             shared.spare_number += 1;
-            (shared.next_size, shared.spare_number)
+            (size, shared.spare_number, outgrown)
         };
+        let outgrown: Vec<Spare> = outgrown;
+        for (path, size, _) in outgrown {
+            self.fs.remove(&path).map_err(|e| Error::io(format!("remove spare `{}`", path.display()), e))?;
+            self.budget.give_back(size);
+        }
+        if !self.shared().spares.is_empty() {
+            return Ok(());
+        }
         let spare = self.write_spare(size, number)?;
         self.shared().spares.push(spare);
         Ok(())
     }
 
-    fn write_spare(&self, size: u64, number: u64) -> Result<(PathBuf, u64, Arc<dyn File>)> {
+    fn write_spare(&self, size: u64, number: u64) -> Result<Spare> {
         self.budget.take(size)?;
         let path = self.dir.join(format!("{number:012}.spare"));
         match segment::write_spare(&*self.fs, &path, size) {
@@ -180,7 +195,7 @@ impl Journal {
     }
 
     /// A spare of at least `size` bytes, from the pool or written now.
-    fn take_spare(&self, size: u64) -> Result<(PathBuf, u64, Arc<dyn File>)> {
+    fn take_spare(&self, size: u64) -> Result<Spare> {
         let number = {
             let mut shared = self.shared();
             if let Some(i) = shared.spares.iter().position(|s| s.1 >= size) {

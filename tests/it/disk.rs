@@ -104,6 +104,26 @@ fn a_full_budget_refuses_and_takes_again_after_recycling() {
 }
 
 #[test]
+fn segments_are_recycled_and_no_more_are_made_once_they_have_grown() {
+    let fake = FakeFs::new();
+    let (fs, dir): (Arc<dyn Fs>, _) = (Arc::new(fake.clone()), PathBuf::from("/j"));
+    let limits = Limits { segment_bytes_min: 8192, segment_bytes_max: 131_072, tail_bytes_max: 0 };
+    let (journal, mut writer, _) =
+        Journal::open(fs.clone(), &dir, INCARNATION, limits, Budget::unlimited(), 0).unwrap();
+    let mut run = |commits: u64| {
+        for _ in 0..commits {
+            let first = writer.commit(vec![put("a record", 1)]).unwrap()[0];
+            // A reader that lags by a few segments, as one that buffers does.
+            journal.recycle(first.saturating_sub(40)).unwrap();
+        }
+    };
+    run(200);
+    let grown = fake.files_created();
+    run(400);
+    assert_eq!(fake.files_created(), grown, "a dozen more segments were filled without making a file");
+}
+
+#[test]
 fn after_a_failed_sync_nothing_is_accepted_until_the_next_start() {
     let fake = FakeFs::new();
     let (fs, dir): (Arc<dyn Fs>, _) = (Arc::new(fake.clone()), PathBuf::from("/j"));
