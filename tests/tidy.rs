@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// Lines of a source file before it has to be split.
-const LINES_MAX: usize = 700;
+const LINES_MAX: usize = 500;
 
 /// Which modules a module may import from the crate; `*` for all. Steps know the words and nothing of each other.
 const IMPORTS: &[(&str, &[&str])] = &[

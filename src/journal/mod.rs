@@ -164,12 +164,12 @@ impl Journal {
         let (size, number, outgrown) = {
             let mut shared = self.shared();
             let size = shared.next_size;
-            let (outgrown, large) = std::mem::take(&mut shared.spares).into_iter().partition(|s| s.1 < size);
+            let spares = std::mem::take(&mut shared.spares);
+            let (outgrown, large): (Vec<Spare>, _) = spares.into_iter().partition(|s| s.1 < size);
             shared.spares = large;
             shared.spare_number += 1;
             (size, shared.spare_number, outgrown)
         };
-        let outgrown: Vec<Spare> = outgrown;
         for (path, size, _) in outgrown {
             self.fs.remove(&path).map_err(|e| Error::io(format!("remove spare `{}`", path.display()), e))?;
             self.budget.give_back(size);

@@ -115,11 +115,6 @@ impl Writer {
         self.direct = direct;
         self.at = HEADER_BLOCK;
     }
-
-    /// The offset the next record will have.
-    pub fn next_offset(&self) -> u64 {
-        self.next
-    }
 }
 
 impl Shared {

@@ -118,7 +118,6 @@ pub struct Engine {
     pub(super) buffer_epochs: [u32; 2],
     pub(super) shipping: BTreeMap<u64, Shipping>,
     pub(super) alarm: Option<String>,
-    pub(super) lost_records: u64,
     /// Records read again that cannot be placed yet.
     pub(super) waiting: Option<Again>,
 }
@@ -155,7 +154,6 @@ impl Engine {
             buffer_epochs: [0; 2],
             shipping: BTreeMap::new(),
             alarm: None,
-            lost_records: 0,
             waiting: None,
         };
         engine.log.ledger_is_durable_to(engine.ledger.mark());

@@ -174,7 +174,6 @@ impl Engine {
             self.replays[0].at(offset, &mut listed);
             if listed.is_empty() {
                 self.buffer(&slot, 0)?.list.push(offset, 0, 1);
-                self.lost_records += 1;
             }
         }
         if self.buffers.contains_key(&slot) {
