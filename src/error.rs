@@ -44,16 +44,22 @@ impl Error {
         self
     }
 
-    /// An I/O error of the disk. Only a full disk and a missing permission have a reaction of their own.
+    /// An I/O error of the disk. A full disk, a missing permission and too many open files have reactions of their own.
     pub fn io(act: impl fmt::Display, e: std::io::Error) -> Self {
         use std::io::ErrorKind as E;
         let kind = match e.kind() {
             E::StorageFull | E::QuotaExceeded => Kind::NoSpace,
-            E::PermissionDenied | E::NotFound | E::AlreadyExists => Kind::Misconfigured,
+            E::PermissionDenied | E::NotFound | E::AlreadyExists | E::InvalidFilename => Kind::Misconfigured,
+            _ if too_many_files(&e) => Kind::Retry,
             _ => Kind::Poisoned,
         };
         Error::new(kind, format!("{act}: {e}"))
     }
+}
+
+fn too_many_files(e: &std::io::Error) -> bool {
+    let errno = e.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+    matches!(errno, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
 }
 
 impl fmt::Display for Error {

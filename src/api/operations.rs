@@ -21,6 +21,7 @@ pub struct Api {
     node: Arc<Node>,
     config: ArcSwap<Config>,
     clock: System,
+    signing_keys: sigv4::SigningKeys,
 }
 
 /// An answer's status and body.
@@ -43,7 +44,7 @@ struct List {
 
 impl Api {
     pub fn new(node: Arc<Node>, config: Config) -> Self {
-        Api { node, config: ArcSwap::from_pointee(config), clock: System::default() }
+        Api { node, config: ArcSwap::from_pointee(config), clock: System::default(), signing_keys: Default::default() }
     }
 
     pub fn config(&self) -> Arc<Config> {
@@ -92,7 +93,7 @@ impl Api {
         }
         let secret = |id: &str| config.api.access_keys.get(id).map(|k| k.secret.expose_secret().to_owned());
         let now = self.clock.wall_ms() / 1000;
-        sigv4::verify(headers, body, now, config.api.clock_skew, &secret).map(Some)
+        sigv4::verify(headers, body, now, config.api.clock_skew, &secret, &self.signing_keys).map(Some)
     }
 
     fn authorize(

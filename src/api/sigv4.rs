@@ -7,8 +7,11 @@
 use super::error::ApiError;
 use hmac::{Hmac, KeyInit, Mac};
 use hyper::HeaderMap;
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::fmt::Write;
+use std::sync::Mutex;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 
@@ -29,13 +32,14 @@ struct Authorization<'a> {
 
 /// Verifies a request `POST /` and returns the access key id that signed it.
 ///
-/// `secret` looks up a key's secret; `now` is seconds since the Unix epoch.
+/// `secret` looks up a key's secret; `now` is seconds since the Unix epoch; `keys` is kept between calls.
 pub fn verify<'a>(
     headers: &'a HeaderMap,
     body: &[u8],
     now: u64,
     skew: Duration,
     secret: &dyn Fn(&str) -> Option<String>,
+    keys: &SigningKeys,
 ) -> Result<&'a str, ApiError> {
     let header = headers.get("authorization").ok_or_else(missing_token)?;
     let header = header.to_str().map_err(|_| incomplete("Authorization header is not ASCII."))?;
@@ -53,7 +57,8 @@ pub fn verify<'a>(
     let scope = format!("{}/{}/{}/aws4_request", given.date, given.region, given.service);
     let to_sign = format!("{ALGORITHM}\n{date}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
     let known = secret(given.key);
-    let key = signing_key(known.as_deref().unwrap_or("no such key"), &given);
+    let (id, signing) = known.as_deref().map_or(("", "no such key"), |secret| (given.key, secret));
+    let key = keys.key(id, signing, given.date, given.region);
     let expected = hex(&mac(&key, to_sign.as_bytes()));
     let equal: bool = expected.as_bytes().ct_eq(given.signature.as_bytes()).into();
     match (known.is_some(), equal) {
@@ -188,12 +193,33 @@ fn canonical_request(headers: &HeaderMap, signed: &str, body_hash: &str) -> Resu
     Ok(canonical)
 }
 
-fn signing_key(secret: &str, given: &Authorization) -> [u8; 32] {
-    let mut key = mac(format!("AWS4{secret}").as_bytes(), given.date.as_bytes());
-    for part in [given.region, given.service, "aws4_request"] {
-        key = mac(&key, part.as_bytes());
+/// The last signing key of each access key: it changes once a day, and takes four times the work of a signature.
+#[derive(Default)]
+pub struct SigningKeys(Mutex<HashMap<String, Derived>>);
+
+struct Derived {
+    secret: SecretString,
+    date: String,
+    region: String,
+    key: [u8; 32],
+}
+
+impl SigningKeys {
+    /// `id` is an access key's id, or a fixed word for all unknown ones, so that their number stays bounded.
+    fn key(&self, id: &str, secret: &str, date: &str, region: &str) -> [u8; 32] {
+        let mut derived = self.0.lock().expect("nobody panics holding it");
+        let fits = |d: &&Derived| d.date == date && d.region == region && d.secret.expose_secret() == secret;
+        if let Some(known) = derived.get(id).filter(fits) {
+            return known.key;
+        }
+        let mut key = mac(format!("AWS4{secret}").as_bytes(), date.as_bytes());
+        for part in [region, SERVICE, "aws4_request"] {
+            key = mac(&key, part.as_bytes());
+        }
+        let (secret, date, region) = (secret.into(), date.to_owned(), region.to_owned());
+        derived.insert(id.to_owned(), Derived { secret, date, region, key });
+        key
     }
-    key
 }
 
 fn mac(key: &[u8], message: &[u8]) -> [u8; 32] {
@@ -203,16 +229,20 @@ fn mac(key: &[u8], message: &[u8]) -> [u8; 32] {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        let _ = write!(out, "{byte:02x}");
-    }
-    out
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|digit| DIGITS[digit as usize] as char).collect()
 }
 
 /// The `Authorization` header of a request `POST /`, for our own clients. `date` is `yyyymmddThhmmssZ`; `signed` are
 /// the signed headers, lower-case and sorted.
-pub fn sign(key: &str, secret: &str, region: &str, date: &str, signed: &[(&str, &str)], body: &[u8]) -> String {
+pub fn sign(
+    keys: &SigningKeys,
+    (key, secret): (&str, &str),
+    region: &str,
+    date: &str,
+    signed: &[(&str, &str)],
+    body: &[u8],
+) -> String {
     let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
     let names = names.join(";");
     let mut canonical = String::from("POST\n/\n\n");
@@ -223,7 +253,6 @@ pub fn sign(key: &str, secret: &str, region: &str, date: &str, signed: &[(&str, 
     let day = &date[..8];
     let scope = format!("{day}/{region}/{SERVICE}/aws4_request");
     let to_sign = format!("{ALGORITHM}\n{date}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
-    let given = Authorization { key, date: day, region, service: SERVICE, signed_headers: &names, signature: "" };
-    let signature = hex(&mac(&signing_key(secret, &given), to_sign.as_bytes()));
+    let signature = hex(&mac(&keys.key(key, secret, day, region), to_sign.as_bytes()));
     format!("{ALGORITHM} Credential={key}/{scope}, SignedHeaders={names}, Signature={signature}")
 }

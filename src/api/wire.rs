@@ -80,7 +80,7 @@ pub fn put_record(body: &[u8]) -> Result<PutInput, ApiError> {
     let record = input.record.ok_or_else(|| ApiError::validation("record", NULL))?;
     let data = record.data.ok_or_else(|| ApiError::validation("record.data", NULL))?;
     let mut batch = Batch::default();
-    decode(&data, &mut batch, || "record.data".into())?;
+    decode(data.as_bytes(), &mut batch, || "record.data".into())?;
     Ok(PutInput { stream, batch })
 }
 
@@ -88,21 +88,21 @@ pub fn put_record(body: &[u8]) -> Result<PutInput, ApiError> {
 pub fn put_record_batch(body: &[u8]) -> Result<PutInput, ApiError> {
     let mut data = Vec::with_capacity(BATCH_RECORDS_MAX);
     if let Some(name) = scan(body, &mut data) {
-        return decode_batch(stream_name(Some(Cow::Borrowed(name)))?, &data);
+        return decode_batch(stream_name(Some(String::from_utf8_lossy(name)))?, &data);
     }
     let input: RawBatch = parse(body)?;
     let stream = stream_name(input.delivery_stream_name)?;
     let records = input.records.ok_or_else(|| ApiError::validation("records", NULL))?;
-    let mut data: Vec<&str> = Vec::with_capacity(records.len().min(BATCH_RECORDS_MAX + 1));
+    let mut data: Vec<&[u8]> = Vec::with_capacity(records.len().min(BATCH_RECORDS_MAX + 1));
     for (i, record) in records.iter().enumerate() {
         let record = record.as_ref().ok_or_else(|| ApiError::validation(&format!("records.{}.member", i + 1), NULL))?;
         let path = || format!("records.{}.member.data", i + 1);
-        data.push(record.data.as_deref().ok_or_else(|| ApiError::validation(&path(), NULL))?);
+        data.push(record.data.as_deref().ok_or_else(|| ApiError::validation(&path(), NULL))?.as_bytes());
     }
     decode_batch(stream, &data)
 }
 
-fn decode_batch(stream: String, data: &[&str]) -> Result<PutInput, ApiError> {
+fn decode_batch(stream: String, data: &[&[u8]]) -> Result<PutInput, ApiError> {
     if data.is_empty() {
         return Err(ApiError::validation("records", "Member must have length greater than or equal to 1"));
     }
@@ -122,12 +122,12 @@ fn decode_batch(stream: String, data: &[&str]) -> Result<PutInput, ApiError> {
     Ok(PutInput { stream, batch })
 }
 
-fn decoded_bytes(base64: &str) -> usize {
-    let padding = base64.bytes().rev().take(2).filter(|b| *b == b'=').count();
+fn decoded_bytes(base64: &[u8]) -> usize {
+    let padding = base64.iter().rev().take(2).filter(|b| **b == b'=').count();
     (base64.len() / 4 * 3).saturating_sub(padding)
 }
 
-fn decode(base64: &str, batch: &mut Batch, path: impl Fn() -> String) -> Result<(), ApiError> {
+fn decode(base64: &[u8], batch: &mut Batch, path: impl Fn() -> String) -> Result<(), ApiError> {
     let bytes = decoded_bytes(base64);
     if bytes > RECORD_BYTES_MAX {
         return Err(ApiError::validation(&path(), "Member must have length less than or equal to 1024000"));
@@ -141,17 +141,17 @@ fn decode(base64: &str, batch: &mut Batch, path: impl Fn() -> String) -> Result<
 
 /// Takes apart `{"DeliveryStreamName": "…", "Records": [{"Data": "…"}, …]}`, with white space anywhere between tokens and
 /// the two members in either order. Anything else, escapes included, is `None` and goes to the full parser.
-fn scan<'a>(body: &'a [u8], data: &mut Vec<&'a str>) -> Option<&'a str> {
+fn scan<'a>(body: &'a [u8], data: &mut Vec<&'a [u8]>) -> Option<&'a [u8]> {
     let mut scanner = Scanner { body, at: 0 };
     let (mut name, mut records) = (None, false);
     scanner.symbol(b'{')?;
     loop {
         match scanner.string()? {
-            "DeliveryStreamName" if name.is_none() => {
+            b"DeliveryStreamName" if name.is_none() => {
                 scanner.symbol(b':')?;
                 name = Some(scanner.string()?);
             }
-            "Records" if !records => {
+            b"Records" if !records => {
                 scanner.symbol(b':')?;
                 scanner.records(data)?;
                 records = true;
@@ -192,16 +192,16 @@ impl<'a> Scanner<'a> {
     }
 
     /// A string without escapes.
-    fn string(&mut self) -> Option<&'a str> {
+    fn string(&mut self) -> Option<&'a [u8]> {
         self.symbol(b'"')?;
         let rest = &self.body[self.at..];
         let end = memchr::memchr2(b'"', b'\\', rest)?;
         self.at += end + 1;
-        // Base64 is ASCII; whatever else may stand in a string is the full parser's matter.
-        (rest[end] == b'"' && rest[..end].is_ascii()).then(|| std::str::from_utf8(&rest[..end]).ok())?
+        // That what is no ASCII is found out where the string is used: neither a name nor base64 has any.
+        (rest[end] == b'"').then_some(&rest[..end])
     }
 
-    fn records(&mut self, data: &mut Vec<&'a str>) -> Option<()> {
+    fn records(&mut self, data: &mut Vec<&'a [u8]>) -> Option<()> {
         self.symbol(b'[')?;
         self.space();
         if self.body.get(self.at) == Some(&b']') {
@@ -210,7 +210,7 @@ impl<'a> Scanner<'a> {
         }
         loop {
             self.symbol(b'{')?;
-            if self.string()? != "Data" || data.len() > BATCH_RECORDS_MAX {
+            if self.string()? != b"Data" || data.len() > BATCH_RECORDS_MAX {
                 return None;
             }
             self.symbol(b':')?;
@@ -268,7 +268,8 @@ mod tests {
         let input: RawBatch = parse(body)?;
         let stream = stream_name(input.delivery_stream_name)?;
         let records = input.records.unwrap_or_default();
-        let data: Vec<_> = records.iter().map(|r| r.as_ref().and_then(|r| r.data.as_deref()).unwrap_or("")).collect();
+        let data: Vec<_> =
+            records.iter().map(|r| r.as_ref().and_then(|r| r.data.as_deref()).unwrap_or("").as_bytes()).collect();
         decode_batch(stream, &data)
     }
 

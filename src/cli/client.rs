@@ -22,6 +22,7 @@ pub struct Client {
     connection: SendRequest<Full<Bytes>>,
     credentials: Option<Credentials>,
     region: String,
+    keys: sigv4::SigningKeys,
 }
 
 impl Client {
@@ -34,7 +35,7 @@ impl Client {
         let _ = stream.set_nodelay(true);
         let (connection, driver) = handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
         tokio::spawn(async move { drop(driver.await) });
-        Ok(Client { address, connection, credentials, region: region.to_owned() })
+        Ok(Client { address, connection, credentials, region: region.to_owned(), keys: Default::default() })
     }
 
     /// Calls an operation of the API.
@@ -49,7 +50,8 @@ impl Client {
             .header("x-amz-target", &target);
         if let Some(c) = &self.credentials {
             let signed = [("host", host.as_str()), ("x-amz-date", &now), ("x-amz-target", &target)];
-            let authorization = sigv4::sign(&c.access_key_id, &c.secret, &self.region, &now, &signed, &body);
+            let authorization =
+                sigv4::sign(&self.keys, (&c.access_key_id, &c.secret), &self.region, &now, &signed, &body);
             request = request.header("authorization", authorization);
         }
         let request = request.body(Full::new(body)).map_err(|e| e.to_string())?;

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// How often modules and schemas are looked at: a changed one is a new epoch, as after SIGHUP.
+/// How often modules and schemas are looked at (a changed one is a new epoch, as after SIGHUP), and broken streams.
 const WATCH: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// A running service.
@@ -88,6 +88,8 @@ async fn signals(service: &Service, path: PathBuf) -> Result<(), String> {
     loop {
         tokio::select! {
             _ = look.tick() => {
+                let (node, config) = (service.node.clone(), service.api.config());
+                let _ = tokio::task::spawn_blocking(move || node.mend(&config)).await;
                 let found = fingerprint(&service.api.config());
                 if found != watched {
                     watched = found;

@@ -48,7 +48,7 @@ fn test(module: &PathBuf, input: &PathBuf, expect: Option<&PathBuf>, config: Opt
     let config = config.map(serde_json::from_str).transpose().map_err(|e| format!("`--config` is not JSON: {e}"))?;
     let loaded = Module::load(&read(module)?, None).map_err(|e| format!("`{}`: {e}", module.display()))?;
     let settings = Settings { config, ..Settings::default() };
-    let mut transform = WasmTransform::new(loaded, settings).map_err(|e| e.to_string())?;
+    let transform = WasmTransform::new(loaded, settings).map_err(|e| e.to_string())?;
     let mut records = Batch::default();
     let text = read(input)?;
     text.split(|b| *b == b'\n').filter(|l| !l.is_empty()).for_each(|line| records.push(line));

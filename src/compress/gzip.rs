@@ -16,12 +16,20 @@ thread_local! {
     static DEFLATE: RefCell<Option<(u32, Compress)>> = const { RefCell::new(None) };
 }
 
-/// A gzip stream being written.
+/// A gzip stream being written: what was staged leaves it in pieces, to be compressed by whoever has the time, and to be
+/// put together in the order in which they left.
 pub struct Gzip {
     level: u32,
     crc: Crc,
     staged: Vec<u8>,
     begun: bool,
+}
+
+/// A part of the stream, not yet compressed.
+pub struct Piece {
+    level: u32,
+    first: bool,
+    raw: Vec<u8>,
 }
 
 impl Gzip {
@@ -37,40 +45,59 @@ impl Gzip {
         self.staged.capacity()
     }
 
-    /// Compresses the staged bytes if they make a piece.
-    pub fn settle(&mut self, out: &mut Vec<u8>) {
-        if self.staged.len() >= PIECE_BYTES {
-            self.compress_staged(out);
-        }
+    /// What is staged, if it makes a piece.
+    pub fn piece(&mut self) -> Option<Piece> {
+        (self.staged.len() >= PIECE_BYTES).then(|| self.take())
     }
 
-    fn compress_staged(&mut self, out: &mut Vec<u8>) {
-        if !self.begun {
-            out.extend_from_slice(&HEADER);
-            self.begun = true;
-        }
-        if self.staged.is_empty() {
-            return;
-        }
+    /// What is staged, whatever it is: the last piece. [`Gzip::end`] goes behind it.
+    pub fn rest(&mut self) -> Piece {
+        self.take()
+    }
+
+    fn take(&mut self) -> Piece {
         self.crc.update(&self.staged);
+        let first = !std::mem::replace(&mut self.begun, true);
+        // Whoever has filled a piece fills another one; the next buffer need not grow.
+        let next = Vec::with_capacity(self.staged.capacity().min(2 * PIECE_BYTES));
+        Piece { level: self.level, first, raw: std::mem::replace(&mut self.staged, next) }
+    }
+
+    /// Ends the stream.
+    pub fn end(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&LAST_BLOCK);
+        out.extend_from_slice(&self.crc.sum().to_le_bytes());
+        out.extend_from_slice(&self.crc.amount().to_le_bytes());
+    }
+}
+
+impl Piece {
+    /// Bytes before compression.
+    pub fn len(&self) -> usize {
+        self.raw.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    pub fn compress(self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.raw.len() / 4 + 64);
+        if self.first {
+            out.extend_from_slice(&HEADER);
+        }
+        if self.raw.is_empty() {
+            return out;
+        }
         DEFLATE.with_borrow_mut(|slot| {
             if slot.as_ref().is_none_or(|(level, _)| *level != self.level) {
                 *slot = Some((self.level, Compress::new(Compression::new(self.level), false)));
             }
             let (_, deflate) = slot.as_mut().expect("filled above");
             deflate.reset();
-            deflate_piece(deflate, &self.staged, out);
+            deflate_piece(deflate, &self.raw, &mut out);
         });
-        self.staged.clear();
-        // A burst must not keep a large buffer for ever.
-        self.staged.shrink_to(2 * PIECE_BYTES);
-    }
-
-    pub fn finish(mut self, out: &mut Vec<u8>) {
-        self.compress_staged(out);
-        out.extend_from_slice(&LAST_BLOCK);
-        out.extend_from_slice(&self.crc.sum().to_le_bytes());
-        out.extend_from_slice(&self.crc.amount().to_le_bytes());
+        out
     }
 }
 
@@ -114,9 +141,10 @@ mod tests {
             for piece in &pieces {
                 raw.extend_from_slice(piece);
                 gzip.staged().extend_from_slice(piece);
-                gzip.settle(&mut out);
+                out.extend(gzip.piece().map(Piece::compress).unwrap_or_default());
             }
-            gzip.finish(&mut out);
+            out.extend(gzip.rest().compress());
+            gzip.end(&mut out);
             prop_assert_eq!(gunzip_one_member(&out), raw);
         }
     }

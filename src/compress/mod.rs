@@ -2,6 +2,8 @@
 
 pub mod gzip;
 
+pub use gzip::Piece;
+
 /// What an object's bytes go through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compress {
@@ -52,16 +54,27 @@ impl Encoder {
         }
     }
 
-    /// Compresses what has been staged, once it is worth it.
-    pub fn settle(&mut self, out: &mut Vec<u8>) {
-        if let Encoder::Gzip(gzip) = self {
-            gzip.settle(out);
+    /// What has been staged, to be compressed, once it is worth it. Pieces follow each other in the object as they came
+    /// from here, behind what [`Encoder::raw`] gave straight to `out`.
+    pub fn piece(&mut self) -> Option<Piece> {
+        match self {
+            Encoder::None => None,
+            Encoder::Gzip(gzip) => gzip.piece(),
         }
     }
 
-    pub fn finish(self, out: &mut Vec<u8>) {
+    /// The last piece.
+    pub fn rest(&mut self) -> Option<Piece> {
+        match self {
+            Encoder::None => None,
+            Encoder::Gzip(gzip) => Some(gzip.rest()),
+        }
+    }
+
+    /// Appends what stands behind the last piece.
+    pub fn end(self, out: &mut Vec<u8>) {
         if let Encoder::Gzip(gzip) = self {
-            gzip.finish(out);
+            gzip.end(out);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::fs::{File, Fs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -13,6 +13,8 @@ pub struct Spool {
     memory: Vec<u8>,
     file: Option<(PathBuf, Arc<dyn File>)>,
     in_file: u64,
+    /// CRC32C of what is in the file.
+    crc: u32,
 }
 
 /// Where scratch files live, and when a spool goes there.
@@ -28,6 +30,14 @@ pub struct Body {
     memory: Vec<u8>,
     file: Option<(PathBuf, Arc<dyn File>)>,
     len: u64,
+    crc: u32,
+}
+
+/// The scratch file that holds all of a body.
+pub struct Whole<'a> {
+    pub path: &'a Path,
+    pub file: &'a dyn File,
+    pub crc32c: u32,
 }
 
 impl Scratch {
@@ -44,7 +54,7 @@ impl Scratch {
 
 impl Spool {
     pub fn new(scratch: &Arc<Scratch>) -> Spool {
-        Spool { scratch: scratch.clone(), memory: Vec::new(), file: None, in_file: 0 }
+        Spool { scratch: scratch.clone(), memory: Vec::new(), file: None, in_file: 0, crc: 0 }
     }
 
     /// Bytes held in memory.
@@ -79,16 +89,23 @@ impl Spool {
         }
         let (_, file) = self.file.as_ref().expect("made above");
         file.write_all_at(&self.memory, self.in_file).map_err(io)?;
+        self.crc = crc32c::crc32c_append(self.crc, &self.memory);
         self.in_file += self.memory.len() as u64;
         // What was needed once is needed again soon: the buffer is kept.
         self.memory.clear();
         Ok(())
     }
 
-    pub fn finish(mut self) -> Body {
+    /// The object. What has a file, or should not stay in memory, goes there to the end; without room for that, the end
+    /// stays in memory.
+    pub fn finish(mut self, to_scratch: bool) -> Body {
+        if (self.file.is_some() || to_scratch) && !self.is_empty() && self.spill().is_ok() {
+            self.memory = Vec::new();
+        }
         self.memory.shrink_to_fit();
-        let len = self.len();
-        Body { scratch: self.scratch.clone(), memory: std::mem::take(&mut self.memory), file: self.file.take(), len }
+        let (len, crc) = (self.len(), self.crc);
+        let (memory, file) = (std::mem::take(&mut self.memory), self.file.take());
+        Body { scratch: self.scratch.clone(), memory, file, len, crc }
     }
 }
 
@@ -122,6 +139,12 @@ impl Body {
 
     pub fn memory_bytes(&self) -> usize {
         self.memory.len()
+    }
+
+    /// The file that holds all of it, if one does.
+    pub fn whole(&self) -> Option<Whole<'_>> {
+        let (path, file) = self.file.as_ref().filter(|_| self.memory.is_empty())?;
+        Some(Whole { path, file: &**file, crc32c: self.crc })
     }
 
     /// Reads exactly `bytes` bytes from `offset`; both lie within the body.

@@ -1,8 +1,8 @@
 //! A directory as the bucket: the same names, the same effectively-once rule.
 //!
-//! An object is written to a temporary file, synced, and given its name by `link`, which fails if the name is taken;
-//! then the directory is synced. The name carries the plan's id, so a taken name is this plan's own object, whole, from
-//! an attempt whose end was not seen.
+//! An object's bytes are synced under another name (its scratch file, or a temporary one where that lies on another file
+//! system) and given their own by `link`, which fails if the name is taken; then the directory is synced. The name
+//! carries the plan's id, so a taken name is this plan's own object, whole, from an attempt whose end was not seen.
 
 use super::{Attempt, PIECE_BYTES, Shipment, Sink};
 use crate::fs::{File, Fs};
@@ -32,6 +32,14 @@ impl Local {
         let path = self.path(&shipment.name);
         let dir = path.parent().expect("an object's path has a directory");
         self.fs.create_dir_all(dir)?;
+        if let Some(scratch) = shipment.body.whole() {
+            scratch.file.sync()?;
+            let linked = self.fs.link(scratch.path, &path);
+            sabotage::point("upload.linked");
+            if !matches!(&linked, Err(e) if e.kind() == ErrorKind::CrossesDevices) {
+                return self.named(linked, &path, scratch.crc32c);
+            }
+        }
         let temporary = dir.join(format!(".{}.tmp", shipment.id));
         self.remove_if_there(&temporary)?;
         let file = self.fs.create_new(&temporary)?;
@@ -40,13 +48,18 @@ impl Local {
         let linked = self.fs.link(&temporary, &path);
         sabotage::point("upload.linked");
         self.remove_if_there(&temporary)?;
+        self.named(linked, &path, written)
+    }
+
+    /// What came of giving an object its name, durable.
+    fn named(&self, linked: io::Result<()>, path: &Path, crc32c: u32) -> io::Result<(bool, String)> {
         let free = match linked {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => false,
             other => other.map(|()| true)?,
         };
         // Also for a taken name: the attempt that linked it may have died before its directory was synced.
-        self.fs.sync_dir(dir)?;
-        let tag = if free { tag(written) } else { file_tag(&*self.fs.open(&path)?)? };
+        self.fs.sync_dir(path.parent().expect("an object's path has a directory"))?;
+        let tag = if free { tag(crc32c) } else { file_tag(&*self.fs.open(path)?)? };
         Ok((free, tag))
     }
 

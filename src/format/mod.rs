@@ -3,6 +3,7 @@
 //! A format judges records (does this one convert?) in chunks, before any of them enters a buffer, and encodes the
 //! rows it made into one object per buffer. It knows nothing of plans, keys or clocks.
 
+mod dictionary;
 pub mod lines;
 pub mod parquet;
 pub mod schema;

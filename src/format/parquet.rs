@@ -4,6 +4,7 @@
 //! found by halving and fails alone. One object is one `ArrowWriter`, opened late: until 64 KiB of rows have come, a
 //! buffer keeps the rows only, because an open writer costs up to a mebibyte.
 
+use super::dictionary::Dictionaries;
 use super::{Converted, NotConverted, Rows};
 use crate::record::Batch;
 use arrow::array::{RecordBatch, UInt32Array};
@@ -13,8 +14,8 @@ use arrow::error::ArrowError;
 use arrow_json::ReaderBuilder;
 use arrow_json::reader::Decoder;
 use parquet::arrow::ArrowWriter;
-use parquet::file::properties::WriterProperties;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Rows per batch: more and arrow-json's tape leaves the second-level cache, at up to six times the cost.
 const BATCH_ROWS: usize = 1024;
@@ -28,7 +29,7 @@ const WRITER_BYTES_MAX: usize = 24 << 20;
 /// Settings of the format.
 pub struct Parquet {
     schema: SchemaRef,
-    properties: WriterProperties,
+    dictionaries: Arc<Dictionaries>,
 }
 
 /// The rows of a chunk.
@@ -40,14 +41,13 @@ pub struct Columns {
 
 impl Parquet {
     pub fn new(schema: SchemaRef, compression: parquet::basic::Compression) -> Self {
-        let properties = WriterProperties::builder().set_compression(compression).build();
-        Parquet { schema, properties }
+        Parquet { schema, dictionaries: Arc::new(Dictionaries::new(compression)) }
     }
 
     pub fn encoder(&self) -> Encoder {
         Encoder {
             schema: self.schema.clone(),
-            properties: self.properties.clone(),
+            dictionaries: self.dictionaries.clone(),
             staged: Vec::new(),
             staged_bytes: 0,
             writer: None,
@@ -199,7 +199,7 @@ fn check(record: &[u8]) -> Result<(), NotConverted> {
 /// One Parquet object being written.
 pub struct Encoder {
     schema: SchemaRef,
-    properties: WriterProperties,
+    dictionaries: Arc<Dictionaries>,
     staged: Vec<RecordBatch>,
     staged_bytes: usize,
     writer: Option<ArrowWriter<Vec<u8>>>,
@@ -253,7 +253,7 @@ impl Encoder {
     }
 
     fn open(&mut self, out: &mut Vec<u8>) {
-        let properties = self.properties.clone();
+        let properties = self.dictionaries.properties();
         let mut writer = ArrowWriter::try_new(Vec::new(), self.schema.clone(), Some(properties)).expect(IN_MEMORY);
         for batch in self.staged.drain(..) {
             writer.write(&batch).expect(IN_MEMORY);
@@ -267,8 +267,9 @@ impl Encoder {
         if self.writer.is_none() {
             self.open(out);
         }
-        let writer = self.writer.take().expect("opened above");
-        out.append(&mut writer.into_inner().expect(IN_MEMORY));
+        let writer = self.writer.as_mut().expect("opened above");
+        self.dictionaries.learn(&writer.finish().expect(IN_MEMORY));
+        out.append(writer.inner_mut());
     }
 
     pub fn memory_bytes(&self) -> usize {

@@ -15,6 +15,12 @@ use std::sync::Arc;
 pub trait File: Send + Sync {
     /// Writes all of `bytes` at `offset`, growing the file if it must. May be torn by a crash until synced.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Writes all of `bytes` at `offset` over what was written and synced there before, and makes them durable. After an
+    /// error the state on disk is unknown.
+    fn write_synced_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)?;
+        self.sync()
+    }
     /// Reads up to `buf.len()` bytes; 0 at the end of the file.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Makes written bytes and the length durable (`fdatasync`). After an error the state on disk is unknown.

@@ -1,34 +1,70 @@
-//! Group commit: one committer thread per stream takes everything that queued up while the last sync
-//! ran, writes it, syncs once, and answers all who wait. No timer: under light load a put is a commit of its own.
+//! Group commit: whatever queued up while the last sync ran is written and synced in one go, and all who wait are
+//! answered. No timer. A small put that finds nothing under way is committed on the thread that brings it, which saves
+//! two changes of thread on the way to its answer; everything else goes through the stream's committer thread.
 
 use super::{Put, Writer};
 use crate::error::{Error, Kind, Result};
 use crate::sabotage;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 
 /// Puts that may wait for the committer: above it the stream is overloaded and says so.
 const QUEUE_PUTS_MAX: usize = 1024;
 /// Bytes of one commit: larger ones only make the first waiter wait longer.
 const COMMIT_BYTES_MAX: usize = 8 << 20;
+/// Larger puts are not committed on the thread that brings them: copying them takes longer than changing threads.
+const OWN_BYTES_MAX: usize = 32 << 10;
 
 struct Queued {
     put: Put,
     answer: oneshot::Sender<Result<u64>>,
 }
 
-/// The way into a stream's journal. Clones share the committer; it ends when the last one is gone.
-#[derive(Clone)]
-pub struct Committer(SyncSender<Queued>);
+/// The way into a stream's journal.
+pub struct Committer {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    /// Held for the length of a commit. Whoever holds it may lock the queue, never the other way round.
+    writer: Mutex<Writer>,
+    queue: Mutex<Queue>,
+    more: Condvar,
+    poisoned: AtomicBool,
+    committed: Box<dyn Fn() + Send + Sync>,
+}
+
+#[derive(Default)]
+struct Queue {
+    puts: VecDeque<Queued>,
+    closed: bool,
+}
+
+/// What a put finds.
+enum Turn {
+    Done(Result<u64>),
+    Queued(oneshot::Receiver<Result<u64>>),
+}
+
+fn stopping() -> Error {
+    Error::new(Kind::Stopping, "the stream is stopping")
+}
 
 impl Committer {
     /// Starts the committer. `committed` is called after each commit, before anyone is answered.
-    pub fn start(name: &str, writer: Writer, committed: Arc<dyn Fn() + Send + Sync>) -> Committer {
-        let (sender, receiver) = sync_channel(QUEUE_PUTS_MAX);
+    pub fn start(name: &str, writer: Writer, committed: impl Fn() + Send + Sync + 'static) -> Committer {
+        let (writer, queue, more) = (Mutex::new(writer), Mutex::default(), Condvar::new());
+        let (poisoned, committed) = (AtomicBool::new(false), Box::new(committed));
+        let shared = Arc::new(Shared { writer, queue, more, poisoned, committed });
+        let own = shared.clone();
         let thread = std::thread::Builder::new().name(format!("commit {name}"));
-        thread.spawn(move || run(writer, &receiver, &*committed)).expect("a thread can be started");
-        Committer(sender)
+        let thread = thread.spawn(move || own.run()).expect("a thread can be started");
+        Committer { shared, thread: Mutex::new(Some(thread)) }
     }
 
     /// Puts a batch and returns its first record's offset once it is durable.
@@ -36,40 +72,130 @@ impl Committer {
     /// Errors: `Retry` (the queue is full), `NoSpace`, `Poisoned`, `Stopping`. On every error nothing was acknowledged,
     /// though after `Poisoned` the records may still turn out to be durable.
     pub async fn put(&self, put: Put) -> Result<u64> {
-        let (answer, answered) = oneshot::channel();
-        let stopping = || Error::new(Kind::Stopping, "the stream is stopping");
-        match self.0.try_send(Queued { put, answer }) {
-            Ok(()) => answered.await.map_err(|_| stopping())?,
-            Err(TrySendError::Full(_)) => Err(Error::new(Kind::Retry, "too many puts wait for the disk")),
-            Err(TrySendError::Disconnected(_)) => Err(stopping()),
+        match self.shared.take_turn(put) {
+            Turn::Done(result) => result,
+            Turn::Queued(answered) => answered.await.map_err(|_| stopping())?,
         }
+    }
+
+    /// Whether a write failed: every put is refused until the journal is opened again.
+    pub fn is_poisoned(&self) -> bool {
+        self.shared.poisoned.load(Ordering::Relaxed)
+    }
+
+    /// Ends the committer. When this returns nothing is written any more; puts that waited are told so.
+    pub fn close(&self) {
+        self.shared.queue().closed = true;
+        self.shared.more.notify_all();
+        if let Some(thread) = self.thread.lock().expect("nobody panics holding it").take() {
+            let _ = thread.join();
+        }
+        // Also what is committed on another thread has ended now.
+        drop(self.shared.writer());
     }
 }
 
-fn run(mut writer: Writer, queue: &Receiver<Queued>, committed: &dyn Fn()) {
-    while let Ok(first) = queue.recv() {
-        let mut bytes = first.put.batch.bytes().len();
-        let (mut puts, mut answers) = (vec![first.put], vec![first.answer]);
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("nobody panics holding it")
+    }
+
+    /// A writer whose last commit panicked is not used again: what it wrote is unknown.
+    fn writer(&self) -> Option<MutexGuard<'_, Writer>> {
+        self.writer.lock().ok()
+    }
+
+    fn take_turn(&self, put: Put) -> Turn {
+        let mut queue = self.queue();
+        if queue.closed {
+            return Turn::Done(Err(stopping()));
+        }
+        if queue.puts.len() >= QUEUE_PUTS_MAX {
+            return Turn::Done(Err(Error::new(Kind::Retry, "too many puts wait for the disk")));
+        }
+        if queue.puts.is_empty()
+            && put.batch.bytes().len() <= OWN_BYTES_MAX
+            && may_block()
+            && let Ok(mut writer) = self.writer.try_lock()
+        {
+            drop(queue);
+            let firsts = tokio::task::block_in_place(|| self.commit(&mut writer, vec![put]));
+            drop(writer);
+            return Turn::Done(firsts.map(|firsts| firsts[0]));
+        }
+        let (answer, answered) = oneshot::channel();
+        queue.puts.push_back(Queued { put, answer });
+        self.more.notify_one();
+        Turn::Queued(answered)
+    }
+
+    fn commit(&self, writer: &mut Writer, puts: Vec<Put>) -> Result<Vec<u64>> {
+        let firsts = writer.commit(puts).inspect_err(|e| {
+            if e.kind == Kind::Poisoned {
+                self.poisoned.store(true, Ordering::Relaxed);
+            }
+        })?;
+        (self.committed)();
+        Ok(firsts)
+    }
+
+    fn run(&self) {
+        while self.wait() {
+            let Some(mut writer) = self.writer() else { break };
+            // Only now: what came while another commit ran goes along.
+            let (puts, mut answers) = self.queue().next();
+            sabotage::point("put.received");
+            if sabotage::on("ack_before_sync") {
+                answers.drain(..).for_each(|a| drop(a.send(Ok(0))));
+            }
+            match self.commit(&mut writer, puts) {
+                Ok(firsts) => {
+                    for (answer, first) in answers.into_iter().zip(firsts) {
+                        // Whoever no longer waits has lost its connection; the records are taken all the same.
+                        let _ = answer.send(Ok(first));
+                    }
+                }
+                Err(e) => answers.into_iter().for_each(|a| drop(a.send(Err(e.clone())))),
+            }
+        }
+        let mut queue = self.queue();
+        queue.closed = true;
+        queue.puts.clear();
+    }
+
+    /// Waits for a put. `false`: there will be none.
+    fn wait(&self) -> bool {
+        let queue = self.queue();
+        let idle = |queue: &mut Queue| queue.puts.is_empty() && !queue.closed;
+        let queue = self.more.wait_while(queue, idle).expect("nobody panics holding it");
+        !queue.closed
+    }
+}
+
+impl Queue {
+    /// What goes into one commit.
+    fn next(&mut self) -> (Vec<Put>, Vec<oneshot::Sender<Result<u64>>>) {
+        let mut bytes = 0;
+        let (mut puts, mut answers) = (Vec::new(), Vec::new());
         while bytes < COMMIT_BYTES_MAX
-            && let Ok(next) = queue.try_recv()
+            && let Some(next) = self.puts.pop_front()
         {
             bytes += next.put.batch.bytes().len();
             puts.push(next.put);
             answers.push(next.answer);
         }
-        sabotage::point("put.received");
-        if sabotage::on("ack_before_sync") {
-            answers.drain(..).for_each(|a| drop(a.send(Ok(0))));
-        }
-        match writer.commit(puts) {
-            Ok(firsts) => {
-                committed();
-                for (answer, first) in answers.into_iter().zip(firsts) {
-                    // Whoever no longer waits has lost its connection; the records are taken all the same.
-                    let _ = answer.send(Ok(first));
-                }
-            }
-            Err(e) => answers.into_iter().for_each(|a| drop(a.send(Err(e.clone())))),
-        }
+        (puts, answers)
     }
+}
+
+/// Whether this thread may wait for the disk: its runtime has others, and gives its tasks to them meanwhile.
+fn may_block() -> bool {
+    let multi_thread = |handle: Handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread;
+    Handle::try_current().is_ok_and(multi_thread) && !sabotage::on("ack_before_sync")
 }

@@ -24,7 +24,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fs::{File, Fs};
 use crate::record::Frame;
 use segment::Segment;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -34,18 +34,27 @@ pub struct Limits {
     /// Size of the first segment of a life; each next one is twice as large.
     pub segment_bytes_min: u64,
     pub segment_bytes_max: u64,
-    /// Durable frames kept in memory for readers that are near the end.
+    /// Durable frames kept in memory for readers that are behind, until [`Journal::trim_tail`] says otherwise.
     pub tail_bytes_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { segment_bytes_min: 1 << 20, segment_bytes_max: 64 << 20, tail_bytes_max: 8 << 20 }
+        Limits { segment_bytes_min: 1 << 20, segment_bytes_max: 64 << 20, tail_bytes_max: 32 << 20 }
     }
 }
 
 /// Spare segments that are kept: enough for a burst of recycling between two rolls.
 const SPARES_MAX: usize = 3;
+
+/// Where a segment stands in the lane; see [`Segment`].
+#[derive(Clone, Copy)]
+struct Place {
+    number: u64,
+    first: u64,
+    previous_end: u64,
+    records_before: u64,
+}
 
 /// A written file without a name among the segments, and its size.
 type Spare = (PathBuf, u64, Arc<dyn File>);
@@ -60,23 +69,62 @@ pub struct Journal {
     shared: Mutex<Shared>,
 }
 
+/// A durable frame kept in memory.
+struct Recent {
+    frame: Arc<Frame>,
+    /// Segment number and byte where the next frame starts.
+    behind: (u64, u64),
+}
+
+impl Recent {
+    fn memory_bytes(&self) -> usize {
+        self.frame.batch.bytes().len() + size_of::<u32>() * self.frame.batch.len()
+    }
+}
+
 struct Shared {
     /// Oldest first; never empty. The last one is written to.
     segments: VecDeque<Segment>,
     /// The newest durable frames, contiguous, oldest first.
-    tail: VecDeque<Arc<Frame>>,
+    tail: VecDeque<Recent>,
     tail_bytes: usize,
+    tail_bytes_max: usize,
     durable: u64,
     spares: Vec<Spare>,
     spare_number: u64,
     next_size: u64,
     /// Segments in which a reader found damage: kept aside, never reused.
-    damaged: Vec<u64>,
+    damaged: BTreeSet<u64>,
+}
+
+/// Whether a file's room is asked for or only counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Asked,
+    /// What recovery writes: refused, it would keep a stream closed that could deliver what fills its budget.
+    Counted,
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.budget.give_back(self.disk_bytes());
+    }
 }
 
 impl Journal {
     fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().expect("no holder of the journal's state panics")
+    }
+
+    /// Gives up the memory of frames below `offset`, which every reader has passed, and of the oldest others above
+    /// `bytes_max`, from now on. The bytes that are left.
+    pub fn trim_tail(&self, offset: u64, bytes_max: usize) -> usize {
+        let mut shared = self.shared();
+        shared.tail_bytes_max = bytes_max;
+        while shared.tail_bytes > bytes_max || shared.tail.front().is_some_and(|r| r.frame.end() <= offset) {
+            shared.forget_oldest();
+        }
+        shared.tail_bytes
     }
 
     /// One above the last durable record's offset.
@@ -177,13 +225,16 @@ impl Journal {
         if !self.shared().spares.is_empty() {
             return Ok(());
         }
-        let spare = self.write_spare(size, number)?;
+        let spare = self.write_spare(size, number, Room::Asked)?;
         self.shared().spares.push(spare);
         Ok(())
     }
 
-    fn write_spare(&self, size: u64, number: u64) -> Result<Spare> {
-        self.budget.take(size)?;
+    fn write_spare(&self, size: u64, number: u64, room: Room) -> Result<Spare> {
+        match room {
+            Room::Asked => self.budget.take(size)?,
+            Room::Counted => self.budget.found(size),
+        }
         let path = self.dir.join(format!("{number:012}.spare"));
         match segment::write_spare(&*self.fs, &path, size) {
             Ok(file) => Ok((path, size, file)),
@@ -195,7 +246,7 @@ impl Journal {
     }
 
     /// A spare of at least `size` bytes, from the pool or written now.
-    fn take_spare(&self, size: u64) -> Result<Spare> {
+    fn take_spare(&self, size: u64, room: Room) -> Result<Spare> {
         let number = {
             let mut shared = self.shared();
             if let Some(i) = shared.spares.iter().position(|s| s.1 >= size) {
@@ -204,25 +255,19 @@ impl Journal {
             shared.spare_number += 1;
             shared.spare_number
         };
-        self.write_spare(size, number)
+        self.write_spare(size, number, room)
     }
 
-    /// Opens a new segment whose first record will be `first`; its name is durable when this returns.
-    fn new_segment(&self, number: u64, first: u64, previous_end: u64, before: u64, size: u64) -> Result<Segment> {
-        let segment = self.unnamed_segment(number, first, previous_end, before, size)?;
+    /// Opens a new segment; its name is durable when this returns.
+    fn new_segment(&self, place: Place, size: u64, room: Room) -> Result<Segment> {
+        let segment = self.unnamed_segment(place, size, room)?;
         self.name_segment(&segment.0, &segment.1)?;
         Ok(segment.1)
     }
 
-    fn unnamed_segment(
-        &self,
-        number: u64,
-        first: u64,
-        previous_end: u64,
-        records_before: u64,
-        size: u64,
-    ) -> Result<(PathBuf, Segment)> {
-        let (path, size, file) = self.take_spare(size)?;
+    fn unnamed_segment(&self, place: Place, size: u64, room: Room) -> Result<(PathBuf, Segment)> {
+        let (path, size, file) = self.take_spare(size, room)?;
+        let Place { number, first, previous_end, records_before } = place;
         let segment = Segment { number, first, previous_end, records_before, size, file };
         segment.write_header(&self.incarnation).map_err(|e| self.poisoned("write a segment's header", e))?;
         Ok((path, segment))

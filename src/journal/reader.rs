@@ -1,8 +1,8 @@
 //! Reading a lane in order: the tail from the committer's memory, the rest from the segments.
 
-use super::Journal;
 use super::frame;
 use super::segment::{HEADER_BLOCK, Segment};
+use super::{Journal, Recent};
 use crate::error::{Error, Result};
 use crate::record::Frame;
 use std::sync::Arc;
@@ -43,15 +43,20 @@ impl Journal {
             if cursor.offset >= shared.durable {
                 return Ok(Read::End);
             }
-            if shared.tail.front().is_some_and(|f| f.first <= cursor.offset) {
-                let i = shared.tail.partition_point(|f| f.end() <= cursor.offset);
-                let frame = shared.tail[i].clone();
-                *cursor = Cursor::at(frame.end());
-                return Ok(Read::Frame(frame));
+            if shared.tail.front().is_some_and(|r| r.frame.first <= cursor.offset) {
+                let i = shared.tail.partition_point(|r| r.frame.end() <= cursor.offset);
+                let Recent { frame, behind } = &shared.tail[i];
+                *cursor = Cursor { offset: frame.end(), place: Some(*behind) };
+                return Ok(Read::Frame(frame.clone()));
             }
             let i = shared.segments.partition_point(|s| s.first <= cursor.offset);
             if i == 0 {
-                return Ok(cursor.gap(shared.segments[0].first));
+                // What nobody needs any more lies below every cursor: this was there, and was taken away.
+                let oldest = &shared.segments[0];
+                return Ok(match cursor.offset < oldest.previous_end {
+                    true => cursor.lost(oldest.previous_end),
+                    false => cursor.gap(oldest.first),
+                });
             }
             let end = match shared.segments.get(i) {
                 Some(next) if cursor.offset >= next.previous_end => return Ok(cursor.gap(next.first)),
@@ -85,7 +90,7 @@ impl Journal {
                     let resume = segment.find_frame(seed, at, expected + 1)?;
                     let resume = resume.filter(|(f, _, _)| f.end() <= end);
                     let (to, byte) = resume.map_or((end, None), |(f, _, byte)| (f.first, Some(byte)));
-                    self.shared().damaged.push(segment.number);
+                    self.shared().damaged.insert(segment.number);
                     if to > cursor.offset {
                         let from = expected.max(cursor.offset);
                         *cursor = Cursor { offset: to, place: byte.map(|b| (segment.number, b)) };
@@ -99,6 +104,12 @@ impl Journal {
 }
 
 impl Cursor {
+    fn lost(&mut self, to: u64) -> Read {
+        let from = self.offset;
+        *self = Cursor::at(to);
+        Read::Lost { from, to }
+    }
+
     fn gap(&mut self, to: u64) -> Read {
         let from = self.offset;
         *self = Cursor::at(to);

@@ -7,12 +7,12 @@
 
 use super::frame;
 use super::segment::{self, HEADER_BLOCK, Segment};
-use super::{Budget, Journal, Limits, Shared, Writer};
+use super::{Budget, Journal, Limits, Place, Room, Shared, Writer};
 use crate::error::{Error, Result};
 use crate::fs::Fs;
 use crate::record::Frame;
 use crate::sabotage;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -21,8 +21,19 @@ use std::sync::{Arc, Mutex};
 pub struct Recovered {
     /// Records after the last recorded durable offset, now durable.
     pub records_rewritten: u64,
+    /// Records that plans prove to have been durable and that are not there.
+    pub records_lost: u64,
+    /// Segments whose header was not true and was made again from their frames.
+    pub headers_rebuilt: Vec<String>,
     /// Files that could not be read as segments and were set aside.
     pub set_aside: Vec<String>,
+}
+
+impl Recovered {
+    /// Whether the medium did not keep what was written.
+    pub fn is_damaged(&self) -> bool {
+        self.records_lost > 0 || !self.headers_rebuilt.is_empty() || !self.set_aside.is_empty()
+    }
 }
 
 /// The readable part of the last segment.
@@ -48,7 +59,7 @@ impl Journal {
         let mut recovered = Recovered::default();
         let segments = find_segments(&*fs, dir, &incarnation, Some(&mut recovered))?;
         budget.found(segments.iter().map(|s| s.size).sum());
-        let next_size = limits.segment_bytes_min;
+        let (next_size, tail_bytes_max) = (limits.segment_bytes_min, limits.tail_bytes_max);
         let journal = Arc::new(Journal {
             fs,
             dir: dir.to_path_buf(),
@@ -59,11 +70,12 @@ impl Journal {
                 segments: segments.into(),
                 tail: VecDeque::new(),
                 tail_bytes: 0,
+                tail_bytes_max,
                 durable: 0,
                 spares: Vec::new(),
                 spare_number: 0,
                 next_size,
-                damaged: Vec::new(),
+                damaged: BTreeSet::new(),
             }),
         });
         let writer = journal.clone().start_writer(floor, &mut recovered)?;
@@ -88,18 +100,24 @@ impl Journal {
             end = newest.end();
             number += 1;
         }
+        // Plans list only what was durable, so that a floor above the end proves records that are gone. They stay
+        // between the segments, where readers find them lost.
+        let lost = floor.saturating_sub(end);
+        recovered.records_lost = lost;
+        records += lost;
         // An empty tail needs a segment of its own, and so does a jump over offsets that must not be given again.
         let segment = match segment {
             Some(segment) if floor <= end => segment,
             earlier => {
                 self.shared().segments.extend(earlier);
                 let size = self.limits.segment_bytes_min;
-                self.new_segment(number, end.max(floor), end, records, size)?
+                let place = Place { number, first: end + lost, previous_end: end + lost, records_before: records };
+                self.new_segment(place, size, Room::Counted)?
             }
         };
         let (seed, first) = (frame::seed(&self.incarnation, segment.number), segment.first);
         let at = HEADER_BLOCK + if first == end { 0 } else { self.frames_bytes(&frames, &segment) };
-        let next = end.max(floor);
+        let next = end + lost;
         let mut shared = self.shared();
         shared.segments.push_back(segment.clone());
         shared.durable = next;
@@ -124,7 +142,8 @@ impl Journal {
         }
         bytes.resize(bytes.len().next_multiple_of(HEADER_BLOCK as usize), 0);
         let size = (HEADER_BLOCK + bytes.len() as u64).max(self.limits.segment_bytes_min);
-        let (path, segment) = self.unnamed_segment(number, first, first, records, size)?;
+        let place = Place { number, first, previous_end: first, records_before: records };
+        let (path, segment) = self.unnamed_segment(place, size, Room::Counted)?;
         let mut written = segment.file.write_all_at(&bytes, HEADER_BLOCK);
         if written.is_ok() && !sabotage::on("tail_unsynced") {
             written = segment.file.sync();
@@ -175,7 +194,7 @@ fn find_segments(
     mut recovered: Option<&mut Recovered>,
 ) -> Result<Vec<Segment>> {
     let act = || format!("open journal `{}`", dir.display());
-    let mut segments: Vec<Segment> = Vec::new();
+    let (mut segments, mut damaged): (Vec<Segment>, _) = (Vec::new(), Vec::new());
     for name in fs.list(dir).map_err(|e| Error::io(act(), e))? {
         let path: PathBuf = dir.join(&name);
         if name.ends_with(".spare") && recovered.is_some() {
@@ -184,14 +203,50 @@ fn find_segments(
         let Some(number) = segment::number_of(&name) else { continue };
         match Segment::open(fs, &path, incarnation).map_err(|e| e.during(act()))? {
             Some(segment) if segment.number == number => segments.push(segment),
-            _ if recovered.is_none() => {}
-            _ => {
+            _ => damaged.push((number, name, path)),
+        }
+    }
+    for (number, name, path) in damaged {
+        match rebuild(fs, &path, incarnation, number, &segments).map_err(|e| e.during(act()))? {
+            Some(segment) => {
+                segments.push(segment);
+                segments.sort_by_key(|s| s.number);
+                recovered.iter_mut().for_each(|r| r.headers_rebuilt.push(name.clone()));
+            }
+            None if recovered.is_none() => {}
+            None => {
                 fs.rename(&path, &path.with_extension("damaged")).map_err(|e| Error::io(act(), e))?;
                 recovered.iter_mut().for_each(|r| r.set_aside.push(name.clone()));
             }
         }
     }
     Ok(segments)
+}
+
+/// A segment whose header is damaged, from its frames, which need nothing of it to be true. `None` if it has none.
+fn rebuild(
+    fs: &dyn Fs,
+    path: &Path,
+    incarnation: &[u8; 16],
+    number: u64,
+    others: &[Segment],
+) -> Result<Option<Segment>> {
+    let io = |e| Error::io(format!("read segment `{}`", path.display()), e);
+    let file = fs.open(path).map_err(io)?;
+    let size = file.size().map_err(io)?;
+    let mut segment = Segment { number, first: 0, previous_end: 0, records_before: 0, size, file };
+    let seed = frame::seed(incarnation, number);
+    let Some((frame, ..)) = segment.find_frame(seed, HEADER_BLOCK, 0).map_err(io)? else { return Ok(None) };
+    let first = frame.first;
+    let before = others.iter().filter(|s| s.number < number).max_by_key(|s| s.number);
+    let behind = others.iter().filter(|s| s.number > number).min_by_key(|s| s.number);
+    segment.records_before = match (before, behind) {
+        (Some(before), _) => before.records_before + (first - before.first),
+        (_, Some(behind)) => behind.records_before - (behind.previous_end - first),
+        _ => first,
+    };
+    (segment.first, segment.previous_end) = (first, first);
+    Ok(Some(segment))
 }
 
 /// What a journal holds, read without changing anything: for audits.

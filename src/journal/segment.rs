@@ -19,6 +19,8 @@ pub const VERSION: u32 = 1;
 /// Where commits start, and what they are aligned to.
 pub const HEADER_BLOCK: u64 = DIRECT_ALIGN as u64;
 const ZEROS: usize = 256 * 1024;
+/// What a search reads of frames that turn out not to be true before it becomes coarse.
+const SEARCH_BYTES_MAX: u64 = 4 << 30;
 
 /// A segment that readers and recycling know.
 #[derive(Clone)]
@@ -117,10 +119,20 @@ impl Segment {
     }
 
     /// The first true frame at or after byte `from` that starts at offset `at_least` or above, and where it stands.
+    ///
+    /// Records may hold what looks like frames, each of which costs a reading of what it claims to be: when that has
+    /// become too much, only the beginnings of commits are looked at.
     pub fn find_frame(&self, seed: u32, from: u64, at_least: u64) -> std::io::Result<Option<(Frame, u64, u64)>> {
         let mut rest = vec![0; self.size.saturating_sub(from) as usize];
         let n = read_full_at(&*self.file, &mut rest, from)?;
+        let mut patience = SEARCH_BYTES_MAX;
         for at in memchr::memmem::find_iter(&rest[..n], &frame::MAGIC).filter(|at| at % frame::ALIGN == 0) {
+            let Some(header) = Header::read(&rest[at..n]) else { continue };
+            let plausible = header.first >= at_least && header.frame_bytes() <= (n - at) as u64;
+            if !plausible || patience == 0 && (from + at as u64) % HEADER_BLOCK != 0 {
+                continue;
+            }
+            patience = patience.saturating_sub(header.frame_bytes());
             if let Some((f, durable, _)) = self.frame_at(seed, from + at as u64)?
                 && f.first >= at_least
             {

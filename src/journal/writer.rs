@@ -2,7 +2,7 @@
 
 use super::frame;
 use super::segment::{HEADER_BLOCK, Segment};
-use super::{Journal, Shared};
+use super::{Journal, Place, Recent, Room, Shared};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{DIRECT_ALIGN, File};
 use crate::record::{Batch, Entry, Frame};
@@ -55,14 +55,15 @@ impl Writer {
             let frame = Frame { first: next, arrival_ms: put.arrival_ms, entry: put.entry, batch: Arc::new(put.batch) };
             frame::encode(&mut self.buffer, self.seed, &frame, durable);
             next = frame.end();
-            frames.push(Arc::new(frame));
+            let behind = self.at + (self.buffer.len() - self.start) as u64;
+            frames.push(Recent { frame: Arc::new(frame), behind: (self.segment.number, behind) });
         }
         self.buffer.resize(self.start + bytes as usize, 0);
         self.write()?;
-        let firsts = frames.iter().map(|f| f.first).collect();
+        let firsts = frames.iter().map(|r| r.frame.first).collect();
         self.at += bytes;
         self.next = next;
-        self.journal.shared().publish(frames, next, self.journal.limits.tail_bytes_max);
+        self.journal.shared().publish(frames, next);
         Ok(firsts)
     }
 
@@ -76,11 +77,12 @@ impl Writer {
 
     fn write(&mut self) -> Result<()> {
         let file = self.direct.as_ref().unwrap_or(&self.segment.file);
-        let mut done = file.write_all_at(&self.buffer[self.start..], self.at);
-        sabotage::point("journal.written");
-        if done.is_ok() && !sabotage::on("no_sync") && !sabotage::on("read_past_durable") {
-            done = file.sync();
-        }
+        let bytes = &self.buffer[self.start..];
+        sabotage::point("journal.filled");
+        let done = match sabotage::on("no_sync") || sabotage::on("read_past_durable") {
+            true => file.write_all_at(bytes, self.at),
+            false => file.write_synced_at(bytes, self.at),
+        };
         sabotage::point("journal.synced");
         done.map_err(|e| {
             let poison = self.journal.poisoned("write and sync frames", e);
@@ -89,11 +91,21 @@ impl Writer {
         })
     }
 
-    /// Goes on in a new segment of at least `needed` bytes.
+    /// Goes on in a new segment of at least `needed` bytes; a smaller one than is usual where there is no room for that.
     fn roll(&mut self, needed: u64) -> Result<()> {
-        let size = needed.max(self.journal.shared().next_size);
-        let before = self.segment.records_before + (self.next - self.segment.first);
-        let opened = self.journal.new_segment(self.segment.number + 1, self.next, self.next, before, size);
+        let mut size = needed.max(self.journal.shared().next_size);
+        let records_before = self.segment.records_before + (self.next - self.segment.first);
+        let number = self.segment.number + 1;
+        let place = Place { number, first: self.next, previous_end: self.next, records_before };
+        let opened = loop {
+            match self.journal.new_segment(place, size, Room::Asked) {
+                Err(e) if e.kind == Kind::NoSpace && size > needed => {
+                    size = (size / 2).next_multiple_of(HEADER_BLOCK).max(needed);
+                    self.journal.shared().next_size = size;
+                }
+                opened => break opened,
+            }
+        };
         match opened.and_then(|segment| Ok((self.journal.open_direct(segment.number)?, segment))) {
             Ok((direct, segment)) => self.enter(segment, direct),
             Err(e) => {
@@ -119,15 +131,20 @@ impl Writer {
 
 impl Shared {
     /// Shows durable frames to readers and forgets the oldest beyond the memory limit.
-    fn publish(&mut self, frames: Vec<Arc<Frame>>, durable: u64, tail_bytes_max: usize) {
-        for frame in frames {
-            self.tail_bytes += frame.batch.bytes().len() + 4 * frame.batch.len();
-            self.tail.push_back(frame);
+    fn publish(&mut self, frames: Vec<Recent>, durable: u64) {
+        for recent in frames {
+            self.tail_bytes += recent.memory_bytes();
+            self.tail.push_back(recent);
         }
         self.durable = durable;
-        while self.tail_bytes > tail_bytes_max {
-            let Some(oldest) = self.tail.pop_front() else { break };
-            self.tail_bytes -= oldest.batch.bytes().len() + 4 * oldest.batch.len();
+        while self.tail_bytes > self.tail_bytes_max {
+            self.forget_oldest();
+        }
+    }
+
+    pub(super) fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.tail.pop_front() {
+            self.tail_bytes -= oldest.memory_bytes();
         }
     }
 }

@@ -3,9 +3,11 @@
 
 use super::list::ListBuilder;
 use super::plan::Reason;
+use super::workers::{Job, Workers};
 use crate::compress;
 use crate::deliver::{Body, Spool, body::Scratch};
 use crate::format::Encoder;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,35 +23,59 @@ pub struct Buffer {
     pub filling: Filling,
 }
 
-/// An object's bytes being made.
+/// An object's bytes being made: encoded here, compressed in pieces by whoever has the time, put together in order.
 pub struct Filling {
     encoder: Encoder,
     compress: compress::Encoder,
+    pieces: VecDeque<(usize, Job<Vec<u8>>)>,
     spool: Spool,
+    workers: Arc<Workers>,
 }
 
+/// Pieces of one object that are compressed at once; enough to keep the threads of a small machine busy.
+const PIECES_MAX: usize = 4;
+
 impl Filling {
-    pub fn new(encoder: Encoder, compress: compress::Encoder, scratch: &Arc<Scratch>) -> Self {
-        Filling { encoder, compress, spool: Spool::new(scratch) }
+    pub fn new(encoder: Encoder, compress: compress::Encoder, scratch: &Arc<Scratch>, workers: &Arc<Workers>) -> Self {
+        let (pieces, spool, workers) = (VecDeque::new(), Spool::new(scratch), workers.clone());
+        Filling { encoder, compress, pieces, spool, workers }
     }
 
     /// Lets `write` append rows through the encoder.
     pub fn write(&mut self, write: impl FnOnce(&mut Encoder, &mut Vec<u8>)) {
         write(&mut self.encoder, self.compress.raw(self.spool.tail()));
-        self.compress.settle(self.spool.tail());
+        if let Some(piece) = self.compress.piece() {
+            self.pieces.push_back((piece.len(), self.workers.start(move || piece.compress())));
+        }
+        self.collect(PIECES_MAX);
         // A full scratch disk keeps the bytes in memory, where the stream's cap on them stops reading.
         let _ = self.spool.settle();
     }
 
-    pub fn finish(mut self) -> Body {
-        self.encoder.finish(self.compress.raw(self.spool.tail()));
-        self.compress.finish(self.spool.tail());
-        let _ = self.spool.settle();
-        self.spool.finish()
+    /// Appends pieces that are done, and the oldest others until at most `keep` are left.
+    fn collect(&mut self, keep: usize) {
+        while self.pieces.len() > keep || self.pieces.front().is_some_and(|(_, job)| job.is_done()) {
+            let Some((_, job)) = self.pieces.pop_front() else { return };
+            self.spool.tail().append(&mut job.finish());
+        }
+    }
+
+    /// The object. `to_scratch`: it should not stay in memory.
+    pub fn finish(mut self, to_scratch: bool) -> Body {
+        self.collect(0);
+        let Filling { encoder, mut compress, mut spool, .. } = self;
+        encoder.finish(compress.raw(spool.tail()));
+        if let Some(last) = compress.rest() {
+            spool.tail().append(&mut last.compress());
+        }
+        compress.end(spool.tail());
+        let _ = spool.settle();
+        spool.finish(to_scratch)
     }
 
     pub fn memory_bytes(&self) -> usize {
-        self.encoder.memory_bytes() + self.compress.memory_bytes() + self.spool.memory_bytes()
+        let pieces: usize = self.pieces.iter().map(|(bytes, _)| bytes).sum();
+        self.encoder.memory_bytes() + self.compress.memory_bytes() + pieces + self.spool.memory_bytes()
     }
 }
 

@@ -14,27 +14,43 @@ use uuid::Uuid;
 const REASONS_MAX: usize = 5000;
 
 impl Engine {
-    /// Cuts what is full or old enough, and under memory pressure the largest buffer.
+    /// Cuts what is full or old enough, and under memory pressure the largest buffers.
     pub(super) fn cut_due(&mut self) -> Result<bool> {
         let now = self.home.clock.steady();
         let due: Vec<Slot> = self
             .buffers
             .iter()
             .filter(|(slot, b)| {
-                let interval = self.interval_of(slot.0);
-                let full = b.bytes >= self.size_of(slot.0) || b.reasons.len() >= REASONS_MAX;
+                let interval = self.live.interval_of(slot.0);
+                let full = b.bytes >= self.live.size_of(slot.0) || b.reasons.len() >= REASONS_MAX;
                 full || !interval.is_zero() && now >= b.opened + interval
             })
             .map(|(slot, _)| slot.clone())
             .collect();
         let mut busy = self.cut(due)?;
-        let memory = |b: &Buffer| b.filling.memory_bytes();
-        let pressed = self.buffers.values().map(memory).sum::<usize>() > self.home.bounds.memory_bytes_max
-            || self.buffers.len() > self.home.bounds.open_keys_max;
-        if pressed && let Some((slot, _)) = self.buffers.iter().max_by_key(|(_, b)| memory(b)) {
-            busy |= self.cut(vec![slot.clone()])?;
-        }
+        busy |= self.cut(self.pressed())?;
         Ok(busy)
+    }
+
+    /// The largest buffers, as many as are too many or take too much memory.
+    fn pressed(&self) -> Vec<Slot> {
+        let bounds = &self.home.bounds;
+        let mut sizes: Vec<(usize, &Slot)> =
+            self.buffers.iter().map(|(slot, b)| (b.filling.memory_bytes(), slot)).collect();
+        let mut bytes: usize = sizes.iter().map(|(bytes, _)| bytes).sum();
+        let bytes_max = self.home.memory.allowed(bounds.memory_bytes_max);
+        if bytes <= bytes_max && sizes.len() <= bounds.open_keys_max {
+            return Vec::new();
+        }
+        sizes.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        let mut left = sizes.len();
+        let too_much = sizes.iter().take_while(|(size, _)| {
+            let too_much = bytes > bytes_max || left > bounds.open_keys_max;
+            bytes -= size;
+            left -= 1;
+            too_much
+        });
+        too_much.map(|(_, slot)| (*slot).clone()).collect()
     }
 
     pub(super) fn cut_where(&mut self, pick: impl Fn(&Slot, &Buffer) -> bool) -> Result<bool> {
@@ -77,7 +93,7 @@ impl Engine {
         for (slot, plan) in slots.iter().zip(plans) {
             let Some(buffer) = self.buffers.remove(slot) else { continue };
             if plan.outlet.has_sink() {
-                let body = Arc::new(buffer.filling.finish());
+                let body = Arc::new(buffer.filling.finish(self.is_held_full()));
                 let encoding = self.route(plan.epoch)?.content_encoding(plan.outlet);
                 self.shipping.insert(plan.number, Shipping::ready(plan, body, encoding));
             }

@@ -6,15 +6,18 @@
 //! ([`Engine::cut`]), a mark is durable before `low` counts it ([`Engine::settle`]), and `low` is durable before the
 //! journal is trimmed (the same).
 
+use super::ahead::Ahead;
 use super::buffer::Buffer;
 use super::epoch::{Blobs, Routes, hex};
 use super::fill::Again;
 use super::ledger::Ledger;
+use super::memory::StreamMemory;
 use super::plan::{Entry, Epoch, Outlet, State, Track};
 use super::plan_log::PlanLog;
 use super::replay::Replay;
-use super::route::{BackupRoute, Route};
+use super::route::Route;
 use super::ship::Shipping;
+use super::workers::Workers;
 use crate::clock::Clock;
 use crate::deliver::body::Scratch;
 use crate::error::{Error, Kind, Result};
@@ -37,35 +40,51 @@ pub struct Live {
     pub backup_interval: Duration,
 }
 
+impl Live {
+    pub(super) fn interval_of(&self, outlet: Outlet) -> Duration {
+        if outlet == Outlet::Backup { self.backup_interval } else { self.interval }
+    }
+
+    pub(super) fn size_of(&self, outlet: Outlet) -> u64 {
+        if outlet == Outlet::Backup { self.backup_size_bytes } else { self.size_bytes }
+    }
+}
+
 /// Bounds of one stream, each with its reason.
 #[derive(Clone, Debug)]
 pub struct Bounds {
-    /// Open buffers and encoders together; above it the largest buffer is cut early.
+    /// Open buffers and encoders together; above it the largest buffers are cut early.
     pub memory_bytes_max: usize,
-    /// Open plans at which nothing new is read: their lists and bodies wait for a sink that does not answer.
+    /// Of the journal's newest records, for when reading lags behind.
+    pub tail_bytes_max: usize,
+    /// Open plans of a track at which nothing new is read: their lists and bodies wait for a sink that does not answer.
     pub open_plans_max: usize,
-    /// Bytes of lists that a replay still needs at which nothing new is read.
-    pub listed_bytes_max: usize,
+    /// Bytes of a track's plans, settled ones that a replay still needs included, at which nothing new is read.
+    pub plan_bytes_max: usize,
     /// Different objects filled at once.
     pub open_keys_max: usize,
-    /// Shipments under way at once.
+    /// Shipments of a track under way at once.
     pub shipments_max: usize,
     /// Blocks of each plan log file, written in advance.
     pub reserve_bytes: u64,
     /// An object's bytes kept in memory before they go to scratch.
     pub spool_bytes_max: usize,
+    /// Chunks read and judged before it is their turn.
+    pub chunks_ahead_max: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
         Bounds {
             memory_bytes_max: 48 << 20,
+            tail_bytes_max: 32 << 20,
             open_plans_max: 256,
-            listed_bytes_max: 32 << 20,
+            plan_bytes_max: 16 << 20,
             open_keys_max: 500,
             shipments_max: 4,
             reserve_bytes: 1 << 20,
             spool_bytes_max: 1 << 20,
+            chunks_ahead_max: 4,
         }
     }
 }
@@ -81,6 +100,8 @@ pub struct Home {
     pub clock: Arc<dyn Clock>,
     /// Ids and jitter; injected so that tests can repeat a run.
     pub random: Box<dyn FnMut() -> u128 + Send>,
+    pub workers: Arc<Workers>,
+    pub memory: StreamMemory,
     pub bounds: Bounds,
 }
 
@@ -109,10 +130,11 @@ pub struct Engine {
     pub(super) scratch: Arc<Scratch>,
     blobs: Blobs,
     loader: Box<dyn Routes>,
-    pub(super) routes: BTreeMap<u32, Route>,
+    pub(super) routes: BTreeMap<u32, Arc<Route>>,
     /// Next record of each track, and what plans of an earlier life say of the records ahead.
     pub(super) cursors: [Cursor; 2],
     pub(super) replays: [Replay; 2],
+    pub(super) ahead: Ahead,
     pub(super) buffers: BTreeMap<Slot, Buffer>,
     /// The epoch of what is in the buffers of the main track, and of the backup.
     pub(super) buffer_epochs: [u32; 2],
@@ -120,6 +142,8 @@ pub struct Engine {
     pub(super) alarm: Option<String>,
     /// Records read again that cannot be placed yet.
     pub(super) waiting: Option<Again>,
+    /// When the plan log last asked for room that it did not get.
+    asked_for_room: Duration,
 }
 
 impl Engine {
@@ -150,11 +174,13 @@ impl Engine {
             loader,
             routes: BTreeMap::new(),
             replays,
+            ahead: Ahead::default(),
             buffers: BTreeMap::new(),
             buffer_epochs: [0; 2],
             shipping: BTreeMap::new(),
             alarm: None,
             waiting: None,
+            asked_for_room: Duration::ZERO,
         };
         engine.log.ledger_is_durable_to(engine.ledger.mark());
         engine.write_ledger_lines()?;
@@ -184,7 +210,9 @@ impl Engine {
     /// Brings the configuration `definition` into force from the next unread, unplanned record on, as a new epoch if it
     /// differs from the last one. Durable when this returns.
     pub fn adopt(&mut self, definition: &[u8]) -> Result<()> {
-        let route = self.loader.load(definition, &self.blobs)?;
+        let route = Arc::new(self.loader.load(definition, &self.blobs)?);
+        // What was judged ahead was judged by the route of before.
+        self.ahead.forget();
         let hash = self.blobs.put(definition)?;
         let last = self.state().epochs.last().copied();
         if last.is_some_and(|e| e.hash == hash) {
@@ -228,33 +256,58 @@ impl Engine {
     }
 
     /// The route of an epoch, loaded from disk if it is an old one.
-    pub(super) fn route(&mut self, epoch: u32) -> Result<&mut Route> {
+    pub(super) fn route(&mut self, epoch: u32) -> Result<Arc<Route>> {
         if !self.routes.contains_key(&epoch) {
             let known = self.state().epochs.iter().find(|e| e.number == epoch).copied();
             let known = known.ok_or_else(|| Error::new(Kind::Bug, format!("epoch {epoch} is not in the plan log")))?;
             let definition = self.blobs.get(&known.hash)?;
             let route = self.loader.load(&definition, &self.blobs);
             let route = route.map_err(|e| e.during(format!("load epoch {epoch} ({})", hex(&known.hash[..4]))))?;
-            self.routes.insert(epoch, route);
+            self.routes.insert(epoch, Arc::new(route));
         }
-        Ok(self.routes.get_mut(&epoch).expect("inserted above"))
+        Ok(self.routes[&epoch].clone())
     }
 
     /// Does what can be done now. Errors of kind `NoSpace` leave everything as it was; any other error ends the
     /// stream until it is opened again.
     pub fn step(&mut self) -> Result<Progress> {
+        self.ask_for_room()?;
         let mut busy = self.rename_taken()?;
         busy |= self.settle()?;
         busy |= self.cut_due()?;
         busy |= self.read_main()?;
         busy |= self.read_backup()?;
+        self.trim_tail();
         if busy {
             return Ok(Progress::Busy);
         }
-        if self.live.interval.is_zero() && self.cut_where(|slot, _| slot.0 != Outlet::Backup)? {
+        let zero = |live: &Live, outlet| live.interval_of(outlet).is_zero();
+        let live = self.live.clone();
+        if self.cut_where(|slot, _| zero(&live, slot.0))? {
             return Ok(Progress::Busy);
         }
         Ok(Progress::Idle { until: self.next_deadline() })
+    }
+
+    /// Keeps of the journal's newest records in memory what a track has not read, as far as memory allows.
+    fn trim_tail(&mut self) {
+        let read_by_all = self.tracks().map(|t| self.cursors[t as usize].offset).min().unwrap_or(0);
+        let allowed = self.home.memory.allowed(self.home.bounds.tail_bytes_max);
+        let tail_bytes = self.journal.trim_tail(read_by_all, allowed);
+        let buffers: usize = self.buffers.values().map(|b| b.filling.memory_bytes()).sum();
+        self.home.memory.note(buffers + self.held_bytes() + tail_bytes);
+    }
+
+    /// A plan log without its reserve keeps the stream from reading: it asks again, and says so.
+    fn ask_for_room(&mut self) -> Result<()> {
+        let now = self.home.clock.steady();
+        if !self.log.is_starved() || now < self.asked_for_room + WAITING {
+            return Ok(());
+        }
+        self.asked_for_room = now;
+        self.log.retry_room()?;
+        self.alarm = self.log.is_starved().then(|| "the plan log's reserve cannot grow: the disk is full".to_owned());
+        Ok(())
     }
 
     /// Cuts every buffer: the stream is to end.
@@ -286,17 +339,10 @@ impl Engine {
     }
 
     fn next_deadline(&self) -> Option<Duration> {
-        let due = |(slot, buffer): (&Slot, &Buffer)| buffer.opened + self.interval_of(slot.0);
-        let waiting = self.waiting.as_ref().map(|_| self.home.clock.steady() + WAITING);
+        let due = |(slot, buffer): (&Slot, &Buffer)| buffer.opened + self.live.interval_of(slot.0);
+        let waits = self.waiting.is_some() || self.log.is_starved();
+        let waiting = waits.then(|| self.home.clock.steady() + WAITING);
         self.buffers.iter().map(due).chain(self.next_retry()).chain(waiting).min()
-    }
-
-    pub(super) fn interval_of(&self, outlet: Outlet) -> Duration {
-        if outlet == Outlet::Backup { self.live.backup_interval } else { self.live.interval }
-    }
-
-    pub(super) fn size_of(&self, outlet: Outlet) -> u64 {
-        if outlet == Outlet::Backup { self.live.backup_size_bytes } else { self.live.size_bytes }
     }
 
     pub(super) fn random_uuid(&mut self) -> Uuid {
@@ -343,10 +389,6 @@ impl Engine {
             false => self.loader = old,
         }
         done
-    }
-
-    pub(super) fn backup_route(&mut self, epoch: u32) -> Result<Option<&BackupRoute>> {
-        Ok(self.route(epoch)?.backup.as_ref())
     }
 }
 

@@ -2,13 +2,13 @@
 
 use super::buffer::Buffer;
 use super::engine::{Engine, Slot};
-use super::plan::{Outlet, Reason, Track};
+use super::plan::{Outlet, Plan, Reason, Track};
 use super::replay::Listed;
 use super::route::{Chunk, Judged, Raw, Verdict, error_line};
 use super::ship::Phase;
 use crate::error::{Error, Kind, Result};
 use crate::format::Rows;
-use crate::journal::{Cursor, Read};
+use crate::journal::Cursor;
 use crate::partition::prefix::Key;
 use crate::sabotage;
 use std::collections::BTreeMap;
@@ -16,9 +16,6 @@ use std::ops::Range;
 
 /// How often a record whose fate is bound is given to a transform that runs out of time, before the stream waits.
 const BOUND_TRIES: u32 = 20;
-
-/// A frame of this size is a chunk by itself and is not copied; smaller ones are put together.
-const WHOLE_FRAME_BYTES: usize = 128 << 10;
 
 /// What plans of an earlier life say of a record.
 enum Bound {
@@ -47,17 +44,25 @@ impl Engine {
     /// Reads, judges and places one chunk of the main track. Whether anything moved.
     pub(super) fn read_main(&mut self) -> Result<bool> {
         let Some(epoch) = self.epoch_to_read(Track::Main)? else { return Ok(false) };
-        let limits = self.route(epoch)?.chunk_limits();
         if let Some(again) = self.waiting.take() {
             return self.read_again(epoch, again);
         }
-        let Some((chunk, cursor)) = self.next_chunk(Track::Main, limits)? else { return Ok(true) };
-        if chunk.offsets[0] < self.replays[0].end() {
-            let again = self.look_up(&chunk, cursor);
+        if self.cursors[0].offset < self.replays[0].end() {
+            let limits = self.route(epoch)?.chunk_limits();
+            let Some((chunk, behind)) = self.next_or_pass(Track::Main, limits)? else { return Ok(true) };
+            let again = self.look_up(&chunk, behind);
             return self.read_again(epoch, again);
         }
-        self.place_new(epoch, &chunk)?;
-        self.cursors[0] = cursor;
+        let Some(judging) = self.next_judging(epoch)? else { return Ok(true) };
+        let (chunk, judged, behind) = match judging.finish() {
+            Ok(done) => done,
+            Err(e) => {
+                self.ahead.forget();
+                return Err(e);
+            }
+        };
+        self.place_new(epoch, &chunk, &judged)?;
+        self.cursors[0] = behind;
         sabotage::point("lane.read");
         Ok(true)
     }
@@ -100,77 +105,26 @@ impl Engine {
     /// The offset that a track may not read beyond: below the frontier it always reads, since only that moves `low`.
     pub(super) fn read_limit(&self, track: Track) -> Option<u64> {
         let bounds = &self.home.bounds;
-        let open = self.state().open_plans().count();
-        let listed: usize = self.state().plans.values().map(|p| p.list.encoded().len()).sum();
-        let full = open >= bounds.open_plans_max || listed >= bounds.listed_bytes_max || self.log.is_starved();
+        let plans = || self.state().plans.values().filter(|p| p.outlet.track() == track);
+        let full = self.log.is_starved()
+            || plans().filter(|p| p.is_open()).count() >= bounds.open_plans_max
+            || plans().map(Plan::memory_bytes).sum::<usize>() >= bounds.plan_bytes_max
+            || self.held_bytes() > bounds.memory_bytes_max;
         let frontier = if sabotage::on("cap_stops_all_reading") { 0 } else { self.state().frontier(track) };
         full.then_some(frontier)
     }
 
-    /// The next records of a track, all of one epoch, and the cursor behind them. `None` if the cursor only moved over
-    /// a gap or damage.
-    fn next_chunk(&mut self, track: Track, limits: (usize, usize)) -> Result<Option<(Chunk, Cursor)>> {
-        let mut cursor = self.cursors[track as usize];
-        let mut end = self.read_limit(track).unwrap_or(u64::MAX);
-        let later = self.state().epochs.iter().map(|e| e.from).filter(|&from| from > cursor.offset);
-        end = later.fold(end, u64::min);
-        let mut chunk = Chunk::default();
-        loop {
-            let mut ahead = cursor;
-            if ahead.offset >= end {
-                break;
-            }
-            match self.journal.read(&mut ahead)? {
-                Read::Frame(frame) => {
-                    let from = (cursor.offset.saturating_sub(frame.first)) as usize;
-                    let to = (end.saturating_sub(frame.first) as usize).min(frame.batch.len());
-                    let bytes = frame.batch.bytes_of(from, to).len();
-                    let full = chunk.records.len() + to - from > limits.0
-                        || chunk.records.bytes().len() + bytes > limits.1
-                        || chunk.entry != frame.entry;
-                    if full && !chunk.records.is_empty() {
-                        break;
-                    }
-                    chunk.entry = frame.entry;
-                    if chunk.records.is_empty() && to - from == frame.batch.len() && bytes >= WHOLE_FRAME_BYTES {
-                        let arrivals = vec![frame.arrival_ms; to];
-                        let offsets = (frame.first..frame.end()).collect();
-                        chunk = Chunk { records: frame.batch.clone(), offsets, arrivals, entry: frame.entry };
-                        cursor = ahead;
-                        break;
-                    }
-                    for i in from..to {
-                        chunk.push(frame.batch.get(i), frame.first + i as u64, frame.arrival_ms);
-                    }
-                    cursor = if to < frame.batch.len() { Cursor::at(frame.first + to as u64) } else { ahead };
-                }
-                Read::End => break,
-                _ if !chunk.records.is_empty() => break,
-                Read::Gap { .. } => {
-                    self.cursors[track as usize] = ahead;
-                    self.finish_rebuilding(track);
-                    return Ok(None);
-                }
-                Read::Lost { from, to } => {
-                    self.place_lost(track, from, to)?;
-                    self.cursors[track as usize] = ahead;
-                    self.finish_rebuilding(track);
-                    return Ok(None);
-                }
-            }
-        }
-        Ok((!chunk.records.is_empty()).then_some((chunk, cursor)))
-    }
-
     /// Accounts for acknowledged records that the medium lost: a plan of their own, settled when persisted.
-    fn place_lost(&mut self, track: Track, from: u64, to: u64) -> Result<()> {
+    pub(super) fn place_lost(&mut self, track: Track, from: u64, to: u64) -> Result<()> {
         self.alarm = Some(format!("records {from} to {} were acknowledged and cannot be read any more", to - 1));
         if track == Track::Backup {
             return Ok(());
         }
         let slot = (Outlet::Lost, Key::from_persisted("").expect("an empty key"));
         let mut listed = Vec::new();
-        for offset in from..to {
+        // What is in the buffer is there because there was no room to plan it the last time.
+        let known = self.buffers.get(&slot).map_or(0, |b| b.list.end());
+        for offset in from.max(known)..to {
             self.replays[0].at(offset, &mut listed);
             if listed.is_empty() {
                 self.buffer(&slot, 0)?.list.push(offset, 0, 1);
@@ -194,10 +148,8 @@ impl Engine {
         Ok(buffer)
     }
 
-    /// Judges and places records of which no plan knows anything.
-    fn place_new(&mut self, epoch: u32, chunk: &Chunk) -> Result<()> {
-        let now_ms = self.home.clock.wall_ms();
-        let judged = self.route(epoch)?.judge(chunk, now_ms)?;
+    /// Places records of which no plan knows anything.
+    fn place_new(&mut self, epoch: u32, chunk: &Chunk, judged: &Judged) -> Result<()> {
         let mut picks: Vec<Vec<Pick>> = vec![Vec::new(); judged.keys.len()];
         for (i, verdict) in judged.verdicts.iter().enumerate() {
             match verdict {
@@ -207,10 +159,10 @@ impl Engine {
                         picks[key].push((i as u32, first + output, output, *count));
                     }
                 }
-                _ => self.place_ended(epoch, chunk, i, verdict, &judged)?,
+                _ => self.place_ended(epoch, chunk, i, verdict, judged)?,
             }
         }
-        self.place_outputs(chunk, &judged, &picks)
+        self.place_outputs(chunk, judged, &picks)
     }
 
     /// Puts kept outputs into the buffers of their keys.
@@ -439,8 +391,8 @@ impl Engine {
             return Ok(false);
         }
         let Some(epoch) = self.epoch_to_read(Track::Backup)? else { return Ok(false) };
-        let Some((chunk, cursor)) = self.next_chunk(Track::Backup, (4096, 1 << 20))? else { return Ok(true) };
-        let key = match self.backup_route(epoch)? {
+        let Some((chunk, cursor)) = self.next_or_pass(Track::Backup, (4096, 1 << 20))? else { return Ok(true) };
+        let key = match &self.route(epoch)?.backup {
             Some(backup) => Some(backup.prefix.key(None, &[]).map_err(|e| Error::new(Kind::Bug, e.to_string()))?),
             None => None,
         };

@@ -116,6 +116,11 @@ impl ListBuilder {
         self.first
     }
 
+    /// One above the last record pushed.
+    pub fn end(&self) -> u64 {
+        self.last_end
+    }
+
     pub fn finish(mut self) -> List {
         self.close_run();
         List {

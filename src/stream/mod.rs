@@ -2,6 +2,7 @@
 //! object, and accounts for it.
 
 mod account;
+mod ahead;
 pub mod audit;
 pub mod buffer;
 pub mod codec;
@@ -12,6 +13,7 @@ pub mod fill;
 pub mod ledger;
 pub mod list;
 pub mod load;
+pub mod memory;
 pub mod node;
 pub mod open;
 pub mod plan;
@@ -22,3 +24,4 @@ mod settle;
 pub mod ship;
 pub mod sinks;
 pub mod supervise;
+pub mod workers;

@@ -1,8 +1,10 @@
 //! All streams of one process: the data directory and its lock, streams that the configuration names, and streams that
 //! it no longer names but that still hold records.
 
+use super::memory::NodeMemory;
 use super::open::{Meta, read_or_make_meta};
 use super::supervise::{Shared, Status, Stream};
+use super::workers::Workers;
 use crate::clock::System;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -12,9 +14,16 @@ use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
+
+/// A broken stream is opened again after this pause, then after twice as long, and so on,
+const REOPEN_PAUSE: Duration = Duration::from_secs(1);
+/// so often if it was open,
+const REOPEN_MAX: u32 = 5;
+/// and from the beginning when it has run for so long.
+const REOPEN_FORGOTTEN: Duration = Duration::from_secs(600);
 
 /// See the module.
 pub struct Node {
@@ -23,6 +32,8 @@ pub struct Node {
     streams: RwLock<BTreeMap<String, Arc<Stream>>>,
     /// Streams that could not be opened, and why.
     failed: RwLock<BTreeMap<String, String>>,
+    /// How often each stream was opened again since it last ran for long, and when.
+    reopened: Mutex<BTreeMap<String, (u32, Instant)>>,
     _lock: File,
 }
 
@@ -40,11 +51,15 @@ impl Node {
         fs.create_dir_all(&module_cache).map_err(|e| Error::io(act(), e))?;
         let clock = Arc::new(System::default());
         let budget = Budget::new("node", limit, None);
+        // A stream's own thread works too while it waits for a result.
+        let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
+        let workers = Workers::new(cpus.saturating_sub(1).max(1));
         let node = Node {
-            shared: Shared { fs, clock, runtime, budget, module_cache },
+            shared: Shared { fs, clock, runtime, workers, memory: NodeMemory::new(0), budget, module_cache },
             streams_dir,
             streams: RwLock::default(),
             failed: RwLock::default(),
+            reopened: Mutex::default(),
             _lock: lock,
         };
         node.apply(config)?;
@@ -57,8 +72,11 @@ impl Node {
         let mut errors = Vec::new();
         let mut found = self.find()?;
         self.shared.budget.set_limit(config.disk_budget.map_or(u64::MAX, |b| b.bytes()));
+        let memory = config.memory.size.bytes() - config.memory.intake().bytes();
+        self.shared.memory.set_limit(memory as usize);
+        self.reopened.lock().expect("nobody panics holding it").clear();
         for (name, stream_config) in &config.streams {
-            if let Some(stream) = self.stream(name).filter(|s| !s.is_retired()) {
+            if let Some(stream) = self.stream(name).filter(|s| !s.is_broken()) {
                 errors.extend(stream.reload(stream_config).err().map(|e| format!("stream `{name}`: {e}")));
                 continue;
             }
@@ -67,12 +85,46 @@ impl Node {
             self.open(name, &dir, Some(stream_config));
         }
         for (name, (dir, _)) in found.into_iter().filter(|(n, _)| !config.streams.contains_key(n)) {
-            if self.stream(&name).is_none_or(|s| !s.is_retired()) {
-                self.end(&name);
-                self.open(&name, &dir, None);
+            match self.stream(&name) {
+                Some(stream) => stream.retire(),
+                None => self.open(&name, &dir, None),
             }
         }
         Ok(errors)
+    }
+
+    /// Opens again, at growing distances, what could not be opened, and a few times what has ended by an error. Blocks.
+    pub fn mend(&self, config: &Config) {
+        let failed: Vec<String> = self.failed.read().expect("nobody panics holding it").keys().cloned().collect();
+        let failed = failed.into_iter().filter(|name| self.is_due(name, u32::MAX));
+        let broken = self.all().into_iter().filter(|s| s.is_broken() && self.is_due(&s.name, REOPEN_MAX));
+        let broken: Vec<String> = failed.chain(broken.map(|s| s.name.clone())).collect();
+        if broken.is_empty() {
+            return;
+        }
+        let Ok(mut found) = self.find() else { return };
+        for name in broken {
+            let Some((dir, _)) = found.remove(&name) else { continue };
+            tracing::warn!(stream = name, "it is opened again");
+            // Meanwhile it is there, and refuses.
+            self.failed.write().expect("nobody panics holding it").insert(name.clone(), "it is being opened".into());
+            self.end(&name);
+            self.open(&name, &dir, config.streams.get(&name));
+        }
+    }
+
+    /// Whether the next try of a stream that is not open is due, if it has had fewer than `tries_max`; counts it.
+    fn is_due(&self, name: &str, tries_max: u32) -> bool {
+        let mut reopened = self.reopened.lock().expect("nobody panics holding it");
+        let (tries, last) = reopened.entry(name.to_owned()).or_insert((0, Instant::now()));
+        if last.elapsed() > REOPEN_FORGOTTEN {
+            *tries = 0;
+        }
+        let due = *tries < tries_max && last.elapsed() >= REOPEN_PAUSE * (1 << (*tries).min(REOPEN_MAX));
+        if due {
+            (*tries, *last) = (*tries + 1, Instant::now());
+        }
+        due
     }
 
     fn open(&self, name: &str, dir: &Path, config: Option<&crate::config::StreamConfig>) {
@@ -108,8 +160,14 @@ impl Node {
             match read_or_make_meta(fs, &dir, None) {
                 Ok(meta) => drop(found.insert(meta.name.clone(), (dir, meta))),
                 // A directory without META was being made when the process died: it never held a record.
-                Err(e) if e.kind == Kind::Misconfigured => {}
-                Err(e) => return Err(e),
+                Err(_) if !dir.join("META").exists() => {}
+                // Whose it is cannot be told. A stream of the configuration that finds no directory of its own would begin
+                // anew beside it, so it is shown as what it is: a stream that is not open.
+                Err(e) => {
+                    let name = dir.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+                    tracing::error!(directory = name, error = %e, "a stream's directory cannot be read; the others run");
+                    self.failed.write().expect("nobody panics holding it").insert(name, e.to_string());
+                }
             }
         }
         Ok(found)
@@ -133,11 +191,13 @@ impl Node {
         names
     }
 
+    fn all(&self) -> Vec<Arc<Stream>> {
+        self.streams.read().expect("nobody panics holding it").values().cloned().collect()
+    }
+
     /// How every stream stands. Blocks until each has ended its current step.
     pub fn statuses(&self) -> Vec<Status> {
-        let streams: Vec<Arc<Stream>> =
-            self.streams.read().expect("nobody panics holding it").values().cloned().collect();
-        let mut all: Vec<Status> = streams.iter().map(|s| s.status()).collect();
+        let mut all: Vec<Status> = self.all().iter().map(|s| s.status()).collect();
         for (name, why) in &*self.failed.read().expect("nobody panics holding it") {
             all.push(Status {
                 stream: name.clone(),
@@ -152,8 +212,7 @@ impl Node {
 
     /// Delivers what is held, for at most `patience`, then ends every stream. Whether all was delivered.
     pub fn drain(&self, patience: Duration) -> bool {
-        let streams: Vec<Arc<Stream>> =
-            self.streams.read().expect("nobody panics holding it").values().cloned().collect();
+        let streams = self.all();
         streams.iter().for_each(|s| s.drain());
         let deadline = Instant::now() + patience;
         let mut all = true;

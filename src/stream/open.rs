@@ -46,7 +46,9 @@ pub fn open(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConf
     let floor = floor(log.state());
     let (journal, writer, recovered) =
         Journal::open(fs.clone(), &journal_dir, incarnation, Limits::default(), budget.clone(), floor)?;
-    if recovered.records_rewritten > 0 || !recovered.set_aside.is_empty() {
+    if recovered.is_damaged() {
+        tracing::error!(stream = meta.name, ?recovered, "the journal was damaged");
+    } else if recovered.records_rewritten > 0 {
         tracing::info!(stream = meta.name, ?recovered, "journal recovered");
     }
     let blobs = Blobs::open(fs.clone(), dir.join("epochs"))?;
@@ -64,6 +66,8 @@ pub fn open(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConf
         stream: meta.name.clone(),
         clock: shared.clock.clone(),
         random: Box::new(rand::random),
+        workers: shared.workers.clone(),
+        memory: shared.memory.stream(),
         bounds,
     };
     let live = config.map_or_else(default_live, live);

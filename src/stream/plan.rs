@@ -105,6 +105,12 @@ impl Plan {
     pub fn is_open(&self) -> bool {
         self.mark.is_none()
     }
+
+    /// What it takes in memory and, about, in a snapshot.
+    pub fn memory_bytes(&self) -> usize {
+        let reasons: usize = self.reasons.iter().map(|r| size_of::<Reason>() + r.code.len() + r.message.len()).sum();
+        size_of::<Plan>() + self.store.len() + self.name.len() + self.list.encoded().len() + reasons
+    }
 }
 
 /// `epoch number from offset from`, with its configuration by hash.
@@ -222,6 +228,8 @@ impl State {
             self.count_parts(&plan.list);
         }
         plan.mark = Some(mark);
+        // A replay passes over what is settled: nobody asks for the reasons any more.
+        plan.reasons = Vec::new();
         self.plans.insert(plan.number, plan);
     }
 

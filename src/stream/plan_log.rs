@@ -184,26 +184,34 @@ impl PlanLog {
         others.min_by_key(|&i| (self.files[i].generation, i == self.current)).expect("there are others")
     }
 
-    /// Grows the reserve to twice what the snapshot needs. If that cannot be had but the snapshot fits, the log goes
-    /// on, starved.
+    /// Grows the reserve to twice what the snapshot needs, in the file it goes to and then in the others, which are next.
+    /// If that cannot be had but the snapshot fits, the log goes on, starved.
     fn make_room(&mut self, target: usize, needed: u64) -> Result<()> {
-        let slot = &mut self.files[target];
         self.starved = false;
-        if slot.written >= 2 * needed {
-            return Ok(());
-        }
-        let wanted = (2 * needed).next_multiple_of(64 * 1024);
-        match fill(&*slot.file, slot.written, wanted).and_then(|()| slot.file.sync()) {
-            Ok(()) => slot.written = wanted,
-            Err(e) => {
-                let error = Error::io("grow the plan log's reserve", e);
-                if error.kind != Kind::NoSpace || slot.written < needed {
-                    return Err(error);
+        for i in (0..FILES).map(|i| (target + i) % FILES) {
+            let slot = &mut self.files[i];
+            let wanted = (2 * needed).next_multiple_of(64 * 1024);
+            if slot.written >= 2 * needed {
+                continue;
+            }
+            match fill(&*slot.file, slot.written, wanted).and_then(|()| slot.file.sync()) {
+                Ok(()) => slot.written = wanted,
+                Err(e) => {
+                    let error = Error::io("grow the plan log's reserve", e);
+                    if error.kind != Kind::NoSpace || i == target && slot.written < needed {
+                        return Err(error);
+                    }
+                    self.starved = true;
                 }
-                self.starved = true;
             }
         }
         Ok(())
+    }
+
+    /// Asks again for the room that could not be had.
+    pub fn retry_room(&mut self) -> Result<()> {
+        let needed = FIRST_FRAME + encode_frame(&self.state.snapshot(), 0).len() as u64;
+        if self.starved { self.make_room(self.current, needed) } else { Ok(()) }
     }
 }
 

@@ -77,6 +77,7 @@ impl Replay {
     /// What is listed at `offset`. Offsets must rise from call to call; `found` is emptied first.
     pub fn at(&mut self, offset: u64, found: &mut Vec<Listed>) {
         found.clear();
+        let mut stepped_over = None;
         while let Some(&Reverse((next, plan))) = self.next.peek()
             && next <= offset
         {
@@ -91,11 +92,24 @@ impl Replay {
                         continue;
                     }
                 }
+                // Offsets that are not read again (a gap, damage) are stepped over, the run goes on behind them.
+                Item::Whole { first, count } if offset < first + count => {
+                    self.unread -= offset - next;
+                    self.next.push(Reverse((offset, plan)));
+                    self.places.insert(plan, place);
+                    continue;
+                }
+                Item::Whole { first, count } => self.unread -= first + count - next,
                 Item::Part { output, of, .. } if next == offset => found.push(Listed { plan, output, of }),
-                // Offsets that were never read again (a gap) are stepped over.
-                _ => {}
+                Item::Part { .. } => {
+                    self.unread -= (stepped_over != Some(next)) as u64;
+                    stepped_over = Some(next);
+                }
             }
-            let after = if matches!(place.item, Item::Part { .. }) { next } else { next + 1 };
+            let after = match place.item {
+                Item::Whole { first, count } => first + count,
+                Item::Part { .. } => next,
+            };
             self.enter(plan, place.list, place.position, after);
         }
         self.unread -= !found.is_empty() as u64;

@@ -95,8 +95,8 @@ impl Route {
     }
 
     /// Judges a chunk. `now_ms` is stamped on failures.
-    pub fn judge(&mut self, chunk: &Chunk, now_ms: u64) -> Result<Judged> {
-        let (outputs, partition_keys, mut verdicts) = match &mut self.transform {
+    pub fn judge(&self, chunk: &Chunk, now_ms: u64) -> Result<Judged> {
+        let (outputs, partition_keys, mut verdicts) = match &self.transform {
             Some(transform) if chunk.entry == Entry::Source => {
                 let done = transform.apply(&chunk.records, &chunk.arrivals)?;
                 let verdicts = done.verdicts.into_iter().map(|v| Verdict::from_transform(v, now_ms)).collect();

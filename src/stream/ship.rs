@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::Format;
 use crate::format::lines::Lines;
 use crate::sabotage;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -54,6 +55,27 @@ impl Shipping {
 }
 
 impl Engine {
+    /// Bytes of open plans' objects that are in memory.
+    pub(super) fn held_bytes(&self) -> usize {
+        let body = |shipping: &Shipping| match &shipping.phase {
+            Phase::Ready(body) | Phase::Sent(body) | Phase::Waiting { body, .. } | Phase::Rename(body) => {
+                body.memory_bytes()
+            }
+            Phase::Rebuilding { .. } | Phase::Stored { .. } | Phase::Held { .. } => 0,
+        };
+        self.shipping.values().map(body).sum()
+    }
+
+    /// Where open plans go: whether to the backup's store, and which.
+    pub fn open_stores(&self) -> BTreeSet<(bool, String)> {
+        self.state().open_plans().map(|p| (p.outlet == Outlet::Backup, p.store.clone())).collect()
+    }
+
+    /// Whether another object's bytes should go to scratch at once: a store that does not answer must not fill memory.
+    pub(super) fn is_held_full(&self) -> bool {
+        self.held_bytes() > self.home.bounds.memory_bytes_max / 4
+    }
+
     /// The bytes of a plan being rebuilt, to append to. `None` if it is not being rebuilt.
     pub(super) fn rebuilding(&mut self, number: u64) -> Result<Option<&mut Shipping>> {
         if !self.shipping.contains_key(&number) {
@@ -75,10 +97,10 @@ impl Engine {
                 let route = self.route(epoch)?;
                 (route.format.encoder(), route.compress)
             }
-            Outlet::Backup => (as_is(), self.backup_route(epoch)?.map_or(Compress::None, |b| b.compress)),
+            Outlet::Backup => (as_is(), self.route(epoch)?.backup.as_ref().map_or(Compress::None, |b| b.compress)),
             _ => (as_is(), Compress::None),
         };
-        Ok(Filling::new(encoder, compress.encoder(), &self.scratch))
+        Ok(Filling::new(encoder, compress.encoder(), &self.scratch, &self.home.workers))
     }
 
     /// Closes rebuilt plans: complete ones are ready, those whose records have all been read without being complete are
@@ -92,6 +114,7 @@ impl Engine {
             .map(|p| (p.number, p.list.outputs()))
             .collect();
         for (number, expected) in ended {
+            let full = self.is_held_full();
             let Some(shipping) = self.shipping.get_mut(&number) else {
                 self.hold(number, "none of its records can be read again");
                 continue;
@@ -102,7 +125,8 @@ impl Engine {
             let rebuilt = std::mem::replace(&mut shipping.phase, Phase::Held { alarm: String::new() });
             let Phase::Rebuilding { filling, outputs } = rebuilt else { unreachable!("just matched") };
             if outputs == expected {
-                shipping.phase = Phase::Ready(Arc::new(filling.finish()));
+                let body = Arc::new(filling.finish(full));
+                shipping.phase = Phase::Ready(body);
             } else {
                 self.hold(number, &format!("its records now give {outputs} outputs, expected {expected}"));
             }
@@ -128,20 +152,21 @@ impl Engine {
     /// Shipments to be sent now, with the outlet and store of each; every one of them must be answered by [`Engine::reply`].
     pub fn shipments(&mut self) -> Vec<(Outlet, String, Shipment)> {
         let now = self.home.clock.steady();
-        let mut under_way = self.shipping.values().filter(|s| matches!(s.phase, Phase::Sent(_))).count();
+        let mut free = self.free_slots();
         let mut out = Vec::new();
         for (number, shipping) in &mut self.shipping {
-            if under_way >= self.home.bounds.shipments_max {
-                break;
+            let plan = &self.log.state().plans[number];
+            let free = &mut free[plan.outlet.track() as usize];
+            if *free == 0 {
+                continue;
             }
             let body = match &shipping.phase {
                 Phase::Ready(body) => body.clone(),
                 Phase::Waiting { body, until } if *until <= now => body.clone(),
                 _ => continue,
             };
-            let plan = &self.log.state().plans[number];
             shipping.phase = Phase::Sent(body.clone());
-            under_way += 1;
+            *free -= 1;
             if sabotage::on("mark_before_reply") {
                 shipping.phase = Phase::Stored { tag: String::new(), object_bytes: body.len() };
             }
@@ -157,6 +182,17 @@ impl Engine {
             out.push((plan.outlet, plan.store.clone(), shipment));
         }
         out
+    }
+
+    /// How many more shipments of each track may be under way: a backup's store that does not answer must not keep the
+    /// destination from its own.
+    fn free_slots(&self) -> [usize; 2] {
+        let mut free = [self.home.bounds.shipments_max; 2];
+        for (number, _) in self.shipping.iter().filter(|(_, s)| matches!(s.phase, Phase::Sent(_))) {
+            let free = &mut free[self.state().plans[number].outlet.track() as usize];
+            *free = free.saturating_sub(1);
+        }
+        free
     }
 
     /// What became of a shipment.
@@ -233,8 +269,12 @@ impl Engine {
     }
 
     pub(super) fn next_retry(&self) -> Option<Duration> {
-        let until = self.shipping.values().filter_map(|s| match &s.phase {
-            Phase::Waiting { until, .. } => Some(*until),
+        // Without a free slot it is a reply that is waited for.
+        let free = self.free_slots();
+        let until = self.shipping.iter().filter_map(|(number, s)| match &s.phase {
+            Phase::Waiting { until, .. } if free[self.state().plans[number].outlet.track() as usize] > 0 => {
+                Some(*until)
+            }
             _ => None,
         });
         until.min()

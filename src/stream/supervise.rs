@@ -4,9 +4,11 @@
 use super::engine::{Engine, Live, Progress};
 use super::epoch::Blobs;
 use super::load::Loader;
+use super::memory::NodeMemory;
 use super::open::{Meta, Opened, definition, disk_limit, live, loader, open};
 use super::plan::{Outlet, Track};
 use super::sinks::Sinks;
+use super::workers::Workers;
 use crate::clock::Clock;
 use crate::config::StreamConfig;
 use crate::deliver::{Attempt, Shipment, Sink};
@@ -33,6 +35,8 @@ pub struct Shared {
     pub fs: Arc<dyn Fs>,
     pub clock: Arc<dyn Clock>,
     pub runtime: tokio::runtime::Handle,
+    pub workers: Arc<Workers>,
+    pub memory: Arc<NodeMemory>,
     pub budget: Arc<Budget>,
     /// Compiled modules.
     pub module_cache: PathBuf,
@@ -95,7 +99,7 @@ pub struct Stream {
     put: Committer,
     commands: Sender<Command>,
     stopped: Arc<AtomicBool>,
-    retired: bool,
+    retired: Arc<AtomicBool>,
     lane: u64,
     epoch: Arc<AtomicU32>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -112,10 +116,11 @@ impl Stream {
         let Opened { engine, writer, budget } = open(shared, dir, meta, config).map_err(during)?;
         let (commands, receiver) = channel();
         let woken = commands.clone();
-        let committed = Arc::new(move || drop(woken.send(Command::Records)));
+        let committed = move || drop(woken.send(Command::Records));
         let put = Committer::start(&meta.name, writer, committed);
         let epoch = engine.epoch();
         let stopped = Arc::new(AtomicBool::new(false));
+        let retired = Arc::new(AtomicBool::new(config.is_none()));
         let runner = Runner {
             engine,
             commands: receiver,
@@ -123,7 +128,8 @@ impl Stream {
             sinks: Sinks::new(shared, &meta.name, config),
             shared: shared.clone(),
             name: meta.name.clone(),
-            state: if config.is_some() { "running" } else { "retired" },
+            retired: retired.clone(),
+            ended: false,
             alarm: None,
             reported: None,
             draining: false,
@@ -139,7 +145,7 @@ impl Stream {
             put,
             commands,
             stopped,
-            retired: config.is_none(),
+            retired,
             lane: meta.incarnation.as_u64_pair().0,
             epoch,
             thread: Mutex::new(Some(thread)),
@@ -154,7 +160,7 @@ impl Stream {
         if self.stopped.load(Ordering::Relaxed) {
             return Err(Error::new(Kind::Poisoned, format!("stream `{}` has stopped", self.name)));
         }
-        if self.retired {
+        if self.is_retired() {
             return Err(Error::new(Kind::Invalid, format!("stream `{}` is retired", self.name)));
         }
         self.put.put(Put { arrival_ms: self.shared.clock.wall_ms(), entry: Entry::Source, batch }).await
@@ -171,7 +177,18 @@ impl Stream {
     }
 
     pub fn is_retired(&self) -> bool {
-        self.retired
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    /// The configuration does not name it any more: it refuses puts and delivers what it holds. [`Stream::reload`] takes
+    /// that back.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has to be opened again to go on: its thread has ended, or a write of its journal failed.
+    pub fn is_broken(&self) -> bool {
+        self.has_ended() || self.put.is_poisoned()
     }
 
     /// Asks the stream how it stands. Blocks until its current step ends.
@@ -198,7 +215,9 @@ impl Stream {
         self.budget.set_limit(disk_limit(Some(config)));
         let stopped = || Error::new(Kind::Stopping, format!("stream `{}` has stopped", self.name));
         self.commands.send(Command::Reload(Box::new(reload))).map_err(|_| stopped())?;
-        answered.recv().map_err(|_| stopped())?
+        answered.recv().map_err(|_| stopped())??;
+        self.retired.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Begins to deliver what is held and then to end.
@@ -213,8 +232,10 @@ impl Stream {
 
     /// Ends the stream where it is.
     pub fn stop(&self) {
+        // Handlers of requests may hold this stream still: what they put from now on is refused, and nothing is written
+        // any more when somebody else opens the journal.
+        self.put.close();
         let _ = self.commands.send(Command::Stop);
-        // The committer ends with the last handle, which is ours; only the stream's own thread is awaited.
         if let Some(thread) = self.thread.lock().expect("nobody panics while holding it").take() {
             let _ = thread.join();
         }
@@ -229,7 +250,8 @@ struct Runner {
     sinks: Sinks,
     shared: Shared,
     name: String,
-    state: &'static str,
+    retired: Arc<AtomicBool>,
+    ended: bool,
     /// Why the engine cannot step.
     alarm: Option<String>,
     /// The alarm last logged.
@@ -255,8 +277,8 @@ impl Runner {
             Ok(Err(e)) => self.alarm = Some(e.to_string()),
             Err(_) => self.alarm = Some("a rule of our own was broken (see the log for the panic)".into()),
         }
-        self.state = "stopped";
-        tracing::error!(stream = self.name, alarm = self.alarm, "stream stopped; it starts again with the service");
+        self.ended = true;
+        tracing::error!(stream = self.name, alarm = self.alarm, "stream stopped");
         // Status is still answered, and shows why.
         while let Ok(command) = self.commands.recv() {
             match command {
@@ -379,7 +401,8 @@ impl Runner {
                 let done = self.engine.reload(&definition, Box::new(loader));
                 self.epoch.store(self.engine.epoch(), Ordering::Relaxed);
                 if done.is_ok() {
-                    self.sinks = sinks;
+                    let before = std::mem::replace(&mut self.sinks, sinks);
+                    self.sinks.follow(before, &self.engine.open_stores());
                     self.engine.set_live(live);
                 }
                 let _ = answer.send(done);
@@ -399,7 +422,12 @@ impl Runner {
         let oldest = engine.oldest_pending_ms();
         Status {
             stream: self.name.clone(),
-            state: self.state.into(),
+            state: match (self.ended, self.retired.load(Ordering::Relaxed)) {
+                (true, _) => "stopped",
+                (_, true) => "retired",
+                _ => "running",
+            }
+            .into(),
             alarm: self.alarm.clone().or_else(|| engine.alarm().map(str::to_owned)),
             accepted: engine.accepted(),
             pending: engine.pending(Track::Main),

@@ -43,11 +43,12 @@ pub struct Transformed {
 }
 
 /// A transform of one stream. Deterministic: no clock, no randomness, no state that outlives a call and matters.
-pub trait Transform: Send {
+pub trait Transform: Send + Sync {
     /// Records and bytes it wants to be given at once.
     fn batch_limits(&self) -> (usize, usize);
 
     /// Transforms a chunk. `arrivals` has the arrival of each record in milliseconds since the Unix epoch. Blocks for
-    /// as long as its limits allow. An error means that the transform as a whole cannot run: nothing was judged.
-    fn apply(&mut self, records: &Batch, arrivals: &[u64]) -> Result<Transformed>;
+    /// as long as its limits allow; chunks may be transformed at the same time. An error means that the transform as a
+    /// whole cannot run: nothing was judged.
+    fn apply(&self, records: &Batch, arrivals: &[u64]) -> Result<Transformed>;
 }

@@ -31,7 +31,7 @@ const STEPS: [(&str, &str, u64); 12] = [
     ("mark.persisted", "mark", 30),
     ("journal.recycled", "recycle", 1),
     ("epoch.persisted", "epoch", 2),
-    ("journal.written", "sync", 40),
+    ("journal.filled", "sync", 40),
     ("lane.read", "read", 20),
     ("lane.replayed", "read", 4),
     ("recover.rewritten", "recover", 2),

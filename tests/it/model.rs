@@ -15,9 +15,11 @@ use hydrant::record::{Batch, Entry};
 use hydrant::sabotage;
 use hydrant::stream::engine::{Bounds, Engine, Home, Live, Progress, floor};
 use hydrant::stream::epoch::{Blobs, Routes};
+use hydrant::stream::memory::NodeMemory;
 use hydrant::stream::plan::Outlet;
 use hydrant::stream::plan_log::PlanLog;
 use hydrant::stream::route::{BackupRoute, Route};
+use hydrant::stream::workers::Workers;
 use hydrant::transform::{Failed, Transform, Transformed, Verdict};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -76,7 +78,7 @@ impl Transform for Scripted {
         (7, 1 << 20)
     }
 
-    fn apply(&mut self, records: &Batch, _arrivals: &[u64]) -> Result<Transformed> {
+    fn apply(&self, records: &Batch, _arrivals: &[u64]) -> Result<Transformed> {
         let mut done = Transformed::default();
         for record in records.iter() {
             let kind = record[record.len() - 1];
@@ -267,12 +269,14 @@ impl World {
         let dir = PathBuf::from(DIR);
         let bounds = Bounds {
             memory_bytes_max: 1 << 20,
+            tail_bytes_max: 256,
             open_plans_max: 3,
-            listed_bytes_max: 200,
+            plan_bytes_max: 2000,
             open_keys_max: 4,
             shipments_max: 3,
             reserve_bytes: 2048,
             spool_bytes_max: 64,
+            chunks_ahead_max: 3,
         };
         let log = PlanLog::open(&*fs, &dir, self.incarnation, bounds.reserve_bytes)?;
         let limits = Limits { segment_bytes_min: 16384, segment_bytes_max: 65536, tail_bytes_max: 256 };
@@ -297,6 +301,8 @@ impl World {
             stream: "s".into(),
             clock: self.clock.clone(),
             random: Box::new(random),
+            workers: Workers::new(0),
+            memory: NodeMemory::new(1 << 20).stream(),
             bounds,
         };
         let loader = Box::new(Loader(self.rng.clone()));

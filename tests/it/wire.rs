@@ -1,7 +1,7 @@
 //! What the API answers to bad input, on the wire, and that the service goes on afterwards.
 
 use crate::service::{PATIENCE, Service, exchange};
-use hydrant::api::sigv4::sign;
+use hydrant::api::sigv4::{SigningKeys, sign};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
@@ -134,7 +134,8 @@ fn signatures_are_verified_and_keys_open_only_what_they_name() {
         |key: &str, secret: &str, date: &str, operation: &str, signed_body: &str, edit: &dyn Fn(String) -> String| {
             let (host, target) = (service.api.to_string(), format!("Firehose_20150804.{operation}"));
             let signed = [("host", host.as_str()), ("x-amz-date", date), ("x-amz-target", &target)];
-            let authorization = edit(sign(key, secret, "us-east-1", date, &signed, signed_body.as_bytes()));
+            let authorization =
+                edit(sign(&SigningKeys::default(), (key, secret), "us-east-1", date, &signed, signed_body.as_bytes()));
             let request = format!(
                 "POST / HTTP/1.1\r\nhost: {host}\r\nx-amz-date: {date}\r\nx-amz-target: {target}\r\nauthorization: \
              {authorization}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",

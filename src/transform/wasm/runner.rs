@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::record::Batch;
 use crate::transform::{Transform, Transformed, Verdict};
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard};
 
 /// Runs one stream's records through a module.
 pub struct WasmTransform {
@@ -19,11 +20,31 @@ pub struct WasmTransform {
     settings: Settings,
     /// `settings.config` as the guest gets it.
     config: String,
-    /// Of the records of a batch by position; grows to the largest batch.
-    ids: Vec<String>,
+    seen: Mutex<Seen>,
+}
+
+/// What calls have shown so far.
+struct Seen {
     counters: Counters,
     peak: usize,
     calls: u64,
+}
+
+/// One chunk on its way through the module. What it saw is taken over at the end: after an error the caller comes again
+/// with the same records.
+struct Pass<'a> {
+    transform: &'a WasmTransform,
+    records: &'a Batch,
+    arrivals: &'a [u64],
+    /// Of the records of a batch by position; grows to the largest batch.
+    ids: Vec<String>,
+    seen: Seen,
+}
+
+impl Seen {
+    fn new(settings: &Settings) -> Seen {
+        Seen { counters: Counters::new(settings.metric_names), peak: 0, calls: 0 }
+    }
 }
 
 impl WasmTransform {
@@ -35,83 +56,76 @@ impl WasmTransform {
         }
         let config = settings.config.as_ref().unwrap_or(&serde_json::Value::Null).to_string();
         Instance::start(&module, &settings, &config).map_err(|e| e.into_error(false))?;
-        let counters = Counters::new(settings.metric_names);
-        Ok(WasmTransform { module, settings, config, ids: Vec::new(), counters, peak: 0, calls: 0 })
+        let seen = Mutex::new(Seen::new(&settings));
+        Ok(WasmTransform { module, settings, config, seen })
     }
 
     pub fn module(&self) -> &Module {
         &self.module
     }
 
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect("nobody panics holding it")
+    }
+
     /// What the guest has counted since the last time, by name. Calls without an answer are left out, and nothing is
     /// counted twice because a batch was halved.
-    pub fn take_metrics(&mut self) -> Vec<(String, u64)> {
-        let sums = self.counters.sums.iter_mut().filter(|(_, sum)| **sum > 0);
+    pub fn take_metrics(&self) -> Vec<(String, u64)> {
+        let mut seen = self.seen();
+        let sums = seen.counters.sums.iter_mut().filter(|(_, sum)| **sum > 0);
         sums.map(|(name, sum)| (name.clone(), std::mem::take(sum))).collect()
     }
 
     /// Additions to metrics beyond [`Settings::metric_names`], since the last time.
-    pub fn take_refused_metrics(&mut self) -> u64 {
-        std::mem::take(&mut self.counters.refused)
+    pub fn take_refused_metrics(&self) -> u64 {
+        std::mem::take(&mut self.seen().counters.refused)
     }
 
     /// The most memory that an instance has had, in bytes.
     pub fn peak_memory(&self) -> usize {
-        self.peak
+        self.seen().peak
     }
 
     /// Calls made so far; more than batches given if some failed.
     pub fn calls(&self) -> u64 {
-        self.calls
+        self.seen().calls
     }
+}
 
+impl Pass<'_> {
     /// Calls with one batch on a fresh instance.
-    fn call(
-        &mut self,
-        records: &Batch,
-        arrivals: &[u64],
-        range: Range<usize>,
-        counters: &mut Counters,
-    ) -> Result<Result<Vec<Answer>, Fault>> {
-        let deadline = self.settings.deadline(range.len());
-        let mut instance =
-            Instance::start(&self.module, &self.settings, &self.config).map_err(|e| e.into_error(true))?;
-        self.calls += 1;
+    fn call(&mut self, range: Range<usize>) -> Result<Result<Vec<Answer>, Fault>> {
+        let WasmTransform { module, settings, config, .. } = self.transform;
+        let deadline = settings.deadline(range.len());
+        let mut instance = Instance::start(module, settings, config).map_err(|e| e.into_error(true))?;
+        self.seen.calls += 1;
         let ids = &self.ids[..range.len()];
         let inputs: Vec<InputRecord<'_>> = range
             .zip(ids)
             .map(|(i, id)| InputRecord {
                 record_id: id,
-                data: records.get(i),
-                approximate_arrival_timestamp: arrivals[i],
+                data: self.records.get(i),
+                approximate_arrival_timestamp: self.arrivals[i],
                 kinesis: None,
             })
             .collect();
-        let answered = instance.transform(&inputs, &self.settings, deadline);
+        let answered = instance.transform(&inputs, settings, deadline);
         let state = instance.into_state();
-        self.peak = self.peak.max(state.memory.peak);
+        self.seen.peak = self.seen.peak.max(state.memory.peak);
         Ok(answered.map(|answers| {
-            counters.merge(state.counters);
+            self.seen.counters.merge(state.counters);
             answer::sort(answers, ids)
         }))
     }
 
     /// Gives one batch's records their verdicts.
-    fn batch(
-        &mut self,
-        records: &Batch,
-        arrivals: &[u64],
-        range: Range<usize>,
-        counters: &mut Counters,
-        out: &mut Transformed,
-    ) -> Result<()> {
+    fn batch(&mut self, range: Range<usize>, out: &mut Transformed) -> Result<()> {
         for i in self.ids.len()..range.len() {
             self.ids.push(i.to_string());
         }
-        let limits = Limits { max_calls: self.settings.isolate_max_calls, retries: self.settings.retries };
-        let module = self.module.clone();
-        let parts = isolate(range, limits, module.short(), |part| self.call(records, arrivals, part, counters))?;
-        for part in parts {
+        let WasmTransform { module, settings, .. } = self.transform;
+        let limits = Limits { max_calls: settings.isolate_max_calls, retries: settings.retries };
+        for part in isolate(range, limits, module.short(), |part| self.call(part))? {
             let alone = part.range.len() == 1;
             match part.outcome {
                 Ok(answers) => answers.into_iter().for_each(|a| answer::add(out, a, alone, module.short())),
@@ -127,7 +141,7 @@ impl Transform for WasmTransform {
         (self.settings.max_records, self.settings.max_bytes)
     }
 
-    fn apply(&mut self, records: &Batch, arrivals: &[u64]) -> Result<Transformed> {
+    fn apply(&self, records: &Batch, arrivals: &[u64]) -> Result<Transformed> {
         if arrivals.len() != records.len() {
             let what = format!("{} records were given {} arrivals", records.len(), arrivals.len());
             return Err(Error::new(Kind::Bug, what));
@@ -137,15 +151,18 @@ impl Transform for WasmTransform {
             partition_keys: Vec::new(),
             verdicts: Vec::with_capacity(records.len()),
         };
-        // Taken over at the end: after an error the caller comes again with the same records.
-        let mut counters = Counters::new(self.settings.metric_names);
+        let seen = Seen::new(&self.settings);
+        let mut pass = Pass { transform: self, records, arrivals, ids: Vec::new(), seen };
         let mut from = 0;
         while from < records.len() {
             let to = batch_end(records, from, self.batch_limits());
-            self.batch(records, arrivals, from..to, &mut counters, &mut out)?;
+            pass.batch(from..to, &mut out)?;
             from = to;
         }
-        self.counters.merge(counters);
+        let mut seen = self.seen();
+        seen.counters.merge(pass.seen.counters);
+        seen.peak = seen.peak.max(pass.seen.peak);
+        seen.calls += pass.seen.calls;
         Ok(out)
     }
 }
