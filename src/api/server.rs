@@ -11,6 +11,8 @@ use crate::error::{Error, Kind, Result};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
+use hyper::header::{HOST, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -161,7 +163,8 @@ impl Server {
             let found = format!("{} {}", request.method(), request.uri());
             return Err(ApiError::new(400, "UnknownOperationException", format!("found `{found}`, expected `POST /`")));
         }
-        let (head, mut body) = request.into_parts();
+        let (mut head, mut body) = request.into_parts();
+        name_host(&mut head);
         let claimed = body.size_hint().upper();
         if claimed.is_some_and(|n| n > BODY_BYTES_MAX as u64) {
             return Err(too_large(claimed));
@@ -191,6 +194,14 @@ impl Server {
         let units = (2 * body_bytes).div_ceil(BUDGET_UNIT) as u32;
         let share = self.budget.clone().acquire_many_owned(units);
         tokio::time::timeout(BUDGET_WAIT, share).await.ok()?.ok()
+    }
+}
+
+/// HTTP/2 names the host in the request's URI, where signatures do not look.
+fn name_host(head: &mut Parts) {
+    let authority = head.uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
+    if let (false, Some(host)) = (head.headers.contains_key(HOST), authority) {
+        head.headers.insert(HOST, host);
     }
 }
 
