@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod error;
 mod operations;
+mod pace;
 pub mod server;
 pub mod sigv4;
 pub mod wire;

@@ -1,4 +1,4 @@
-//! Connections: over TLS and without, in both versions of HTTP.
+//! Connections: over TLS and without, in both versions of HTTP, and how long they may take.
 
 use crate::service::{PATIENCE, Service};
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use tokio_rustls::TlsConnector;
@@ -77,6 +77,16 @@ fn put(service: &Service, stream: &mut (impl Read + Write)) -> u16 {
     head[9..12].parse().unwrap()
 }
 
+/// Waits until the service closes the connection, in order or not.
+fn closed(what: &str, mut stream: impl Read) {
+    match stream.read_to_end(&mut Vec::new()) {
+        Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            panic!("{what}: still open after {PATIENCE:?}")
+        }
+        _ => {}
+    }
+}
+
 /// Puts once over HTTP/2; the future ends with the connection.
 async fn put_by_http2(service: &Service) -> (StatusCode, impl Future<Output = ()>) {
     let stream = tokio::net::TcpStream::connect(service.api).await.unwrap();
@@ -106,4 +116,44 @@ fn signed_requests_are_taken_over_tls_in_both_versions_of_http() {
     assert_eq!(put(&service, &mut tls(&service, &[])), 200, "no protocol asked for");
     assert_eq!(put(&service, &mut tls(&service, &["http/1.1"])), 200);
     assert_eq!(runtime().block_on(put_by_http2(&service)).0, 200, "HTTP/2");
+}
+
+#[test]
+fn a_connection_that_sends_no_header_is_closed_and_an_idle_one_lives_on() {
+    let times = "header_timeout: 1s, idle_timeout: 1h";
+    let (open, secured) = (start(false, times), start(true, times));
+    let mut idle = plain(&open);
+    let mut idle_secured = tls(&secured, &["http/1.1"]);
+    assert_eq!((put(&open, &mut idle), put(&secured, &mut idle_secured)), (200, 200));
+    let mut slow_later = plain(&open);
+    assert_eq!(put(&open, &mut slow_later), 200);
+    slow_later.write_all(b"POST / HTTP/1.1\r\nho").unwrap();
+    let begun = ["", "P", "POST / HTTP/1.1\r\nhost:", "PRI * HTTP/2.0\r\n\r\n"];
+    let begun: Vec<_> = begun.map(|bytes| (bytes, plain(&open))).into();
+    let secured_begun = [("", "h2"), ("", "http/1.1"), ("P", "h2"), ("P", "http/1.1")];
+    let secured_begun: Vec<_> = secured_begun.map(|(bytes, p)| (bytes, p, tls(&secured, &[p]))).into();
+    for (bytes, mut stream) in begun {
+        stream.write_all(bytes.as_bytes()).unwrap();
+        closed(&format!("`{bytes}` without TLS"), stream);
+    }
+    for (bytes, protocol, mut stream) in secured_begun {
+        stream.write_all(bytes.as_bytes()).unwrap();
+        closed(&format!("`{bytes}` over TLS, {protocol}"), stream);
+    }
+    closed("a slow header after an answer", slow_later);
+    closed("no handshake", plain(&secured));
+    assert_eq!((put(&open, &mut idle), put(&secured, &mut idle_secured)), (200, 200), "idle for longer than a header");
+}
+
+#[test]
+fn an_idle_connection_is_closed_in_its_time() {
+    let service = start(true, "header_timeout: 1h, idle_timeout: 1s");
+    let mut idle = tls(&service, &["http/1.1"]);
+    assert_eq!(put(&service, &mut idle), 200);
+    closed("idle", idle);
+    runtime().block_on(async {
+        let (status, ended) = put_by_http2(&service).await;
+        assert_eq!(status, 200);
+        ended.await;
+    });
 }
