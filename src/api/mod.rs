@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod error;
+mod json;
 mod operations;
 mod pace;
 pub mod server;

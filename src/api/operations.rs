@@ -36,7 +36,7 @@ struct Named<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct List {
-    limit: Option<i64>,
+    limit: Option<serde_json::Number>,
     delivery_stream_type: Option<String>,
     exclusive_start_delivery_stream_name: Option<String>,
 }
@@ -160,7 +160,9 @@ impl Api {
     fn list(&self, config: &Config, key: Option<&str>, body: &[u8]) -> Answer {
         let input: List = wire::parse(body)?;
         self.authorize(config, key, "ListDeliveryStreams", None)?;
-        let limit = input.limit.unwrap_or(10);
+        let limit = input.limit.map_or(Ok(10), |n| {
+            n.as_i64().ok_or_else(|| ApiError::serialization(format!("Limit: found {n}, expected an integer")))
+        })?;
         if !(1..=10_000).contains(&limit) {
             let bound = if limit < 1 { "greater than or equal to 1" } else { "less than or equal to 10000" };
             return Err(ApiError::validation("limit", &format!("Member must have value {bound}")));

@@ -39,6 +39,8 @@ fn bad_input_is_refused_with_a_code_and_the_next_put_is_taken() {
         ("4 MiB + 1", "PutRecordBatch", batch("s", &four_mib), 400, "InvalidArgumentException"),
         ("no records", "PutRecordBatch", batch("s", &[]), 400, "ValidationException"),
         ("an unknown stream", "PutRecordBatch", batch("t", &[base64(1)]), 400, "ResourceNotFoundException"),
+        ("a list for an object", "PutRecord", br#"["s",["eA=="]]"#.to_vec(), 400, "SerializationException"),
+        ("a wrong limit", "ListDeliveryStreams", br#"{"Limit":"x"}"#.to_vec(), 400, "SerializationException"),
         ("an unknown operation", "PutRecords", b"{}".to_vec(), 400, "UnknownOperationException"),
         (
             "an existing name",
