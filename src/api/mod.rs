@@ -6,6 +6,7 @@ pub mod error;
 mod json;
 mod operations;
 mod pace;
+mod reload;
 pub mod server;
 pub mod sigv4;
 pub mod wire;

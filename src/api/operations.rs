@@ -1,7 +1,7 @@
 //! Firehose's operations over the streams of a node.
 
 use super::error::ApiError;
-use super::{sigv4, wire};
+use super::{reload, sigv4, wire};
 use crate::clock::{Clock, System};
 use crate::config::{self, Config, Destination, StreamConfig};
 use crate::stream::node::Node;
@@ -50,6 +50,17 @@ impl Api {
         self.config.load_full()
     }
 
+    /// What of a reloaded configuration can come into force; what needs a restart is logged and keeps its value. Refused
+    /// is one that would open the bound address to everybody.
+    pub fn admit(&self, config: Config) -> Result<Config, String> {
+        let (config, kept) = reload::admit(&self.config(), config)?;
+        for key in kept {
+            tracing::warn!(key, "the key needs a restart; its old value stays in force");
+        }
+        Ok(config)
+    }
+
+    /// Brings an admitted configuration into force.
     pub fn set_config(&self, config: Config) {
         self.config.store(Arc::new(config));
     }

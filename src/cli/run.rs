@@ -131,6 +131,13 @@ fn reload(node: &Node, api: &Api, path: &Path) {
             return;
         }
     };
+    let config = match api.admit(config) {
+        Ok(config) => config,
+        Err(problem) => {
+            tracing::error!(problem, "not reloaded, the old configuration stays");
+            return;
+        }
+    };
     match node.apply(&config) {
         Err(e) => tracing::error!(error = %e, "not reloaded"),
         Ok(errors) => {

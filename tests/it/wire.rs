@@ -92,6 +92,21 @@ fn streams_are_listed_and_described() {
 }
 
 #[test]
+fn a_reload_names_what_needs_a_restart_and_leaves_it_as_it_is() {
+    let mut service = Service::start(STREAM);
+    service.configure("api: { listen: \"127.0.0.1:1\" }\nlog: { level: debug }", STREAM);
+    service.signal(rustix::process::Signal::HUP);
+    service.until("the reload", |service| service.log().contains("\"reloaded\""));
+    let log = service.log();
+    for key in ["api.listen", "log.level"] {
+        let named = |line: &str| line.contains("WARN") && line.contains(&format!("\"{key}\""));
+        assert!(log.lines().any(named), "`{key}` is not named: {log}");
+    }
+    assert_eq!(log.matches("needs a restart").count(), 2, "{log}");
+    assert_eq!(service.put("s", &[b"x"]), 200);
+}
+
+#[test]
 fn slow_and_endless_clients_are_cut_off_and_others_are_served() {
     let top = "api: { listen: \"API_ADDRESS\", header_timeout: 1s, body_timeout: 1s, idle_timeout: 1s }";
     let service = Service::start_with(top, STREAM);
