@@ -2,6 +2,7 @@
 //! decides nothing about records.
 
 pub mod admin;
+mod describe;
 pub mod error;
 mod json;
 mod operations;

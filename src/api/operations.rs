@@ -1,9 +1,10 @@
 //! Firehose's operations over the streams of a node.
 
+use super::describe::{Standing, arn, description};
 use super::error::ApiError;
 use super::{reload, sigv4, wire};
 use crate::clock::{Clock, System};
-use crate::config::{self, Config, Destination, StreamConfig};
+use crate::config::{self, Config};
 use crate::stream::node::Node;
 use crate::stream::supervise::Stream;
 use arc_swap::ArcSwap;
@@ -15,6 +16,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 const TARGET_PREFIX: &str = "Firehose_20150804.";
+/// Sources of the model; ours are all of the first.
+const STREAM_TYPES: [&str; 4] = ["DirectPut", "KinesisStreamAsSource", "MSKAsSource", "DatabaseAsSource"];
 
 /// The API of a node. The configuration is swapped by a reload.
 pub struct Api {
@@ -178,7 +181,12 @@ impl Api {
             let bound = if limit < 1 { "greater than or equal to 1" } else { "less than or equal to 10000" };
             return Err(ApiError::validation("limit", &format!("Member must have value {bound}")));
         }
-        let direct = input.delivery_stream_type.as_deref().is_none_or(|t| t == "DirectPut");
+        let of_type = input.delivery_stream_type.as_deref();
+        if of_type.is_some_and(|t| !STREAM_TYPES.contains(&t)) {
+            let constraint = format!("Member must satisfy enum value set: [{}]", STREAM_TYPES.join(", "));
+            return Err(ApiError::validation("deliveryStreamType", &constraint));
+        }
+        let direct = of_type.is_none_or(|t| t == STREAM_TYPES[0]);
         let after = input.exclusive_start_delivery_stream_name.unwrap_or_default();
         let names: Vec<String> = self.node.names().into_iter().filter(|n| direct && *n > after).collect();
         let more = names.len() > limit as usize;
@@ -190,11 +198,27 @@ impl Api {
         let input: Named = wire::parse(body)?;
         let name = wire::stream_name(input.delivery_stream_name)?;
         self.authorize(config, key, "DescribeDeliveryStream", Some(&name))?;
-        let Some(stream) = config.streams.get(&name) else {
+        let Some((standing, epoch)) = self.standing(config, &name) else {
             return Err(ApiError::not_found(&name, &config.api.account));
         };
-        let epoch = self.node.stream(&name).map_or(1, |s| s.epoch());
-        Ok(to_bytes(&json!({ "DeliveryStreamDescription": description(config, &name, stream, epoch) })))
+        let description = description(config, &name, standing, epoch);
+        Ok(to_bytes(&json!({ "DeliveryStreamDescription": description })))
+    }
+
+    /// How a stream stands, and its epoch; `None` if there is none of that name.
+    fn standing(&self, config: &Config, name: &str) -> Option<(Standing, u32)> {
+        let configured = config.streams.contains_key(name);
+        if let Some(stream) = self.node.stream(name) {
+            let standing = if stream.is_retired() { Standing::Retired } else { Standing::Active };
+            return Some((standing, stream.epoch()));
+        }
+        let standing = match (configured, self.node.failure(name)) {
+            (true, Some(_)) => Standing::Failed,
+            (true, None) => Standing::Creating,
+            (false, Some(_)) => Standing::RetiredFailed,
+            (false, None) => return None,
+        };
+        Some((standing, 1))
     }
 
     /// What the configuration file decides cannot be changed through the API; each operation says so with an error that
@@ -206,7 +230,7 @@ impl Api {
         let input: Named = wire::parse(body)?;
         let name = wire::stream_name(input.delivery_stream_name)?;
         self.authorize(config, key, operation, Some(&name))?;
-        let exists = config.streams.contains_key(&name);
+        let exists = self.standing(config, &name).is_some();
         let file = "delivery streams are defined in the configuration file; change it there and reload";
         match (operation, exists) {
             ("CreateDeliveryStream", true) => {
@@ -230,49 +254,4 @@ fn known_operation(operation: &str) -> &'static str {
 
 fn to_bytes(value: &Value) -> Vec<u8> {
     serde_json::to_vec(value).expect("a value always serialises into memory")
-}
-
-fn arn(config: &Config, stream: &str) -> String {
-    format!("arn:aws:firehose:{}:{}:deliverystream/{stream}", config.api.region, config.api.account)
-}
-
-/// A stream as `DescribeDeliveryStream` shows it. For S3 the service fills both descriptions, since clients read either
-/// (contract §1.5).
-fn description(config: &Config, name: &str, stream: &StreamConfig, epoch: u32) -> Value {
-    let role = format!("arn:aws:iam::{}:role/hydrant", config.api.account);
-    let (bucket, role) = match &stream.destination {
-        Destination::S3(s3) => (s3.bucket.clone(), s3.role_arn.clone().unwrap_or(role)),
-        Destination::Local(_) => ("local".to_owned(), role),
-    };
-    let compression = if stream.compress.name() == "gzip" { "GZIP" } else { "UNCOMPRESSED" };
-    let mut s3 = json!({
-        "RoleARN": role,
-        "BucketARN": format!("arn:aws:s3:::{bucket}"),
-        "Prefix": stream.destination.prefix(),
-        "BufferingHints": {
-            "SizeInMBs": stream.buffer.size.bytes() >> 20,
-            "IntervalInSeconds": stream.buffer.interval.as_secs(),
-        },
-        "CompressionFormat": compression,
-        "EncryptionConfiguration": { "NoEncryptionConfig": "NoEncryption" },
-        "CloudWatchLoggingOptions": { "Enabled": false },
-    });
-    if let Some(error_prefix) = stream.destination.error_prefix() {
-        s3["ErrorOutputPrefix"] = error_prefix.into();
-    }
-    let mut extended = s3.clone();
-    extended["S3BackupMode"] = if stream.backup.is_some() { "Enabled" } else { "Disabled" }.into();
-    json!({
-        "DeliveryStreamName": name,
-        "DeliveryStreamARN": arn(config, name),
-        "DeliveryStreamStatus": "ACTIVE",
-        "DeliveryStreamType": "DirectPut",
-        "VersionId": epoch.to_string(),
-        "Destinations": [{
-            "DestinationId": "destinationId-000000000001",
-            "S3DestinationDescription": s3,
-            "ExtendedS3DestinationDescription": extended,
-        }],
-        "HasMoreDestinations": false,
-    })
 }

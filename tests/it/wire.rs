@@ -41,6 +41,13 @@ fn bad_input_is_refused_with_a_code_and_the_next_put_is_taken() {
         ("an unknown stream", "PutRecordBatch", batch("t", &[base64(1)]), 400, "ResourceNotFoundException"),
         ("a list for an object", "PutRecord", br#"["s",["eA=="]]"#.to_vec(), 400, "SerializationException"),
         ("a wrong limit", "ListDeliveryStreams", br#"{"Limit":"x"}"#.to_vec(), 400, "SerializationException"),
+        (
+            "a wrong type of stream",
+            "ListDeliveryStreams",
+            br#"{"DeliveryStreamType":"X"}"#.to_vec(),
+            400,
+            "ValidationException",
+        ),
         ("an unknown operation", "PutRecords", b"{}".to_vec(), 400, "UnknownOperationException"),
         (
             "an existing name",
@@ -89,6 +96,20 @@ fn streams_are_listed_and_described() {
     assert_eq!(description["DeliveryStreamStatus"], "ACTIVE");
     assert_eq!(description["VersionId"], "1");
     assert_eq!(description["Destinations"][0]["S3DestinationDescription"]["BufferingHints"]["SizeInMBs"], 1);
+    let client = aws_sdk_firehose::Client::from_conf(
+        aws_sdk_firehose::Config::builder()
+            .behavior_version(aws_sdk_firehose::config::BehaviorVersion::latest())
+            .region(aws_sdk_firehose::config::Region::new("us-east-1"))
+            .credentials_provider(aws_sdk_firehose::config::Credentials::new("any", "any", None, None, "test"))
+            .endpoint_url(service.endpoint())
+            .build(),
+    );
+    let describe = client.describe_delivery_stream().delivery_stream_name("stream-03").send();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let found = runtime.block_on(describe).expect("an answer that the SDK can read");
+    let found = found.delivery_stream_description().unwrap();
+    assert_eq!(found.delivery_stream_status().as_str(), "ACTIVE");
+    assert!(found.destinations()[0].extended_s3_destination_description().is_some());
 }
 
 #[test]
