@@ -10,6 +10,7 @@ mod pace;
 mod reload;
 pub mod server;
 pub mod sigv4;
+mod tally;
 pub mod wire;
 
 pub use operations::Api;

@@ -2,6 +2,7 @@
 
 use super::describe::{Standing, arn, description};
 use super::error::ApiError;
+use super::tally::{Calls, Tallies};
 use super::{reload, sigv4, wire};
 use crate::clock::{Clock, System};
 use crate::config::{self, Config};
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 const TARGET_PREFIX: &str = "Firehose_20150804.";
 /// Sources of the model; ours are all of the first.
@@ -24,6 +26,8 @@ pub struct Api {
     node: Arc<Node>,
     config: ArcSwap<Config>,
     clock: System,
+    tallies: Tallies,
+    lists: Calls,
 }
 
 /// An answer's status and body.
@@ -46,7 +50,12 @@ struct List {
 
 impl Api {
     pub fn new(node: Arc<Node>, config: Config) -> Self {
-        Api { node, config: ArcSwap::from_pointee(config), clock: System::default() }
+        let config = ArcSwap::from_pointee(config);
+        Api { node, config, clock: System::default(), tallies: Tallies::default(), lists: Calls::of_list() }
+    }
+
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 
     pub fn config(&self) -> Arc<Config> {
@@ -71,6 +80,7 @@ impl Api {
     /// Answers one request whose body has been read.
     pub async fn answer(&self, headers: &HeaderMap, body: &[u8]) -> Answer {
         let config = self.config();
+        let began = self.clock.steady();
         let target = headers.get("x-amz-target").and_then(|t| t.to_str().ok()).unwrap_or_default();
         let key = self.authenticate(&config, headers, body)?;
         let Some(operation) = target.strip_prefix(TARGET_PREFIX) else {
@@ -80,16 +90,20 @@ impl Api {
         match operation {
             "PutRecord" => {
                 let input = wire::put_record(body)?;
-                let (lane, first, _) = self.put(&config, key, operation, input).await?;
+                let (lane, first, _) = self.put(&config, key, operation, input, began).await?;
                 Ok(wire::put_record_answer(lane, first))
             }
             "PutRecordBatch" => {
                 let input = wire::put_record_batch(body)?;
-                let (lane, first, records) = self.put(&config, key, operation, input).await?;
+                let (lane, first, records) = self.put(&config, key, operation, input, began).await?;
                 Ok(wire::put_record_batch_answer(lane, first, records))
             }
-            "DescribeDeliveryStream" => self.describe(&config, key, body),
-            "ListDeliveryStreams" => self.list(&config, key, body),
+            "DescribeDeliveryStream" => self.describe(&config, key, body, began),
+            "ListDeliveryStreams" => {
+                let answer = self.list(&config, key, body);
+                self.lists.count(self.since(began));
+                answer
+            }
             _ => self.refuse(&config, key, operation, body),
         }
     }
@@ -146,29 +160,38 @@ impl Api {
         key: Option<&str>,
         operation: &str,
         input: wire::PutInput,
+        began: Duration,
     ) -> Result<(u64, u64, usize), ApiError> {
         self.authorize(config, key, operation, Some(&input.stream))?;
-        let stream = self.stream(config, &input.stream)?;
+        let (records, bytes) = (input.batch.len(), input.batch.bytes().len());
+        let stream = self.stream(config, &input.stream).inspect_err(|e| {
+            if e.status == 503 {
+                self.tallies.of(&input.stream).throttled(records);
+            }
+        })?;
         if stream.is_retired() {
             return Err(ApiError::not_found(&input.stream, &config.api.account));
         }
-        let (records, bytes) = (input.batch.len(), input.batch.bytes().len());
-        let began = self.clock.steady();
-        let labels = [("DeliveryStreamName", input.stream)];
-        match stream.put(input.batch).await {
+        let tally = self.tallies.of(&input.stream);
+        let put = stream.put(input.batch).await;
+        tally.put(operation).calls.count(self.since(began));
+        match put {
             Ok(first) => {
-                metrics::counter!("hydrant_IncomingPutRequests", &labels).increment(1);
-                metrics::counter!("hydrant_IncomingRecords", &labels).increment(records as u64);
-                metrics::counter!("hydrant_IncomingBytes", &labels).increment(bytes as u64);
-                let seconds = (self.clock.steady() - began).as_secs_f64();
-                metrics::histogram!("hydrant_put_latency_seconds", &labels).record(seconds);
+                tally.accepted(operation, records, bytes);
                 Ok((stream.lane(), first, records))
             }
             Err(e) => {
-                metrics::counter!("hydrant_ThrottledRecords", &labels).increment(records as u64);
-                Err(e.into())
+                let answer = ApiError::from(e);
+                if answer.status == 503 {
+                    tally.throttled(records);
+                }
+                Err(answer)
             }
         }
+    }
+
+    fn since(&self, began: Duration) -> Duration {
+        self.clock.steady().saturating_sub(began)
     }
 
     fn list(&self, config: &Config, key: Option<&str>, body: &[u8]) -> Answer {
@@ -194,7 +217,7 @@ impl Api {
         Ok(to_bytes(&json!({ "DeliveryStreamNames": names, "HasMoreDeliveryStreams": more })))
     }
 
-    fn describe(&self, config: &Config, key: Option<&str>, body: &[u8]) -> Answer {
+    fn describe(&self, config: &Config, key: Option<&str>, body: &[u8], began: Duration) -> Answer {
         let input: Named = wire::parse(body)?;
         let name = wire::stream_name(input.delivery_stream_name)?;
         self.authorize(config, key, "DescribeDeliveryStream", Some(&name))?;
@@ -202,7 +225,9 @@ impl Api {
             return Err(ApiError::not_found(&name, &config.api.account));
         };
         let description = description(config, &name, standing, epoch);
-        Ok(to_bytes(&json!({ "DeliveryStreamDescription": description })))
+        let answer = to_bytes(&json!({ "DeliveryStreamDescription": description }));
+        self.tallies.of(&name).describe().count(self.since(began));
+        Ok(answer)
     }
 
     /// How a stream stands, and its epoch; `None` if there is none of that name.

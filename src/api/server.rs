@@ -195,6 +195,8 @@ impl Server {
             None => {
                 // The body is read and thrown away, so that the client sees the answer and not a reset.
                 let _ = tokio::time::timeout(timeout, discard(&mut body)).await;
+                // The stream's name is in the body that was not kept, so that no stream can be charged with it.
+                metrics::counter!("hydrant_budget_refused_requests").increment(1);
                 return Err(ApiError::unavailable("Slow down: too many bytes are in flight."));
             }
         };

@@ -40,7 +40,7 @@ impl Service {
         let (server, admin) = runtime
             .block_on(async {
                 let server = Server::bind(api.clone()).await?;
-                let admin = Admin::bind(node.clone(), metrics, admin_listen).await?;
+                let admin = Admin::bind(api.clone(), metrics, admin_listen).await?;
                 Ok::<_, crate::error::Error>((server, admin))
             })
             .map_err(|e| e.to_string())?;

@@ -112,6 +112,14 @@ fn streams_are_listed_and_described() {
     assert!(found.destinations()[0].extended_s3_destination_description().is_some());
 }
 
+/// The status that `DescribeDeliveryStream` gives a stream.
+fn described(service: &Service, stream: &str) -> String {
+    let body = format!("{{\"DeliveryStreamName\":\"{stream}\"}}");
+    let (_, answer) = service.call("DescribeDeliveryStream", body.as_bytes()).expect("an answer");
+    let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+    answer["DeliveryStreamDescription"]["DeliveryStreamStatus"].as_str().unwrap_or_default().to_owned()
+}
+
 #[test]
 fn a_reload_names_what_needs_a_restart_and_leaves_it_as_it_is() {
     let mut service = Service::start(STREAM);
@@ -125,6 +133,39 @@ fn a_reload_names_what_needs_a_restart_and_leaves_it_as_it_is() {
     }
     assert_eq!(log.matches("needs a restart").count(), 2, "{log}");
     assert_eq!(service.put("s", &[b"x"]), 200);
+}
+
+#[test]
+fn operations_are_counted_under_firehoses_names() {
+    let service = Service::start(STREAM);
+    let single = br#"{"DeliveryStreamName":"s","Record":{"Data":"eA=="}}"#;
+    assert_eq!(service.call("PutRecord", single).unwrap().0, 200);
+    assert_eq!(service.put("s", &[b"12", b"345"]), 200);
+    assert_eq!(service.put("unknown", &[b"x"]), 400);
+    assert_eq!(described(&service, "s"), "ACTIVE");
+    assert_eq!(service.call("ListDeliveryStreams", b"{}").unwrap().0, 200);
+    let page = String::from_utf8(service.get("/metrics").unwrap().1).unwrap();
+    let lines: Vec<&str> = page.lines().collect();
+    for (name, value) in [
+        ("PutRecord_Requests", 1),
+        ("PutRecord_Bytes", 1),
+        ("PutRecord_Latency_count", 1),
+        ("PutRecordBatch_Requests", 1),
+        ("PutRecordBatch_Records", 2),
+        ("PutRecordBatch_Bytes", 5),
+        ("PutRecordBatch_Latency_count", 1),
+        ("DescribeDeliveryStream_Requests", 1),
+        ("DescribeDeliveryStream_Latency_count", 1),
+        ("IncomingPutRequests", 2),
+        ("IncomingRecords", 3),
+        ("IncomingBytes", 6),
+        ("ThrottledRecords", 0),
+    ] {
+        let line = format!("hydrant_{name}{{DeliveryStreamName=\"s\"}} {value}");
+        assert!(lines.contains(&line.as_str()), "no line `{line}` in\n{page}");
+    }
+    assert!(lines.contains(&"hydrant_ListDeliveryStreams_Requests 1"), "{page}");
+    assert!(!page.contains("hydrant_BackupToS3_Records{") && !page.contains("\"unknown\""), "{page}");
 }
 
 #[test]
