@@ -2,10 +2,11 @@
 
 use super::describe::{Standing, arn, description};
 use super::error::ApiError;
-use super::tally::{Calls, Tallies};
+use super::tally::{Calls, Tallies, Tally};
 use super::{reload, sigv4, wire};
 use crate::clock::{Clock, System};
 use crate::config::{self, Config};
+use crate::error::{Error, Kind};
 use crate::stream::node::Node;
 use crate::stream::supervise::Stream;
 use arc_swap::ArcSwap;
@@ -147,8 +148,9 @@ impl Api {
         if let Some(stream) = self.node.stream(name) {
             return Ok(stream);
         }
+        // Why it failed was logged when it did.
         match self.node.failure(name) {
-            Some(why) => Err(ApiError::unavailable(why)),
+            Some(_) => Err(ApiError::closed(name)),
             None => Err(ApiError::not_found(name, &config.api.account)),
         }
     }
@@ -180,14 +182,23 @@ impl Api {
                 tally.accepted(operation, records, bytes);
                 Ok((stream.lane(), first, records))
             }
-            Err(e) => {
-                let answer = ApiError::from(e);
-                if answer.status == 503 {
-                    tally.throttled(records);
-                }
-                Err(answer)
-            }
+            Err(e) => Err(self.refused(&input.stream, &tally, records, &e)),
         }
+    }
+
+    /// A put that the stream did not take: counted, told to the log in full and to the client in general.
+    fn refused(&self, stream: &str, tally: &Tally, records: usize, e: &Error) -> ApiError {
+        let answer = ApiError::refused(stream, e);
+        if e.kind == Kind::Stopping {
+            return answer;
+        }
+        if answer.status == 503 {
+            tally.throttled(records);
+        }
+        if tally.logs_refusal(self.clock.steady()) {
+            tracing::warn!(stream, error = %e, "a put was refused");
+        }
+        answer
     }
 
     fn since(&self, began: Duration) -> Duration {

@@ -3,8 +3,11 @@
 
 use metrics::{Counter, Histogram, counter, histogram};
 use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
+
+/// A stream that refuses every put says why this often.
+const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// One stream's counters, looked up once.
 pub struct Tally {
@@ -16,6 +19,7 @@ pub struct Tally {
     throttled_requests: Counter,
     throttled_records: Counter,
     describe: Calls,
+    refusal_logged: Mutex<Option<Duration>>,
 }
 
 /// An operation that puts.
@@ -70,6 +74,7 @@ impl Tally {
             throttled_requests: counter("ThrottledRequests", stream),
             throttled_records: counter("ThrottledRecords", stream),
             describe: Calls::of("DescribeDeliveryStream", stream),
+            refusal_logged: Mutex::new(None),
         }
     }
 
@@ -96,6 +101,16 @@ impl Tally {
         self.throttled_requests.increment(1);
         self.throttled_records.increment(records as u64);
     }
+
+    /// Whether a refusal at `now` is worth a line.
+    pub fn logs_refusal(&self, now: Duration) -> bool {
+        let mut logged = self.refusal_logged.lock().expect("nobody panics while holding it");
+        let due = logged.is_none_or(|at| now.saturating_sub(at) >= REFUSAL_LOG_INTERVAL);
+        if due {
+            *logged = Some(now);
+        }
+        due
+    }
 }
 
 fn counter(name: &str, stream: &str) -> Counter {
@@ -114,5 +129,17 @@ impl Tallies {
         }
         let mut all = self.0.write().expect("nobody panics while holding it");
         all.entry(stream.to_owned()).or_insert_with(|| Arc::new(Tally::new(stream))).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_refusals_is_a_line_in_ten_seconds() {
+        let tally = Tally::new("s");
+        let logged = (0..25_000).filter(|ms| tally.logs_refusal(Duration::from_millis(*ms))).count();
+        assert_eq!(logged, 3);
     }
 }

@@ -120,6 +120,40 @@ fn described(service: &Service, stream: &str) -> String {
     answer["DeliveryStreamDescription"]["DeliveryStreamStatus"].as_str().unwrap_or_default().to_owned()
 }
 
+/// The directory in which a stream's files are.
+fn stream_dir(service: &Service, stream: &str) -> std::path::PathBuf {
+    let dirs = std::fs::read_dir(service.dir.path().join("data/streams")).unwrap().map(|e| e.unwrap().path());
+    let is_its = |dir: &std::path::PathBuf| {
+        let meta = std::fs::read_to_string(dir.join("META")).unwrap();
+        meta.contains(&format!("\"{stream}\""))
+    };
+    dirs.into_iter().find(is_its).expect("a directory with META")
+}
+
+#[test]
+fn retired_and_broken_streams_say_so_and_nothing_of_our_files() {
+    let both = STREAM.to_owned() + &STREAM.replace("  s:", "  t:");
+    let mut service = Service::start(&both);
+    assert_eq!((described(&service, "s"), described(&service, "none")), ("ACTIVE".into(), String::new()));
+    service.configure("", &STREAM.replace("  s:", "  t:"));
+    service.signal(rustix::process::Signal::HUP);
+    service.until("`s` is retired", |service| described(service, "s") == "DELETING");
+    assert_eq!(code(service.call("PutRecordBatch", &batch("s", &[base64(1)]))).1, "ResourceNotFoundException");
+    let journal = stream_dir(&service, "s").join("journal");
+    std::fs::rename(&journal, journal.with_extension("away")).unwrap();
+    std::fs::write(&journal, "not a directory").unwrap();
+    service.configure("", &both);
+    service.signal(rustix::process::Signal::HUP);
+    service.until("`s` cannot be opened", |service| described(service, "s") == "CREATING_FAILED");
+    let (status, answer) = service.call("PutRecordBatch", &batch("s", &[base64(1)])).unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(status == 503 && answer.contains("Firehose s is unavailable") && !answer.contains('/'), "{answer}");
+    assert!(service.log().contains("stream cannot be opened"), "{}", service.log());
+    let page = String::from_utf8(service.get("/metrics").unwrap().1).unwrap();
+    assert!(page.contains("hydrant_ThrottledRecords{DeliveryStreamName=\"s\"} 1\n"), "{page}");
+    assert_eq!(service.put("t", &[b"x"]), 200);
+}
+
 #[test]
 fn a_reload_names_what_needs_a_restart_and_leaves_it_as_it_is() {
     let mut service = Service::start(STREAM);
