@@ -1,9 +1,9 @@
 //! Logs and metrics. Log lines are JSON or for people; values are escaped by the formatter and record contents are never
 //! logged. Metrics carry Firehose's names with `_` for `.`, behind `hydrant_`, and `DeliveryStreamName` as the label.
 
-use crate::config::{Log, LogFormat};
+use crate::config::{Config, Format, Log, LogFormat};
 use crate::stream::plan::Outlet;
-use crate::stream::supervise::Status;
+use crate::stream::supervise::{Settled, Status};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::fmt::Write;
 use tracing_subscriber::EnvFilter;
@@ -23,47 +23,126 @@ pub fn init_metrics() -> Option<PrometheusHandle> {
     PrometheusBuilder::new().install_recorder().ok()
 }
 
-/// What is known of the streams at this moment, in Prometheus' text format.
-pub fn render(statuses: &[Status]) -> String {
-    let mut out = String::new();
-    let mut family = |name: &str, kind: &str, help: &str, value: &dyn Fn(&Status) -> Option<f64>| {
-        let _ = writeln!(out, "# HELP hydrant_{name} {help}\n# TYPE hydrant_{name} {kind}");
-        for status in statuses {
+/// What is known of the streams at this moment, in Prometheus' text format. A family that belongs to a step is shown for
+/// streams that have the step, and for those whose records went through it before.
+pub fn render(statuses: &[Status], config: &Config) -> String {
+    let mut page = Page { statuses, text: String::new() };
+    deliveries(&mut page, config);
+    steps(&mut page, config);
+    page.family("accepted_records", "counter", "Records accepted.", |s| Some(s.accepted as f64));
+    page.family("pending_records", "gauge", "Records accepted and not settled, counted.", |s| Some(s.pending as f64));
+    page.family("conservation_gap", "gauge", "Accepted less settled less pending: 0.", |s| Some(s.gap as f64));
+    page.family("lost_records", "counter", "Acknowledged records that the medium lost.", |s| Some(s.lost as f64));
+    page.family("disk_bytes", "gauge", "Bytes of the journal on disk.", |s| Some(s.disk_bytes as f64));
+    let open_plans = |s: &Status| Some(s.open_plans as f64);
+    page.family("open_plans", "gauge", "Objects decided and not yet known to be delivered.", open_plans);
+    page.text
+}
+
+/// Text with a line a stream in every family.
+struct Page<'s> {
+    statuses: &'s [Status],
+    text: String,
+}
+
+impl Page<'_> {
+    fn family(&mut self, name: &str, kind: &str, help: &str, value: impl Fn(&Status) -> Option<f64>) {
+        let _ = writeln!(self.text, "# HELP hydrant_{name} {help}\n# TYPE hydrant_{name} {kind}");
+        for status in self.statuses {
             if let Some(value) = value(status) {
-                let _ = writeln!(out, "hydrant_{name}{{DeliveryStreamName=\"{}\"}} {value}", status.stream);
+                let _ = writeln!(self.text, "hydrant_{name}{{DeliveryStreamName=\"{}\"}} {value}", status.stream);
             }
         }
-    };
-    let settled = |o: Outlet| move |s: &Status| s.outlets.get(o.name()).cloned().unwrap_or_default();
-    for (prefix, outlet) in [("DeliveryToS3", Outlet::Destination), ("BackupToS3", Outlet::Backup)] {
-        let of = settled(outlet);
-        family(&format!("{prefix}_Records"), "counter", "Records delivered.", &|s| Some(of(s).records as f64));
-        family(&format!("{prefix}_Bytes"), "counter", "Bytes delivered, before compression.", &|s| {
-            Some(of(s).bytes as f64)
-        });
-        family(&format!("{prefix}_ObjectCount"), "counter", "Objects delivered.", &|s| Some(of(s).objects as f64));
-        let success = |s: &Status| Some(if s.alarm.is_none() { 1.0 } else { 0.0 });
-        family(&format!("{prefix}_Success"), "gauge", "1 unless the stream does not get on.", &success);
     }
-    let freshness = |s: &Status| Some(s.freshness_s as f64);
-    family(
-        "DeliveryToS3_DataFreshness",
-        "gauge",
-        "Seconds since the oldest record read and not settled arrived.",
-        &freshness,
-    );
-    let (dropped, failed) = (settled(Outlet::Dropped), settled(Outlet::ProcessingFailed));
-    let conversion = settled(Outlet::ConversionFailed);
-    family("DroppedRecords", "counter", "Records dropped by the transform.", &|s| Some(dropped(s).records as f64));
-    family("FailedProcessing_Records", "counter", "Records in processing-failed.", &|s| Some(failed(s).records as f64));
-    family("FailedConversion_Records", "counter", "Records in format-conversion-failed.", &|s| {
-        Some(conversion(s).records as f64)
+
+    /// Records and bytes of the streams for which there is something to say.
+    fn counts(&mut self, name: &str, what: &str, settled: impl Fn(&Status) -> Option<Settled>) {
+        let records = format!("Records {what}.");
+        self.family(&format!("{name}_Records"), "counter", &records, |s| Some(settled(s)?.records as f64));
+        let bytes = format!("Bytes {what}, before compression.");
+        self.family(&format!("{name}_Bytes"), "counter", &bytes, |s| Some(settled(s)?.bytes as f64));
+    }
+}
+
+fn settled(status: &Status, outlet: Outlet) -> Settled {
+    status.outlets.get(outlet.name()).cloned().unwrap_or_default()
+}
+
+fn deliveries(page: &mut Page, config: &Config) {
+    let has_backup = |s: &Status| config.streams.get(&s.stream).is_some_and(|c| c.backup.is_some());
+    let backed_up = |s: &Status| {
+        let settled = settled(s, Outlet::Backup);
+        (has_backup(s) || settled.objects + s.backup_pending > 0).then_some(settled)
+    };
+    delivery(page, "DeliveryToS3", |s| Some(settled(s, Outlet::Destination)));
+    delivery(page, "BackupToS3", backed_up);
+    let help = "Seconds since the oldest record read and not settled arrived.";
+    page.family("DeliveryToS3_DataFreshness", "gauge", help, |s| Some(s.freshness_s as f64));
+}
+
+fn delivery(page: &mut Page, name: &str, of: impl Fn(&Status) -> Option<Settled>) {
+    page.counts(name, "delivered", &of);
+    page.family(&format!("{name}_ObjectCount"), "counter", "Objects delivered.", |s| Some(of(s)?.objects as f64));
+    page.family(&format!("{name}_Success"), "gauge", "1 unless the stream does not get on.", |s| {
+        of(s).map(|_| if s.alarm.is_none() { 1.0 } else { 0.0 })
     });
-    family("accepted_records", "counter", "Records accepted.", &|s| Some(s.accepted as f64));
-    family("pending_records", "gauge", "Records accepted and not settled, counted.", &|s| Some(s.pending as f64));
-    family("conservation_gap", "gauge", "Accepted less settled less pending: 0.", &|s| Some(s.gap as f64));
-    family("lost_records", "counter", "Acknowledged records that the medium lost.", &|s| Some(s.lost as f64));
-    family("disk_bytes", "gauge", "Bytes of the journal on disk.", &|s| Some(s.disk_bytes as f64));
-    family("open_plans", "gauge", "Objects decided and not yet known to be delivered.", &|s| Some(s.open_plans as f64));
-    out
+}
+
+fn steps(page: &mut Page, config: &Config) {
+    let stream = |s: &Status| config.streams.get(&s.stream);
+    let converts = |s: &Status| stream(s).is_some_and(|c| matches!(c.format, Format::Parquet(_)));
+    page.family("DroppedRecords", "counter", "Records dropped by the transform.", |s| {
+        Some(settled(s, Outlet::Dropped).records as f64)
+    });
+    // What the transform passed on or dropped ends in one of these.
+    page.counts("SucceedProcessing", "that the transform answered for", |s| {
+        let ends = [Outlet::Destination, Outlet::ConversionFailed, Outlet::Dropped].map(|o| settled(s, o));
+        let (records, bytes) = (ends.iter().map(|e| e.records).sum(), ends.iter().map(|e| e.bytes).sum());
+        stream(s).is_some_and(|c| !c.transform.is_empty()).then(|| Settled { records, bytes, ..Settled::default() })
+    });
+    page.family("FailedProcessing_Records", "counter", "Records in processing-failed.", |s| {
+        Some(settled(s, Outlet::ProcessingFailed).records as f64)
+    });
+    page.counts("SucceedConversion", "converted", |s| converts(s).then(|| settled(s, Outlet::Destination)));
+    page.counts("FailedConversion", "in format-conversion-failed", |s| {
+        let failed = settled(s, Outlet::ConversionFailed);
+        (converts(s) || failed.records > 0).then_some(failed)
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YAML: &str = "
+streams:
+  plain: { destination: { local: { dir: d } } }
+  backed: { destination: { local: { dir: d } }, backup: { local: { dir: e } } }
+";
+
+    #[test]
+    fn a_step_is_counted_only_where_it_is() {
+        let config = crate::config::parse(YAML, "test", "".as_ref(), &|_| None).unwrap();
+        let of = |stream: &str, outlet: Outlet, records: u64| Status {
+            stream: stream.into(),
+            outlets: [(outlet.name().to_owned(), Settled { records, bytes: 10 * records, ..Settled::default() })]
+                .into(),
+            ..Status::default()
+        };
+        let statuses = [
+            of("backed", Outlet::Backup, 2),
+            of("gone", Outlet::ConversionFailed, 3),
+            of("plain", Outlet::Destination, 4),
+        ];
+        let text = render(&statuses, &config);
+        let samples = |family: &str| -> Vec<&str> {
+            let prefix = format!("hydrant_{family}{{DeliveryStreamName=");
+            text.lines().filter_map(|l| l.strip_prefix(prefix.as_str())).collect()
+        };
+        assert_eq!(samples("BackupToS3_Bytes"), ["\"backed\"} 20"]);
+        assert_eq!(samples("BackupToS3_Success"), ["\"backed\"} 1"]);
+        assert_eq!(samples("FailedConversion_Records"), ["\"gone\"} 3"]);
+        assert_eq!(samples("DeliveryToS3_Records"), ["\"backed\"} 0", "\"gone\"} 0", "\"plain\"} 4"]);
+        assert!(samples("SucceedConversion_Records").is_empty() && samples("SucceedProcessing_Bytes").is_empty());
+    }
 }

@@ -1,7 +1,7 @@
 //! The admin listener: health, metrics, and how each stream stands. Reads only.
 
+use super::operations::Api;
 use crate::error::{Error, Kind, Result};
-use crate::stream::node::Node;
 use crate::telemetry;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -23,16 +23,16 @@ const UPKEEP: Duration = Duration::from_secs(2);
 
 /// A bound admin listener.
 pub struct Admin {
-    node: Arc<Node>,
+    api: Arc<Api>,
     metrics: Option<PrometheusHandle>,
     listener: TcpListener,
 }
 
 impl Admin {
-    pub async fn bind(node: Arc<Node>, metrics: Option<PrometheusHandle>, listen: SocketAddr) -> Result<Arc<Admin>> {
+    pub async fn bind(api: Arc<Api>, metrics: Option<PrometheusHandle>, listen: SocketAddr) -> Result<Arc<Admin>> {
         let listener = TcpListener::bind(listen).await;
         let listener = listener.map_err(|e| Error::new(Kind::Misconfigured, format!("listen on `{listen}`: {e}")))?;
-        Ok(Arc::new(Admin { node, metrics, listener }))
+        Ok(Arc::new(Admin { api, metrics, listener }))
     }
 
     pub fn address(&self) -> Result<SocketAddr> {
@@ -86,7 +86,11 @@ impl Admin {
             }
             (&Method::GET, "/metrics") => {
                 let counters = self.metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default();
-                (200, "text/plain; version=0.0.4", counters + &telemetry::render(&self.statuses().await))
+                (
+                    200,
+                    "text/plain; version=0.0.4",
+                    counters + &telemetry::render(&self.statuses().await, &self.api.config()),
+                )
             }
             (&Method::GET, "/v1/streams") => {
                 let body = serde_json::to_string(&self.statuses().await).expect("plain values always serialise");
@@ -101,7 +105,7 @@ impl Admin {
     }
 
     async fn statuses(&self) -> Vec<crate::stream::supervise::Status> {
-        let node = self.node.clone();
+        let node = self.api.node().clone();
         tokio::task::spawn_blocking(move || node.statuses()).await.unwrap_or_default()
     }
 }

@@ -40,6 +40,25 @@ impl ApiError {
         ApiError::new(503, "ServiceUnavailableException", message)
     }
 
+    /// Why a stream does not take a batch, without what the error tells of this machine: that is for the log.
+    pub fn refused(stream: &str, e: &Error) -> Self {
+        match e.kind {
+            Kind::Retry | Kind::NoSpace | Kind::Stopping | Kind::Misconfigured => ApiError::closed(stream),
+            Kind::Invalid => ApiError::invalid_argument(format!("Firehose {stream} does not take these records.")),
+            // The stream has stopped, but the records may be accepted after a restart: clients try 500 again.
+            Kind::Corrupt | Kind::Poisoned | Kind::Bug => {
+                let message =
+                    format!("Firehose {stream} has stopped after an internal failure. Please try again later.");
+                ApiError::new(500, "InternalFailure", message)
+            }
+        }
+    }
+
+    /// A stream that takes nothing for now.
+    pub fn closed(stream: &str) -> Self {
+        ApiError::unavailable(format!("Slow down. Firehose {stream} is unavailable. Please try again."))
+    }
+
     /// The body of the answer.
     pub fn body(&self) -> Vec<u8> {
         serde_json::to_vec(&serde_json::json!({ "__type": self.code, "message": self.message }))
@@ -47,15 +66,16 @@ impl ApiError {
     }
 }
 
-impl From<Error> for ApiError {
-    fn from(e: Error) -> Self {
-        match e.kind {
-            Kind::Retry | Kind::NoSpace | Kind::Stopping | Kind::Misconfigured => {
-                ApiError::unavailable(format!("Slow down: {e}"))
-            }
-            Kind::Invalid => ApiError::invalid_argument(e.to_string()),
-            // The stream has stopped, but the records may be accepted after a restart: clients try 500 again.
-            Kind::Corrupt | Kind::Poisoned | Kind::Bug => ApiError::new(500, "InternalFailure", e.to_string()),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_not_told_where_our_files_are() {
+        use Kind::*;
+        for kind in [Retry, Misconfigured, NoSpace, Corrupt, Poisoned, Stopping, Invalid, Bug] {
+            let found = ApiError::refused("s", &Error::new(kind, "open `/var/lib/hydrant/streams/1/journal`: denied"));
+            assert!(!found.message.contains('/') && found.message.contains("Firehose s "), "{found:?}");
         }
     }
 }

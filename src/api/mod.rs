@@ -2,10 +2,15 @@
 //! decides nothing about records.
 
 pub mod admin;
+mod describe;
 pub mod error;
+mod json;
 mod operations;
+mod pace;
+mod reload;
 pub mod server;
 pub mod sigv4;
+mod tally;
 pub mod wire;
 
 pub use operations::Api;

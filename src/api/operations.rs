@@ -1,9 +1,12 @@
 //! Firehose's operations over the streams of a node.
 
+use super::describe::{Standing, arn, description};
 use super::error::ApiError;
-use super::{sigv4, wire};
+use super::tally::{Calls, Tallies, Tally};
+use super::{reload, sigv4, wire};
 use crate::clock::{Clock, System};
-use crate::config::{self, Config, Destination, StreamConfig};
+use crate::config::{self, Config};
+use crate::error::{Error, Kind};
 use crate::stream::node::Node;
 use crate::stream::supervise::Stream;
 use arc_swap::ArcSwap;
@@ -13,8 +16,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 const TARGET_PREFIX: &str = "Firehose_20150804.";
+/// Sources of the model; ours are all of the first.
+const STREAM_TYPES: [&str; 4] = ["DirectPut", "KinesisStreamAsSource", "MSKAsSource", "DatabaseAsSource"];
 
 /// The API of a node. The configuration is swapped by a reload.
 pub struct Api {
@@ -22,6 +28,8 @@ pub struct Api {
     config: ArcSwap<Config>,
     clock: System,
     signing_keys: sigv4::SigningKeys,
+    tallies: Tallies,
+    lists: Calls,
 }
 
 /// An answer's status and body.
@@ -37,20 +45,37 @@ struct Named<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct List {
-    limit: Option<i64>,
+    limit: Option<serde_json::Number>,
     delivery_stream_type: Option<String>,
     exclusive_start_delivery_stream_name: Option<String>,
 }
 
 impl Api {
     pub fn new(node: Arc<Node>, config: Config) -> Self {
-        Api { node, config: ArcSwap::from_pointee(config), clock: System::default(), signing_keys: Default::default() }
+        let config = ArcSwap::from_pointee(config);
+        let (clock, signing_keys, tallies) = (System::default(), Default::default(), Tallies::default());
+        Api { node, config, clock, signing_keys, tallies, lists: Calls::of_list() }
+    }
+
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 
     pub fn config(&self) -> Arc<Config> {
         self.config.load_full()
     }
 
+    /// What of a reloaded configuration can come into force; what needs a restart is logged and keeps its value. Refused
+    /// is one that would open the bound address to everybody.
+    pub fn admit(&self, config: Config) -> Result<Config, String> {
+        let (config, kept) = reload::admit(&self.config(), config)?;
+        for key in kept {
+            tracing::warn!(key, "the key needs a restart; its old value stays in force");
+        }
+        Ok(config)
+    }
+
+    /// Brings an admitted configuration into force.
     pub fn set_config(&self, config: Config) {
         self.config.store(Arc::new(config));
     }
@@ -58,6 +83,7 @@ impl Api {
     /// Answers one request whose body has been read.
     pub async fn answer(&self, headers: &HeaderMap, body: &[u8]) -> Answer {
         let config = self.config();
+        let began = self.clock.steady();
         let target = headers.get("x-amz-target").and_then(|t| t.to_str().ok()).unwrap_or_default();
         let key = self.authenticate(&config, headers, body)?;
         let Some(operation) = target.strip_prefix(TARGET_PREFIX) else {
@@ -67,16 +93,20 @@ impl Api {
         match operation {
             "PutRecord" => {
                 let input = wire::put_record(body)?;
-                let (lane, first, _) = self.put(&config, key, operation, input).await?;
+                let (lane, first, _) = self.put(&config, key, operation, input, began).await?;
                 Ok(wire::put_record_answer(lane, first))
             }
             "PutRecordBatch" => {
                 let input = wire::put_record_batch(body)?;
-                let (lane, first, records) = self.put(&config, key, operation, input).await?;
+                let (lane, first, records) = self.put(&config, key, operation, input, began).await?;
                 Ok(wire::put_record_batch_answer(lane, first, records))
             }
-            "DescribeDeliveryStream" => self.describe(&config, key, body),
-            "ListDeliveryStreams" => self.list(&config, key, body),
+            "DescribeDeliveryStream" => self.describe(&config, key, body, began),
+            "ListDeliveryStreams" => {
+                let answer = self.list(&config, key, body);
+                self.lists.count(self.since(began));
+                answer
+            }
             _ => self.refuse(&config, key, operation, body),
         }
     }
@@ -120,8 +150,9 @@ impl Api {
         if let Some(stream) = self.node.stream(name) {
             return Ok(stream);
         }
+        // Why it failed was logged when it did.
         match self.node.failure(name) {
-            Some(why) => Err(ApiError::unavailable(why)),
+            Some(_) => Err(ApiError::closed(name)),
             None => Err(ApiError::not_found(name, &config.api.account)),
         }
     }
@@ -133,40 +164,65 @@ impl Api {
         key: Option<&str>,
         operation: &str,
         input: wire::PutInput,
+        began: Duration,
     ) -> Result<(u64, u64, usize), ApiError> {
         self.authorize(config, key, operation, Some(&input.stream))?;
-        let stream = self.stream(config, &input.stream)?;
+        let (records, bytes) = (input.batch.len(), input.batch.bytes().len());
+        let stream = self.stream(config, &input.stream).inspect_err(|e| {
+            if e.status == 503 {
+                self.tallies.of(&input.stream).throttled(records);
+            }
+        })?;
         if stream.is_retired() {
             return Err(ApiError::not_found(&input.stream, &config.api.account));
         }
-        let (records, bytes) = (input.batch.len(), input.batch.bytes().len());
-        let began = self.clock.steady();
-        let labels = [("DeliveryStreamName", input.stream)];
-        match stream.put(input.batch).await {
+        let tally = self.tallies.of(&input.stream);
+        let put = stream.put(input.batch).await;
+        tally.put(operation).calls.count(self.since(began));
+        match put {
             Ok(first) => {
-                metrics::counter!("hydrant_IncomingPutRequests", &labels).increment(1);
-                metrics::counter!("hydrant_IncomingRecords", &labels).increment(records as u64);
-                metrics::counter!("hydrant_IncomingBytes", &labels).increment(bytes as u64);
-                let seconds = (self.clock.steady() - began).as_secs_f64();
-                metrics::histogram!("hydrant_put_latency_seconds", &labels).record(seconds);
+                tally.accepted(operation, records, bytes);
                 Ok((stream.lane(), first, records))
             }
-            Err(e) => {
-                metrics::counter!("hydrant_ThrottledRecords", &labels).increment(records as u64);
-                Err(e.into())
-            }
+            Err(e) => Err(self.refused(&input.stream, &tally, records, &e)),
         }
+    }
+
+    /// A put that the stream did not take: counted, told to the log in full and to the client in general.
+    fn refused(&self, stream: &str, tally: &Tally, records: usize, e: &Error) -> ApiError {
+        let answer = ApiError::refused(stream, e);
+        if e.kind == Kind::Stopping {
+            return answer;
+        }
+        if answer.status == 503 {
+            tally.throttled(records);
+        }
+        if tally.logs_refusal(self.clock.steady()) {
+            tracing::warn!(stream, error = %e, "a put was refused");
+        }
+        answer
+    }
+
+    fn since(&self, began: Duration) -> Duration {
+        self.clock.steady().saturating_sub(began)
     }
 
     fn list(&self, config: &Config, key: Option<&str>, body: &[u8]) -> Answer {
         let input: List = wire::parse(body)?;
         self.authorize(config, key, "ListDeliveryStreams", None)?;
-        let limit = input.limit.unwrap_or(10);
+        let limit = input.limit.map_or(Ok(10), |n| {
+            n.as_i64().ok_or_else(|| ApiError::serialization(format!("Limit: found {n}, expected an integer")))
+        })?;
         if !(1..=10_000).contains(&limit) {
             let bound = if limit < 1 { "greater than or equal to 1" } else { "less than or equal to 10000" };
             return Err(ApiError::validation("limit", &format!("Member must have value {bound}")));
         }
-        let direct = input.delivery_stream_type.as_deref().is_none_or(|t| t == "DirectPut");
+        let of_type = input.delivery_stream_type.as_deref();
+        if of_type.is_some_and(|t| !STREAM_TYPES.contains(&t)) {
+            let constraint = format!("Member must satisfy enum value set: [{}]", STREAM_TYPES.join(", "));
+            return Err(ApiError::validation("deliveryStreamType", &constraint));
+        }
+        let direct = of_type.is_none_or(|t| t == STREAM_TYPES[0]);
         let after = input.exclusive_start_delivery_stream_name.unwrap_or_default();
         let names: Vec<String> = self.node.names().into_iter().filter(|n| direct && *n > after).collect();
         let more = names.len() > limit as usize;
@@ -174,15 +230,33 @@ impl Api {
         Ok(to_bytes(&json!({ "DeliveryStreamNames": names, "HasMoreDeliveryStreams": more })))
     }
 
-    fn describe(&self, config: &Config, key: Option<&str>, body: &[u8]) -> Answer {
+    fn describe(&self, config: &Config, key: Option<&str>, body: &[u8], began: Duration) -> Answer {
         let input: Named = wire::parse(body)?;
         let name = wire::stream_name(input.delivery_stream_name)?;
         self.authorize(config, key, "DescribeDeliveryStream", Some(&name))?;
-        let Some(stream) = config.streams.get(&name) else {
+        let Some((standing, epoch)) = self.standing(config, &name) else {
             return Err(ApiError::not_found(&name, &config.api.account));
         };
-        let epoch = self.node.stream(&name).map_or(1, |s| s.epoch());
-        Ok(to_bytes(&json!({ "DeliveryStreamDescription": description(config, &name, stream, epoch) })))
+        let description = description(config, &name, standing, epoch);
+        let answer = to_bytes(&json!({ "DeliveryStreamDescription": description }));
+        self.tallies.of(&name).describe().count(self.since(began));
+        Ok(answer)
+    }
+
+    /// How a stream stands, and its epoch; `None` if there is none of that name.
+    fn standing(&self, config: &Config, name: &str) -> Option<(Standing, u32)> {
+        let configured = config.streams.contains_key(name);
+        if let Some(stream) = self.node.stream(name) {
+            let standing = if stream.is_retired() { Standing::Retired } else { Standing::Active };
+            return Some((standing, stream.epoch()));
+        }
+        let standing = match (configured, self.node.failure(name)) {
+            (true, Some(_)) => Standing::Failed,
+            (true, None) => Standing::Creating,
+            (false, Some(_)) => Standing::RetiredFailed,
+            (false, None) => return None,
+        };
+        Some((standing, 1))
     }
 
     /// What the configuration file decides cannot be changed through the API; each operation says so with an error that
@@ -194,7 +268,7 @@ impl Api {
         let input: Named = wire::parse(body)?;
         let name = wire::stream_name(input.delivery_stream_name)?;
         self.authorize(config, key, operation, Some(&name))?;
-        let exists = config.streams.contains_key(&name);
+        let exists = self.standing(config, &name).is_some();
         let file = "delivery streams are defined in the configuration file; change it there and reload";
         match (operation, exists) {
             ("CreateDeliveryStream", true) => {
@@ -218,49 +292,4 @@ fn known_operation(operation: &str) -> &'static str {
 
 fn to_bytes(value: &Value) -> Vec<u8> {
     serde_json::to_vec(value).expect("a value always serialises into memory")
-}
-
-fn arn(config: &Config, stream: &str) -> String {
-    format!("arn:aws:firehose:{}:{}:deliverystream/{stream}", config.api.region, config.api.account)
-}
-
-/// A stream as `DescribeDeliveryStream` shows it. For S3 the service fills both descriptions, since clients read either
-/// (contract §1.5).
-fn description(config: &Config, name: &str, stream: &StreamConfig, epoch: u32) -> Value {
-    let role = format!("arn:aws:iam::{}:role/hydrant", config.api.account);
-    let (bucket, role) = match &stream.destination {
-        Destination::S3(s3) => (s3.bucket.clone(), s3.role_arn.clone().unwrap_or(role)),
-        Destination::Local(_) => ("local".to_owned(), role),
-    };
-    let compression = if stream.compress.name() == "gzip" { "GZIP" } else { "UNCOMPRESSED" };
-    let mut s3 = json!({
-        "RoleARN": role,
-        "BucketARN": format!("arn:aws:s3:::{bucket}"),
-        "Prefix": stream.destination.prefix(),
-        "BufferingHints": {
-            "SizeInMBs": stream.buffer.size.bytes() >> 20,
-            "IntervalInSeconds": stream.buffer.interval.as_secs(),
-        },
-        "CompressionFormat": compression,
-        "EncryptionConfiguration": { "NoEncryptionConfig": "NoEncryption" },
-        "CloudWatchLoggingOptions": { "Enabled": false },
-    });
-    if let Some(error_prefix) = stream.destination.error_prefix() {
-        s3["ErrorOutputPrefix"] = error_prefix.into();
-    }
-    let mut extended = s3.clone();
-    extended["S3BackupMode"] = if stream.backup.is_some() { "Enabled" } else { "Disabled" }.into();
-    json!({
-        "DeliveryStreamName": name,
-        "DeliveryStreamARN": arn(config, name),
-        "DeliveryStreamStatus": "ACTIVE",
-        "DeliveryStreamType": "DirectPut",
-        "VersionId": epoch.to_string(),
-        "Destinations": [{
-            "DestinationId": "destinationId-000000000001",
-            "S3DestinationDescription": s3,
-            "ExtendedS3DestinationDescription": extended,
-        }],
-        "HasMoreDestinations": false,
-    })
 }

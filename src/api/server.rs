@@ -1,21 +1,27 @@
 //! Connections: accepted within bounds, read within time and budget, answered, and closed in order at the end.
 //!
 //! Bounds: connections; bytes of requests in flight (body and decoded records together), waited for briefly and then
-//! refused with 503; a first byte, a header and a body each within its time (hyper's own header timer covers only what
-//! comes after the first byte).
+//! refused with 503; a TLS handshake, a header, a body and idleness each within its time.
+//!
+//! Without TLS the protocol is HTTP/1.1, with TLS whichever of HTTP/2 and HTTP/1.1 the handshake settled on.
 
 use super::error::ApiError;
 use super::operations::Api;
+use super::pace::{Expired, Pace, Paced};
 use super::wire::BODY_BYTES_MAX;
 use crate::error::{Error, Kind, Result};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
+use hyper::header::{HOST, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -30,6 +36,12 @@ const BUDGET_UNIT: usize = 1024;
 const BUDGET_WAIT: Duration = Duration::from_millis(500);
 /// Bytes hyper may hold per connection before we ask for them.
 const CONNECTION_BYTES_MAX: usize = 64 << 10;
+/// The same for HTTP/2, where a client may send this much before we read: a batch in a few round trips.
+const WINDOW_BYTES: u32 = 256 << 10;
+/// Requests at once on one HTTP/2 connection.
+const REQUESTS_MAX: u32 = 64;
+/// Bytes of an HTTP/2 request's headers.
+const HEADERS_BYTES_MAX: u32 = 16 << 10;
 /// Pause after an accept that failed: usually too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long running requests are waited for at the end.
@@ -92,52 +104,61 @@ impl Server {
     }
 
     async fn connection(self: Arc<Self>, stream: TcpStream, stop: watch::Receiver<bool>) {
-        let first_byte = self.api.config().api.header_timeout;
-        let mut byte = [0];
-        match tokio::time::timeout(first_byte, stream.peek(&mut byte)).await {
-            Ok(Ok(n)) if n > 0 => {}
-            _ => return,
-        }
         let _ = stream.set_nodelay(true);
-        match &self.tls {
-            None => self.clone().http(stream, stop).await,
-            Some(tls) => {
-                if let Ok(Ok(stream)) = tokio::time::timeout(first_byte, tls.accept(stream)).await {
-                    self.clone().http(stream, stop).await;
-                }
-            }
+        let Some(tls) = &self.tls else { return self.http1(stream, stop).await };
+        let handshake = tls.accept(stream);
+        let Ok(Ok(stream)) = tokio::time::timeout(self.api.config().api.header_timeout, handshake).await else {
+            return;
+        };
+        match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => self.http2(stream, stop).await,
+            _ => self.http1(stream, stop).await,
         }
     }
 
-    async fn http<S>(self: Arc<Self>, stream: S, mut stop: watch::Receiver<bool>)
+    async fn http1<S>(self: Arc<Self>, stream: S, stop: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let config = self.api.config();
-        let mut builder = Builder::new(TokioExecutor::new());
+        let pace = self.pace();
+        let mut builder = http1::Builder::new();
+        builder.header_read_timeout(None).max_buf_size(CONNECTION_BYTES_MAX);
+        let stream = TokioIo::new(Paced::new(stream, pace.clone()));
+        let service = service_fn(|request| self.clone().paced(pace.clone(), request));
+        let connection = builder.serve_connection(stream, service);
+        drive(connection, &pace, stop, http1::Connection::graceful_shutdown).await;
+    }
+
+    async fn http2<S>(self: Arc<Self>, stream: S, stop: watch::Receiver<bool>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let pace = self.pace();
+        let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
-            .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(config.api.header_timeout.max(config.api.idle_timeout))
-            .max_buf_size(CONNECTION_BYTES_MAX)
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(64)
-            .keep_alive_interval(config.api.idle_timeout)
-            .max_header_list_size(16 << 10);
-        let service = hyper::service::service_fn(move |request| {
-            let server = self.clone();
-            async move { Ok::<_, Infallible>(server.respond(request).await) }
-        });
+            .keep_alive_interval(self.api.config().api.idle_timeout)
+            .max_concurrent_streams(REQUESTS_MAX)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .max_header_list_size(HEADERS_BYTES_MAX);
+        let service = service_fn(|request| self.clone().paced(pace.clone(), request));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        tokio::select! {
-            _ = connection.as_mut() => {}
-            _ = stop.changed() => {
-                connection.as_mut().graceful_shutdown();
-                let _ = connection.await;
-            }
-        }
+        drive(connection, &pace, stop, http2::Connection::graceful_shutdown).await;
+    }
+
+    fn pace(&self) -> Arc<Pace> {
+        let config = self.api.config();
+        Pace::new(config.api.header_timeout, config.api.idle_timeout)
+    }
+
+    async fn paced(
+        self: Arc<Self>,
+        pace: Arc<Pace>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        let _running = pace.request();
+        Ok(self.respond(request).await)
     }
 
     async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -152,7 +173,7 @@ impl Server {
         let response = Response::builder()
             .status(status)
             .header("content-type", JSON)
-            .header("x-amzn-requestid", Uuid::new_v4().to_string());
+            .header("x-amzn-requestid", request_id().to_string());
         response.body(Full::new(Bytes::from(body))).expect("these headers are valid")
     }
 
@@ -161,7 +182,8 @@ impl Server {
             let found = format!("{} {}", request.method(), request.uri());
             return Err(ApiError::new(400, "UnknownOperationException", format!("found `{found}`, expected `POST /`")));
         }
-        let (head, mut body) = request.into_parts();
+        let (mut head, mut body) = request.into_parts();
+        name_host(&mut head);
         let claimed = body.size_hint().upper();
         if claimed.is_some_and(|n| n > BODY_BYTES_MAX as u64) {
             return Err(too_large(claimed));
@@ -173,6 +195,8 @@ impl Server {
             None => {
                 // The body is read and thrown away, so that the client sees the answer and not a reset.
                 let _ = tokio::time::timeout(timeout, discard(&mut body)).await;
+                // The stream's name is in the body that was not kept, so that no stream can be charged with it.
+                metrics::counter!("hydrant_budget_refused_requests").increment(1);
                 return Err(ApiError::unavailable("Slow down: too many bytes are in flight."));
             }
         };
@@ -191,6 +215,37 @@ impl Server {
         let units = (2 * body_bytes).div_ceil(BUDGET_UNIT) as u32;
         let share = self.budget.clone().acquire_many_owned(units);
         tokio::time::timeout(BUDGET_WAIT, share).await.ok()?.ok()
+    }
+}
+
+/// Runs a connection until it ends, takes too long, or `stop` changes; `goodbye` asks it to end in order.
+async fn drive<C: Future>(connection: C, pace: &Pace, mut stop: watch::Receiver<bool>, goodbye: fn(Pin<&mut C>)) {
+    let mut connection = pin!(connection);
+    // The connection first: polling it changes what is expected of it.
+    let expired = tokio::select! {
+        biased;
+        _ = connection.as_mut() => return,
+        expired = pace.expired() => Some(expired),
+        _ = stop.changed() => None,
+    };
+    goodbye(connection.as_mut());
+    match expired {
+        Some(Expired::Header) => {}
+        // What came while we said goodbye is still answered.
+        Some(Expired::Idle) => drop(tokio::time::timeout(FINISH_WAIT, connection).await),
+        None => tokio::select! {
+            biased;
+            _ = connection => {}
+            _ = pace.expired() => {}
+        },
+    }
+}
+
+/// HTTP/2 names the host in the request's URI, where signatures do not look.
+fn name_host(head: &mut Parts) {
+    let authority = head.uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok());
+    if let (false, Some(host)) = (head.headers.contains_key(HOST), authority) {
+        head.headers.insert(HOST, host);
     }
 }
 
@@ -222,6 +277,11 @@ async fn discard(body: &mut Incoming) {
             return;
         }
     }
+}
+
+/// From the thread's own generator: `Uuid::new_v4` asks the kernel each time.
+fn request_id() -> Uuid {
+    uuid::Builder::from_random_bytes(rand::random()).into_uuid()
 }
 
 /// TLS from the configured files, 1.2 and later.

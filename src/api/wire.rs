@@ -2,6 +2,7 @@
 //! (contract §1.5).
 
 use super::error::ApiError;
+use super::json::{self, Object, Text};
 use crate::record::Batch;
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -25,37 +26,45 @@ pub struct PutInput {
 #[serde(rename_all = "PascalCase")]
 struct RawBatch<'a> {
     #[serde(borrow)]
-    delivery_stream_name: Option<Cow<'a, str>>,
+    delivery_stream_name: Option<Text<'a>>,
     #[serde(borrow)]
-    records: Option<Vec<Option<RawRecord<'a>>>>,
+    records: Option<json::Records<Object<RawRecord<'a>>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RawSingle<'a> {
     #[serde(borrow)]
-    delivery_stream_name: Option<Cow<'a, str>>,
+    delivery_stream_name: Option<Text<'a>>,
     #[serde(borrow)]
-    record: Option<RawRecord<'a>>,
+    record: Option<Object<RawRecord<'a>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RawRecord<'a> {
     #[serde(borrow)]
-    data: Option<Cow<'a, str>>,
+    data: Option<Text<'a>>,
 }
 
 const NULL: &str = "Member must not be null";
 
+/// Longer accounts of what is wrong with a body repeat it.
+const MESSAGE_BYTES_MAX: usize = 200;
+
 fn not_json(e: serde_json::Error) -> ApiError {
-    ApiError::serialization(format!("The request body cannot be read: {e}"))
+    let mut why = e.to_string();
+    if why.len() > MESSAGE_BYTES_MAX {
+        why = format!("a member of another type than expected at line {} column {}", e.line(), e.column());
+    }
+    ApiError::serialization(format!("The request body cannot be read: {why}"))
 }
 
 /// Reads any operation's input.
 pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(not_json)
+    let Object(input) = serde_json::from_slice(body).map_err(not_json)?;
+    Ok(input)
 }
 
 /// A stream's name, checked against the model.
@@ -76,9 +85,9 @@ pub fn stream_name(name: Option<Cow<'_, str>>) -> Result<String, ApiError> {
 /// Reads `PutRecord`'s input.
 pub fn put_record(body: &[u8]) -> Result<PutInput, ApiError> {
     let input: RawSingle = parse(body)?;
-    let stream = stream_name(input.delivery_stream_name)?;
-    let record = input.record.ok_or_else(|| ApiError::validation("record", NULL))?;
-    let data = record.data.ok_or_else(|| ApiError::validation("record.data", NULL))?;
+    let stream = stream_name(input.delivery_stream_name.map(|Text(name)| name))?;
+    let Object(record) = input.record.ok_or_else(|| ApiError::validation("record", NULL))?;
+    let Text(data) = record.data.ok_or_else(|| ApiError::validation("record.data", NULL))?;
     let mut batch = Batch::default();
     decode(data.as_bytes(), &mut batch, || "record.data".into())?;
     Ok(PutInput { stream, batch })
@@ -91,24 +100,30 @@ pub fn put_record_batch(body: &[u8]) -> Result<PutInput, ApiError> {
         return decode_batch(stream_name(Some(String::from_utf8_lossy(name)))?, &data);
     }
     let input: RawBatch = parse(body)?;
-    let stream = stream_name(input.delivery_stream_name)?;
-    let records = input.records.ok_or_else(|| ApiError::validation("records", NULL))?;
-    let mut data: Vec<&[u8]> = Vec::with_capacity(records.len().min(BATCH_RECORDS_MAX + 1));
+    let stream = stream_name(input.delivery_stream_name.map(|Text(name)| name))?;
+    let json::Records(records) = input.records.ok_or_else(|| ApiError::validation("records", NULL))?;
+    check_count(records.len())?;
+    let mut data: Vec<&[u8]> = Vec::with_capacity(records.len());
     for (i, record) in records.iter().enumerate() {
-        let record = record.as_ref().ok_or_else(|| ApiError::validation(&format!("records.{}.member", i + 1), NULL))?;
-        let path = || format!("records.{}.member.data", i + 1);
-        data.push(record.data.as_deref().ok_or_else(|| ApiError::validation(&path(), NULL))?.as_bytes());
+        let path = || format!("records.{}.member", i + 1);
+        let Object(record) = record.as_ref().ok_or_else(|| ApiError::validation(&path(), NULL))?;
+        let Text(text) = record.data.as_ref().ok_or_else(|| ApiError::validation(&(path() + ".data"), NULL))?;
+        data.push(text.as_bytes());
     }
     decode_batch(stream, &data)
 }
 
+fn check_count(records: usize) -> Result<(), ApiError> {
+    let violated = match records {
+        0 => "Member must have length greater than or equal to 1",
+        1..=BATCH_RECORDS_MAX => return Ok(()),
+        _ => "Member must have length less than or equal to 500",
+    };
+    Err(ApiError::validation("records", violated))
+}
+
 fn decode_batch(stream: String, data: &[&[u8]]) -> Result<PutInput, ApiError> {
-    if data.is_empty() {
-        return Err(ApiError::validation("records", "Member must have length greater than or equal to 1"));
-    }
-    if data.len() > BATCH_RECORDS_MAX {
-        return Err(ApiError::validation("records", "Member must have length less than or equal to 500"));
-    }
+    check_count(data.len())?;
     let bytes: usize = data.iter().map(|d| decoded_bytes(d)).sum();
     if bytes > BATCH_BYTES_MAX {
         let message =
@@ -266,10 +281,10 @@ mod tests {
 
     fn full(body: &[u8]) -> Result<PutInput, ApiError> {
         let input: RawBatch = parse(body)?;
-        let stream = stream_name(input.delivery_stream_name)?;
-        let records = input.records.unwrap_or_default();
-        let data: Vec<_> =
-            records.iter().map(|r| r.as_ref().and_then(|r| r.data.as_deref()).unwrap_or("").as_bytes()).collect();
+        let stream = stream_name(input.delivery_stream_name.map(|Text(name)| name))?;
+        let records = input.records.unwrap().0;
+        let data: Vec<&[u8]> =
+            records.iter().map(|r| r.as_ref().unwrap().0.data.as_ref().unwrap().0.as_bytes()).collect();
         decode_batch(stream, &data)
     }
 
@@ -297,6 +312,43 @@ mod tests {
         fn no_bytes_make_the_reader_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = put_record_batch(&body);
             let _ = put_record(&body);
+        }
+    }
+
+    #[test]
+    fn no_more_records_are_kept_than_a_batch_may_have() {
+        let body = format!("{{\"DeliveryStreamName\":\"s\",\"Records\":[{}{{}}]}}", "{},".repeat(1_000_000));
+        let input: RawBatch = parse(body.as_bytes()).unwrap();
+        assert_eq!(input.records.unwrap().0.len(), BATCH_RECORDS_MAX + 1);
+        let refused = put_record_batch(body.as_bytes()).unwrap_err();
+        assert_eq!(refused.code, "ValidationException");
+        assert!(
+            refused
+                .message
+                .ends_with("'records' failed to satisfy constraint: Member must have length less than or equal to 500"),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn a_member_of_another_type_is_refused_without_words_of_ours() {
+        let long = format!("{{\"DeliveryStreamName\":\"s\",\"Record\":\"{}\"}}", "x".repeat(100_000));
+        for body in [
+            r#"["s",["eA=="]]"#,
+            r#"{"DeliveryStreamName":"s","Record":["eA=="]}"#,
+            r#"{"DeliveryStreamName":"s","Record":"eA=="}"#,
+            r#"{"DeliveryStreamName":"s","Record":{"Data":["eA=="]}}"#,
+            r#"{"DeliveryStreamName":{"s":1},"Record":{"Data":"eA=="}}"#,
+            &long,
+        ] {
+            let refused = put_record(body.as_bytes()).unwrap_err();
+            assert_eq!(refused.code, "SerializationException", "{body}");
+            assert!(!refused.message.contains("Raw") && !refused.message.contains("struct"), "{refused:?}");
+            assert!(refused.message.len() < 300, "{} bytes", refused.message.len());
+        }
+        for body in [r#"["s",[{"Data":"eA=="}]]"#, r#"{"DeliveryStreamName":"s","Records":[["eA=="]]}"#] {
+            let refused = put_record_batch(body.as_bytes()).unwrap_err();
+            assert_eq!(refused.code, "SerializationException", "{body}");
         }
     }
 

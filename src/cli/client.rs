@@ -76,7 +76,8 @@ impl Client {
 
 /// The body of a `PutRecordBatch`.
 pub fn batch_body<'a>(stream: &str, records: impl Iterator<Item = &'a [u8]>) -> Bytes {
-    let mut body = format!("{{\"DeliveryStreamName\":\"{stream}\",\"Records\":[").into_bytes();
+    let stream = serde_json::Value::from(stream);
+    let mut body = format!("{{\"DeliveryStreamName\":{stream},\"Records\":[").into_bytes();
     for (i, record) in records.enumerate() {
         body.extend_from_slice(if i == 0 { b"{\"Data\":\"" } else { b",{\"Data\":\"" });
         base64_simd::STANDARD.encode_append(record, &mut body);
@@ -92,4 +93,17 @@ pub fn credentials(config: &crate::config::Config) -> Option<Credentials> {
     let mut keys = config.api.access_keys.iter();
     let (id, key) = keys.find(|(_, k)| k.allows("PutRecordBatch", None) || k.actions.iter().any(|a| a == "*"))?;
     Some(Credentials { access_key_id: id.clone(), secret: key.secret.expose_secret().to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_name_cannot_end_its_string() {
+        let body = batch_body("a\",\"x\":\"\\", [b"one".as_slice()].into_iter());
+        let read: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let expected = serde_json::json!({ "DeliveryStreamName": "a\",\"x\":\"\\", "Records": [{ "Data": "b25l" }] });
+        assert_eq!(read, expected);
+    }
 }

@@ -40,7 +40,7 @@ impl Service {
         let (server, admin) = runtime
             .block_on(async {
                 let server = Server::bind(api.clone()).await?;
-                let admin = Admin::bind(node.clone(), metrics, admin_listen).await?;
+                let admin = Admin::bind(api.clone(), metrics, admin_listen).await?;
                 Ok::<_, crate::error::Error>((server, admin))
             })
             .map_err(|e| e.to_string())?;
@@ -130,6 +130,13 @@ fn reload(node: &Node, api: &Api, path: &Path) {
         Ok(config) => config,
         Err(problems) => {
             problems.lines().for_each(|problem| tracing::error!(problem, "not reloaded, the old configuration stays"));
+            return;
+        }
+    };
+    let config = match api.admit(config) {
+        Ok(config) => config,
+        Err(problem) => {
+            tracing::error!(problem, "not reloaded, the old configuration stays");
             return;
         }
     };

@@ -152,6 +152,9 @@ impl Checker<'_> {
             let absent: Vec<&str> = absent.iter().filter(|(_, absent)| *absent).map(|(key, _)| *key).collect();
             self.expected(&["api", "listen"], format!("{} too, for it is not loopback", absent.join(" and ")));
         }
+        if !config.admin.listen.ip().is_loopback() {
+            self.expected(&["admin", "listen"], "a loopback address, for the admin pages ask for no key");
+        }
         if config.admin.listen == config.api.listen && config.api.listen.port() != 0 {
             self.expected(&["admin", "listen"], "another address than that of `api.listen`");
         }

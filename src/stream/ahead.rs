@@ -73,7 +73,9 @@ impl Engine {
             };
             let chunk = Arc::new(chunk);
             let (judge, given) = (route.clone(), chunk.clone());
-            let judged = self.home.workers.start(move || judge.judge(&given, now_ms));
+            let small = chunk.records.bytes().len() < WHOLE_FRAME_BYTES && route.transform.is_none();
+            let judge = move || judge.judge(&given, now_ms);
+            let judged = if small { self.home.workers.later(judge) } else { self.home.workers.start(judge) };
             self.ahead.0.push_back(Judging { chunk, behind, judged });
             cursor = behind;
         }

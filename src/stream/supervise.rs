@@ -24,10 +24,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Pause before work that failed for want of room, or because a person has to act, is tried again.
 const RETRY_STEP: Duration = Duration::from_millis(250);
+
+/// Records that come within this time of an idle stream's first are read together with it: waking the stream for each
+/// would cost those that are being put more than it gains those that are in the journal.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// What every stream of a node shares.
 #[derive(Clone)]
@@ -116,7 +120,13 @@ impl Stream {
         let Opened { engine, writer, budget } = open(shared, dir, meta, config).map_err(during)?;
         let (commands, receiver) = channel();
         let woken = commands.clone();
-        let committed = move || drop(woken.send(Command::Records));
+        let told = Arc::new(AtomicBool::new(false));
+        let tell = told.clone();
+        let committed = move || {
+            if !tell.swap(true, Ordering::AcqRel) {
+                let _ = woken.send(Command::Records);
+            }
+        };
         let put = Committer::start(&meta.name, writer, committed);
         let epoch = engine.epoch();
         let stopped = Arc::new(AtomicBool::new(false));
@@ -125,6 +135,7 @@ impl Stream {
             engine,
             commands: receiver,
             own: commands.clone(),
+            told,
             sinks: Sinks::new(shared, &meta.name, config),
             shared: shared.clone(),
             name: meta.name.clone(),
@@ -247,6 +258,8 @@ struct Runner {
     engine: Engine,
     commands: Receiver<Command>,
     own: Sender<Command>,
+    /// A `Records` is under way: nobody sends another.
+    told: Arc<AtomicBool>,
     sinks: Sinks,
     shared: Shared,
     name: String,
@@ -307,15 +320,30 @@ impl Runner {
                 Turn::Wait(until) => {
                     let now = self.shared.clock.steady();
                     let pause = until.map_or(Duration::from_secs(3600), |u| u.saturating_sub(now));
-                    match self.commands.recv_timeout(pause) {
-                        Ok(command) => {
-                            if self.obey(command) {
-                                return Ok(());
-                            }
-                        }
-                        Err(RecvTimeoutError::Timeout) => {}
-                        Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                    if self.wait(pause) {
+                        return Ok(());
                     }
+                }
+            }
+        }
+    }
+
+    /// Waits for a command, and for [`GATHER`] more if it says that there are records. Whether to end at once.
+    fn wait(&mut self, pause: Duration) -> bool {
+        let mut deadline = Instant::now() + pause;
+        loop {
+            match self.commands.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Command::Records) => {
+                    deadline = deadline.min(Instant::now() + GATHER);
+                    continue;
+                }
+                other => {
+                    // Whatever is durable by now is read next; who commits from here on tells again.
+                    self.told.store(false, Ordering::Release);
+                    return match other {
+                        Ok(command) => self.obey(command),
+                        Err(e) => e == RecvTimeoutError::Disconnected,
+                    };
                 }
             }
         }
@@ -391,7 +419,7 @@ impl Runner {
     /// Whether to end at once.
     fn obey(&mut self, command: Command) -> bool {
         match command {
-            Command::Records => {}
+            Command::Records => self.told.store(false, Ordering::Release),
             Command::Reply(plan, attempt) => self.engine.reply(plan, attempt),
             Command::Status(answer) => drop(answer.send(self.status())),
             Command::Drain => self.draining = true,

@@ -61,14 +61,19 @@ impl Workers {
         Arc::new(Workers { queue, threads })
     }
 
+    /// Leaves `work` to whoever asks for its result: for what takes less time than waking a thread.
+    pub fn later<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Job<T> {
+        Job(Arc::new(Slot { state: Mutex::new(State::Waiting(Box::new(work))), done: Condvar::new() }))
+    }
+
     /// Has `work` done by a thread, some time.
     pub fn start<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Job<T> {
-        let slot = Arc::new(Slot { state: Mutex::new(State::Waiting(Box::new(work))), done: Condvar::new() });
+        let job = self.later(work);
         if self.threads > 0 {
-            lock(&self.queue.waiting).work.push_back(slot.clone());
+            lock(&self.queue.waiting).work.push_back(job.0.clone());
             self.queue.more.notify_one();
         }
-        Job(slot)
+        job
     }
 }
 

@@ -39,6 +39,15 @@ fn bad_input_is_refused_with_a_code_and_the_next_put_is_taken() {
         ("4 MiB + 1", "PutRecordBatch", batch("s", &four_mib), 400, "InvalidArgumentException"),
         ("no records", "PutRecordBatch", batch("s", &[]), 400, "ValidationException"),
         ("an unknown stream", "PutRecordBatch", batch("t", &[base64(1)]), 400, "ResourceNotFoundException"),
+        ("a list for an object", "PutRecord", br#"["s",["eA=="]]"#.to_vec(), 400, "SerializationException"),
+        ("a wrong limit", "ListDeliveryStreams", br#"{"Limit":"x"}"#.to_vec(), 400, "SerializationException"),
+        (
+            "a wrong type of stream",
+            "ListDeliveryStreams",
+            br#"{"DeliveryStreamType":"X"}"#.to_vec(),
+            400,
+            "ValidationException",
+        ),
         ("an unknown operation", "PutRecords", b"{}".to_vec(), 400, "UnknownOperationException"),
         (
             "an existing name",
@@ -87,6 +96,110 @@ fn streams_are_listed_and_described() {
     assert_eq!(description["DeliveryStreamStatus"], "ACTIVE");
     assert_eq!(description["VersionId"], "1");
     assert_eq!(description["Destinations"][0]["S3DestinationDescription"]["BufferingHints"]["SizeInMBs"], 1);
+    let client = aws_sdk_firehose::Client::from_conf(
+        aws_sdk_firehose::Config::builder()
+            .behavior_version(aws_sdk_firehose::config::BehaviorVersion::latest())
+            .region(aws_sdk_firehose::config::Region::new("us-east-1"))
+            .credentials_provider(aws_sdk_firehose::config::Credentials::new("any", "any", None, None, "test"))
+            .endpoint_url(service.endpoint())
+            .build(),
+    );
+    let describe = client.describe_delivery_stream().delivery_stream_name("stream-03").send();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let found = runtime.block_on(describe).expect("an answer that the SDK can read");
+    let found = found.delivery_stream_description().unwrap();
+    assert_eq!(found.delivery_stream_status().as_str(), "ACTIVE");
+    assert!(found.destinations()[0].extended_s3_destination_description().is_some());
+}
+
+/// The status that `DescribeDeliveryStream` gives a stream.
+fn described(service: &Service, stream: &str) -> String {
+    let body = format!("{{\"DeliveryStreamName\":\"{stream}\"}}");
+    let (_, answer) = service.call("DescribeDeliveryStream", body.as_bytes()).expect("an answer");
+    let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+    answer["DeliveryStreamDescription"]["DeliveryStreamStatus"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The directory in which a stream's files are.
+fn stream_dir(service: &Service, stream: &str) -> std::path::PathBuf {
+    let dirs = std::fs::read_dir(service.dir.path().join("data/streams")).unwrap().map(|e| e.unwrap().path());
+    let is_its = |dir: &std::path::PathBuf| {
+        let meta = std::fs::read_to_string(dir.join("META")).unwrap();
+        meta.contains(&format!("\"{stream}\""))
+    };
+    dirs.into_iter().find(is_its).expect("a directory with META")
+}
+
+#[test]
+fn retired_and_broken_streams_say_so_and_nothing_of_our_files() {
+    let both = STREAM.to_owned() + &STREAM.replace("  s:", "  t:");
+    let mut service = Service::start(&both);
+    assert_eq!((described(&service, "s"), described(&service, "none")), ("ACTIVE".into(), String::new()));
+    service.configure("", &STREAM.replace("  s:", "  t:"));
+    service.signal(rustix::process::Signal::HUP);
+    service.until("`s` is retired", |service| described(service, "s") == "DELETING");
+    assert_eq!(code(service.call("PutRecordBatch", &batch("s", &[base64(1)]))).1, "ResourceNotFoundException");
+    let journal = stream_dir(&service, "s").join("journal");
+    std::fs::rename(&journal, journal.with_extension("away")).unwrap();
+    std::fs::write(&journal, "not a directory").unwrap();
+    service.configure("", &both);
+    service.signal(rustix::process::Signal::HUP);
+    service.until("`s` cannot be opened", |service| described(service, "s") == "CREATING_FAILED");
+    let (status, answer) = service.call("PutRecordBatch", &batch("s", &[base64(1)])).unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(status == 503 && answer.contains("Firehose s is unavailable") && !answer.contains('/'), "{answer}");
+    assert!(service.log().contains("stream cannot be opened"), "{}", service.log());
+    let page = String::from_utf8(service.get("/metrics").unwrap().1).unwrap();
+    assert!(page.contains("hydrant_ThrottledRecords{DeliveryStreamName=\"s\"} 1\n"), "{page}");
+    assert_eq!(service.put("t", &[b"x"]), 200);
+}
+
+#[test]
+fn a_reload_names_what_needs_a_restart_and_leaves_it_as_it_is() {
+    let mut service = Service::start(STREAM);
+    service.configure("api: { listen: \"127.0.0.1:1\" }\nlog: { level: debug }", STREAM);
+    service.signal(rustix::process::Signal::HUP);
+    service.until("the reload", |service| service.log().contains("\"reloaded\""));
+    let log = service.log();
+    for key in ["api.listen", "log.level"] {
+        let named = |line: &str| line.contains("WARN") && line.contains(&format!("\"{key}\""));
+        assert!(log.lines().any(named), "`{key}` is not named: {log}");
+    }
+    assert_eq!(log.matches("needs a restart").count(), 2, "{log}");
+    assert_eq!(service.put("s", &[b"x"]), 200);
+}
+
+#[test]
+fn operations_are_counted_under_firehoses_names() {
+    let service = Service::start(STREAM);
+    let single = br#"{"DeliveryStreamName":"s","Record":{"Data":"eA=="}}"#;
+    assert_eq!(service.call("PutRecord", single).unwrap().0, 200);
+    assert_eq!(service.put("s", &[b"12", b"345"]), 200);
+    assert_eq!(service.put("unknown", &[b"x"]), 400);
+    assert_eq!(described(&service, "s"), "ACTIVE");
+    assert_eq!(service.call("ListDeliveryStreams", b"{}").unwrap().0, 200);
+    let page = String::from_utf8(service.get("/metrics").unwrap().1).unwrap();
+    let lines: Vec<&str> = page.lines().collect();
+    for (name, value) in [
+        ("PutRecord_Requests", 1),
+        ("PutRecord_Bytes", 1),
+        ("PutRecord_Latency_count", 1),
+        ("PutRecordBatch_Requests", 1),
+        ("PutRecordBatch_Records", 2),
+        ("PutRecordBatch_Bytes", 5),
+        ("PutRecordBatch_Latency_count", 1),
+        ("DescribeDeliveryStream_Requests", 1),
+        ("DescribeDeliveryStream_Latency_count", 1),
+        ("IncomingPutRequests", 2),
+        ("IncomingRecords", 3),
+        ("IncomingBytes", 6),
+        ("ThrottledRecords", 0),
+    ] {
+        let line = format!("hydrant_{name}{{DeliveryStreamName=\"s\"}} {value}");
+        assert!(lines.contains(&line.as_str()), "no line `{line}` in\n{page}");
+    }
+    assert!(lines.contains(&"hydrant_ListDeliveryStreams_Requests 1"), "{page}");
+    assert!(!page.contains("hydrant_BackupToS3_Records{") && !page.contains("\"unknown\""), "{page}");
 }
 
 #[test]

@@ -1,0 +1,158 @@
+//! A stream as `DescribeDeliveryStream` shows it (contract §1.5, §2.1). There is no time of creation: no file knows it.
+
+use crate::config::{Buffer, Compress, Config, Destination, Format, Sse, StreamConfig};
+use serde_json::{Value, json};
+
+/// How a stream stands, in Firehose's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// In the configuration and about to be opened.
+    Creating,
+    Active,
+    /// Could not be opened.
+    Failed,
+    /// Not in the configuration any more: delivers what it holds.
+    Retired,
+    /// Not in the configuration any more, and could not be opened.
+    RetiredFailed,
+}
+
+impl Standing {
+    fn name(self) -> &'static str {
+        match self {
+            Standing::Creating => "CREATING",
+            Standing::Active => "ACTIVE",
+            Standing::Failed => "CREATING_FAILED",
+            Standing::Retired => "DELETING",
+            Standing::RetiredFailed => "DELETING_FAILED",
+        }
+    }
+}
+
+pub fn arn(config: &Config, stream: &str) -> String {
+    format!("arn:aws:firehose:{}:{}:deliverystream/{stream}", config.api.region, config.api.account)
+}
+
+/// A stream's description. Of one that is not in the configuration no destination is known.
+pub fn description(config: &Config, name: &str, standing: Standing, epoch: u32) -> Value {
+    let destinations: Vec<Value> = config.streams.get(name).map(|s| destination(config, s)).into_iter().collect();
+    let mut description = json!({
+        "DeliveryStreamName": name,
+        "DeliveryStreamARN": arn(config, name),
+        "DeliveryStreamStatus": standing.name(),
+        "DeliveryStreamType": "DirectPut",
+        "VersionId": epoch.to_string(),
+        "Destinations": destinations,
+        "HasMoreDestinations": false,
+    });
+    if matches!(standing, Standing::Failed | Standing::RetiredFailed) {
+        let details = "The stream could not be opened; the log of the service says why.";
+        description["FailureDescription"] = json!({ "Type": "UNKNOWN_ERROR", "Details": details });
+    }
+    description
+}
+
+/// For S3 the service fills both descriptions, since clients read either.
+fn destination(config: &Config, stream: &StreamConfig) -> Value {
+    let s3 = s3(config, &stream.destination, &stream.buffer, &stream.compress);
+    let mut extended = s3.clone();
+    extended["S3BackupMode"] = if stream.backup.is_some() { "Enabled" } else { "Disabled" }.into();
+    extended["DataFormatConversionConfiguration"] = json!({ "Enabled": matches!(stream.format, Format::Parquet(_)) });
+    extended["ProcessingConfiguration"] = json!({ "Enabled": !stream.transform.is_empty() });
+    if let Some(b) = &stream.backup {
+        extended["S3BackupDescription"] = self::s3(config, &b.destination, &b.buffer, &b.compress);
+    }
+    for (member, value) in [("FileExtension", &stream.file_extension), ("CustomTimeZone", &stream.time_zone)] {
+        if let Some(value) = value {
+            extended[member] = value.as_str().into();
+        }
+    }
+    json!({
+        "DestinationId": "destinationId-000000000001",
+        "S3DestinationDescription": s3,
+        "ExtendedS3DestinationDescription": extended,
+    })
+}
+
+fn s3(config: &Config, destination: &Destination, buffer: &Buffer, compress: &Compress) -> Value {
+    let role = format!("arn:aws:iam::{}:role/hydrant", config.api.account);
+    let (bucket, role) = match destination {
+        Destination::S3(s3) => (s3.bucket.as_str(), s3.role_arn.clone().unwrap_or(role)),
+        Destination::Local(_) => ("local", role),
+    };
+    let mut s3 = json!({
+        "RoleARN": role,
+        "BucketARN": format!("arn:aws:s3:::{bucket}"),
+        "Prefix": destination.prefix(),
+        "BufferingHints": {
+            "SizeInMBs": buffer.size.bytes() >> 20,
+            "IntervalInSeconds": buffer.interval.as_secs(),
+        },
+        "CompressionFormat": if compress.name() == "gzip" { "GZIP" } else { "UNCOMPRESSED" },
+        "EncryptionConfiguration": encryption(config, destination),
+        "CloudWatchLoggingOptions": { "Enabled": false },
+    });
+    if let Some(error_prefix) = destination.error_prefix() {
+        s3["ErrorOutputPrefix"] = error_prefix.into();
+    }
+    s3
+}
+
+/// Firehose knows only keys of KMS: S3's own are its "no encryption". An id or alias is shown as the ARN it stands for.
+fn encryption(config: &Config, destination: &Destination) -> Value {
+    let Destination::S3(s3) = destination else { return json!({ "NoEncryptionConfig": "NoEncryption" }) };
+    let Some(Sse::KmsKeyId(key)) = &s3.sse else { return json!({ "NoEncryptionConfig": "NoEncryption" }) };
+    let arn = match key {
+        arn if arn.starts_with("arn:") => arn.clone(),
+        alias if alias.starts_with("alias/") => format!("arn:aws:kms:{}:{}:{alias}", s3.region, config.api.account),
+        id => format!("arn:aws:kms:{}:{}:key/{id}", s3.region, config.api.account),
+    };
+    json!({ "KMSEncryptionConfig": { "AWSKMSKeyARN": arn } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YAML: &str = r#"
+streams:
+  s:
+    compress: gzip
+    time_zone: Europe/Oslo
+    file_extension: .log
+    destination: { s3: { bucket: b, prefix: p/, sse: { kms_key_id: alias/mine }, region: eu-north-1 } }
+    backup: { s3: { bucket: raw, sse: aes256 }, buffer: { size: 2MiB, interval: 60s } }
+"#;
+
+    #[test]
+    fn what_the_file_says_of_a_stream_is_described() {
+        let config = crate::config::parse(YAML, "test", "".as_ref(), &|_| None).unwrap();
+        let found = description(&config, "s", Standing::Active, 3);
+        assert_eq!((&found["VersionId"], &found["DeliveryStreamStatus"]), (&json!("3"), &json!("ACTIVE")));
+        assert!(found.get("FailureDescription").is_none());
+        let extended = &found["Destinations"][0]["ExtendedS3DestinationDescription"];
+        let key = "arn:aws:kms:eu-north-1:000000000000:alias/mine";
+        assert_eq!(extended["EncryptionConfiguration"]["KMSEncryptionConfig"]["AWSKMSKeyARN"], key);
+        assert_eq!((&extended["CustomTimeZone"], &extended["FileExtension"]), (&json!("Europe/Oslo"), &json!(".log")));
+        assert_eq!(extended["DataFormatConversionConfiguration"], json!({ "Enabled": false }));
+        assert_eq!(extended["ProcessingConfiguration"], json!({ "Enabled": false }));
+        assert_eq!(extended["CompressionFormat"], "GZIP");
+        let backup = &extended["S3BackupDescription"];
+        assert_eq!((&extended["S3BackupMode"], &backup["BucketARN"]), (&json!("Enabled"), &json!("arn:aws:s3:::raw")));
+        assert_eq!(backup["BufferingHints"], json!({ "SizeInMBs": 2, "IntervalInSeconds": 60 }));
+        assert_eq!(backup["EncryptionConfiguration"], json!({ "NoEncryptionConfig": "NoEncryption" }));
+    }
+
+    #[test]
+    fn a_stream_that_failed_says_so_and_a_retired_one_has_no_destination() {
+        let config = Config::default();
+        let found = description(&config, "gone", Standing::Retired, 2);
+        assert_eq!((&found["DeliveryStreamStatus"], &found["Destinations"]), (&json!("DELETING"), &json!([])));
+        for (standing, status) in [(Standing::Failed, "CREATING_FAILED"), (Standing::RetiredFailed, "DELETING_FAILED")]
+        {
+            let found = description(&config, "s", standing, 1);
+            assert_eq!(found["DeliveryStreamStatus"], status);
+            assert_eq!(found["FailureDescription"]["Type"], "UNKNOWN_ERROR");
+        }
+    }
+}
