@@ -1,21 +1,30 @@
 //! Logs and metrics. Log lines are JSON or for people; values are escaped by the formatter and record contents are never
 //! logged. Metrics carry Firehose's names with `_` for `.`, behind `hydrant_`, and `DeliveryStreamName` as the label.
 
-use crate::config::{Log, LogFormat};
+use crate::config::{Log, LogFormat, LogLevel};
 use crate::stream::plan::Outlet;
 use crate::stream::supervise::Status;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::fmt::Write;
+use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging to standard error. A second call changes nothing.
 pub fn init_logs(log: &Log) {
-    let filter = EnvFilter::try_from_env("HYDRANT_LOG").unwrap_or_else(|_| EnvFilter::new(log.level.name()));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_from_env("HYDRANT_LOG").unwrap_or_else(|_| EnvFilter::new(directives(log.level)));
+    // Escapes are for people's eyes: in a file they hide what is searched for.
+    let colours = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     let _ = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Human => builder.try_init(),
     };
+}
+
+/// `log.level` is about what we say; of what we are built from, only warnings are of use to whoever runs us.
+fn directives(level: LogLevel) -> String {
+    let others = if level == LogLevel::Error { LogLevel::Error } else { LogLevel::Warn };
+    format!("{},hydrant={}", others.name(), level.name())
 }
 
 /// Installs the recorder of counters and histograms.
@@ -66,4 +75,16 @@ pub fn render(statuses: &[Status]) -> String {
     family("disk_bytes", "gauge", "Bytes of the journal on disk.", &|s| Some(s.disk_bytes as f64));
     family("open_plans", "gauge", "Objects decided and not yet known to be delivered.", &|s| Some(s.open_plans as f64));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_level_is_ours_and_what_we_are_built_from_only_warns() {
+        assert_eq!(directives(LogLevel::Debug), "warn,hydrant=debug");
+        assert_eq!(directives(LogLevel::Error), "error,hydrant=error");
+        assert!(EnvFilter::builder().parse(directives(LogLevel::Trace)).is_ok());
+    }
 }
