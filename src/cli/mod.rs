@@ -6,6 +6,7 @@ mod bench;
 mod check;
 mod client;
 mod demo;
+mod out;
 mod put;
 mod run;
 mod status;
@@ -63,7 +64,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(message) => {
-            eprintln!("{message}");
+            out::complain(format_args!("{message}"));
             ExitCode::FAILURE
         }
     }
