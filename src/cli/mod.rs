@@ -7,6 +7,7 @@ mod check;
 mod client;
 mod demo;
 mod out;
+mod pinned;
 mod put;
 mod run;
 mod status;
