@@ -1,21 +1,30 @@
 //! Logs and metrics. Log lines are JSON or for people; values are escaped by the formatter and record contents are never
 //! logged. Metrics carry Firehose's names with `_` for `.`, behind `hydrant_`, and `DeliveryStreamName` as the label.
 
-use crate::config::{Config, Format, Log, LogFormat};
+use crate::config::{Config, Format, Log, LogFormat, LogLevel};
 use crate::stream::plan::Outlet;
 use crate::stream::supervise::{Settled, Status};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::fmt::Write;
+use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging to standard error. A second call changes nothing.
 pub fn init_logs(log: &Log) {
-    let filter = EnvFilter::try_from_env("HYDRANT_LOG").unwrap_or_else(|_| EnvFilter::new(log.level.name()));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = EnvFilter::try_from_env("HYDRANT_LOG").unwrap_or_else(|_| EnvFilter::new(directives(log.level)));
+    // Escapes are for people's eyes: in a file they hide what is searched for.
+    let colours = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     let _ = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Human => builder.try_init(),
     };
+}
+
+/// `log.level` is about what we say; of what we are built from, only warnings are of use to whoever runs us.
+fn directives(level: LogLevel) -> String {
+    let others = if level == LogLevel::Error { LogLevel::Error } else { LogLevel::Warn };
+    format!("{},hydrant={}", others.name(), level.name())
 }
 
 /// Installs the recorder of counters and histograms.
@@ -144,5 +153,12 @@ streams:
         assert_eq!(samples("FailedConversion_Records"), ["\"gone\"} 3"]);
         assert_eq!(samples("DeliveryToS3_Records"), ["\"backed\"} 0", "\"gone\"} 0", "\"plain\"} 4"]);
         assert!(samples("SucceedConversion_Records").is_empty() && samples("SucceedProcessing_Bytes").is_empty());
+    }
+
+    #[test]
+    fn the_level_is_ours_and_what_we_are_built_from_only_warns() {
+        assert_eq!(directives(LogLevel::Debug), "warn,hydrant=debug");
+        assert_eq!(directives(LogLevel::Error), "error,hydrant=error");
+        assert!(EnvFilter::builder().parse(directives(LogLevel::Trace)).is_ok());
     }
 }

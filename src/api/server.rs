@@ -285,7 +285,7 @@ fn request_id() -> Uuid {
 }
 
 /// TLS from the configured files, 1.2 and later.
-fn acceptor(tls: &crate::config::Tls) -> Result<tokio_rustls::TlsAcceptor> {
+pub fn acceptor(tls: &crate::config::Tls) -> Result<tokio_rustls::TlsAcceptor> {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
     let wrong = |what: &str, path: &std::path::Path, e: String| {
         Error::new(Kind::Misconfigured, format!("{what} `{}`: {e}", path.display()))

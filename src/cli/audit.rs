@@ -1,13 +1,15 @@
 //! `hydrant audit`.
 
-use super::{Outcome, load};
-use crate::config::{Config, Destination, S3};
+use super::{Outcome, load, out::say};
+use crate::config::{Config, Destination, S3, StreamConfig};
 use crate::deliver::object::{Looked, ObjectStore};
 use crate::deliver::{local::file_tag, s3};
 use crate::fs::{Fs, real::RealFs};
-use crate::stream::audit::{Audit, audit as audit_stream};
+use crate::stream::audit::{Audit, audit as audit_stream, identity};
 use crate::stream::ledger::Line;
-use crate::stream::open::read_or_make_meta;
+use crate::stream::open::Meta;
+use crate::stream::plan::Outlet;
+use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,71 +35,105 @@ pub struct Options {
 /// Ends with 1 if anything does not add up.
 pub fn audit(options: &Options) -> Outcome {
     let config = load(&options.config)?;
-    let streams = config.data_dir.join("streams");
+    let streams = streams_dir(&config.data_dir)?;
+    let objects = match options.deep {
+        true => Some(Objects::new(&config)?),
+        false => None,
+    };
     let mut clean = true;
     for entry in RealFs.list(&streams).map_err(|e| format!("`{}`: {e}", streams.display()))? {
-        let found = repeat(&config, &streams.join(entry), options.deep)?;
+        let dir = streams.join(entry);
+        let found = match identity(&RealFs, &dir) {
+            Ok(None) => continue,
+            Ok(Some(meta)) => one(&dir, &meta, objects.as_ref()),
+            Err(e) => Audit::impossible(dir.display().to_string(), e.to_string()),
+        };
         clean &= found.is_clean();
         match options.json {
-            true => println!("{}", serde_json::to_string(&found).map_err(|e| e.to_string())?),
+            true => say!("{}", serde_json::to_string(&found).map_err(|e| e.to_string())?),
             false => print(&found),
         }
     }
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn repeat(config: &Config, dir: &Path, deep: bool) -> Result<Audit, String> {
-    let meta = read_or_make_meta(&RealFs, dir, None).map_err(|e| e.to_string())?;
-    let objects = Objects::new(config)?;
-    let check = |line: &Line| objects.check(line);
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let found = audit_stream(&RealFs, dir, &meta, None);
-        let steady = found.as_ref().is_ok_and(Audit::is_clean);
-        if steady || tries == TRIES {
-            return match deep {
-                true => audit_stream(&RealFs, dir, &meta, Some(&check)).map_err(|e| e.to_string()),
-                false => found.map_err(|e| e.to_string()),
-            };
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
+/// Where the streams are. Nothing there is not the same as nothing missing: `run` makes it before it takes a record.
+fn streams_dir(data_dir: &Path) -> Result<PathBuf, String> {
+    let dir = data_dir.join("streams");
+    let wrong = |found: &str| {
+        let full = std::path::absolute(&dir).unwrap_or_else(|_| dir.clone());
+        format!(
+            "data directory `{}`: found {found} at `{}`, expected the streams of a service that ran (a relative \
+             `data_dir` is relative to the working directory)",
+            data_dir.display(),
+            full.display()
+        )
+    };
+    match std::fs::metadata(&dir) {
+        Ok(found) if found.is_dir() => Ok(dir),
+        Ok(_) => Err(wrong("a file")),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(wrong("nothing")),
+        Err(e) => Err(format!("data directory `{}`: {e}", data_dir.display())),
     }
+}
+
+/// Audits a stream. What keeps it from being audited is its problem; the others are audited all the same.
+fn one(dir: &Path, meta: &Meta, objects: Option<&Objects>) -> Audit {
+    let mut tries = 0;
+    let (mut found, lines) = loop {
+        tries += 1;
+        match audit_stream(&RealFs, dir, meta) {
+            Ok(found) if found.0.is_clean() || tries == TRIES => break found,
+            Err(e) if tries == TRIES => return Audit::impossible(meta.name.clone(), e.to_string()),
+            _ => std::thread::sleep(std::time::Duration::from_millis(100)),
+        }
+    };
+    let Some(objects) = objects else { return found };
+    // Shown on a terminal only; that is indicatif's default.
+    let progress = ProgressBar::new(lines.len() as u64).with_message(meta.name.clone());
+    let style = ProgressStyle::with_template("{msg}: {wide_bar} {pos} of {len} objects looked at");
+    progress.set_style(style.expect("a constant"));
+    found.look(&lines, &|line| {
+        let looked = objects.check(&meta.name, line);
+        progress.inc(1);
+        looked
+    });
+    progress.finish_and_clear();
+    found
 }
 
 fn print(a: &Audit) {
-    println!(
+    say!(
         "{}: accepted {} = delivered {} + dropped {} + failed {} + pending {} (+ lost {}), gap {}",
-        a.stream, a.accepted, a.delivered, a.dropped, a.failed, a.pending, a.lost, a.gap
+        a.stream,
+        a.accepted,
+        a.delivered,
+        a.dropped,
+        a.failed,
+        a.pending,
+        a.lost,
+        a.gap
     );
-    println!("  backed up {}, objects {}, looked at {}", a.backed_up, a.objects, a.objects_checked);
-    a.problems.iter().for_each(|p| println!("  PROBLEM: {p}"));
+    say!("  backed up {}, objects {}, looked at {}", a.backed_up, a.objects, a.objects_checked);
+    a.problems.iter().for_each(|p| say!("  PROBLEM: {p}"));
 }
 
 /// Looks at objects where they were delivered.
-struct Objects {
+struct Objects<'c> {
     runtime: tokio::runtime::Runtime,
-    settings: Option<S3>,
-    buckets: RefCell<BTreeMap<String, s3::S3>>,
+    config: &'c Config,
+    /// By stream, whether it is the backup, and bucket: the same bucket name may stand for different stores.
+    buckets: RefCell<BTreeMap<(String, bool, String), s3::S3>>,
 }
 
-impl Objects {
-    fn new(config: &Config) -> Result<Objects, String> {
+impl Objects<'_> {
+    fn new(config: &Config) -> Result<Objects<'_>, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let places = config
-            .streams
-            .values()
-            .flat_map(|s| std::iter::once(&s.destination).chain(s.backup.as_ref().map(|b| &b.destination)));
-        let settings = places.filter_map(|d| match d {
-            Destination::S3(s3) => Some((**s3).clone()),
-            Destination::Local(_) => None,
-        });
-        let settings = settings.take(1).next();
         let runtime = runtime.map_err(|e| format!("start a runtime: {e}"))?;
-        Ok(Objects { runtime, settings, buckets: RefCell::default() })
+        Ok(Objects { runtime, config, buckets: RefCell::default() })
     }
 
-    fn check(&self, line: &Line) -> Result<(), String> {
+    fn check(&self, stream: &str, line: &Line) -> Result<(), String> {
         if let Some(dir) = line.store.strip_prefix("file://") {
             let relative: PathBuf = line.name.split('/').filter(|s| !s.is_empty()).collect();
             let file = RealFs.open(&Path::new(dir).join(relative)).map_err(|e| e.to_string())?;
@@ -108,14 +144,16 @@ impl Objects {
             };
         }
         let bucket = line.store.strip_prefix("s3://").ok_or("an unknown kind of store")?;
+        let is_backup = line.outlet == Outlet::Backup.name();
+        let place = (stream.to_owned(), is_backup, bucket.to_owned());
         let mut buckets = self.buckets.borrow_mut();
-        if !buckets.contains_key(bucket) {
-            let settings = self.settings.clone().ok_or("the configuration has no S3 settings any more")?;
-            let settings = S3 { bucket: bucket.to_owned(), ..settings };
+        if !buckets.contains_key(&place) {
+            let settings = settings(self.config, stream, is_backup, bucket);
+            let settings = settings.ok_or("the configuration has no S3 settings any more")?;
             let store = s3::S3::connect(&settings, self.runtime.handle().clone()).map_err(|e| e.to_string())?;
-            buckets.insert(bucket.to_owned(), store);
+            buckets.insert(place.clone(), store);
         }
-        match buckets[bucket].look(&line.name) {
+        match buckets[&place].look(&line.name) {
             Looked::Absent => Err("it is not there any more".into()),
             Looked::Failed(failure) => Err(failure.reason),
             Looked::Present { owner: None, .. } => Err("it is not ours".into()),
@@ -128,5 +166,52 @@ impl Objects {
                 }
             }
         }
+    }
+}
+
+/// How to reach a bucket that an outlet of a stream delivered to. Buckets change with epochs, and streams go from the
+/// configuration: then whatever names this bucket, and last what the outlet, or anything, is reached with today.
+fn settings(config: &Config, stream: &str, is_backup: bool, bucket: &str) -> Option<S3> {
+    let s3 = |place: &Destination| match place {
+        Destination::S3(s3) => Some((**s3).clone()),
+        Destination::Local(_) => None,
+    };
+    let places = |c: &StreamConfig| {
+        let (destination, backup) = (s3(&c.destination), c.backup.as_ref().and_then(|b| s3(&b.destination)));
+        if is_backup { [backup, destination] } else { [destination, backup] }
+    };
+    let own = config.streams.get(stream).map(places).into_iter().flatten();
+    let others = config.streams.iter().filter(|(name, _)| *name != stream).flat_map(|(_, c)| places(c));
+    let known: Vec<S3> = own.chain(others).flatten().collect();
+    let found = known.iter().find(|s| s.bucket == bucket).or(known.first())?;
+    Some(S3 { bucket: bucket.to_owned(), ..found.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_reached_as_its_outlet_says_and_else_as_whoever_names_it() {
+        let place = |bucket: &str, port: u16| format!("s3: {{ bucket: {bucket}, endpoint: 'http://h:{port}' }}");
+        let text = format!(
+            "streams:\n  a: {{ destination: {{ {} }}, backup: {{ {} }} }}\n  b: {{ destination: {{ {} }} }}\n",
+            place("lake", 1),
+            place("lake", 2),
+            place("old", 3)
+        );
+        let config = crate::config::parse(&text, "t", Path::new(""), &|_| None).unwrap();
+        let endpoint = |stream: &str, is_backup: bool, bucket: &str| {
+            let found = settings(&config, stream, is_backup, bucket).unwrap();
+            assert_eq!(found.bucket, bucket);
+            found.endpoint.unwrap()
+        };
+        assert_eq!(endpoint("a", false, "lake"), "http://h:1");
+        assert_eq!(endpoint("a", true, "lake"), "http://h:2");
+        assert_eq!(endpoint("a", true, "old"), "http://h:3", "another stream still names the bucket of an older epoch");
+        assert_eq!(endpoint("a", true, "nobody's"), "http://h:2");
+        assert_eq!(endpoint("gone", false, "old"), "http://h:3");
+        let none = crate::config::parse("", "t", Path::new(""), &|_| None).unwrap();
+        assert!(settings(&none, "a", false, "lake").is_none());
     }
 }

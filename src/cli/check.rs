@@ -1,47 +1,92 @@
 //! `hydrant check`.
 
-use super::{Outcome, load};
+use super::{Outcome, out::say};
+use crate::api::{server::acceptor, wire::BODY_BYTES_MAX};
+use crate::config::{self, Config, Format, Problem, REQUEST_BYTES_MAX, StreamConfig, Transform, Written};
 use crate::format::schema::data_type;
-use crate::transform::wasm::Module;
-use std::path::PathBuf;
+use crate::fs::fake::FakeFs;
+use crate::stream::epoch::{Blobs, Routes};
+use crate::stream::load::Loader;
+use crate::stream::open::{definition, live_transform};
+use crate::transform::wasm::code;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-/// Loads each file as `run` would, modules and schemas included, and prints what is wrong.
+// `memory` is checked against the largest body that the API takes, which `config` must not import.
+const _: () = assert!(REQUEST_BYTES_MAX.bytes() == BODY_BYTES_MAX as u64);
+
+/// Loads each file as `run` would, modules, schemas and certificates included, and prints what is wrong.
 pub fn check(configs: &[PathBuf]) -> Outcome {
     let mut wrong = false;
     for path in configs {
-        let problems = match load(path) {
-            Err(problems) => problems.lines().map(str::to_owned).collect(),
-            Ok(config) => deeper(path, &config),
+        let problems = match config::load_written(path, &|name| std::env::var(name).ok()) {
+            Err(errors) => errors.0,
+            Ok((config, written)) => deeper(&config, &written),
         };
         if problems.is_empty() {
-            println!("{}: ok", path.display());
+            say!("{}: ok", path.display());
         }
         wrong |= !problems.is_empty();
-        problems.iter().for_each(|p| println!("{p}"));
+        problems.iter().for_each(|p| say!("{p}"));
     }
     Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What loading does not look into: modules are compiled, column types are read.
-fn deeper(path: &std::path::Path, config: &crate::config::Config) -> Vec<String> {
+/// What reading a file does not look into, done by the code that `run` does it with.
+fn deeper(config: &Config, written: &Written) -> Vec<Problem> {
     let mut problems = Vec::new();
+    if let Some(Err(e)) = config.api.tls.as_ref().map(acceptor) {
+        let message = e.to_string();
+        let key = if message.starts_with("key ") { "key" } else { "cert" };
+        problems.push(written.problem(&["api", "tls", key], message));
+    }
     for (name, stream) in &config.streams {
-        for crate::config::Transform::Wasm(wasm) in &stream.transform {
-            let loaded = std::fs::read(&wasm.module).map_err(|e| e.to_string());
-            if let Err(e) = loaded.and_then(|bytes| Module::load(&bytes, None).map_err(|e| e.to_string())) {
-                let module = wasm.module.display();
-                problems.push(format!("{}: `streams.{name}.transform`: module `{module}`: {e}", path.display()));
-            }
-        }
-        let crate::config::Format::Parquet(parquet) = &stream.format else { continue };
-        match crate::config::load_columns(&parquet.schema) {
-            Err(e) => problems.extend(e.to_string().lines().map(str::to_owned)),
-            Ok(columns) => problems.extend(columns.iter().filter_map(|c| {
-                let e = data_type(&c.type_text).err()?;
-                Some(format!("{}:{}:{}: `{}`: {e}", parquet.schema.display(), c.line, c.column, c.name))
-            })),
+        let columns = columns(stream);
+        // Types that cannot be read would only be reported once more, without their place.
+        match columns.is_empty() {
+            true => problems.extend(route(name, stream, written)),
+            false => problems.extend(columns),
         }
     }
     problems
+}
+
+/// What is wrong with a schema's types, at their places in its file.
+fn columns(stream: &StreamConfig) -> Vec<Problem> {
+    let Format::Parquet(parquet) = &stream.format else { return Vec::new() };
+    let columns = match config::load_columns(&parquet.schema) {
+        Ok(columns) => columns,
+        Err(errors) => return errors.0,
+    };
+    let wrong = columns.iter().filter_map(|c| {
+        let (file, path) = (parquet.schema.display().to_string(), format!("columns.{}", c.name));
+        let message = data_type(&c.type_text).err()?.to_string();
+        Some(Problem { file, line: c.line, column: c.column, path, message })
+    });
+    wrong.collect()
+}
+
+/// Makes the stream's route as an epoch would, in a file system that is forgotten: the pin is compared, the module
+/// compiled, its `init` called.
+fn route(name: &str, stream: &StreamConfig, written: &Written) -> Option<Problem> {
+    let wasm = stream.transform.first().map(|Transform::Wasm(wasm)| wasm);
+    let at = |key: &str, message: String| match wasm {
+        Some(_) => written.problem(&["streams", name, "transform", "[0]", "wasm", key], message),
+        None => written.problem(&["streams", name], message),
+    };
+    let made = Blobs::open(Arc::new(FakeFs::new()), PathBuf::from("epochs"));
+    let made = made.and_then(|blobs| Ok((definition(stream, &blobs)?, blobs)));
+    let (definition, blobs) = match made {
+        Ok(made) => made,
+        Err(e) if wasm.is_some_and(|w| w.sha256.is_some()) => return Some(at("sha256", e.to_string())),
+        Err(e) => return Some(at("module", e.to_string())),
+    };
+    // Nothing is kept of what is compiled here: `check` writes nothing.
+    let loader = Loader { live: live_transform(Some(stream)), module_cache: None };
+    let error = loader.load(&definition, &blobs).err()?.to_string();
+    let is_configured = wasm.is_some_and(|w| w.config.is_some());
+    let key = if is_configured && error.contains(code::INIT_FAILED) { "config" } else { "module" };
+    let module = wasm.map_or(Path::new(""), |w| &w.module).display();
+    Some(at(key, if wasm.is_some() { format!("module `{module}`: {error}") } else { error }))
 }

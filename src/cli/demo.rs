@@ -1,9 +1,9 @@
 //! `hydrant demo`: the main job on embedded defaults. A directory is the bucket; the records are real ones that every
 //! copy of the program carries: the packages it was built from.
 
-use super::Outcome;
 use super::client::{Client, batch_body};
 use super::run::Service;
+use super::{Outcome, out::say};
 use crate::config;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,20 +38,20 @@ pub fn demo(options: &Options) -> Outcome {
     let streams: Vec<String> = config.streams.keys().cloned().collect();
     crate::telemetry::init_logs(&config.log);
     let service = Service::start(config)?;
-    println!("Hydrant listens on {}; the bucket is {}", service.api_address, dir.join("bucket").display());
+    say!("Hydrant listens on {}; the bucket is {}", service.api_address, dir.join("bucket").display());
     let records = packages();
     for stream in &streams {
         put(&service, stream, &records)?;
-        println!("{} records put into `{stream}` and acknowledged: they are on disk", records.len());
+        say!("{} records put into `{stream}` and acknowledged: they are on disk", records.len());
     }
     let statuses = wait(&service)?;
-    println!("\nDelivered objects:");
+    say!("\nDelivered objects:");
     show_objects(&dir.join("bucket"), &dir.join("bucket"))?;
-    println!();
+    say!("");
     let mut gap = 0;
     for s in &statuses {
         let count = |o: &str| s.outlets.get(o).map_or(0, |o| o.records);
-        println!(
+        say!(
             "{}: accepted {} = delivered {} + dropped {} + failed {} + pending {}, gap {}",
             s.stream,
             s.accepted,
@@ -63,18 +63,33 @@ pub fn demo(options: &Options) -> Outcome {
         );
         gap += s.gap.abs();
     }
-    println!("\nPut one yourself while `hydrant demo --keep` runs:");
-    println!(
-        "  AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any aws firehose put-record --region us-east-1 \\\n    \
-         --endpoint-url http://{} --delivery-stream-name {} --record Data=$(echo '{{\"name\":\"me\"}}' | base64)",
-        service.api_address, streams[0]
-    );
     if options.keep {
-        println!("\nRunning until it is interrupted.");
+        say!(
+            "\nPut one yourself while this runs, here through the AWS CLI 2:\n  {}",
+            put_yourself(&service, &streams[0])
+        );
+        say!("It is delivered a second later, below packages/source=me/.");
+        say!("\nRunning until it is interrupted.");
         let _ = service.runtime.block_on(tokio::signal::ctrl_c());
+    }
+    if !options.keep {
+        say!("\n`hydrant demo --keep` goes on running then and prints the command that puts a record of your own.");
     }
     service.finish();
     Ok(if gap == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A record that the stream's transform takes: it wants an `origin` to partition by.
+const OWN_RECORD: &str = r#"{"name":"me","origin":"me"}"#;
+
+/// The command line that puts it.
+fn put_yourself(service: &Service, stream: &str) -> String {
+    let data = base64_simd::STANDARD.encode_to_string(OWN_RECORD);
+    format!(
+        "AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any aws firehose put-record --region us-east-1 \\\n    \
+         --endpoint-url http://{} --delivery-stream-name {stream} --record '{{\"Data\":\"{data}\"}}'",
+        service.api_address
+    )
 }
 
 const SCHEMA: &str = "columns: { name: string, version: string, source: string, dependencies: array<string> }\n";
@@ -180,7 +195,7 @@ fn show_objects(root: &Path, dir: &Path) -> Result<(), String> {
             true => show_objects(root, &path)?,
             false => {
                 let bytes = entry.metadata().map_err(io)?.len();
-                println!("  {bytes:>8} B  {}", path.strip_prefix(root).unwrap_or(&path).display());
+                say!("  {bytes:>8} B  {}", path.strip_prefix(root).unwrap_or(&path).display());
             }
         }
     }

@@ -6,6 +6,8 @@ mod bench;
 mod check;
 mod client;
 mod demo;
+mod out;
+mod pinned;
 mod put;
 mod run;
 mod status;
@@ -63,7 +65,7 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(message) => {
-            eprintln!("{message}");
+            out::complain(format_args!("{message}"));
             ExitCode::FAILURE
         }
     }

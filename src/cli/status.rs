@@ -1,7 +1,7 @@
 //! `hydrant status`.
 
 use super::client::Client;
-use super::{Outcome, load, small_runtime};
+use super::{Outcome, load, out::say, small_runtime};
 use crate::stream::supervise::Status;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,7 +26,7 @@ pub fn status(options: &Options) -> Outcome {
         return Err(text);
     }
     if options.json {
-        println!("{text}");
+        say!("{text}");
     }
     let streams: Vec<Status> = serde_json::from_str(&text).map_err(|e| format!("the service's answer: {e}"))?;
     if !options.json {
@@ -39,7 +39,7 @@ pub fn status(options: &Options) -> Outcome {
 fn print(s: &Status) {
     let count = |outlet: &str| s.outlets.get(outlet).map_or(0, |o| o.records);
     let failed = count("processing-failed") + count("format-conversion-failed");
-    println!(
+    say!(
         "{}: {}, epoch {}: accepted {} = delivered {} + dropped {} + failed {failed} + pending {} (+ lost {}), gap {}",
         s.stream,
         s.state,
@@ -51,8 +51,8 @@ fn print(s: &Status) {
         s.lost,
         s.gap
     );
-    println!("  backed up {}, waiting for backup {}; {}", count("backup"), s.backup_pending, s.lane);
+    say!("  backed up {}, waiting for backup {}; {}", count("backup"), s.backup_pending, s.lane);
     if let Some(alarm) = &s.alarm {
-        println!("  ALARM: {alarm}");
+        say!("  ALARM: {alarm}");
     }
 }

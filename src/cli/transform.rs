@@ -1,6 +1,6 @@
 //! `hydrant transform`.
 
-use super::Outcome;
+use super::{Outcome, out::complain, out::say};
 use crate::record::Batch;
 use crate::transform::wasm::{Module, Settings, WasmTransform, inspect};
 use crate::transform::{Transform, Verdict};
@@ -33,7 +33,7 @@ pub fn transform(command: &Command) -> Outcome {
     match command {
         Command::Inspect { module } => {
             let found = inspect(&read(module)?).map_err(|e| format!("`{}`: {e}", module.display()))?;
-            println!("{found:#?}");
+            say!("{found:#?}");
             Ok(ExitCode::SUCCESS)
         }
         Command::Test { module, input, expect, config } => test(module, input, expect.as_ref(), config.as_deref()),
@@ -81,8 +81,8 @@ fn test(module: &PathBuf, input: &PathBuf, expect: Option<&PathBuf>, config: Opt
         };
         lines.push(outcome.to_string());
     }
-    lines.iter().for_each(|l| println!("{l}"));
-    eprintln!("{} kept, {} dropped, {} failed", counts[0], counts[1], counts[2]);
+    lines.iter().for_each(|l| say!("{l}"));
+    complain(format_args!("{} kept, {} dropped, {} failed", counts[0], counts[1], counts[2]));
     let Some(expect) = expect else { return Ok(ExitCode::SUCCESS) };
     let wanted = String::from_utf8_lossy(&read(expect)?).into_owned();
     match wanted.lines().zip(&lines).position(|(w, l)| w != l) {

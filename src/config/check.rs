@@ -2,7 +2,7 @@
 
 use super::place::one_of;
 use super::problem::Problem;
-use super::tree::{Node, join};
+use super::tree::{Node, quote};
 use super::{AccessKey, Config, check_stream};
 use crate::units::{ByteSize, format_duration};
 use secrecy::ExposeSecret;
@@ -22,6 +22,13 @@ pub fn check(mut config: Config, root: &Node, file: &str, base_dir: &Path, probl
     config
 }
 
+/// The largest body of a request.
+pub const REQUEST_BYTES_MAX: ByteSize = ByteSize::mib(6);
+/// A request counts twice while it is in flight: its body, and the records in it.
+const INTAKE_MIN: ByteSize = ByteSize(2 * REQUEST_BYTES_MAX.bytes());
+/// A stream opens with a segment of 1 MiB and needs a second one of that size to go on when the first is full.
+pub const STREAM_DISK_MIN: ByteSize = ByteSize::mib(2);
+
 /// Keys from the root to a value.
 pub type Keys<'k> = [&'k str];
 
@@ -33,16 +40,8 @@ pub struct Checker<'c> {
 }
 
 impl Checker<'_> {
-    /// The deepest value on the way that is in the file, and whether it is the last one.
     fn locate(&self, keys: &Keys) -> (&Node, bool) {
-        let mut node = self.root;
-        for key in keys {
-            match node.get(key) {
-                Some(entry) => node = &entry.value,
-                None => return (node, false),
-            }
-        }
-        (node, true)
+        self.root.locate(keys)
     }
 
     pub fn has(&self, keys: &Keys) -> bool {
@@ -50,10 +49,7 @@ impl Checker<'_> {
     }
 
     pub fn problem(&mut self, keys: &Keys, message: impl Into<String>) {
-        let node = self.locate(keys).0;
-        let (line, column) = (node.line, node.column);
-        let path = keys.iter().fold(String::new(), |path, key| join(&path, key));
-        self.problems.push(Problem { file: self.file.to_string(), line, column, path, message: message.into() });
+        self.problems.push(self.root.problem(self.file, keys, message));
     }
 
     /// At the key rather than at its value.
@@ -108,17 +104,36 @@ impl Checker<'_> {
 
     fn node(&mut self, config: &Config) {
         let seconds = Duration::from_secs;
-        self.range(&["memory", "size"], "a size", config.memory.size, ByteSize::mib(16)..=ByteSize::mib(1 << 20));
-        self.budget(&["disk_budget"], config.disk_budget);
+        self.memory(config);
+        // A budget of the node that its streams cannot open within would stop some of them, which ones by chance.
+        let streams = config.streams.len().max(1) as u64;
+        if config.disk_budget.is_some_and(|budget| budget < ByteSize(STREAM_DISK_MIN.bytes() * streams)) {
+            let least = ByteSize(STREAM_DISK_MIN.bytes() * streams);
+            self.expected(&["disk_budget"], format!("a size of at least {least}: {STREAM_DISK_MIN} for each stream"));
+        }
         self.time(&["drain_timeout"], config.drain_timeout, seconds(0)..=seconds(3600));
         if config.data_dir.as_os_str().is_empty() {
             self.expected(&["data_dir"], "a folder");
         }
     }
 
-    pub fn budget(&mut self, keys: &Keys, budget: Option<ByteSize>) {
-        if budget.is_some_and(|budget| budget < ByteSize::mib(1)) {
-            self.expected(keys, "a size of at least 1MiB");
+    fn memory(&mut self, config: &Config) {
+        let memory = &config.memory;
+        let sizes = ByteSize::mib(16)..=ByteSize::mib(1 << 20);
+        let (node, is_given) = self.locate(&["memory"]);
+        // Of a share that was reported and left out, the default says nothing.
+        let is_whole = !is_given || !node.is_mended();
+        self.range(&["memory", "size"], "a size", memory.size, sizes.clone());
+        if is_whole && sizes.contains(&memory.size) && memory.intake() < INTAKE_MIN {
+            let share = memory.intake_share;
+            let key = if self.has(&["memory", "size"]) { vec!["memory", "size"] } else { vec!["memory"] };
+            let message = format!(
+                "found {}, of which {share} are {} for requests, expected at least {INTAKE_MIN} for them: a request of \
+                 the largest size takes its bytes twice, and with less it never fits",
+                memory.size,
+                memory.intake()
+            );
+            self.problem(&key, message);
         }
     }
 
@@ -162,8 +177,9 @@ impl Checker<'_> {
 
     fn access_key(&mut self, id: &str, key: &AccessKey) {
         let keys = ["api", "access_keys", id];
-        if id.is_empty() || id.len() > 128 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            self.problem(&keys, "found a key id with other characters than letters, digits and `_`, or none");
+        if !(1..=128).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            let message = format!("found the key id {}, expected 1 to 128 letters, digits and `_`", quote(id));
+            self.problem_at_key(&keys, message);
         }
         if key.secret.expose_secret().is_empty() {
             self.problem(&keys, "found an empty secret, expected some text");

@@ -1,6 +1,6 @@
 //! The rules of one stream, in path order.
 
-use super::check::{Checker, Keys};
+use super::check::{Checker, Keys, STREAM_DISK_MIN};
 use super::place::one_of;
 use super::tree::quote;
 use super::{Buffer, Compress, Destination, Format, Gzip, Local, S3, Sse, StreamConfig, Transform, Wasm, load_columns};
@@ -10,6 +10,9 @@ use std::time::Duration;
 
 /// Firehose's default where records are converted; a small Parquet file costs every reader of it.
 const PARQUET_BUFFER_SIZE: ByteSize = ByteSize::mib(128);
+
+/// Firehose has no buffering of zero for backups: every record would be an object. (It wants 60 seconds and more.)
+const BACKUP_INTERVAL_MIN: Duration = Duration::from_millis(1);
 
 const NAME_CHARS_MAX: usize = 64;
 const STORAGE_CLASSES: [&str; 8] = [
@@ -30,12 +33,12 @@ pub fn check(checker: &mut Checker, name: &str, stream: &mut StreamConfig) {
     rules.transforms(stream);
     rules.format(stream);
     rules.compress(&["compress"], &stream.compress);
-    rules.buffer(&["buffer"], &stream.buffer);
+    rules.buffer(&["buffer"], &stream.buffer, Duration::ZERO);
     rules.destination(&["destination"], &stream.destination);
     rules.check_prefixes(stream);
     if let Some(backup) = &stream.backup {
         rules.compress(&["backup", "compress"], &backup.compress);
-        rules.buffer(&["backup", "buffer"], &backup.buffer);
+        rules.buffer(&["backup", "buffer"], &backup.buffer, BACKUP_INTERVAL_MIN);
         rules.destination(&["backup"], &backup.destination);
     }
     rules.rest(stream);
@@ -138,9 +141,9 @@ impl Rules<'_, '_> {
     }
 
     /// Firehose wants 64 MiB and more for Parquet; we only make it the default.
-    fn buffer(&mut self, keys: &Keys, buffer: &Buffer) {
+    fn buffer(&mut self, keys: &Keys, buffer: &Buffer, interval_min: Duration) {
         self.size(&[keys, &["size"]].concat(), buffer.size, ByteSize::mib(1), ByteSize::mib(128));
-        self.time(&[keys, &["interval"]].concat(), buffer.interval, Duration::ZERO, Duration::from_secs(900));
+        self.time(&[keys, &["interval"]].concat(), buffer.interval, interval_min, Duration::from_secs(900));
     }
 
     fn destination(&mut self, keys: &Keys, destination: &Destination) {
@@ -244,7 +247,10 @@ impl Rules<'_, '_> {
     }
 
     fn rest(&mut self, stream: &mut StreamConfig) {
-        self.checker.budget(&below(self.name, &["disk_budget"]), stream.disk_budget);
+        if stream.disk_budget.is_some_and(|budget| budget < STREAM_DISK_MIN) {
+            let what = format!("a size of at least {STREAM_DISK_MIN}, which a stream needs to open and to go on");
+            self.expected(&["disk_budget"], &what);
+        }
         if let Some(zone) = &stream.time_zone {
             let is_short = zone.len() <= 3 && zone != "UTC";
             if is_short || jiff::tz::TimeZone::get(zone).is_err() {
@@ -253,13 +259,17 @@ impl Rules<'_, '_> {
         }
         // Firehose takes the empty text for none.
         stream.file_extension.take_if(|extension| extension.is_empty());
-        let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b"!-_.*'()".contains(&b);
-        if let Some(extension) = &stream.file_extension
-            && !(extension.starts_with('.') && extension.len() <= 128 && extension.bytes().all(is_allowed))
-        {
-            self.expected(&["file_extension"], "`.` and at most 127 of the characters a-z A-Z 0-9 ! - _ . * ' ( )");
+        if stream.file_extension.as_deref().is_some_and(|extension| !is_extension(extension)) {
+            self.expected(&["file_extension"], "`.` and 1 to 127 of the characters a-z 0-9 ! - _ . * ' ( )");
         }
     }
+}
+
+/// Firehose's `^\.[0-9a-z!\-_.*'()]+$`.
+fn is_extension(text: &str) -> bool {
+    let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"!-_.*'()".contains(&b);
+    let rest = text.strip_prefix('.').unwrap_or_default();
+    (1..=127).contains(&rest.len()) && rest.bytes().all(is_allowed)
 }
 
 fn is_endpoint(text: &str) -> bool {

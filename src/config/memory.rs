@@ -33,7 +33,8 @@ impl Memory {
 struct MemoryYaml {
     /// The whole budget, 16MiB to 1TiB.
     size: ByteSize,
-    /// The part of it that requests may fill before they are told to come back later.
+    /// The part of it that requests may fill before they are told to come back later: at least 12MiB, which a request
+    /// of the largest size takes.
     intake_share: Percent,
 }
 

@@ -34,6 +34,7 @@ mod transform;
 mod tree;
 
 pub use api::{AccessKey, Admin, Api, Log, LogFormat, LogLevel, Tls};
+pub use check::REQUEST_BYTES_MAX;
 pub use format::{Compress, Format, Gzip, Lines, Parquet, ParquetCompression};
 pub use json_schema::json_schema;
 pub use local::Local;
@@ -57,7 +58,8 @@ use std::time::Duration;
 pub struct Config {
     /// Where journals, plans and ledgers live. Relative to the working directory.
     pub data_dir: PathBuf,
-    /// The most that all journals and plan logs together may take. Without it: until the disk is full.
+    /// The most that all journals and plan logs together may take, at least 2MiB for each stream. Without it: until the
+    /// disk is full.
     pub disk_budget: Option<ByteSize>,
     pub memory: Memory,
     pub api: Api,
@@ -88,9 +90,27 @@ impl Default for Config {
 
 /// Reads a configuration file. `env` answers for environment variables.
 pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Errors> {
+    load_written(path, env).map(|(config, _)| config)
+}
+
+/// Where the values of a file stand, for whoever finds out later that one is wrong: a module that does not run, say.
+pub struct Written {
+    root: tree::Node,
+    file: String,
+}
+
+impl Written {
+    /// Something that is wrong with the value that `keys` lead to, or that is missing there.
+    pub fn problem(&self, keys: &[&str], message: impl Into<String>) -> Problem {
+        self.root.problem(&self.file, keys, message)
+    }
+}
+
+/// The same as `load`, and where everything stands.
+pub fn load_written(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<(Config, Written), Errors> {
     let text = problem::read_text(path)?;
     let base_dir = path.parent().unwrap_or(Path::new(""));
-    parse(&text, &path.display().to_string(), base_dir, env)
+    parse_written(&text, &path.display().to_string(), base_dir, env)
 }
 
 /// Reads configuration text; `file_name` is for messages, `base_dir` is what relative files are relative to.
@@ -100,13 +120,22 @@ pub fn parse(
     base_dir: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, Errors> {
+    parse_written(text, file_name, base_dir, env).map(|(config, _)| config)
+}
+
+fn parse_written(
+    text: &str,
+    file_name: &str,
+    base_dir: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<(Config, Written), Errors> {
     let mut problems = Vec::new();
     let mut root = tree::parse(text, file_name, &mut problems)?;
     replace::replace(&mut root, &replace::Sources { file_name, base_dir, env }, &mut problems);
     let config = read::read(&mut root, file_name, &mut problems);
     let config = config.map(|config: Config| check::check(config, &root, file_name, base_dir, &mut problems));
     match config {
-        Some(config) if problems.is_empty() => Ok(config),
+        Some(config) if problems.is_empty() => Ok((config, Written { root, file: file_name.to_string() })),
         _ => Err(Errors::new(problems)),
     }
 }

@@ -46,7 +46,7 @@ pub struct S3 {
     pub sse: Option<Sse>,
     #[serde(default)]
     pub checksum: Checksum,
-    /// Uploads at once.
+    /// Uploads of this stream to this bucket at once, 1 to 256.
     #[serde(default = "concurrency")]
     pub concurrency: u32,
     #[serde(default)]

@@ -30,13 +30,14 @@ pub struct StreamConfig {
     #[serde(default, with = "backup")]
     #[schemars(with = "Option<BackupYaml>")]
     pub backup: Option<Backup>,
-    /// The most that this stream's journal and plan log may take.
+    /// The most that this stream's journal and plan log may take, at least 2MiB.
     #[serde(default)]
     pub disk_budget: Option<ByteSize>,
     /// The IANA zone of timestamps in prefixes and object names (Firehose: CustomTimeZone). UTC if absent.
     #[serde(default)]
     pub time_zone: Option<String>,
-    /// Replaces the extension that format and compression give, such as `.json.gz`.
+    /// Replaces the extension that format and compression give, such as `.json.gz`: `.` and 1 to 127 of the characters
+    /// a-z 0-9 ! - _ . * ' ( )
     #[serde(default)]
     pub file_extension: Option<String>,
 }
@@ -117,7 +118,7 @@ impl JsonSchema for Partition {
 pub struct Buffer {
     /// Bytes before compression, 1MiB to 128MiB. With Parquet the default is 128MiB.
     pub size: ByteSize,
-    /// Age of the oldest record, 0s to 15m.
+    /// Age of the oldest record, 0s to 15m; of a backup more than 0s.
     #[serde(with = "units::duration")]
     #[schemars(with = "units::duration::Text")]
     pub interval: Duration,

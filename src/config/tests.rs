@@ -81,6 +81,14 @@ fn the_reference_names_every_key() {
     assert!(absent.is_empty(), "{absent:?}");
 }
 
+#[test]
+fn the_pin_of_the_reference_is_that_of_the_blueprint() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).expect(path);
+    let sums = read("transforms/blueprints/SHA256SUMS");
+    let sum = sums.lines().find_map(|line| line.strip_suffix("  mask.wasm")).expect("the sum of mask.wasm");
+    assert!(read("config/reference.yaml").contains(&format!("sha256: {sum} ")), "{sum}");
+}
+
 fn properties(schema: &Value, keys: &mut BTreeSet<String>) {
     let children =
         schema.as_object().into_iter().flat_map(|o| o.values()).chain(schema.as_array().into_iter().flatten());

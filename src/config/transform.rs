@@ -102,11 +102,12 @@ impl Default for Isolate {
     }
 }
 
-/// What becomes of a component that imports `wasi:*`.
+/// What becomes of a component that imports `wasi:*`. For now either refuses it; the difference begins when there is a
+/// WASI to give.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Wasi {
-    /// It gets WASI with nothing in it: no files, network, environment.
+    /// It will get a WASI with nothing in it: no files, network, environment.
     #[default]
     Auto,
     /// It is refused.

@@ -67,6 +67,26 @@ impl Node {
         self.entries().iter().find(|entry| entry.key == key)
     }
 
+    /// The deepest value on the way that is in the file, and whether it is the last one.
+    pub fn locate(&self, keys: &[&str]) -> (&Node, bool) {
+        let mut node = self;
+        for key in keys {
+            match node.get(key) {
+                Some(entry) => node = &entry.value,
+                None => return (node, false),
+            }
+        }
+        (node, true)
+    }
+
+    /// Something that is wrong with the value that `keys` lead to, or with what is not there.
+    pub fn problem(&self, file: &str, keys: &[&str], message: impl Into<String>) -> Problem {
+        let node = self.locate(keys).0;
+        let (line, column) = (node.line, node.column);
+        let path = keys.iter().fold(String::new(), |path, key| join(&path, key));
+        Problem { file: file.to_string(), line, column, path, message: message.into() }
+    }
+
     /// What a message says was found here.
     pub fn found(&self) -> String {
         match &self.kind {

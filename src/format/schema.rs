@@ -12,9 +12,16 @@ pub struct TypeError {
 
 impl std::fmt::Display for TypeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "found `{}`, expected {}", self.found, self.expected)
+        let shown: String = self.found.chars().take(SHOWN_CHARS_MAX).collect();
+        let rest = if shown.len() < self.found.len() { "…" } else { "" };
+        write!(f, "found `{shown}{rest}`, expected {}", self.expected)
     }
 }
+
+/// Of what was found; a type's text may be as long as its file.
+const SHOWN_CHARS_MAX: usize = 60;
+/// Types inside one another. Reading them, and every reader and writer of such a column, recurses; tables have a few.
+const DEPTH_MAX: usize = 32;
 
 const TYPES: &str = "tinyint, smallint, int, bigint, float, double, boolean, string, char(n), varchar(n), date, \
                      timestamp, decimal(precision,scale), array<type>, map<string,type> or struct<name:type,…>";
@@ -27,7 +34,7 @@ pub fn schema(columns: &[(String, String)]) -> Result<SchemaRef, TypeError> {
 
 /// Reads one Hive type.
 pub fn data_type(text: &str) -> Result<DataType, TypeError> {
-    let mut parser = Parser { text, rest: text };
+    let mut parser = Parser { text, rest: text, depth: 0 };
     let found = parser.data_type()?;
     if parser.rest.trim().is_empty() { Ok(found) } else { Err(parser.error("the end of the type")) }
 }
@@ -35,6 +42,8 @@ pub fn data_type(text: &str) -> Result<DataType, TypeError> {
 struct Parser<'a> {
     text: &'a str,
     rest: &'a str,
+    /// Types that are open around `rest`.
+    depth: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -69,6 +78,16 @@ impl<'a> Parser<'a> {
     }
 
     fn data_type(&mut self) -> Result<DataType, TypeError> {
+        if self.depth == DEPTH_MAX {
+            return Err(self.error(format!("at most {DEPTH_MAX} types inside one another")));
+        }
+        self.depth += 1;
+        let found = self.one_type();
+        self.depth -= 1;
+        found
+    }
+
+    fn one_type(&mut self) -> Result<DataType, TypeError> {
         let before = self.rest;
         let word = self.word().to_ascii_lowercase();
         Ok(match word.as_str() {
@@ -136,11 +155,15 @@ impl<'a> Parser<'a> {
 
     fn structure(&mut self) -> Result<DataType, TypeError> {
         self.symbol('<')?;
-        let mut fields = Vec::new();
+        let mut fields: Vec<Field> = Vec::new();
         loop {
             let name = self.word().to_owned();
             if name.is_empty() {
                 return Err(self.error("a field's name"));
+            }
+            // As for columns: catalogues fold case.
+            if fields.iter().any(|f| f.name().eq_ignore_ascii_case(&name)) {
+                return Err(TypeError { found: name, expected: "every name in a struct once".into() });
             }
             self.symbol(':')?;
             fields.push(Field::new(name, self.data_type()?, true));
@@ -173,9 +196,20 @@ mod tests {
             ("map<int,string>", "expected `string` as a map's key"),
             ("decimal(40,2)", "found `decimal(40,2)`, expected a precision"),
             ("int int", "found `int`, expected the end of the type"),
+            ("struct<a:int,A:string>", "found `A`, expected every name in a struct once"),
         ] {
             let error = data_type(text).unwrap_err().to_string();
             assert!(error.contains(message), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn nesting_without_end_is_an_error_and_not_the_end_of_the_process() {
+        let nested = |depth: usize| format!("{}int{}", "array<".repeat(depth), ">".repeat(depth));
+        assert!(data_type(&nested(DEPTH_MAX - 1)).is_ok());
+        for text in [nested(DEPTH_MAX), nested(200_000), "struct<a:map<string,".repeat(100_000)] {
+            let error = data_type(&text).unwrap_err().to_string();
+            assert!(error.contains("expected at most 32 types inside one another") && error.len() < 200, "{error}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Group commit: whatever queued up while the last sync ran is written and synced in one go, and all who wait are
-//! answered. No timer. A small put that finds nothing under way is committed on the thread that brings it, which saves
-//! two changes of thread on the way to its answer; everything else goes through the stream's committer thread.
+//! answered. No timer. A small put that comes alone is committed on the thread that brings it, which saves two changes of
+//! thread on the way to its answer; where many come at once, the stream's committer thread takes them together.
 
 use super::{Put, Writer};
 use crate::error::{Error, Kind, Result};
@@ -36,6 +36,8 @@ struct Shared {
     queue: Mutex<Queue>,
     more: Condvar,
     poisoned: AtomicBool,
+    /// The last commit took several puts: the next one will, too, if nobody goes ahead of it.
+    crowded: AtomicBool,
     committed: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -59,8 +61,8 @@ impl Committer {
     /// Starts the committer. `committed` is called after each commit, before anyone is answered.
     pub fn start(name: &str, writer: Writer, committed: impl Fn() + Send + Sync + 'static) -> Committer {
         let (writer, queue, more) = (Mutex::new(writer), Mutex::default(), Condvar::new());
-        let (poisoned, committed) = (AtomicBool::new(false), Box::new(committed));
-        let shared = Arc::new(Shared { writer, queue, more, poisoned, committed });
+        let (poisoned, crowded) = (AtomicBool::new(false), AtomicBool::new(false));
+        let shared = Arc::new(Shared { writer, queue, more, poisoned, crowded, committed: Box::new(committed) });
         let own = shared.clone();
         let thread = std::thread::Builder::new().name(format!("commit {name}"));
         let thread = thread.spawn(move || own.run()).expect("a thread can be started");
@@ -121,6 +123,7 @@ impl Shared {
         }
         if queue.puts.is_empty()
             && put.batch.bytes().len() <= OWN_BYTES_MAX
+            && !self.crowded.load(Ordering::Relaxed)
             && may_block()
             && let Ok(mut writer) = self.writer.try_lock()
         {
@@ -150,6 +153,7 @@ impl Shared {
             let Some(mut writer) = self.writer() else { break };
             // Only now: what came while another commit ran goes along.
             let (puts, mut answers) = self.queue().next();
+            self.crowded.store(puts.len() > 1, Ordering::Relaxed);
             sabotage::point("put.received");
             if sabotage::on("ack_before_sync") {
                 answers.drain(..).for_each(|a| drop(a.send(Ok(0))));

@@ -3,10 +3,10 @@
 
 use super::ledger::{Contents, Line, Sums, files};
 use super::list::{Item, position_hash};
-use super::open::Meta;
+use super::open::{Meta, read_or_make_meta};
 use super::plan::{Outlet, State, Track};
 use super::plan_log::read_state;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::fs::{Fs, read};
 use crate::journal::{Survey, survey};
 use serde::Serialize;
@@ -33,19 +33,46 @@ pub struct Audit {
 }
 
 impl Audit {
+    /// The account of a stream that cannot be audited, which is the problem.
+    pub fn impossible(stream: String, why: String) -> Audit {
+        Audit { stream, problems: vec![why], ..Audit::default() }
+    }
+
     pub fn is_clean(&self) -> bool {
         self.gap == 0 && self.problems.is_empty()
+    }
+
+    /// Looks at every object that the lines name.
+    pub fn look(&mut self, lines: &[Line], check: Check) {
+        for line in lines {
+            self.objects_checked += 1;
+            if let Err(why) = check(line) {
+                self.problems.push(format!("object `{}/{}` of plan {}: {why}", line.store, line.name, line.plan));
+            }
+        }
     }
 }
 
 /// Looks at one object of the ledger: `Err` says what is wrong with it.
 pub type Check<'a> = &'a dyn Fn(&Line) -> std::result::Result<(), String>;
 
-/// Audits the stream in `dir`. With `check`, every object that a ledger line names is looked at.
-pub fn audit(fs: &dyn Fs, dir: &Path, meta: &Meta, check: Option<Check>) -> Result<Audit> {
+/// Whose directory `dir` is. `None` if it was being made when the process died: it never held a record.
+pub fn identity(fs: &dyn Fs, dir: &Path) -> Result<Option<Meta>> {
+    let entries = fs.list(dir).map_err(|e| Error::io(format!("list `{}`", dir.display()), e))?;
+    let has = |name: &str| entries.iter().any(|e| e == name);
+    match (has("META"), has("journal")) {
+        (true, _) => read_or_make_meta(fs, dir, None).map(Some),
+        (false, false) => Ok(None),
+        // `META` is durable before anything else is made.
+        (false, true) => Err(Error::new(Kind::Corrupt, "there is a journal but no `META` that says whose it is")),
+    }
+}
+
+/// Audits the stream in `dir`. The lines of the ledger that name objects come with it, for [`Audit::look`].
+pub fn audit(fs: &dyn Fs, dir: &Path, meta: &Meta) -> Result<(Audit, Vec<Line>)> {
     let incarnation = meta.incarnation.as_bytes();
     // The order matters while the service runs: what is settled was accepted before.
-    let (sums, lines) = read_ledger(fs, &dir.join("ledger"))?;
+    let (sums, mut lines) = read_ledger(fs, &dir.join("ledger"))?;
     let state = read_state(fs, dir, incarnation)?;
     let journal = survey(fs, &dir.join("journal"), incarnation)?;
     let total = |o: Outlet| state.totals[o as usize];
@@ -65,21 +92,14 @@ pub fn audit(fs: &dyn Fs, dir: &Path, meta: &Meta, check: Option<Check>) -> Resu
     audit.gap = audit.accepted as i64 - settled as i64 - audit.pending as i64;
     compare_ledger(&state, &sums, &mut audit);
     compare_digest(&state, &journal, &sums, &mut audit);
-    for line in lines.iter().filter(|l| !l.name.is_empty()) {
-        if let Some(check) = check {
-            audit.objects_checked += 1;
-            if let Err(why) = check(line) {
-                audit.problems.push(format!("object `{}/{}` of plan {}: {why}", line.store, line.name, line.plan));
-            }
-        }
-    }
-    Ok(audit)
+    lines.retain(|l| !l.name.is_empty());
+    Ok((audit, lines))
 }
 
 fn read_ledger(fs: &dyn Fs, dir: &Path) -> Result<(Sums, Vec<Line>)> {
     let (mut sums, mut lines) = (Sums::default(), Vec::new());
     for (_, path) in files(fs, dir)? {
-        let bytes = read(fs, &path).map_err(|e| crate::error::Error::io(format!("read `{}`", path.display()), e))?;
+        let bytes = read(fs, &path).map_err(|e| Error::io(format!("read `{}`", path.display()), e))?;
         let contents = Contents::parse(&bytes)?;
         sums = contents.header.before.clone();
         contents.lines.iter().for_each(|l| sums.add(l));

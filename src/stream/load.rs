@@ -16,8 +16,8 @@ use std::time::Duration;
 /// Loads routes; what is live of a transform (time-outs, retries) is not in definitions and comes from here.
 pub struct Loader {
     pub live: LiveTransform,
-    /// Compiled modules are cached here.
-    pub module_cache: PathBuf,
+    /// Compiled modules are cached here, if anywhere.
+    pub module_cache: Option<PathBuf>,
 }
 
 /// The live settings of a transform.
@@ -94,7 +94,7 @@ impl Loader {
             log_lines: self.live.log_lines,
             metric_names: self.live.metric_names,
         };
-        let module = Module::load(&bytes, Some(&self.module_cache))?;
+        let module = Module::load(&bytes, self.module_cache.as_deref())?;
         Ok(Some(Box::new(WasmTransform::new(module, settings)?)))
     }
 }

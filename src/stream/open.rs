@@ -99,6 +99,11 @@ pub fn live(config: &StreamConfig) -> Live {
 
 /// The loader of a configuration's routes.
 pub fn loader(shared: &Shared, config: Option<&StreamConfig>) -> Loader {
+    Loader { live: live_transform(config), module_cache: Some(shared.module_cache.clone()) }
+}
+
+/// What applies at once of a configuration's transform.
+pub fn live_transform(config: Option<&StreamConfig>) -> LiveTransform {
     let live = config.and_then(|c| c.transform.first()).map(|step| {
         let Transform::Wasm(wasm) = step;
         LiveTransform {
@@ -109,7 +114,7 @@ pub fn loader(shared: &Shared, config: Option<&StreamConfig>) -> Loader {
             metric_names: wasm.limits.metric_names as usize,
         }
     });
-    Loader { live: live.unwrap_or_default(), module_cache: shared.module_cache.clone() }
+    live.unwrap_or_default()
 }
 
 /// The definition of the epoch that a configuration asks for, its files kept beside it. A new version of the program is

@@ -1,6 +1,7 @@
 //! One integration binary: each module a theme. Tests that need a server or another program get it from `tests/run`.
 
 mod clients;
+mod commands;
 mod connections;
 #[cfg(feature = "sabotage")]
 mod crash_states;
