@@ -19,7 +19,7 @@ const PUTS: usize = 400;
 pub struct Acks {
     /// Of 16 connections, acknowledgements a second.
     pub per_second: f64,
-    /// Their seconds, signing and the client's part included.
+    /// Their seconds, from sending to the answer.
     pub crowd_s: Vec<f64>,
     /// Of one connection that pauses.
     pub alone_s: Vec<f64>,

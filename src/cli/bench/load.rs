@@ -1,15 +1,14 @@
-//! The client: requests whose bodies are made before the clock starts, each signed when it is sent, over kept-alive
-//! connections that always have one request under way. It is one thread of its own, and shares the CPUs.
+//! The client: requests that are made and signed before the clock starts, over kept-alive connections that always have
+//! one request under way, a thread each. It does no more than a client has to, for it shares the CPUs.
 
 use super::machine::thread_cpu_s;
-use crate::cli::client::{Client, Credentials};
+use crate::api::sigv4::{SigningKeys, sign};
 use bytes::Bytes;
-use hyper::StatusCode;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
-use tokio::sync::Barrier;
 
 pub const KEY: &str = "bench";
 pub const SECRET: &str = "a secret that only the benchmark uses";
@@ -18,6 +17,8 @@ pub const REGION: &str = "us-east-1";
 const SLOW_DOWN: Duration = Duration::from_millis(5);
 /// How often a request is sent again before the run is given up: a minute of refusals.
 const TRIES: usize = 12_000;
+/// Of an answer, at a time.
+const READ_BYTES: usize = 64 << 10;
 
 /// When the client stops.
 #[derive(Clone, Copy)]
@@ -46,8 +47,9 @@ pub struct Done {
     pub began: Instant,
     /// From then to the last answer.
     pub seconds: f64,
+    /// Of the client, with what it did before the clock started.
     pub cpu_s: f64,
-    /// Of each acknowledged request: signing, sending, the answer.
+    /// Of each acknowledged request, from sending it to its answer.
     pub latencies_s: Vec<f64>,
     /// Answers that said to come back later.
     pub refused: usize,
@@ -58,44 +60,70 @@ pub struct Done {
 struct Part {
     latencies_s: Vec<f64>,
     refused: usize,
+    cpu_s: f64,
 }
 
 impl Load {
     /// Sends it all and waits for the answers. Any answer but success or "slow down" is an error.
     pub fn run(self) -> Result<Done, String> {
-        let thread = std::thread::Builder::new().name("bench client".into()).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.map_err(|e| format!("start a runtime: {e}"))?.block_on(self.send())
-        });
-        let thread = thread.map_err(|e| format!("start a thread: {e}"))?;
-        thread.join().map_err(|_| "the client panicked".to_owned())?
-    }
-
-    async fn send(self) -> Result<Done, String> {
-        let ready = Arc::new(Barrier::new(self.connections + 1));
-        let next = Arc::new(AtomicUsize::new(0));
-        let mut parts = tokio::task::JoinSet::new();
+        let cpu = thread_cpu_s();
+        let (requests, next) = (self.requests(), AtomicUsize::new(0));
+        let mut connections = Vec::new();
         for _ in 0..self.connections {
-            let credentials = Credentials { access_key_id: KEY.into(), secret: SECRET.into() };
-            let client = Client::connect(self.address, Some(credentials), REGION).await?;
-            parts.spawn(self.clone().connection(client, ready.clone(), next.clone()));
+            connections.push(Connection::open(self.address)?);
         }
-        ready.wait().await;
-        let (began, cpu) = (Instant::now(), thread_cpu_s());
-        let mut all = Part::default();
-        while let Some(part) = parts.join_next().await {
-            let part = part.map_err(|e| format!("a connection of the client: {e}"))??;
-            all.latencies_s.extend(part.latencies_s);
-            all.refused += part.refused;
-        }
-        let (seconds, cpu_s) = (began.elapsed().as_secs_f64(), thread_cpu_s() - cpu);
-        Ok(Done { began, seconds, cpu_s, latencies_s: all.latencies_s, refused: all.refused })
+        let ready = Barrier::new(self.connections + 1);
+        let cpu_before = thread_cpu_s() - cpu;
+        std::thread::scope(|scope| {
+            let part = |connection| {
+                let (load, requests, ready, next) = (&self, &requests, &ready, &next);
+                scope.spawn(move || load.part(connection, requests, ready, next))
+            };
+            let parts: Vec<_> = connections.into_iter().map(part).collect();
+            ready.wait();
+            let began = Instant::now();
+            let mut all = Part { cpu_s: cpu_before, ..Part::default() };
+            for part in parts {
+                let part = part.join().map_err(|_| "a connection of the client panicked".to_owned())??;
+                all.latencies_s.extend(part.latencies_s);
+                all.refused += part.refused;
+                all.cpu_s += part.cpu_s;
+            }
+            let seconds = began.elapsed().as_secs_f64();
+            Ok(Done { began, seconds, cpu_s: all.cpu_s, latencies_s: all.latencies_s, refused: all.refused })
+        })
     }
 
-    async fn connection(self, mut client: Client, ready: Arc<Barrier>, next: Arc<AtomicUsize>) -> Result<Part, String> {
+    /// Whole requests, signed now; a signature holds for fifteen minutes.
+    fn requests(&self) -> Vec<Vec<u8>> {
+        let keys = SigningKeys::default();
+        let date = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        let (host, target) = (self.address.to_string(), format!("Firehose_20150804.{}", self.operation));
+        let signed = [("host", host.as_str()), ("x-amz-date", &date), ("x-amz-target", &target)];
+        let request = |body: &Bytes| {
+            let authorization = sign(&keys, (KEY, SECRET), REGION, &date, &signed, body);
+            let mut request = format!(
+                "POST / HTTP/1.1\r\nhost: {host}\r\nx-amz-date: {date}\r\nx-amz-target: {target}\r\nauthorization: \
+                 {authorization}\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            )
+            .into_bytes();
+            request.extend_from_slice(body);
+            request
+        };
+        self.bodies.iter().map(request).collect()
+    }
+
+    fn part(
+        &self,
+        mut connection: Connection,
+        requests: &[Vec<u8>],
+        ready: &Barrier,
+        next: &AtomicUsize,
+    ) -> Result<Part, String> {
         let mut part = Part::default();
-        ready.wait().await;
-        let began = Instant::now();
+        ready.wait();
+        let (began, cpu) = (Instant::now(), thread_cpu_s());
         loop {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let ended = match self.end {
@@ -103,31 +131,85 @@ impl Load {
                 End::Time(time) => began.elapsed() >= time,
             };
             if ended {
+                part.cpu_s = thread_cpu_s() - cpu;
                 return Ok(part);
             }
             let sent = Instant::now();
-            self.put(&mut client, &self.bodies[i % self.bodies.len()], &mut part.refused).await?;
+            self.put(&mut connection, &requests[i % requests.len()], &mut part.refused)?;
             part.latencies_s.push(sent.elapsed().as_secs_f64());
             if !self.pause.is_zero() {
-                tokio::time::sleep(self.pause).await;
+                std::thread::sleep(self.pause);
             }
         }
     }
 
-    async fn put(&self, client: &mut Client, body: &Bytes, refused: &mut usize) -> Result<(), String> {
+    fn put(&self, connection: &mut Connection, request: &[u8], refused: &mut usize) -> Result<(), String> {
         for _ in 0..TRIES {
-            let (status, answer) = client.call(self.operation, body.clone()).await?;
-            if status.is_success() {
-                return Ok(());
+            let lost = |e| format!("`{}` did not answer: {e}", self.address);
+            let (status, answer) = connection.call(request).map_err(lost)?;
+            match status {
+                200 => return Ok(()),
+                503 => {
+                    *refused += 1;
+                    std::thread::sleep(SLOW_DOWN);
+                }
+                _ => return Err(format!("{}: {status}: {}", self.operation, String::from_utf8_lossy(answer))),
             }
-            if status != StatusCode::SERVICE_UNAVAILABLE {
-                return Err(format!("{}: {status}: {}", self.operation, String::from_utf8_lossy(&answer)));
-            }
-            *refused += 1;
-            tokio::time::sleep(SLOW_DOWN).await;
         }
         Err(format!("{}: told to slow down {TRIES} times", self.operation))
     }
+}
+
+/// One kept-alive connection.
+struct Connection {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Connection {
+    fn open(address: SocketAddr) -> Result<Connection, String> {
+        let stream = TcpStream::connect(address).map_err(|e| format!("connect to `{address}`: {e}"))?;
+        let _ = stream.set_nodelay(true);
+        Ok(Connection { stream, read: vec![0; READ_BYTES] })
+    }
+
+    /// Sends a request and reads its answer: status and body.
+    fn call(&mut self, request: &[u8]) -> std::io::Result<(u16, &[u8])> {
+        self.stream.write_all(request)?;
+        let mut n = 0;
+        let (status, body, end) = loop {
+            n += self.read_more(n)?;
+            if let Some(body) = memchr::memmem::find(&self.read[..n], b"\r\n\r\n").map(|at| at + 4) {
+                let (status, length) = head(&self.read[..body])?;
+                break (status, body, body + length);
+            }
+        };
+        while n < end {
+            n += self.read_more(n)?;
+        }
+        Ok((status, &self.read[body..end]))
+    }
+
+    fn read_more(&mut self, n: usize) -> std::io::Result<usize> {
+        if n == self.read.len() {
+            self.read.resize(2 * n, 0);
+        }
+        match self.stream.read(&mut self.read[n..])? {
+            0 => Err(ErrorKind::UnexpectedEof.into()),
+            more => Ok(more),
+        }
+    }
+}
+
+/// Status and length of the body, from an answer's head.
+fn head(bytes: &[u8]) -> std::io::Result<(u16, usize)> {
+    let text = String::from_utf8_lossy(bytes);
+    let status = text.split(' ').nth(1).and_then(|s| s.parse().ok());
+    let length = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+    });
+    status.zip(length).ok_or_else(|| std::io::Error::other(format!("an answer that is none: `{text}`")))
 }
 
 /// The body of a `PutRecord`.
