@@ -176,8 +176,10 @@ impl Journal {
                 }
                 let segment = shared.segments.pop_front().expect("there are two");
                 shared.spare_number += 1;
-                // Only what the next segment can use is kept: smaller ones would fill the pool for ever.
-                let keep = shared.spares.len() < SPARES_MAX && segment.size >= shared.next_size;
+                // Smaller ones than the next segment should be would fill the pool for ever. One is better than none: a
+                // disk that others fill leaves no room for a larger one.
+                let large = segment.size >= shared.next_size;
+                let keep = shared.spares.is_empty() || large && shared.spares.len() < SPARES_MAX;
                 (segment, keep, shared.spare_number)
             };
             recycled += 1;
@@ -209,24 +211,24 @@ impl Journal {
 
     /// Writes a spare segment ahead of need, so that a commit does not wait for it. Called off the commit path.
     pub fn prepare_spare(&self) -> Result<()> {
-        let (size, number, outgrown) = {
+        let (size, number, has_one) = {
             let mut shared = self.shared();
-            let size = shared.next_size;
-            let spares = std::mem::take(&mut shared.spares);
-            let (outgrown, large): (Vec<Spare>, _) = spares.into_iter().partition(|s| s.1 < size);
-            shared.spares = large;
             shared.spare_number += 1;
-            (size, shared.spare_number, outgrown)
+            let size = shared.next_size;
+            (size, shared.spare_number, shared.spares.iter().any(|s| s.1 >= size))
         };
+        if !has_one {
+            let spare = self.write_spare(size, number, Room::Asked)?;
+            self.shared().spares.push(spare);
+        }
+        // Only now: without room for a larger one the smaller ones are what there is.
+        let spares = std::mem::take(&mut self.shared().spares);
+        let (outgrown, large): (Vec<Spare>, _) = spares.into_iter().partition(|s| s.1 < size);
+        self.shared().spares.extend(large);
         for (path, size, _) in outgrown {
             self.fs.remove(&path).map_err(|e| Error::io(format!("remove spare `{}`", path.display()), e))?;
             self.budget.give_back(size);
         }
-        if !self.shared().spares.is_empty() {
-            return Ok(());
-        }
-        let spare = self.write_spare(size, number, Room::Asked)?;
-        self.shared().spares.push(spare);
         Ok(())
     }
 

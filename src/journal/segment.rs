@@ -129,7 +129,7 @@ impl Segment {
         for at in memchr::memmem::find_iter(&rest[..n], &frame::MAGIC).filter(|at| at % frame::ALIGN == 0) {
             let Some(header) = Header::read(&rest[at..n]) else { continue };
             let plausible = header.first >= at_least && header.frame_bytes() <= (n - at) as u64;
-            if !plausible || patience == 0 && (from + at as u64) % HEADER_BLOCK != 0 {
+            if !plausible || patience == 0 && !(from + at as u64).is_multiple_of(HEADER_BLOCK) {
                 continue;
             }
             patience = patience.saturating_sub(header.frame_bytes());

@@ -123,7 +123,7 @@ impl Engine {
         let slot = (Outlet::Lost, Key::from_persisted("").expect("an empty key"));
         let mut listed = Vec::new();
         // What is in the buffer is there because there was no room to plan it the last time.
-        let known = self.buffers.get(&slot).map_or(0, |b| b.list.end());
+        let known = self.buffers.get(&slot).map_or(0, |b| b.list.behind());
         for offset in from.max(known)..to {
             self.replays[0].at(offset, &mut listed);
             if listed.is_empty() {

@@ -117,7 +117,7 @@ impl ListBuilder {
     }
 
     /// One above the last record pushed.
-    pub fn end(&self) -> u64 {
+    pub fn behind(&self) -> u64 {
         self.last_end
     }
 

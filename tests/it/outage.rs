@@ -5,6 +5,8 @@ use crate::service::{PATIENCE, Service, variable};
 use rustix::process::Signal;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A MinIO of the test's own, to be stopped and started.
@@ -197,42 +199,109 @@ fn fill(service: &Service, stream: &str, batches_max: u64) -> u64 {
     panic!("{batches_max} MB were taken and none was refused");
 }
 
+/// A client that puts a few records a hundred times a second, whatever else happens, and counts what is taken.
+struct Steady {
+    taken: Arc<AtomicU64>,
+    refused: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Steady {
+    const PAUSE: Duration = Duration::from_millis(10);
+
+    fn start(service: &Service, stream: &str) -> Steady {
+        let (taken, refused, stop): (Arc<AtomicU64>, Arc<AtomicU64>, Arc<AtomicBool>) = Default::default();
+        let (client, stream) = (service.client(), stream.to_owned());
+        let (count, no, end) = (taken.clone(), refused.clone(), stop.clone());
+        let run = move || {
+            let mut due = Instant::now();
+            while !end.load(Ordering::Relaxed) {
+                let counter = if client.put(&stream, &[b"a record".as_slice(); 10]) == 200 { &count } else { &no };
+                counter.fetch_add(1, Ordering::Relaxed);
+                // What was late is caught up, so that the rate falls only if less is taken than comes.
+                due += Steady::PAUSE;
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+        };
+        Steady { taken, refused, stop, thread: Some(std::thread::spawn(run)) }
+    }
+
+    /// Batches taken a second while `work` runs.
+    fn rate(&self, work: impl FnOnce()) -> f64 {
+        let (began, before) = (Instant::now(), self.taken.load(Ordering::Relaxed));
+        work();
+        (self.taken.load(Ordering::Relaxed) - before) as f64 / began.elapsed().as_secs_f64()
+    }
+
+    /// Ends it; batches taken in all, none of which may have been refused.
+    fn end(mut self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+        assert_eq!(self.refused.load(Ordering::Relaxed), 0, "another stream is never refused");
+        self.taken.load(Ordering::Relaxed)
+    }
+}
+
+/// Puts batches of 1 MB at a steady pace for `time`; counts those taken. Nothing but 200 and 503 may come.
+fn load(service: &Service, stream: &str, time: Duration) -> u64 {
+    let record = vec![b'x'; 100_000];
+    let (began, mut taken) = (Instant::now(), 0);
+    while began.elapsed() < time {
+        match service.put(stream, &[record.as_slice(); 10]) {
+            200 => taken += 1,
+            503 => {}
+            other => panic!("status {other}, expected 200 or 503"),
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    taken
+}
+
 #[test]
-fn a_full_budget_and_then_a_full_disk_only_refuse_and_lose_nothing() {
+fn an_outage_a_full_budget_and_a_full_disk_only_refuse_slow_nobody_else_and_lose_nothing() {
     let mut store = Store::start();
     store.make_bucket("lake");
     let disk = tempfile::tempdir().unwrap();
-    let small = SmallDisk::mount(disk.path(), 96);
+    let small = SmallDisk::mount(disk.path(), 128);
     let held = store.stream("held", "lake", "tests-secret");
     let streams = |budget: &str| {
         held.clone()
             + budget
             + "  other:\n    buffer: { size: 1MiB, interval: 1s }\n    destination: { local: { dir: DIR/bucket } }\n"
     };
-    let mut service = Service::start(&streams("    disk_budget: 20MiB\n"));
-    let write = |service: &Service, budget: &str| {
-        service.configure("", &streams(budget));
-        let text = std::fs::read_to_string(service.config()).unwrap();
-        let data = format!("data_dir: {}/data", disk.path().display());
-        let rest = text.split_once('\n').unwrap().1.to_owned();
-        std::fs::write(service.config(), format!("{data}\n{rest}")).unwrap();
+    let data = format!("{}/data", disk.path().display());
+    let budget = "    disk_budget: 48MiB\n";
+    let mut service = Service::start_in(&data, &streams(budget));
+    let other = Steady::start(&service, "other");
+    let long = Duration::from_secs_f64((60.0 * crate::service::scale()).max(5.0));
+    let brief = Duration::from_secs(3);
+    let mut taken = 0;
+    let all_well = other.rate(|| taken += load(&service, "held", brief));
+    let bears = |what: &str, rate: f64| {
+        eprintln!("another stream's rate, {what}: {:.3} of what it was", rate / all_well);
+        assert!(rate > 0.9 * all_well, "{what}: {rate:.1} batches a second, {all_well:.1} before");
     };
-    assert_eq!(service.terminate(), Some(0));
-    write(&service, "    disk_budget: 20MiB\n");
-    service.restart();
     store.stop();
-    let mut records = 10 * fill(&service, "held", 64);
-    assert!(service.status("held").disk_bytes <= 20 << 20);
-    assert_eq!(service.put("other", &[b"x".as_slice()]), 200, "another stream is not refused");
-    assert_eq!(service.terminate(), Some(0));
-    write(&service, "");
-    service.restart();
-    records += 10 * fill(&service, "held", 400);
+    bears("the store is down", other.rate(|| taken += load(&service, "held", long)));
+    taken += fill(&service, "held", 64);
+    assert!(service.status("held").disk_bytes <= 48 << 20);
+    bears("the budget is used up", other.rate(|| taken += load(&service, "held", brief)));
+    service.configure_in(&data, &streams(""));
+    service.signal(Signal::HUP);
+    service.until("the new budget", |s| s.put("held", &[b"x".as_slice()]) == 200);
+    taken += fill(&service, "held", 400);
+    bears("the disk is full", other.rate(|| taken += load(&service, "held", brief)));
     store.run();
+    let before = service.pid();
     service.until("what was taken is delivered", |s| s.status("held").pending == 0);
+    service.until("intake resumes by itself", |s| s.put("held", &[b"x".as_slice()]) == 200);
+    let records = 10 * other.end();
+    service.settled(10 * taken + 2 + records);
+    assert_eq!(service.pid(), before, "without a restart");
     let held = service.status("held");
-    assert_eq!((held.accepted, held.outlets["destination"].records, held.gap), (records, records, 0), "{held:?}");
-    service.until("intake resumes by itself", |s| s.put("held", &[b"again".as_slice()]) == 200);
+    assert_eq!((held.accepted, held.outlets["destination"].records), (10 * taken + 2, 10 * taken + 2), "{held:?}");
+    assert_eq!(service.status("other").outlets["destination"].records, records);
     let (code, text) = service.command(&["audit", "--deep"]);
     assert_eq!(code, 0, "{text}");
     service.kill();

@@ -43,19 +43,39 @@ impl Service {
 
     /// The same with further top-level YAML.
     pub fn start_with(top: &str, streams: &str) -> Service {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let (api, admin) = addresses();
-        let mut service = Service { child: spawn_nothing(), dir, api, admin };
+        let mut service = Service::new();
         service.configure(top, streams);
         service.restart();
         service
     }
 
+    /// The same with the data somewhere else than in the test's directory.
+    pub fn start_in(data_dir: &str, streams: &str) -> Service {
+        let mut service = Service::new();
+        service.configure_in(data_dir, streams);
+        service.restart();
+        service
+    }
+
+    fn new() -> Service {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (api, admin) = addresses();
+        Service { child: spawn_nothing(), dir, api, admin }
+    }
+
     /// Writes the configuration anew.
     pub fn configure(&self, top: &str, streams: &str) {
+        self.write("DIR/data", top, streams);
+    }
+
+    pub fn configure_in(&self, data_dir: &str, streams: &str) {
+        self.write(data_dir, "", streams);
+    }
+
+    fn write(&self, data_dir: &str, top: &str, streams: &str) {
         let (api, admin, dir) = (self.api, self.admin, self.dir.path().display());
         let api = if top.contains("api:") { String::new() } else { format!("api: {{ listen: \"{api}\" }}\n") };
-        let text = format!("data_dir: DIR/data\n{api}admin: {{ listen: \"{admin}\" }}\n{top}\nstreams:\n{streams}");
+        let text = format!("data_dir: {data_dir}\n{api}admin: {{ listen: \"{admin}\" }}\n{top}\nstreams:\n{streams}");
         let text = text.replace("DIR", &dir.to_string()).replace("API_ADDRESS", &self.api.to_string());
         std::fs::write(self.config(), text).expect("write the configuration");
     }
@@ -149,23 +169,17 @@ impl Service {
 
     /// Calls an operation of the API, unsigned; `None` if it does not answer.
     pub fn call(&self, operation: &str, body: &[u8]) -> Option<(u16, Vec<u8>)> {
-        let mut request = format!(
-            "POST / HTTP/1.1\r\nhost: {}\r\ncontent-type: application/x-amz-json-1.1\r\nx-amz-target: \
-             Firehose_20150804.{operation}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-            self.api,
-            body.len()
-        )
-        .into_bytes();
-        request.extend_from_slice(body);
-        exchange(self.api, &request)
+        self.client().call(operation, body)
     }
 
     /// Puts records in one batch and returns the status.
     pub fn put(&self, stream: &str, records: &[&[u8]]) -> u16 {
-        let data: Vec<String> =
-            records.iter().map(|r| format!("{{\"Data\":\"{}\"}}", base64_simd::STANDARD.encode_to_string(r))).collect();
-        let body = format!("{{\"DeliveryStreamName\":\"{stream}\",\"Records\":[{}]}}", data.join(","));
-        self.call("PutRecordBatch", body.as_bytes()).map_or(0, |(status, _)| status)
+        self.client().put(stream, records)
+    }
+
+    /// What calls the API, for another thread.
+    pub fn client(&self) -> Client {
+        Client { api: self.api }
     }
 
     /// Runs another command of the binary with this configuration: exit code and standard output.
@@ -182,6 +196,35 @@ impl Service {
         collect(&self.dir.path().join(dir), &mut found);
         found.sort();
         found
+    }
+}
+
+/// Calls the API of a service.
+#[derive(Clone, Copy)]
+pub struct Client {
+    api: SocketAddr,
+}
+
+impl Client {
+    /// Calls an operation, unsigned; `None` if nobody answers.
+    pub fn call(self, operation: &str, body: &[u8]) -> Option<(u16, Vec<u8>)> {
+        let mut request = format!(
+            "POST / HTTP/1.1\r\nhost: {}\r\ncontent-type: application/x-amz-json-1.1\r\nx-amz-target: \
+             Firehose_20150804.{operation}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            self.api,
+            body.len()
+        )
+        .into_bytes();
+        request.extend_from_slice(body);
+        exchange(self.api, &request)
+    }
+
+    /// Puts records in one batch and returns the status.
+    pub fn put(self, stream: &str, records: &[&[u8]]) -> u16 {
+        let data: Vec<String> =
+            records.iter().map(|r| format!("{{\"Data\":\"{}\"}}", base64_simd::STANDARD.encode_to_string(r))).collect();
+        let body = format!("{{\"DeliveryStreamName\":\"{stream}\",\"Records\":[{}]}}", data.join(","));
+        self.call("PutRecordBatch", body.as_bytes()).map_or(0, |(status, _)| status)
     }
 }
 
