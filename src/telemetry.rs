@@ -85,8 +85,10 @@ fn deliveries(page: &mut Page, config: &Config) {
     };
     delivery(page, "DeliveryToS3", |s| Some(settled(s, Outlet::Destination)));
     delivery(page, "BackupToS3", backed_up);
-    let help = "Seconds since the oldest record read and not settled arrived.";
+    let help = "Seconds since the oldest record that is not delivered arrived.";
     page.family("DeliveryToS3_DataFreshness", "gauge", help, |s| Some(s.freshness_s as f64));
+    let backup_freshness = |s: &Status| backed_up(s).map(|_| s.backup_freshness_s as f64);
+    page.family("BackupToS3_DataFreshness", "gauge", help, backup_freshness);
 }
 
 fn delivery(page: &mut Page, name: &str, of: impl Fn(&Status) -> Option<Settled>) {

@@ -6,7 +6,7 @@ use crate::deliver::object::{Looked, ObjectStore};
 use crate::deliver::{local::file_tag, s3};
 use crate::fs::{Fs, real::RealFs};
 use crate::stream::audit::{Audit, audit as audit_stream, identity};
-use crate::stream::ledger::Line;
+use crate::stream::ledger::{Line, Stub};
 use crate::stream::open::Meta;
 use crate::stream::plan::Outlet;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -80,7 +80,7 @@ fn streams_dir(data_dir: &Path) -> Result<PathBuf, String> {
 /// Audits a stream. What keeps it from being audited is its problem; the others are audited all the same.
 fn one(dir: &Path, meta: &Meta, objects: Option<&Objects>) -> Audit {
     let mut tries = 0;
-    let (mut found, lines) = loop {
+    let (mut found, mut names) = loop {
         tries += 1;
         match audit_stream(&RealFs, dir, meta) {
             Ok(found) if found.0.is_clean() || tries == TRIES => break found,
@@ -89,6 +89,13 @@ fn one(dir: &Path, meta: &Meta, objects: Option<&Objects>) -> Audit {
         }
     };
     let Some(objects) = objects else { return found };
+    for stub in std::mem::take(&mut names.archived) {
+        let read = objects.archived(&meta.name, &stub).and_then(|bytes| names.add(&bytes).map_err(|e| e.to_string()));
+        if let Err(why) = read {
+            found.problems.push(format!("ledger file `{}/{}`: {why}", stub.store, stub.name));
+        }
+    }
+    let lines = names.lines;
     // Shown on a terminal only; that is indicatif's default.
     let progress = ProgressBar::new(lines.len() as u64).with_message(meta.name.clone());
     let style = ProgressStyle::with_template("{msg}: {wide_bar} {pos} of {len} objects looked at");
@@ -133,27 +140,25 @@ impl Objects<'_> {
         Ok(Objects { runtime, config, buckets: RefCell::default() })
     }
 
+    /// The bytes of an archived file of the ledger.
+    fn archived(&self, stream: &str, stub: &Stub) -> Result<Vec<u8>, String> {
+        if let Some(path) = local_path(&stub.store, &stub.name) {
+            return std::fs::read(path).map_err(|e| e.to_string());
+        }
+        self.with_bucket(stream, false, &stub.store, |bucket| bucket.read(&stub.name).map_err(|f| f.reason))?
+    }
+
     fn check(&self, stream: &str, line: &Line) -> Result<(), String> {
-        if let Some(dir) = line.store.strip_prefix("file://") {
-            let relative: PathBuf = line.name.split('/').filter(|s| !s.is_empty()).collect();
-            let file = RealFs.open(&Path::new(dir).join(relative)).map_err(|e| e.to_string())?;
+        if let Some(path) = local_path(&line.store, &line.name) {
+            let file = RealFs.open(&path).map_err(|e| e.to_string())?;
             let found = file_tag(&*file).map_err(|e| e.to_string())?;
             return match found == line.tag {
                 true => Ok(()),
                 false => Err(format!("its contents are {found}, expected {}", line.tag)),
             };
         }
-        let bucket = line.store.strip_prefix("s3://").ok_or("an unknown kind of store")?;
         let is_backup = line.outlet == Outlet::Backup.name();
-        let place = (stream.to_owned(), is_backup, bucket.to_owned());
-        let mut buckets = self.buckets.borrow_mut();
-        if !buckets.contains_key(&place) {
-            let settings = settings(self.config, stream, is_backup, bucket);
-            let settings = settings.ok_or("the configuration has no S3 settings any more")?;
-            let store = s3::S3::connect(&settings, self.runtime.handle().clone()).map_err(|e| e.to_string())?;
-            buckets.insert(place.clone(), store);
-        }
-        match buckets[&place].look(&line.name) {
+        match self.with_bucket(stream, is_backup, &line.store, |bucket| bucket.look(&line.name))? {
             Looked::Absent => Err("it is not there any more".into()),
             Looked::Failed(failure) => Err(failure.reason),
             Looked::Present { owner: None, .. } => Err("it is not ours".into()),
@@ -167,6 +172,31 @@ impl Objects<'_> {
             }
         }
     }
+
+    fn with_bucket<T>(
+        &self,
+        stream: &str,
+        is_backup: bool,
+        store: &str,
+        work: impl FnOnce(&s3::S3) -> T,
+    ) -> Result<T, String> {
+        let bucket = store.strip_prefix("s3://").ok_or("an unknown kind of store")?;
+        let place = (stream.to_owned(), is_backup, bucket.to_owned());
+        let mut buckets = self.buckets.borrow_mut();
+        if !buckets.contains_key(&place) {
+            let settings = settings(self.config, stream, is_backup, bucket);
+            let settings = settings.ok_or("the configuration has no S3 settings any more")?;
+            let store = s3::S3::connect(&settings, self.runtime.handle().clone()).map_err(|e| e.to_string())?;
+            buckets.insert(place.clone(), store);
+        }
+        Ok(work(&buckets[&place]))
+    }
+}
+
+/// Where an object of a directory is; `None` if its store is none.
+fn local_path(store: &str, name: &str) -> Option<PathBuf> {
+    let relative: PathBuf = name.split('/').filter(|s| !s.is_empty()).collect();
+    Some(Path::new(store.strip_prefix("file://")?).join(relative))
 }
 
 /// How to reach a bucket that an outlet of a stream delivered to. Buckets change with epochs, and streams go from the

@@ -178,8 +178,9 @@ impl Journal {
                 shared.spare_number += 1;
                 // Smaller ones than the next segment should be would fill the pool for ever. One is better than none: a
                 // disk that others fill leaves no room for a larger one.
-                let large = segment.size >= shared.next_size;
-                let keep = shared.spares.is_empty() || large && shared.spares.len() < SPARES_MAX;
+                let is_large = |size: u64| size >= shared.next_size;
+                let large = shared.spares.iter().filter(|s| is_large(s.1)).count();
+                let keep = if is_large(segment.size) { large < SPARES_MAX } else { shared.spares.is_empty() };
                 (segment, keep, shared.spare_number)
             };
             recycled += 1;

@@ -3,6 +3,7 @@
 use super::engine::Engine;
 use super::list::Item;
 use super::plan::{Outlet, Track};
+use crate::journal::Read;
 use std::collections::BTreeSet;
 
 impl Engine {
@@ -56,10 +57,14 @@ impl Engine {
         self.journal.disk_bytes()
     }
 
-    /// Arrival of the oldest record that is read and not settled.
-    pub fn oldest_pending_ms(&self) -> Option<u64> {
-        let buffered = self.buffers.values().map(|b| b.oldest_arrival_ms);
-        let planned = self.state().open_plans().map(|p| p.oldest_arrival_ms);
-        buffered.chain(planned).filter(|ms| *ms > 0).min()
+    /// Arrival of a track's oldest record that is not settled.
+    pub fn oldest_pending_ms(&self, track: Track) -> Option<u64> {
+        let buffered = self.buffers.iter().filter(|(s, _)| s.0.track() == track).map(|(_, b)| b.oldest_arrival_ms);
+        let planned = self.state().open_plans().filter(|p| p.outlet.track() == track).map(|p| p.oldest_arrival_ms);
+        let unread = match self.journal.read(&mut self.cursors[track as usize].clone()) {
+            Ok(Read::Frame(frame)) => Some(frame.arrival_ms),
+            _ => None,
+        };
+        buffered.chain(planned).chain(unread).filter(|ms| *ms > 0).min()
     }
 }

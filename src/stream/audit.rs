@@ -1,7 +1,7 @@
 //! Conservation, proved from the files alone: the journal says how many records were accepted, the plan log how many
 //! were settled and which are not, the ledger which object each plan became. Nothing is changed; the service may run.
 
-use super::ledger::{Contents, Line, Sums, files};
+use super::ledger::{Contents, Line, Stub, Sums, files, stubs};
 use super::list::{Item, position_hash};
 use super::open::{Meta, read_or_make_meta};
 use super::plan::{Outlet, State, Track};
@@ -68,8 +68,25 @@ pub fn identity(fs: &dyn Fs, dir: &Path) -> Result<Option<Meta>> {
     }
 }
 
-/// Audits the stream in `dir`. The lines of the ledger that name objects come with it, for [`Audit::look`].
-pub fn audit(fs: &dyn Fs, dir: &Path, meta: &Meta) -> Result<(Audit, Vec<Line>)> {
+/// Where the objects of a stream are named.
+pub struct Names {
+    /// Lines of the ledger that name objects, for [`Audit::look`].
+    pub lines: Vec<Line>,
+    /// Files of the ledger that hold the earlier ones.
+    pub archived: Vec<Stub>,
+}
+
+impl Names {
+    /// Adds the lines of an archived file.
+    pub fn add(&mut self, file: &[u8]) -> Result<()> {
+        let lines = Contents::parse(file)?.lines;
+        self.lines.extend(lines.into_iter().filter(|l| !l.name.is_empty()));
+        Ok(())
+    }
+}
+
+/// Audits the stream in `dir`. What names its objects comes with it.
+pub fn audit(fs: &dyn Fs, dir: &Path, meta: &Meta) -> Result<(Audit, Names)> {
     let incarnation = meta.incarnation.as_bytes();
     // The order matters while the service runs: what is settled was accepted before.
     let (sums, mut lines) = read_ledger(fs, &dir.join("ledger"))?;
@@ -93,7 +110,7 @@ pub fn audit(fs: &dyn Fs, dir: &Path, meta: &Meta) -> Result<(Audit, Vec<Line>)>
     compare_ledger(&state, &sums, &mut audit);
     compare_digest(&state, &journal, &sums, &mut audit);
     lines.retain(|l| !l.name.is_empty());
-    Ok((audit, lines))
+    Ok((audit, Names { lines, archived: stubs(fs, &dir.join("ledger"))? }))
 }
 
 fn read_ledger(fs: &dyn Fs, dir: &Path) -> Result<(Sums, Vec<Line>)> {

@@ -7,6 +7,7 @@
 //! journal is trimmed (the same).
 
 use super::ahead::Ahead;
+use super::archive::Archive;
 use super::buffer::Buffer;
 use super::epoch::{Blobs, Routes, hex};
 use super::fill::Again;
@@ -38,6 +39,8 @@ pub struct Live {
     pub interval: Duration,
     pub backup_size_bytes: u64,
     pub backup_interval: Duration,
+    /// Shipments under way at once: of the main track, of the backup.
+    pub shipments_max: [usize; 2],
 }
 
 impl Live {
@@ -63,14 +66,14 @@ pub struct Bounds {
     pub plan_bytes_max: usize,
     /// Different objects filled at once.
     pub open_keys_max: usize,
-    /// Shipments of a track under way at once.
-    pub shipments_max: usize,
     /// Blocks of each plan log file, written in advance.
     pub reserve_bytes: u64,
     /// An object's bytes kept in memory before they go to scratch.
     pub spool_bytes_max: usize,
     /// Chunks read and judged before it is their turn.
     pub chunks_ahead_max: usize,
+    /// A file of the ledger is closed, and archived, when it holds this much.
+    pub ledger_file_bytes: u64,
 }
 
 impl Default for Bounds {
@@ -81,10 +84,10 @@ impl Default for Bounds {
             open_plans_max: 256,
             plan_bytes_max: 16 << 20,
             open_keys_max: 500,
-            shipments_max: 4,
             reserve_bytes: 1 << 20,
             spool_bytes_max: 1 << 20,
             chunks_ahead_max: 4,
+            ledger_file_bytes: 1 << 20,
         }
     }
 }
@@ -126,6 +129,7 @@ pub struct Engine {
     pub(super) live: Live,
     pub(super) log: PlanLog,
     pub(super) ledger: Ledger,
+    pub(super) archive: Archive,
     pub(super) journal: Arc<Journal>,
     pub(super) scratch: Arc<Scratch>,
     blobs: Blobs,
@@ -157,7 +161,7 @@ impl Engine {
         definition: &[u8],
     ) -> Result<Engine> {
         let fs = home.fs.clone();
-        let ledger = Ledger::open(fs.clone(), home.dir.join("ledger"))?;
+        let ledger = Ledger::open(fs.clone(), home.dir.join("ledger"), home.bounds.ledger_file_bytes)?;
         let scratch = Scratch::open(fs.clone(), home.dir.join("scratch"), home.bounds.spool_bytes_max)?;
         let blobs = Blobs::open(fs, home.dir.join("epochs"))?;
         let low = log.state().low;
@@ -168,6 +172,7 @@ impl Engine {
             live,
             log,
             ledger,
+            archive: Archive::default(),
             journal,
             scratch,
             blobs,
@@ -274,6 +279,7 @@ impl Engine {
         self.ask_for_room()?;
         let mut busy = self.rename_taken()?;
         busy |= self.settle()?;
+        busy |= self.settle_archive()?;
         busy |= self.cut_due()?;
         busy |= self.read_main()?;
         busy |= self.read_backup()?;
@@ -342,7 +348,7 @@ impl Engine {
         let due = |(slot, buffer): (&Slot, &Buffer)| buffer.opened + self.live.interval_of(slot.0);
         let waits = self.waiting.is_some() || self.log.is_starved();
         let waiting = waits.then(|| self.home.clock.steady() + WAITING);
-        self.buffers.iter().map(due).chain(self.next_retry()).chain(waiting).min()
+        self.buffers.iter().map(due).chain(self.next_retry()).chain(self.next_archive()).chain(waiting).min()
     }
 
     pub(super) fn random_uuid(&mut self) -> Uuid {
@@ -364,6 +370,11 @@ impl Engine {
     pub(super) fn forget_epochs(&mut self) {
         let epochs = &self.log.state().epochs;
         self.routes.retain(|number, _| epochs.iter().any(|e| e.number == *number));
+    }
+
+    /// What the user's code has counted since the last time, by name.
+    pub fn take_metrics(&self) -> Vec<(String, u64)> {
+        self.routes.values().flat_map(|r| r.transform.iter()).flat_map(|t| t.take_metrics()).collect()
     }
 
     /// The number of the last epoch.

@@ -1,7 +1,8 @@
 //! What became of each plan: one JSON line per mark, in the order of marks, from which conservation is proved without
 //! the service.
 //!
-//! A file begins with a header line (format, the totals of everything before it) and holds a line per settled plan.
+//! A file begins with a header line (format, the totals of everything before it) and holds a line per settled plan. A
+//! closed file is sent to the destination's store (see `archive`) and leaves a stub here.
 //! Files are written over blocks that already hold newlines, so that a line needs no room on a full disk, and a line
 //! that was torn does not parse. At start the newest file is written anew, as the plan log is, before anything relies
 //! on its lines being durable.
@@ -10,13 +11,11 @@ use super::plan::{Outlet, Plan};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{File, Fs, read, write_atomically};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const FORMAT: u32 = 1;
-/// A file is closed when it holds this much.
-const FILE_BYTES: u64 = 1 << 20;
 
 /// A file's first line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +23,20 @@ pub struct Header {
     pub format: u32,
     /// Marks and sums of all earlier files.
     pub before: Sums,
+}
+
+/// The last line of an archived file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Footer {
+    pub totals: Sums,
+}
+
+/// Where an archived file is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stub {
+    pub store: String,
+    pub name: String,
+    pub tag: String,
 }
 
 /// Running sums.
@@ -133,6 +146,10 @@ pub struct Ledger {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     number: u64,
+    /// A file is closed when it holds this much.
+    file_bytes: u64,
+    /// Files that are closed and still here, oldest first.
+    closed: VecDeque<u64>,
     file: Arc<dyn File>,
     at: u64,
     written: u64,
@@ -140,11 +157,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens or creates the ledger in `dir`.
-    pub fn open(fs: Arc<dyn Fs>, dir: PathBuf) -> Result<Ledger> {
+    /// Opens or creates the ledger in `dir`, with files of about `file_bytes`.
+    pub fn open(fs: Arc<dyn Fs>, dir: PathBuf, file_bytes: u64) -> Result<Ledger> {
         let act = format!("open ledger `{}`", dir.display());
         fs.create_dir_all(&dir).map_err(|e| Error::io(&act, e))?;
-        let number = files(&*fs, &dir)?.last().map_or(0, |(n, _)| *n);
+        let mut closed: VecDeque<u64> = files(&*fs, &dir)?.into_iter().map(|(number, _)| number).collect();
+        let number = closed.pop_back().unwrap_or(0);
         let (mut text, mut sums) = (Vec::new(), Sums::default());
         match read(&*fs, &dir.join(file_name(number))) {
             Ok(bytes) => {
@@ -155,23 +173,8 @@ impl Ledger {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(Error::io(act, e)),
         }
-        let mut ledger = Ledger::start_file(fs, dir, number, text, sums.clone()).map_err(|e| e.during(&act))?;
-        ledger.sums = sums;
-        Ok(ledger)
-    }
-
-    /// Gives file `number` its first contents: `text`, or a header.
-    fn start_file(fs: Arc<dyn Fs>, dir: PathBuf, number: u64, mut text: Vec<u8>, sums: Sums) -> Result<Ledger> {
-        if text.is_empty() {
-            push_line(&mut text, &Header { format: FORMAT, before: sums.clone() });
-        }
-        let at = text.len() as u64;
-        let written = (at + 64 * 1024).next_multiple_of(64 * 1024);
-        text.resize(written as usize, b'\n');
-        let path = dir.join(file_name(number));
-        write_atomically(&*fs, &path, &text).map_err(|e| Error::io("write a ledger file", e))?;
-        let file = fs.open(&path).map_err(|e| Error::io("open a ledger file", e))?;
-        Ok(Ledger { fs, dir, number, file, at, written, sums })
+        let (file, at, written) = start_file(&*fs, &dir, number, text, &sums).map_err(|e| e.during(&act))?;
+        Ok(Ledger { fs, dir, number, file_bytes, closed, file, at, written, sums })
     }
 
     /// The last mark with a durable line.
@@ -183,37 +186,99 @@ impl Ledger {
         &self.sums
     }
 
+    /// The oldest file that is closed and not archived.
+    pub fn oldest_closed(&self) -> Option<u64> {
+        self.closed.front().copied()
+    }
+
+    pub fn read_file(&self, number: u64) -> Result<Vec<u8>> {
+        let path = self.dir.join(file_name(number));
+        read(&*self.fs, &path).map_err(|e| Error::io(format!("read `{}`", path.display()), e))
+    }
+
+    /// Removes a closed file that is archived. The stub is durable before the file goes.
+    pub fn replace_by_stub(&mut self, number: u64, stub: &Stub) -> Result<()> {
+        let io = |e| Error::io(format!("archive ledger file {number}"), e);
+        let text = serde_json::to_vec(stub).expect("plain values always serialise into memory");
+        write_atomically(&*self.fs, &self.dir.join(stub_name(number)), &text).map_err(io)?;
+        self.fs.remove(&self.dir.join(file_name(number))).map_err(io)?;
+        self.closed.retain(|n| *n != number);
+        Ok(())
+    }
+
     /// Appends lines, whose marks follow the last one without a gap, and makes them durable.
     pub fn append(&mut self, lines: &[Line]) -> Result<()> {
         let Some(last) = lines.last() else { return Ok(()) };
-        if self.at > FILE_BYTES {
-            let (fs, dir) = (self.fs.clone(), self.dir.clone());
-            *self = Ledger::start_file(fs, dir, self.number + 1, Vec::new(), self.sums.clone())?;
+        if self.at > self.file_bytes {
+            let next = start_file(&*self.fs, &self.dir, self.number + 1, Vec::new(), &self.sums)?;
+            self.closed.push_back(self.number);
+            self.number += 1;
+            (self.file, self.at, self.written) = next;
         }
         let mut text = Vec::new();
         for line in lines {
             push_line(&mut text, line);
         }
         let bytes = text.len() as u64;
-        if self.at + bytes > self.written {
-            self.written = (self.at + bytes).next_multiple_of(64 * 1024);
-            text.resize((self.written - self.at) as usize, b'\n');
+        let mut written = self.written;
+        if self.at + bytes > written {
+            written = (self.at + bytes).next_multiple_of(64 * 1024);
+            text.resize((written - self.at) as usize, b'\n');
         }
         let done = self.file.write_all_at(&text, self.at).and_then(|()| self.file.sync());
         done.map_err(|e| Error::io(format!("append ledger line {}", last.mark), e))?;
+        self.written = written;
         self.at += bytes;
         lines.iter().for_each(|l| self.sums.add(l));
         Ok(())
     }
 }
 
-fn push_line(text: &mut Vec<u8>, line: &impl Serialize) {
+/// Writes file `number` with its first contents: `text`, or a header. The file, where its next line goes, and its
+/// written length.
+fn start_file(
+    fs: &dyn Fs,
+    dir: &Path,
+    number: u64,
+    mut text: Vec<u8>,
+    sums: &Sums,
+) -> Result<(Arc<dyn File>, u64, u64)> {
+    if text.is_empty() {
+        push_line(&mut text, &Header { format: FORMAT, before: sums.clone() });
+    }
+    let at = text.len() as u64;
+    let written = (at + 64 * 1024).next_multiple_of(64 * 1024);
+    text.resize(written as usize, b'\n');
+    let path = dir.join(file_name(number));
+    write_atomically(fs, &path, &text).map_err(|e| Error::io("write a ledger file", e))?;
+    let file = fs.open(&path).map_err(|e| Error::io("open a ledger file", e))?;
+    Ok((file, at, written))
+}
+
+/// Appends a line of JSON.
+pub fn push_line(text: &mut Vec<u8>, line: &impl Serialize) {
     serde_json::to_writer(&mut *text, line).expect("plain values always serialise into memory");
     text.push(b'\n');
 }
 
 fn file_name(number: u64) -> String {
     format!("{number:08}.jsonl")
+}
+
+fn stub_name(number: u64) -> String {
+    format!("{number:08}.archived")
+}
+
+/// Where the archived files of the ledger in `dir` are, oldest first.
+pub fn stubs(fs: &dyn Fs, dir: &Path) -> Result<Vec<Stub>> {
+    let act = || format!("list ledger `{}`", dir.display());
+    let mut stubs = Vec::new();
+    for name in fs.list(dir).map_err(|e| Error::io(act(), e))?.iter().filter(|n| n.ends_with(".archived")) {
+        let bytes = read(fs, &dir.join(name)).map_err(|e| Error::io(act(), e))?;
+        let stub = serde_json::from_slice(&bytes);
+        stubs.push(stub.map_err(|e| Error::new(Kind::Corrupt, format!("{}: `{name}`: {e}", act())))?);
+    }
+    Ok(stubs)
 }
 
 /// The ledger files in `dir`, oldest first.

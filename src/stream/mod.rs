@@ -3,6 +3,7 @@
 
 mod account;
 mod ahead;
+mod archive;
 pub mod audit;
 pub mod buffer;
 pub mod codec;

@@ -5,7 +5,7 @@ use super::epoch::{Blobs, hash, hex};
 use super::load::{LiveTransform, Loader};
 use super::plan_log::PlanLog;
 use super::supervise::Shared;
-use crate::config::{Format, StreamConfig, Transform};
+use crate::config::{Destination, Format, StreamConfig, Transform};
 use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
 use crate::journal::{Budget, Journal, Limits, Writer};
@@ -17,6 +17,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 const META_FORMAT: u32 = 1;
+/// Of a directory: what one disk does well.
+const SHIPMENTS_MAX: usize = 4;
 
 /// The file `META` of a stream's directory.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -83,17 +85,28 @@ pub fn disk_limit(config: Option<&StreamConfig>) -> u64 {
 
 fn default_live() -> Live {
     let (size, interval) = (5 << 20, Duration::from_secs(300));
-    Live { size_bytes: size, interval, backup_size_bytes: size, backup_interval: interval }
+    Live {
+        size_bytes: size,
+        interval,
+        backup_size_bytes: size,
+        backup_interval: interval,
+        shipments_max: [SHIPMENTS_MAX; 2],
+    }
 }
 
 /// The settings that apply at once.
 pub fn live(config: &StreamConfig) -> Live {
     let backup = config.backup.as_ref().map_or(&config.buffer, |b| &b.buffer);
+    let shipments = |place: Option<&Destination>| match place {
+        Some(Destination::S3(s3)) => s3.concurrency as usize,
+        _ => SHIPMENTS_MAX,
+    };
     Live {
         size_bytes: config.buffer.size.bytes(),
         interval: config.buffer.interval,
         backup_size_bytes: backup.size.bytes(),
         backup_interval: backup.interval,
+        shipments_max: [Some(&config.destination), config.backup.as_ref().map(|b| &b.destination)].map(shipments),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Open plans on their way out: rebuilt if a restart took their bytes, sent, tried again, and held where only a person
 //! can decide.
 
+use super::archive;
 use super::buffer::Filling;
 use super::engine::Engine;
 use super::plan::{Entry, Outlet, Plan, Track};
@@ -181,13 +182,15 @@ impl Engine {
             };
             out.push((plan.outlet, plan.store.clone(), shipment));
         }
+        let ledger = self.ledger_shipment();
+        out.extend(ledger.map(|(store, shipment)| (Outlet::Destination, store, shipment)));
         out
     }
 
     /// How many more shipments of each track may be under way: a backup's store that does not answer must not keep the
     /// destination from its own.
     fn free_slots(&self) -> [usize; 2] {
-        let mut free = [self.home.bounds.shipments_max; 2];
+        let mut free = self.live.shipments_max;
         for (number, _) in self.shipping.iter().filter(|(_, s)| matches!(s.phase, Phase::Sent(_))) {
             let free = &mut free[self.state().plans[number].outlet.track() as usize];
             *free = free.saturating_sub(1);
@@ -197,6 +200,9 @@ impl Engine {
 
     /// What became of a shipment.
     pub fn reply(&mut self, number: u64, attempt: Attempt) {
+        if number == archive::SHIPMENT {
+            return self.ledger_reply(attempt);
+        }
         let Some(shipping) = self.shipping.get_mut(&number) else { return };
         let Phase::Sent(body) = &shipping.phase else { return };
         let body = body.clone();

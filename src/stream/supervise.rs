@@ -66,6 +66,9 @@ pub struct Status {
     pub disk_bytes: u64,
     /// Seconds since the oldest record that is not settled arrived; 0 if there is none.
     pub freshness_s: u64,
+    /// The same for the backup.
+    #[serde(default)]
+    pub backup_freshness_s: u64,
     pub lane: String,
 }
 
@@ -421,7 +424,13 @@ impl Runner {
         match command {
             Command::Records => self.told.store(false, Ordering::Release),
             Command::Reply(plan, attempt) => self.engine.reply(plan, attempt),
-            Command::Status(answer) => drop(answer.send(self.status())),
+            Command::Status(answer) => {
+                for (name, n) in self.engine.take_metrics() {
+                    let labels = [("DeliveryStreamName", self.name.clone()), ("name", name)];
+                    metrics::counter!("hydrant_transform_metrics", &labels).increment(n);
+                }
+                drop(answer.send(self.status()));
+            }
             Command::Drain => self.draining = true,
             Command::Stop => return true,
             Command::Reload(reload) => {
@@ -447,7 +456,11 @@ impl Runner {
                 Settled { objects: t.objects, records: t.records, bytes: t.bytes, object_bytes: t.object_bytes };
             (o.name().to_owned(), settled)
         });
-        let oldest = engine.oldest_pending_ms();
+        let age_s = |track| {
+            let oldest = engine.oldest_pending_ms(track);
+            oldest.map_or(0, |ms| self.shared.clock.wall_ms().saturating_sub(ms) / 1000)
+        };
+        let has_backup = engine.state().backup_from.is_some();
         Status {
             stream: self.name.clone(),
             state: match (self.ended, self.retired.load(Ordering::Relaxed)) {
@@ -461,12 +474,13 @@ impl Runner {
             pending: engine.pending(Track::Main),
             gap: engine.gap(),
             lost: engine.lost(),
-            backup_pending: if engine.state().backup_from.is_some() { engine.pending(Track::Backup) } else { 0 },
+            backup_pending: if has_backup { engine.pending(Track::Backup) } else { 0 },
             outlets: outlets.collect(),
             open_plans: engine.state().open_plans().count() as u64,
             epoch: engine.epoch(),
             disk_bytes: engine.disk_bytes(),
-            freshness_s: oldest.map_or(0, |ms| self.shared.clock.wall_ms().saturating_sub(ms) / 1000),
+            freshness_s: age_s(Track::Main),
+            backup_freshness_s: if has_backup { age_s(Track::Backup) } else { 0 },
             lane: engine.describe(),
         }
     }

@@ -51,4 +51,9 @@ pub trait Transform: Send + Sync {
     /// as long as its limits allow; chunks may be transformed at the same time. An error means that the transform as a
     /// whole cannot run: nothing was judged.
     fn apply(&self, records: &Batch, arrivals: &[u64]) -> Result<Transformed>;
+
+    /// What the user's code has counted since the last time, by name.
+    fn take_metrics(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
 }

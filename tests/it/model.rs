@@ -15,6 +15,7 @@ use hydrant::record::{Batch, Entry};
 use hydrant::sabotage;
 use hydrant::stream::engine::{Bounds, Engine, Home, Live, Progress, floor};
 use hydrant::stream::epoch::{Blobs, Routes};
+use hydrant::stream::ledger::stubs;
 use hydrant::stream::memory::NodeMemory;
 use hydrant::stream::plan::Outlet;
 use hydrant::stream::plan_log::PlanLog;
@@ -273,10 +274,10 @@ impl World {
             open_plans_max: 3,
             plan_bytes_max: 2000,
             open_keys_max: 4,
-            shipments_max: 3,
             reserve_bytes: 2048,
             spool_bytes_max: 64,
             chunks_ahead_max: 3,
+            ledger_file_bytes: 1500,
         };
         let log = PlanLog::open(&*fs, &dir, self.incarnation, bounds.reserve_bytes)?;
         let limits = Limits { segment_bytes_min: 16384, segment_bytes_max: 65536, tail_bytes_max: 256 };
@@ -288,6 +289,7 @@ impl World {
             interval: Duration::from_secs(60),
             backup_size_bytes: 60,
             backup_interval: Duration::from_secs(60),
+            shipments_max: [3, 3],
         };
         let rng = self.rng.clone();
         let random = move || {
@@ -434,7 +436,7 @@ impl World {
     /// Every object that is ours, with its name.
     fn objects(&self) -> Vec<(String, Vec<u8>)> {
         let bucket = self.bucket.lock().unwrap();
-        let ours = bucket.objects.iter().filter(|(_, o)| o.owner.is_some());
+        let ours = bucket.objects.iter().filter(|(n, o)| o.owner.is_some() && !n.starts_with("_ledger/"));
         let mut all: Vec<(String, Vec<u8>)> = ours.map(|(n, o)| (n.clone(), o.bytes.clone())).collect();
         for dir in ["main/a", "main/b", "errors/processing-failed", "raw"] {
             let dir = Path::new("/bucket").join(dir).to_path_buf();
@@ -506,6 +508,12 @@ impl World {
             let (total, sums) = (engine.state().totals[outlet as usize], engine.ledger().sums().outlet(outlet));
             if (total.records, total.outputs, total.objects) != (sums.records, sums.outputs, sums.objects) {
                 return Err(format!("{}: the ledger says {sums:?}, the plan log {total:?}", outlet.name()));
+            }
+        }
+        for stub in stubs(&self.fs, &Path::new(DIR).join("ledger")).map_err(|e| e.to_string())? {
+            let in_bucket = self.bucket.lock().unwrap().objects.contains_key(&stub.name);
+            if !in_bucket && read(&self.fs, &Path::new("/bucket").join(&stub.name)).is_err() {
+                return Err(format!("the ledger file `{}` is deleted here and not there", stub.name));
             }
         }
         let sum: u64 = Outlet::ALL.iter().map(|o| engine.state().totals[*o as usize].objects).sum();

@@ -140,10 +140,11 @@ fn retired_and_broken_streams_say_so_and_nothing_of_our_files() {
     service.until("`s` is retired", |service| described(service, "s") == "DELETING");
     assert_eq!(code(service.call("PutRecordBatch", &batch("s", &[base64(1)]))).1, "ResourceNotFoundException");
     let journal = stream_dir(&service, "s").join("journal");
+    assert_eq!(service.terminate(), Some(0));
     std::fs::rename(&journal, journal.with_extension("away")).unwrap();
     std::fs::write(&journal, "not a directory").unwrap();
     service.configure("", &both);
-    service.signal(rustix::process::Signal::HUP);
+    service.restart();
     service.until("`s` cannot be opened", |service| described(service, "s") == "CREATING_FAILED");
     let (status, answer) = service.call("PutRecordBatch", &batch("s", &[base64(1)])).unwrap();
     let answer = String::from_utf8(answer).unwrap();

@@ -3,7 +3,7 @@
 use super::S3;
 use super::answer::Refusal;
 use super::put::tag;
-use crate::deliver::object::{Looked, Owner};
+use crate::deliver::object::{Failure, Looked, Owner};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
@@ -21,6 +21,17 @@ impl S3 {
             }
             Err(e) => Err(self.refusal("look at", name, &e)),
         }
+    }
+
+    /// The object's bytes, all in memory: for what is known to be small.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>, Failure> {
+        let found = self.runtime.block_on(async {
+            let object = self.client().get_object().bucket(&self.settings.bucket).key(name).send().await;
+            let object = object.map_err(|e| self.refusal("read", name, &e))?;
+            Ok(object.body.collect().await.map(|bytes| bytes.to_vec()).map_err(|e| e.to_string()))
+        });
+        let bytes = found.map_err(|refusal| self.failure(refusal))?;
+        bytes.map_err(|reason| Failure { misconfigured: false, reason })
     }
 
     /// Refused as taken if something stands at the name.

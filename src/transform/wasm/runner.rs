@@ -68,14 +68,6 @@ impl WasmTransform {
         self.seen.lock().expect("nobody panics holding it")
     }
 
-    /// What the guest has counted since the last time, by name. Calls without an answer are left out, and nothing is
-    /// counted twice because a batch was halved.
-    pub fn take_metrics(&self) -> Vec<(String, u64)> {
-        let mut seen = self.seen();
-        let sums = seen.counters.sums.iter_mut().filter(|(_, sum)| **sum > 0);
-        sums.map(|(name, sum)| (name.clone(), std::mem::take(sum))).collect()
-    }
-
     /// Additions to metrics beyond [`Settings::metric_names`], since the last time.
     pub fn take_refused_metrics(&self) -> u64 {
         std::mem::take(&mut self.seen().counters.refused)
@@ -164,6 +156,13 @@ impl Transform for WasmTransform {
         seen.peak = seen.peak.max(pass.seen.peak);
         seen.calls += pass.seen.calls;
         Ok(out)
+    }
+
+    /// Calls without an answer are left out, and nothing is counted twice because a batch was halved.
+    fn take_metrics(&self) -> Vec<(String, u64)> {
+        let mut seen = self.seen();
+        let sums = seen.counters.sums.iter_mut().filter(|(_, sum)| **sum > 0);
+        sums.map(|(name, sum)| (name.clone(), std::mem::take(sum))).collect()
     }
 }
 
