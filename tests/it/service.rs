@@ -86,6 +86,11 @@ impl Service {
 
     /// Starts the process (again) and waits until it is ready.
     pub fn restart(&mut self) {
+        self.restart_until("/readyz");
+    }
+
+    /// Starts the process (again) and waits until it answers at `page`: `/healthz` does also where a stream is broken.
+    pub fn restart_until(&mut self, page: &str) {
         let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("log"));
         let log = log.expect("open the log");
         self.child = Command::new(variable("HYDRANT_TEST_BIN"))
@@ -96,7 +101,7 @@ impl Service {
             .stderr(log)
             .spawn()
             .expect("start hydrant");
-        self.until("ready", |s| s.get("/readyz").is_some_and(|(status, _)| status == 200));
+        self.until(page, |s| s.get(page).is_some_and(|(status, _)| status == 200));
     }
 
     pub fn endpoint(&self) -> String {

@@ -144,7 +144,7 @@ fn retired_and_broken_streams_say_so_and_nothing_of_our_files() {
     std::fs::rename(&journal, journal.with_extension("away")).unwrap();
     std::fs::write(&journal, "not a directory").unwrap();
     service.configure("", &both);
-    service.restart();
+    service.restart_until("/healthz");
     service.until("`s` cannot be opened", |service| described(service, "s") == "CREATING_FAILED");
     let (status, answer) = service.call("PutRecordBatch", &batch("s", &[base64(1)])).unwrap();
     let answer = String::from_utf8(answer).unwrap();
