@@ -144,7 +144,8 @@ REF: arrow-json in batches of 1,024 into ArrowWriter (snappy, defaults), one thr
 of a run before and one after the others). REFGZ: gzip level 6 (zlib-rs), one thread, in memory.
 end to end: PutRecordBatch of 500 records over loopback HTTP, SigV4, 16 connections, acknowledged when durable, until the
 object is synced under its name and its mark is durable. The client shares the CPUs; its requests are made and signed
-before the clock starts. After each round, and from disk after the last, the service's account must show every record delivered and none missing.
+before the clock starts. After each round, and from disk after the last, the service's account must show every record
+delivered and none missing.
 memory: the service alone, as a process; peak as the kernel saw it.";
 
 /// An interrupt ends the process before any `drop`.

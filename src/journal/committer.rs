@@ -14,6 +14,8 @@ use tokio::sync::oneshot;
 
 /// Puts that may wait for the committer: above it the stream is overloaded and says so.
 const QUEUE_PUTS_MAX: usize = 1024;
+/// Bytes of puts that may wait: those of clients that have given up meanwhile are in nobody else's budget.
+const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Bytes of one commit: larger ones only make the first waiter wait longer.
 const COMMIT_BYTES_MAX: usize = 8 << 20;
 /// Larger puts are not committed on the thread that brings them: copying them takes longer than changing threads.
@@ -44,6 +46,8 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     puts: VecDeque<Queued>,
+    /// Of their records.
+    bytes: usize,
     closed: bool,
 }
 
@@ -118,11 +122,12 @@ impl Shared {
         if queue.closed {
             return Turn::Done(Err(stopping()));
         }
-        if queue.puts.len() >= QUEUE_PUTS_MAX {
+        let bytes = put.batch.bytes().len();
+        if queue.puts.len() >= QUEUE_PUTS_MAX || queue.bytes + bytes > QUEUE_BYTES_MAX {
             return Turn::Done(Err(Error::new(Kind::Retry, "too many puts wait for the disk")));
         }
         if queue.puts.is_empty()
-            && put.batch.bytes().len() <= OWN_BYTES_MAX
+            && bytes <= OWN_BYTES_MAX
             && !self.crowded.load(Ordering::Relaxed)
             && may_block()
             && let Ok(mut writer) = self.writer.try_lock()
@@ -133,6 +138,7 @@ impl Shared {
             return Turn::Done(firsts.map(|firsts| firsts[0]));
         }
         let (answer, answered) = oneshot::channel();
+        queue.bytes += bytes;
         queue.puts.push_back(Queued { put, answer });
         self.more.notify_one();
         Turn::Queued(answered)
@@ -169,7 +175,7 @@ impl Shared {
             }
         }
         let mut queue = self.queue();
-        queue.closed = true;
+        (queue.closed, queue.bytes) = (true, 0);
         queue.puts.clear();
     }
 
@@ -194,6 +200,7 @@ impl Queue {
             puts.push(next.put);
             answers.push(next.answer);
         }
+        self.bytes -= bytes;
         (puts, answers)
     }
 }

@@ -144,6 +144,8 @@ pub struct Engine {
     pub(super) buffer_epochs: [u32; 2],
     pub(super) shipping: BTreeMap<u64, Shipping>,
     pub(super) alarm: Option<String>,
+    /// What the medium lost in this life: nothing that goes well later makes it undone.
+    pub(super) loss: Option<String>,
     /// Records read again that cannot be placed yet.
     pub(super) waiting: Option<Again>,
     /// When the plan log last asked for room that it did not get.
@@ -184,6 +186,7 @@ impl Engine {
             buffer_epochs: [0; 2],
             shipping: BTreeMap::new(),
             alarm: None,
+            loss: None,
             waiting: None,
             asked_for_room: Duration::ZERO,
         };
@@ -204,7 +207,7 @@ impl Engine {
 
     /// Why the stream does not get on, if it does not.
     pub fn alarm(&self) -> Option<&str> {
-        self.held().or(self.alarm.as_deref())
+        self.held().or(self.loss.as_deref()).or(self.alarm.as_deref())
     }
 
     pub fn set_live(&mut self, live: Live) {

@@ -116,7 +116,7 @@ impl Engine {
 
     /// Accounts for acknowledged records that the medium lost: a plan of their own, settled when persisted.
     pub(super) fn place_lost(&mut self, track: Track, from: u64, to: u64) -> Result<()> {
-        self.alarm = Some(format!("records {from} to {} were acknowledged and cannot be read any more", to - 1));
+        self.loss = Some(format!("records {from} to {} were acknowledged and cannot be read any more", to - 1));
         if track == Track::Backup {
             return Ok(());
         }
