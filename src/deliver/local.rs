@@ -106,6 +106,13 @@ pub fn file_tag(file: &dyn File) -> io::Result<String> {
 impl Sink for Local {
     fn attempt(&self, shipment: &Shipment) -> Attempt {
         let at = || format!("`{}`", self.path(&shipment.name).display());
+        if shipment.only_look {
+            return match self.fs.open(&self.path(&shipment.name)).and_then(|file| file_tag(&*file)) {
+                Ok(tag) => Attempt::Stored { tag },
+                Err(e) if e.kind() == ErrorKind::NotFound => Attempt::Absent,
+                Err(e) => Attempt::Retry { reason: format!("look at {}: {e}", at()) },
+            };
+        }
         match self.write(shipment) {
             Ok((true, tag)) => Attempt::Stored { tag },
             Ok((false, tag)) if shipment.name.contains(&shipment.id.to_string()) => Attempt::Stored { tag },

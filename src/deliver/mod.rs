@@ -30,6 +30,8 @@ pub struct Shipment {
     pub name: String,
     pub content_encoding: Option<&'static str>,
     pub body: Arc<Body>,
+    /// Nothing is sent: only whether the object is there is asked. For plans whose bytes cannot be made again.
+    pub only_look: bool,
 }
 
 /// What became of one attempt.
@@ -37,6 +39,8 @@ pub struct Shipment {
 pub enum Attempt {
     /// The object is there, durable as far as the store promises, and it is this plan's.
     Stored { tag: String },
+    /// It was only looked for, and is not there.
+    Absent,
     /// Nothing is known to be wrong with the object: the same attempt again, later.
     Retry { reason: String },
     /// A person has to mend something first (credentials, bucket, permissions): keep it, alarm, again slowly.

@@ -67,6 +67,12 @@ impl From<Failure> for Attempt {
 
 /// One attempt at a shipment.
 pub fn attempt(store: &dyn ObjectStore, shipment: &Shipment) -> Attempt {
+    if shipment.only_look {
+        return match store.look(&shipment.name) {
+            Looked::Absent => Attempt::Absent,
+            found => judge(found, shipment),
+        };
+    }
     if !store.has_conditions() {
         match store.look(&shipment.name) {
             Looked::Absent => {}

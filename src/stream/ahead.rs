@@ -140,7 +140,7 @@ impl Engine {
             }
         };
         self.cursors[track as usize] = behind;
-        self.finish_rebuilding(track);
+        self.finish_rebuilding(track)?;
         Ok(())
     }
 }

@@ -82,6 +82,7 @@ impl Engine {
             name: archive_name(&self.home.stream, number, &id),
             content_encoding: None,
             body: Arc::new(spool.finish(false)),
+            only_look: false,
         };
         Ok((store, shipment))
     }
@@ -95,7 +96,7 @@ impl Engine {
                 let random = ((self.home.random)() as u64 >> 11) as f64 / (1u64 << 53) as f64;
                 Phase::Waiting(self.home.clock.steady() + retry::pause(self.archive.attempts, true, random))
             }
-            Attempt::Foreign | Attempt::Differs { .. } => {
+            Attempt::Foreign | Attempt::Absent | Attempt::Differs { .. } => {
                 let name = stub.name;
                 tracing::warn!(
                     stream = self.home.stream,

@@ -27,6 +27,7 @@ use crate::journal::{Cursor, Journal};
 use crate::partition::prefix::Key;
 use crate::sabotage;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -144,6 +145,8 @@ pub struct Engine {
     pub(super) buffer_epochs: [u32; 2],
     pub(super) shipping: BTreeMap<u64, Shipping>,
     pub(super) alarm: Option<String>,
+    /// Offsets that could not be read in this life, of each track, in order.
+    pub(super) lost: [Vec<Range<u64>>; 2],
     /// What the medium lost in this life: nothing that goes well later makes it undone.
     pub(super) loss: Option<String>,
     /// Records read again that cannot be placed yet.
@@ -186,6 +189,7 @@ impl Engine {
             buffer_epochs: [0; 2],
             shipping: BTreeMap::new(),
             alarm: None,
+            lost: Default::default(),
             loss: None,
             waiting: None,
             asked_for_room: Duration::ZERO,
@@ -281,6 +285,7 @@ impl Engine {
     pub fn step(&mut self) -> Result<Progress> {
         self.ask_for_room()?;
         let mut busy = self.rename_taken()?;
+        busy |= self.cut_down()?;
         busy |= self.settle()?;
         busy |= self.settle_archive()?;
         busy |= self.cut_due()?;

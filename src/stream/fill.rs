@@ -82,7 +82,7 @@ impl Engine {
         }
         self.cursors[0] = again.cursor;
         sabotage::point("lane.replayed");
-        self.finish_rebuilding(Track::Main);
+        self.finish_rebuilding(Track::Main)?;
         Ok(true)
     }
 
@@ -116,6 +116,7 @@ impl Engine {
 
     /// Accounts for acknowledged records that the medium lost: a plan of their own, settled when persisted.
     pub(super) fn place_lost(&mut self, track: Track, from: u64, to: u64) -> Result<()> {
+        self.lost[track as usize].push(from..to);
         self.loss = Some(format!("records {from} to {} were acknowledged and cannot be read any more", to - 1));
         if track == Track::Backup {
             return Ok(());
@@ -126,8 +127,10 @@ impl Engine {
         let known = self.buffers.get(&slot).map_or(0, |b| b.list.behind());
         for offset in from.max(known)..to {
             self.replays[0].at(offset, &mut listed);
-            if listed.is_empty() {
-                self.buffer(&slot, 0)?.list.push(offset, 0, 1);
+            // What an open plan lists is that plan's matter: its object may be in the store already.
+            let of = listed.first().map_or(1, |l| l.of);
+            for output in (0..of).filter(|output| listed.iter().all(|l| l.output != *output)) {
+                self.buffer(&slot, 0)?.list.push(offset, output, of);
             }
         }
         if self.buffers.contains_key(&slot) {
@@ -360,7 +363,7 @@ impl Engine {
         let (offset, arrival) = (chunk.offsets[i], chunk.arrivals[i]);
         let Some(shipping) = self.rebuilding(plan)? else { return Ok(()) };
         let Phase::Rebuilding { outputs, .. } = &shipping.phase else { return Ok(()) };
-        let at = *outputs as usize;
+        let at = *outputs as usize + self.lost_before(plan, offset);
         let Some(reason) = self.state().plans[&plan].reasons.get(at).cloned() else { return Ok(()) };
         if let Some(shipping) = self.rebuilding(plan)?
             && let Phase::Rebuilding { filling, outputs } = &mut shipping.phase
@@ -424,7 +427,7 @@ impl Engine {
             buffer.filling.write(|encoder, out| encoder.push(&chunk.records, &Rows::Bytes, &fresh, out));
         }
         self.cursors[1] = cursor;
-        self.finish_rebuilding(Track::Backup);
+        self.finish_rebuilding(Track::Backup)?;
         Ok(true)
     }
 }

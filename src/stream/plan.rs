@@ -1,8 +1,6 @@
 //! Plans, the state of a lane, and how entries of the plan log change it. No I/O: what is durable is the log's matter.
 
-use super::codec::{Reader, put_bytes, put_varint};
 use super::list::{Item, List};
-use crate::error::{Error, Kind, Result};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -151,6 +149,10 @@ pub struct Totals {
 pub enum Entry {
     Plan(Plan),
     Mark(Mark),
+    /// An open plan ends without a mark: what it lists is in plans of the same commit.
+    Close {
+        plan: u64,
+    },
     /// Somebody else's object stands at the old name.
     Rename {
         plan: u64,
@@ -195,6 +197,7 @@ impl State {
                 self.plans.insert(plan.number, plan);
             }
             Entry::Mark(mark) => self.settle(mark),
+            Entry::Close { plan } => drop(self.plans.remove(&plan)),
             Entry::Rename { plan, name } => {
                 if let Some(plan) = self.plans.get_mut(&plan) {
                     plan.name = name;
@@ -349,152 +352,4 @@ fn parts(list: &List) -> impl Iterator<Item = (u64, u32)> {
         Item::Part { offset, of, .. } => Some((offset, of)),
         Item::Whole { .. } => None,
     })
-}
-
-const PLAN: u8 = 1;
-const MARK: u8 = 2;
-const RENAME: u8 = 3;
-const LOW: u8 = 4;
-const EPOCH: u8 = 5;
-const BACKUP_FROM: u8 = 6;
-const TOTALS: u8 = 7;
-
-impl Entry {
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Entry::Plan(plan) => {
-                out.push(PLAN);
-                encode_plan(plan, out);
-            }
-            Entry::Mark(m) => {
-                out.push(MARK);
-                encode_mark(m, out);
-            }
-            Entry::Rename { plan, name } => {
-                out.push(RENAME);
-                put_varint(out, *plan);
-                put_bytes(out, name.as_bytes());
-            }
-            Entry::Low { track, low } => {
-                out.extend_from_slice(&[LOW, *track as u8]);
-                put_varint(out, *low);
-            }
-            Entry::Epoch(e) => {
-                out.push(EPOCH);
-                put_varint(out, e.number as u64);
-                put_varint(out, e.from);
-                out.extend_from_slice(&e.hash);
-            }
-            Entry::BackupFrom(from) => {
-                out.push(BACKUP_FROM);
-                put_varint(out, from.map_or(0, |f| f + 1));
-            }
-            Entry::Totals { marks, next_plan, totals } => {
-                out.push(TOTALS);
-                put_varint(out, *marks);
-                put_varint(out, *next_plan);
-                put_varint(out, totals.len() as u64);
-                for n in totals.iter().flat_map(|t| [t.objects, t.outputs, t.records, t.bytes, t.object_bytes]) {
-                    put_varint(out, n);
-                }
-            }
-        }
-    }
-
-    pub fn decode(from: &mut Reader<'_>) -> Result<Entry> {
-        let tag = from.take(1)?[0];
-        Ok(match tag {
-            PLAN => Entry::Plan(decode_plan(from)?),
-            MARK => Entry::Mark(decode_mark(from)?),
-            RENAME => Entry::Rename { plan: from.varint()?, name: from.text()? },
-            LOW => {
-                let track = if from.take(1)?[0] == 0 { Track::Main } else { Track::Backup };
-                Entry::Low { track, low: from.varint()? }
-            }
-            EPOCH => Entry::Epoch(Epoch { number: from.varint()? as u32, from: from.varint()?, hash: from.array()? }),
-            BACKUP_FROM => Entry::BackupFrom(from.varint()?.checked_sub(1)),
-            TOTALS => {
-                let (marks, next_plan, n) = (from.varint()?, from.varint()?, from.varint()? as usize);
-                let mut totals = [Totals::default(); Outlet::ALL.len()];
-                for t in totals.iter_mut().take(n) {
-                    *t = Totals {
-                        objects: from.varint()?,
-                        outputs: from.varint()?,
-                        records: from.varint()?,
-                        bytes: from.varint()?,
-                        object_bytes: from.varint()?,
-                    };
-                }
-                Entry::Totals { marks, next_plan, totals }
-            }
-            other => {
-                return Err(Error::new(Kind::Corrupt, format!("unknown entry tag {other}, expected 1 to {TOTALS}")));
-            }
-        })
-    }
-}
-
-fn encode_mark(mark: &Mark, out: &mut Vec<u8>) {
-    for n in [mark.plan, mark.mark, mark.at_ms, mark.completed, mark.object_bytes] {
-        put_varint(out, n);
-    }
-    put_bytes(out, mark.tag.as_bytes());
-}
-
-fn decode_mark(from: &mut Reader<'_>) -> Result<Mark> {
-    Ok(Mark {
-        plan: from.varint()?,
-        mark: from.varint()?,
-        at_ms: from.varint()?,
-        completed: from.varint()?,
-        object_bytes: from.varint()?,
-        tag: from.text()?,
-    })
-}
-
-fn encode_plan(plan: &Plan, out: &mut Vec<u8>) {
-    put_varint(out, plan.number);
-    out.extend_from_slice(plan.id.as_bytes());
-    out.push(plan.outlet as u8);
-    put_varint(out, plan.epoch as u64);
-    for text in [&plan.store, &plan.name] {
-        put_bytes(out, text.as_bytes());
-    }
-    put_bytes(out, plan.list.encoded());
-    put_varint(out, plan.oldest_arrival_ms);
-    put_varint(out, plan.bytes);
-    out.push(plan.mark.is_some() as u8);
-    if let Some(mark) = &plan.mark {
-        encode_mark(mark, out);
-    }
-    put_varint(out, plan.reasons.len() as u64);
-    for reason in &plan.reasons {
-        put_bytes(out, reason.code.as_bytes());
-        put_bytes(out, reason.message.as_bytes());
-        put_varint(out, reason.attempts as u64);
-        put_varint(out, reason.ended_ms);
-    }
-}
-
-fn decode_plan(from: &mut Reader<'_>) -> Result<Plan> {
-    let number = from.varint()?;
-    let id = Uuid::from_bytes(from.array()?);
-    let outlet = from.take(1)?[0];
-    let outlet =
-        Outlet::from_u8(outlet).ok_or_else(|| Error::new(Kind::Corrupt, format!("plan {number}: outlet {outlet}")))?;
-    let epoch = from.varint()? as u32;
-    let (store, name) = (from.text()?, from.text()?);
-    let list = List::from_encoded(from.bytes()?.to_vec())?;
-    let (oldest_arrival_ms, bytes) = (from.varint()?, from.varint()?);
-    let mark = if from.take(1)?[0] == 1 { Some(decode_mark(from)?) } else { None };
-    let mut reasons = Vec::new();
-    for _ in 0..from.varint()? {
-        reasons.push(Reason {
-            code: from.text()?,
-            message: from.text()?,
-            attempts: from.varint()? as u32,
-            ended_ms: from.varint()?,
-        });
-    }
-    Ok(Plan { number, id, outlet, epoch, store, name, list, oldest_arrival_ms, reasons, bytes, mark })
 }

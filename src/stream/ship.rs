@@ -21,6 +21,7 @@ pub struct Shipping {
     pub(super) phase: Phase,
     attempts: u32,
     content_encoding: Option<&'static str>,
+    only_look: bool,
 }
 
 /// Where it stands.
@@ -31,6 +32,11 @@ pub(super) enum Phase {
         outputs: u64,
     },
     Ready(Arc<Body>),
+    /// The medium lost some of its records. Whether its object was stored before is asked; if not, it is cut down to
+    /// the others, whose bytes these are.
+    Damaged(Arc<Body>),
+    /// It was not: see [`Engine::cut_down`].
+    CutDown(Arc<Body>),
     Sent(Arc<Body>),
     Waiting {
         body: Arc<Body>,
@@ -49,9 +55,13 @@ pub(super) enum Phase {
 }
 
 impl Shipping {
+    pub(super) fn content_encoding(&self) -> Option<&'static str> {
+        self.content_encoding
+    }
+
     pub(super) fn ready(plan: &Plan, body: Arc<Body>, content_encoding: Option<&'static str>) -> Shipping {
         debug_assert!(plan.is_open());
-        Shipping { phase: Phase::Ready(body), attempts: 0, content_encoding }
+        Shipping { phase: Phase::Ready(body), attempts: 0, content_encoding, only_look: false }
     }
 }
 
@@ -59,9 +69,12 @@ impl Engine {
     /// Bytes of open plans' objects that are in memory.
     pub(super) fn held_bytes(&self) -> usize {
         let body = |shipping: &Shipping| match &shipping.phase {
-            Phase::Ready(body) | Phase::Sent(body) | Phase::Waiting { body, .. } | Phase::Rename(body) => {
-                body.memory_bytes()
-            }
+            Phase::Ready(body)
+            | Phase::Damaged(body)
+            | Phase::CutDown(body)
+            | Phase::Sent(body)
+            | Phase::Waiting { body, .. }
+            | Phase::Rename(body) => body.memory_bytes(),
             Phase::Rebuilding { .. } | Phase::Stored { .. } | Phase::Held { .. } => 0,
         };
         self.shipping.values().map(body).sum()
@@ -85,7 +98,7 @@ impl Engine {
             let filling = self.filling(epoch, outlet)?;
             let content_encoding = self.route(epoch)?.content_encoding(outlet);
             let phase = Phase::Rebuilding { filling, outputs: 0 };
-            self.shipping.insert(number, Shipping { phase, attempts: 0, content_encoding });
+            self.shipping.insert(number, Shipping { phase, attempts: 0, content_encoding, only_look: false });
         }
         Ok(self.shipping.get_mut(&number).filter(|s| matches!(s.phase, Phase::Rebuilding { .. })))
     }
@@ -106,39 +119,42 @@ impl Engine {
 
     /// Closes rebuilt plans: complete ones are ready, those whose records have all been read without being complete are
     /// held.
-    pub(super) fn finish_rebuilding(&mut self, track: Track) {
+    pub(super) fn finish_rebuilding(&mut self, track: Track) -> Result<()> {
         let read = self.cursors[track as usize].offset;
-        let ended: Vec<(u64, u64)> = self
-            .state()
-            .open_plans()
-            .filter(|p| p.outlet.track() == track && p.list.end() <= read)
-            .map(|p| (p.number, p.list.outputs()))
-            .collect();
+        let ended = self.state().open_plans().filter(|p| p.outlet.track() == track && p.list.end() <= read);
+        let ended: Vec<(u64, u64)> = ended.map(|p| (p.number, p.list.outputs())).collect();
         for (number, expected) in ended {
             let full = self.is_held_full();
-            let Some(shipping) = self.shipping.get_mut(&number) else {
-                self.hold(number, "none of its records can be read again");
-                continue;
+            // Nothing of it could be read: it is rebuilt all the same, from nothing.
+            let rebuilding = match self.shipping.contains_key(&number) {
+                true => matches!(self.shipping[&number].phase, Phase::Rebuilding { .. }),
+                false => self.rebuilding(number)?.is_some(),
             };
-            if !matches!(shipping.phase, Phase::Rebuilding { .. }) {
+            if !rebuilding {
                 continue;
             }
+            let left = self.outputs_left(number);
+            let shipping = self.shipping.get_mut(&number).expect("it is being rebuilt");
             let rebuilt = std::mem::replace(&mut shipping.phase, Phase::Held { alarm: String::new() });
             let Phase::Rebuilding { filling, outputs } = rebuilt else { unreachable!("just matched") };
             if outputs == expected {
                 let body = Arc::new(filling.finish(full));
                 shipping.phase = Phase::Ready(body);
+            } else if outputs == left {
+                let body = Arc::new(filling.finish(full));
+                (shipping.phase, shipping.only_look) = (Phase::Damaged(body), true);
             } else {
                 self.hold(number, &format!("its records now give {outputs} outputs, expected {expected}"));
             }
         }
+        Ok(())
     }
 
     /// Keeps a plan from being sent and says why, for as long as it is held.
     pub(super) fn hold(&mut self, number: u64, why: &str) {
         let Some(plan) = self.state().plans.get(&number) else { return };
         let alarm = format!("plan {} (`{}`) is held: {why}", plan.id, plan.name);
-        let held = Shipping { phase: Phase::Held { alarm }, attempts: 0, content_encoding: None };
+        let held = Shipping { phase: Phase::Held { alarm }, attempts: 0, content_encoding: None, only_look: false };
         self.shipping.insert(number, held);
     }
 
@@ -162,7 +178,7 @@ impl Engine {
                 continue;
             }
             let body = match &shipping.phase {
-                Phase::Ready(body) => body.clone(),
+                Phase::Ready(body) | Phase::Damaged(body) => body.clone(),
                 Phase::Waiting { body, until } if *until <= now => body.clone(),
                 _ => continue,
             };
@@ -179,6 +195,7 @@ impl Engine {
                 name: plan.name.clone(),
                 content_encoding: shipping.content_encoding,
                 body,
+                only_look: shipping.only_look,
             };
             out.push((plan.outlet, plan.store.clone(), shipment));
         }
@@ -221,6 +238,9 @@ impl Engine {
                 let name = &self.log.state().plans[&number].name;
                 self.alarm = Some(format!("`{name}` is not delivered after {attempts} attempts: {reason}"));
             }
+            Attempt::Absent => shipping.phase = Phase::CutDown(body),
+            // What stands there was never this plan's object.
+            Attempt::Foreign if shipping.only_look => shipping.phase = Phase::CutDown(body),
             Attempt::Foreign => shipping.phase = Phase::Rename(body),
             Attempt::Differs { found } => self.hold(number, &found),
         }
@@ -288,7 +308,7 @@ impl Engine {
 }
 
 /// The name with its UUID replaced.
-fn alternate_name(name: &str, id: &Uuid) -> String {
+pub(super) fn alternate_name(name: &str, id: &Uuid) -> String {
     const UUID_CHARS: usize = 36;
     let starts = (0..=name.len().saturating_sub(UUID_CHARS)).rev();
     let found = starts.into_iter().find(|&i| name.get(i..i + UUID_CHARS).is_some_and(|s| s.parse::<Uuid>().is_ok()));

@@ -5,6 +5,8 @@ mod commands;
 mod connections;
 #[cfg(feature = "sabotage")]
 mod crash_states;
+#[cfg(feature = "sabotage")]
+mod damage;
 mod disk;
 #[cfg(feature = "sabotage")]
 mod kill;

@@ -380,6 +380,24 @@ impl World {
         life.writer.commit(vec![put]).map(drop)
     }
 
+    /// Puts a batch whose records are noted already.
+    pub fn commit(&self, life: &mut Life, put: Put) {
+        life.writer.commit(vec![put]).unwrap();
+    }
+
+    /// Sends every shipment; nobody hears what came of it.
+    pub fn send_and_forget(&mut self, life: &mut Life) {
+        loop {
+            let shipments = life.engine.shipments();
+            if shipments.is_empty() {
+                return;
+            }
+            for (_, store, shipment) in shipments {
+                life.sinks[store.as_str()].attempt(&shipment);
+            }
+        }
+    }
+
     /// Numbers of the records in objects of the destination.
     pub fn delivered(&self) -> Vec<u64> {
         let objects = self.objects();

@@ -123,7 +123,16 @@ fn shipment_in(bytes: &[u8]) -> (Shipment, PathBuf) {
     let file = std::fs::read_dir(&dir).expect("it lists").next().map_or(dir, |f| f.expect("it lists").path());
     let body = Arc::new(spool.finish(false));
     let (id, digest) = (Uuid::new_v4(), 0x00ab << 64 | 5);
-    let shipment = Shipment { plan: 1, id, outputs: 7, digest, name: "name".to_owned(), content_encoding: None, body };
+    let shipment = Shipment {
+        plan: 1,
+        id,
+        outputs: 7,
+        digest,
+        name: "name".to_owned(),
+        content_encoding: None,
+        body,
+        only_look: false,
+    };
     (shipment, file)
 }
 

@@ -1,0 +1,97 @@
+//! Records that were acknowledged and that the medium lost: they are accounted for, exactly, and cost no others.
+
+use crate::model::{DIR, Life, World};
+use hydrant::fs::{Fs, read};
+use hydrant::journal::Put;
+use hydrant::record::{Batch, Entry};
+use hydrant::stream::engine::Progress;
+use hydrant::stream::plan::Outlet;
+use std::path::Path;
+
+/// Puts records that are delivered as they are, three to a frame, and plans all of them.
+fn planned(world: &mut World, records: u64) -> Life {
+    let mut life = world.start().unwrap();
+    for first in (0..records).step_by(3) {
+        let mut batch = Batch::default();
+        for number in first..(first + 3).min(records) {
+            world.records.insert(number, (b'p', true));
+            batch.push(format!("{number:05}p").as_bytes());
+        }
+        let put = Put { arrival_ms: 1_790_000_000_000, entry: Entry::Source, batch };
+        world.commit(&mut life, put);
+    }
+    while life.engine.step().unwrap() == Progress::Busy {}
+    life.engine.flush().unwrap();
+    life
+}
+
+/// Flips a bit of the record with this number in the journal.
+fn damage(world: &World, number: u64) {
+    let text = format!("{number:05}p");
+    let dir = Path::new(DIR);
+    for name in world.fs.list(dir).unwrap().into_iter().filter(|n| n.ends_with(".seg")) {
+        let bytes = read(&world.fs, &dir.join(&name)).unwrap();
+        if let Some(at) = memchr::memmem::find(&bytes, text.as_bytes()) {
+            return world.fs.flip_bit(&dir.join(name), at);
+        }
+    }
+    panic!("record {number} is in no segment");
+}
+
+/// Counts at rest: delivered, lost, the gap.
+fn counts(life: &Life) -> (u64, u64, i64) {
+    let totals = life.engine.state().totals;
+    (totals[Outlet::Destination as usize].records, totals[Outlet::Lost as usize].records, life.engine.gap())
+}
+
+#[test]
+fn a_damaged_record_in_an_open_plan_costs_its_frame_and_nothing_else() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        drop(planned(&mut world, 12));
+        world.fs = world.fs.after_kill();
+        damage(&world, 4);
+        let life = world.drain().unwrap();
+        assert_eq!(counts(&life), (9, 3, 0), "seed {seed}: {:?}", life.engine.alarm());
+        let mut delivered = world.delivered();
+        delivered.sort();
+        assert_eq!(delivered, [0, 1, 2, 6, 7, 8, 9, 10, 11], "seed {seed}");
+        assert!(life.engine.alarm().unwrap().contains("records 3 to 5"), "{:?}", life.engine.alarm());
+        // A restart finds the same account.
+        drop(life);
+        let life = world.drain().unwrap();
+        assert_eq!(counts(&life), (9, 3, 0), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_damaged_record_whose_object_is_in_the_store_is_delivered() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        world.bucket.lock().unwrap().faults = 0;
+        let mut life = planned(&mut world, 12);
+        // All objects are stored, and the process dies before it hears of it.
+        world.send_and_forget(&mut life);
+        drop(life);
+        world.fs = world.fs.after_kill();
+        damage(&world, 4);
+        let life = world.drain().unwrap();
+        assert_eq!(counts(&life), (12, 0, 0), "seed {seed}");
+        let mut delivered = world.delivered();
+        delivered.sort();
+        assert_eq!(delivered, (0..12).collect::<Vec<_>>(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_stream_whose_records_are_all_damaged_goes_on() {
+    let mut world = World::new(1);
+    drop(planned(&mut world, 3));
+    world.fs = world.fs.after_kill();
+    damage(&world, 1);
+    let mut life = world.drain().unwrap();
+    assert_eq!(counts(&life), (0, 3, 0));
+    world.put_plain(&mut life, 99).unwrap();
+    drop(life);
+    assert_eq!(counts(&world.drain().unwrap()), (1, 3, 0));
+}
