@@ -65,6 +65,7 @@ pub struct Journal {
     dir: PathBuf,
     incarnation: [u8; 16],
     limits: Limits,
+    /// Its own, below the stream's: what it took goes back with it, however it ends.
     budget: Arc<Budget>,
     shared: Mutex<Shared>,
 }
@@ -103,12 +104,6 @@ enum Room {
     Asked,
     /// What recovery writes: refused, it would keep a stream closed that could deliver what fills its budget.
     Counted,
-}
-
-impl Drop for Journal {
-    fn drop(&mut self) {
-        self.budget.give_back(self.disk_bytes());
-    }
 }
 
 impl Journal {

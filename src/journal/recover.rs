@@ -58,6 +58,7 @@ impl Journal {
     ) -> Result<(Arc<Journal>, Writer, Recovered)> {
         let mut recovered = Recovered::default();
         let segments = find_segments(&*fs, dir, &incarnation, Some(&mut recovered))?;
+        let budget = Budget::new("journal", u64::MAX, Some(budget));
         budget.found(segments.iter().map(|s| s.size).sum());
         let (next_size, tail_bytes_max) = (limits.segment_bytes_min, limits.tail_bytes_max);
         let journal = Arc::new(Journal {
