@@ -172,9 +172,10 @@ fn read_tail(segment: &Segment, incarnation: &[u8; 16]) -> Result<Tail> {
             (at, expected) = (behind, f.end());
             tail.frames.push(f);
         }
-        // A later frame that was written when more was durable than what is readable here proves damage below it.
-        match segment.find_frame(seed, at, expected + 1).map_err(io)? {
-            Some((f, durable, byte)) if durable > expected => {
+        // A later frame that was written when more was durable than what is readable here proves damage below it. So
+        // does the expected one that stands further on, as in a segment that was rebuilt without its first frame.
+        match segment.find_frame(seed, at, expected).map_err(io)? {
+            Some((f, durable, byte)) if durable > expected || f.first == expected => {
                 (at, expected) = (byte, f.first);
                 tail.durable = tail.durable.max(durable);
             }
