@@ -6,6 +6,7 @@ mod connections;
 #[cfg(feature = "sabotage")]
 mod crash_states;
 mod disk;
+mod journal;
 #[cfg(feature = "sabotage")]
 mod kill;
 #[cfg(feature = "sabotage")]
