@@ -4,7 +4,7 @@ use crate::error::{Error, Kind, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Bytes that may be on disk, and those that are.
+/// Bytes that may be on disk, and those that are. Whoever goes gives its parent back all that it has.
 pub struct Budget {
     what: &'static str,
     limit: AtomicU64,
@@ -55,10 +55,19 @@ impl Budget {
         }
     }
 
+    /// Gives back what was taken or found.
     pub fn give_back(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(parent) = &self.parent {
             parent.give_back(bytes);
+        }
+    }
+}
+
+impl Drop for Budget {
+    fn drop(&mut self) {
+        if let Some(parent) = &self.parent {
+            parent.give_back(self.used());
         }
     }
 }

@@ -65,6 +65,7 @@ pub struct Journal {
     dir: PathBuf,
     incarnation: [u8; 16],
     limits: Limits,
+    /// Its own, below the stream's: what it took goes back with it, however it ends.
     budget: Arc<Budget>,
     shared: Mutex<Shared>,
 }
@@ -103,12 +104,6 @@ enum Room {
     Asked,
     /// What recovery writes: refused, it would keep a stream closed that could deliver what fills its budget.
     Counted,
-}
-
-impl Drop for Journal {
-    fn drop(&mut self) {
-        self.budget.give_back(self.disk_bytes());
-    }
 }
 
 impl Journal {
@@ -206,7 +201,16 @@ impl Journal {
         // The new name is durable before the file can be written again: a power cut never shows the old name over
         // new contents.
         self.fs.sync_dir(&self.dir).map_err(io)?;
-        self.shared().spares.push((spare, segment.size, segment.file));
+        let size = segment.size;
+        let next_size = {
+            let mut shared = self.shared();
+            shared.spares.push((spare, size, segment.file));
+            shared.next_size
+        };
+        // The small one that was better than none is not any more.
+        if size >= next_size {
+            self.remove_spares_below(next_size)?;
+        }
         Ok(())
     }
 
@@ -223,14 +227,18 @@ impl Journal {
             self.shared().spares.push(spare);
         }
         // Only now: without room for a larger one the smaller ones are what there is.
-        let spares = std::mem::take(&mut self.shared().spares);
-        let (outgrown, large): (Vec<Spare>, _) = spares.into_iter().partition(|s| s.1 < size);
-        self.shared().spares.extend(large);
-        for (path, size, _) in outgrown {
-            self.fs.remove(&path).map_err(|e| Error::io(format!("remove spare `{}`", path.display()), e))?;
-            self.budget.give_back(size);
-        }
+        self.remove_spares_below(size)?;
         Ok(())
+    }
+
+    /// Removes the spares that are smaller than `size` bytes. Whether there were any.
+    fn remove_spares_below(&self, size: u64) -> Result<bool> {
+        let outgrown: Vec<Spare> = self.shared().spares.extract_if(.., |s| s.1 < size).collect();
+        for (path, size, _) in &outgrown {
+            self.fs.remove(path).map_err(|e| Error::io(format!("remove spare `{}`", path.display()), e))?;
+            self.budget.give_back(*size);
+        }
+        Ok(!outgrown.is_empty())
     }
 
     fn write_spare(&self, size: u64, number: u64, room: Room) -> Result<Spare> {

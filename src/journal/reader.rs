@@ -87,7 +87,8 @@ impl Journal {
                     }
                 }
                 _ => {
-                    let resume = segment.find_frame(seed, at, expected + 1)?;
+                    // Also the expected one may stand further on: in a segment that was rebuilt without its first frame.
+                    let resume = segment.find_frame(seed, at, expected)?;
                     let resume = resume.filter(|(f, _, _)| f.end() <= end);
                     let (to, byte) = resume.map_or((end, None), |(f, _, byte)| (f.first, Some(byte)));
                     self.shared().damaged.insert(segment.number);

@@ -58,6 +58,7 @@ impl Journal {
     ) -> Result<(Arc<Journal>, Writer, Recovered)> {
         let mut recovered = Recovered::default();
         let segments = find_segments(&*fs, dir, &incarnation, Some(&mut recovered))?;
+        let budget = Budget::new("journal", u64::MAX, Some(budget));
         budget.found(segments.iter().map(|s| s.size).sum());
         let (next_size, tail_bytes_max) = (limits.segment_bytes_min, limits.tail_bytes_max);
         let journal = Arc::new(Journal {
@@ -171,9 +172,10 @@ fn read_tail(segment: &Segment, incarnation: &[u8; 16]) -> Result<Tail> {
             (at, expected) = (behind, f.end());
             tail.frames.push(f);
         }
-        // A later frame that was written when more was durable than what is readable here proves damage below it.
-        match segment.find_frame(seed, at, expected + 1).map_err(io)? {
-            Some((f, durable, byte)) if durable > expected => {
+        // A later frame that was written when more was durable than what is readable here proves damage below it. So
+        // does the expected one that stands further on, as in a segment that was rebuilt without its first frame.
+        match segment.find_frame(seed, at, expected).map_err(io)? {
+            Some((f, durable, byte)) if durable > expected || f.first == expected => {
                 (at, expected) = (byte, f.first);
                 tail.durable = tail.durable.max(durable);
             }

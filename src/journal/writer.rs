@@ -103,6 +103,8 @@ impl Writer {
                     size = (size / 2).next_multiple_of(HEADER_BLOCK).max(needed);
                     self.journal.shared().next_size = size;
                 }
+                // Spares too small for this commit are room for a segment that is not.
+                Err(e) if e.kind == Kind::NoSpace && matches!(self.journal.remove_spares_below(needed), Ok(true)) => {}
                 opened => break opened,
             }
         };

@@ -156,4 +156,48 @@ mod tests {
         assert_eq!(seen, [(2, 0, 0), (3, 1, 0), (5, 0, 1), (5, 1, 0), (8, 0, 0), (9, 1, 0), (9, 1, 1)]);
         assert_eq!(replay.unread(), 0);
     }
+
+    /// Every output that the plans of the next test list: plan, offset, output, of how many. Runs, records whose outputs
+    /// are in one plan, and one whose outputs are in two.
+    const LISTED: &[(u64, u64, u32, u32)] = &[
+        (0, 1, 0, 1),
+        (0, 2, 0, 1),
+        (0, 3, 0, 1),
+        (0, 4, 0, 1),
+        (0, 5, 0, 2),
+        (0, 5, 1, 2),
+        (0, 9, 1, 2),
+        (0, 10, 0, 1),
+        (1, 6, 0, 1),
+        (1, 7, 0, 1),
+        (1, 9, 0, 2),
+        (1, 11, 0, 1),
+    ];
+
+    #[test]
+    fn offsets_that_are_not_read_again_hide_nothing_of_what_is_listed_behind_them() {
+        let mut state = State::default();
+        for number in 0..2 {
+            let of_plan = LISTED.iter().filter(|l| l.0 == number);
+            state
+                .apply(plan(number, &of_plan.map(|&(_, offset, output, of)| (offset, output, of)).collect::<Vec<_>>()));
+        }
+        let listed_at = |at: u64| LISTED.iter().filter(move |l| l.1 == at);
+        let listed_from = |from: u64| (from..13).filter(|&at| listed_at(at).next().is_some()).count() as u64;
+        // Every way to read some of the offsets 0 to 12 and to skip the others.
+        for (read, from) in (0u32..1 << 13).flat_map(|read| [(read, 0), (read, 3)]) {
+            let mut replay = Replay::new(&state, Track::Main, from);
+            let mut found = Vec::new();
+            assert_eq!(replay.unread(), listed_from(from));
+            for at in (from..13).filter(|at| read >> at & 1 == 1) {
+                replay.at(at, &mut found);
+                let expected: Vec<_> =
+                    listed_at(at).map(|&(plan, _, output, of)| Listed { plan, output, of }).collect();
+                assert_eq!(found, expected, "at {at} of {read:b} from {from}");
+                assert_eq!(replay.unread(), listed_from(at + 1), "behind {at} of {read:b} from {from}");
+            }
+            replay.at(100, &mut found);
+            assert_eq!((found.len(), replay.unread()), (0, 0), "behind all of {read:b} from {from}");
+        }
+    }
 }

@@ -11,9 +11,9 @@ use hydrant::stream::plan_log::{PlanLog, read_state};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const INCARNATION: [u8; 16] = *b"golden-format-01";
+pub(crate) const INCARNATION: [u8; 16] = *b"golden-format-01";
 
-fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     // No tail in memory: what is read comes from the segments.
     Limits { segment_bytes_min: 32768, segment_bytes_max: 65536, tail_bytes_max: 0 }
 }
@@ -23,14 +23,14 @@ fn open(fs: &Arc<dyn Fs>, dir: &Path, budget: Arc<Budget>) -> (Arc<Journal>, Wri
     (journal, writer)
 }
 
-fn put(text: &str, records: usize) -> Put {
+pub(crate) fn put(text: &str, records: usize) -> Put {
     let mut batch = Batch::default();
     (0..records).for_each(|i| batch.push(format!("{text}-{i}").as_bytes()));
     Put { arrival_ms: 1_790_000_000_000, entry: Entry::Source, batch }
 }
 
 /// Everything from `from` on: frames, and what was reported lost.
-fn read_all(journal: &Journal, from: u64) -> (Vec<Frame>, Vec<(u64, u64)>) {
+pub(crate) fn read_all(journal: &Journal, from: u64) -> (Vec<Frame>, Vec<(u64, u64)>) {
     let (mut cursor, mut frames, mut lost) = (Cursor::at(from), Vec::new(), Vec::new());
     loop {
         match journal.read(&mut cursor).unwrap() {
@@ -245,4 +245,43 @@ fn a_plan_log_damaged_in_the_middle_stops_the_stream_rather_than_guess() {
     let refused = PlanLog::open(&fake, &dir, INCARNATION, 4096).err().expect("damage is not guessed about");
     assert_eq!(refused.kind, Kind::Corrupt);
     assert!(refused.to_string().contains("plans.1"), "{refused}");
+}
+
+#[test]
+fn a_plan_log_whose_reserve_cannot_grow_is_starved_until_there_is_room_for_all_its_files() {
+    let fake = FakeFs::new();
+    let dir = PathBuf::from("/p");
+    let mut log = PlanLog::open(&fake, &dir, INCARNATION, 4096).unwrap();
+    fake.set_capacity(Some(3 * 4096));
+    log.commit(entries()).unwrap();
+    let rename = |c: &str| vec![plan::Entry::Rename { plan: 0, name: c.repeat(2200) }];
+    // The first fits behind the snapshot. The second needs a snapshot of more than half a file, and no file can grow.
+    log.commit(rename("a")).unwrap();
+    assert!(!log.is_starved());
+    log.commit(rename("b")).unwrap();
+    assert!(log.is_starved());
+    log.retry_room().unwrap();
+    assert!(log.is_starved(), "there is still no room");
+    fake.set_capacity(None);
+    log.retry_room().unwrap();
+    assert!(!log.is_starved());
+    for i in 0..3 {
+        let size = fake.open(&dir.join(format!("plans.{i}"))).unwrap().size().unwrap();
+        assert_eq!(size, 65536, "`plans.{i}` is the next to be written one day");
+    }
+    // Grown for good: whichever file is next, the log needs nothing of the disk for it.
+    fake.set_capacity(Some(0));
+    for _ in 0..200 {
+        log.commit(rename("c")).unwrap();
+        assert!(!log.is_starved());
+    }
+    assert_eq!(&read_state(&fake, &dir, &INCARNATION).unwrap(), log.state());
+}
+
+#[test]
+fn a_settled_plan_keeps_no_reasons() {
+    let mut state = plan::State::default();
+    entries().into_iter().for_each(|e| state.apply(e));
+    assert_eq!((state.plans[&0].reasons.len(), state.plans[&1].reasons.len()), (3, 0));
+    assert_eq!(plan::State::from_snapshot(state.snapshot()), state);
 }

@@ -8,6 +8,7 @@ mod crash_states;
 #[cfg(feature = "sabotage")]
 mod damage;
 mod disk;
+mod journal;
 #[cfg(feature = "sabotage")]
 mod kill;
 #[cfg(feature = "sabotage")]
