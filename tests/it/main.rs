@@ -8,6 +8,7 @@ mod crash_states;
 mod disk;
 #[cfg(feature = "sabotage")]
 mod kill;
+mod lives;
 #[cfg(feature = "sabotage")]
 mod model;
 mod outage;
