@@ -1,8 +1,9 @@
-//! Wrong builds and places to die, for tests only. Without the feature `sabotage` both functions are empty and the
+//! Wrong builds and places to die, for tests only. Without the feature `sabotage` these functions are empty and the
 //! compiler removes them.
 //!
 //! [`on`] asks whether a named rule of the protocol is broken on purpose. [`point`] marks a step of the path: a test
-//! can have the process killed there, and can learn which step a random kill hit.
+//! can have the process killed there, and can learn which step a random kill hit. [`fails`] asks whether the medium
+//! shall fail at a step.
 
 #[cfg(not(feature = "sabotage"))]
 mod switch {
@@ -13,6 +14,11 @@ mod switch {
 
     #[inline(always)]
     pub fn point(_step: &str) {}
+
+    #[inline(always)]
+    pub fn fails(_step: &str, _dir: &std::path::Path) -> bool {
+        false
+    }
 }
 
 #[cfg(feature = "sabotage")]
@@ -54,6 +60,11 @@ mod switch {
     /// Breaks one rule for this thread only.
     pub fn break_here(rule: Option<&str>) {
         BROKEN_HERE.set(rule.map(str::to_owned));
+    }
+
+    /// Whether the step fails this once: a test has put a file of its name into `dir`, which is taken away.
+    pub fn fails(step: &str, dir: &std::path::Path) -> bool {
+        std::fs::remove_file(dir.join(step)).is_ok()
     }
 
     pub fn point(step: &str) {

@@ -147,12 +147,10 @@ impl Api {
     }
 
     fn stream(&self, config: &Config, name: &str) -> Result<Arc<Stream>, ApiError> {
-        if let Some(stream) = self.node.stream(name) {
-            return Ok(stream);
-        }
-        // Why it failed was logged when it did.
-        match self.node.failure(name) {
-            Some(_) => Err(ApiError::closed(name)),
+        match self.node.lookup(name) {
+            Some(Ok(stream)) => Ok(stream),
+            // Why it failed was logged when it did.
+            Some(Err(_)) => Err(ApiError::closed(name)),
             None => Err(ApiError::not_found(name, &config.api.account)),
         }
     }
@@ -183,6 +181,10 @@ impl Api {
             Ok(first) => {
                 tally.accepted(operation, records, bytes);
                 Ok((stream.lane(), first, records))
+            }
+            // It left the configuration since we looked.
+            Err(e) if e.kind == Kind::Invalid && stream.is_retired() => {
+                Err(ApiError::not_found(&input.stream, &config.api.account))
             }
             Err(e) => Err(self.refused(&input.stream, &tally, records, &e)),
         }
@@ -246,14 +248,14 @@ impl Api {
     /// How a stream stands, and its epoch; `None` if there is none of that name.
     fn standing(&self, config: &Config, name: &str) -> Option<(Standing, u32)> {
         let configured = config.streams.contains_key(name);
-        if let Some(stream) = self.node.stream(name) {
-            let standing = if stream.is_retired() { Standing::Retired } else { Standing::Active };
-            return Some((standing, stream.epoch()));
-        }
-        let standing = match (configured, self.node.failure(name)) {
-            (true, Some(_)) => Standing::Failed,
+        let standing = match (configured, self.node.lookup(name)) {
+            (_, Some(Ok(stream))) => {
+                let standing = if stream.is_retired() { Standing::Retired } else { Standing::Active };
+                return Some((standing, stream.epoch()));
+            }
+            (true, Some(Err(_))) => Standing::Failed,
             (true, None) => Standing::Creating,
-            (false, Some(_)) => Standing::RetiredFailed,
+            (false, Some(Err(_))) => Standing::RetiredFailed,
             (false, None) => return None,
         };
         Some((standing, 1))

@@ -79,11 +79,14 @@ impl Writer {
         let file = self.direct.as_ref().unwrap_or(&self.segment.file);
         let bytes = &self.buffer[self.start..];
         sabotage::point("journal.filled");
-        let done = match sabotage::on("no_sync") || sabotage::on("read_past_durable") {
+        let mut done = match sabotage::on("no_sync") || sabotage::on("read_past_durable") {
             true => file.write_all_at(bytes, self.at),
             false => file.write_synced_at(bytes, self.at),
         };
         sabotage::point("journal.synced");
+        if sabotage::fails("journal.poison", &self.journal.dir) {
+            done = Err(rustix::io::Errno::IO.into());
+        }
         done.map_err(|e| {
             let poison = self.journal.poisoned("write and sync frames", e);
             self.poison = Some(poison.clone());

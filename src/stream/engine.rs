@@ -211,7 +211,8 @@ impl Engine {
 
     /// Why the stream does not get on, if it does not.
     pub fn alarm(&self) -> Option<&str> {
-        self.held().or(self.loss.as_deref()).or(self.alarm.as_deref())
+        let alarm = self.held().or(self.loss.as_deref()).or(self.alarm.as_deref());
+        alarm.or_else(|| self.undelivered())
     }
 
     pub fn set_live(&mut self, live: Live) {

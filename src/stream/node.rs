@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fs::{Fs, real::RealFs};
 use crate::journal::Budget;
 use rustix::fs::{FlockOperation, flock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
@@ -30,8 +30,11 @@ pub struct Node {
     shared: Shared,
     streams_dir: PathBuf,
     streams: RwLock<BTreeMap<String, Arc<Stream>>>,
-    /// Streams that could not be opened, and why.
+    /// Streams that could not be opened or are just being opened again, and why. A stream is always here or among
+    /// `streams`, for a moment in both: whoever looks at both at once never finds it missing.
     failed: RwLock<BTreeMap<String, String>>,
+    /// Directories that are nobody's as far as can be told, and why, as they were last found.
+    unreadable: RwLock<BTreeMap<String, String>>,
     /// How often each stream was opened again since it last ran for long, and when.
     reopened: Mutex<BTreeMap<String, (u32, Instant)>>,
     _lock: File,
@@ -59,6 +62,7 @@ impl Node {
             streams_dir,
             streams: RwLock::default(),
             failed: RwLock::default(),
+            unreadable: RwLock::default(),
             reopened: Mutex::default(),
             _lock: lock,
         };
@@ -75,14 +79,15 @@ impl Node {
         let memory = config.memory.size.bytes() - config.memory.intake().bytes();
         self.shared.memory.set_limit(memory as usize);
         self.reopened.lock().expect("nobody panics holding it").clear();
+        let exists = |name: &String| config.streams.contains_key(name) || found.contains_key(name);
+        self.failed.write().expect("nobody panics holding it").retain(|name, _| exists(name));
         for (name, stream_config) in &config.streams {
             if let Some(stream) = self.stream(name).filter(|s| !s.is_broken()) {
                 errors.extend(stream.reload(stream_config).err().map(|e| format!("stream `{name}`: {e}")));
                 continue;
             }
-            self.end(name);
             let dir = found.remove(name).map_or_else(|| self.streams_dir.join(Uuid::new_v4().to_string()), |(d, _)| d);
-            self.open(name, &dir, Some(stream_config));
+            self.reopen(name, &dir, Some(stream_config));
         }
         for (name, (dir, _)) in found.into_iter().filter(|(n, _)| !config.streams.contains_key(n)) {
             match self.stream(&name) {
@@ -95,22 +100,38 @@ impl Node {
 
     /// Opens again, at growing distances, what could not be opened, and a few times what has ended by an error. Blocks.
     pub fn mend(&self, config: &Config) {
-        let failed: Vec<String> = self.failed.read().expect("nobody panics holding it").keys().cloned().collect();
-        let failed = failed.into_iter().filter(|name| self.is_due(name, u32::MAX));
+        let keys = |of: &RwLock<BTreeMap<String, String>>| -> Vec<String> {
+            of.read().expect("nobody panics holding it").keys().cloned().collect()
+        };
+        let unreadable = keys(&self.unreadable).iter().any(|dir| self.is_due(dir, u32::MAX));
+        let failed = keys(&self.failed).into_iter().filter(|name| self.is_due(name, u32::MAX));
         let broken = self.all().into_iter().filter(|s| s.is_broken() && self.is_due(&s.name, REOPEN_MAX));
         let broken: Vec<String> = failed.chain(broken.map(|s| s.name.clone())).collect();
-        if broken.is_empty() {
+        if broken.is_empty() && !unreadable {
             return;
         }
         let Ok(mut found) = self.find() else { return };
         for name in broken {
             let Some((dir, _)) = found.remove(&name) else { continue };
             tracing::warn!(stream = name, "it is opened again");
-            // Meanwhile it is there, and refuses.
-            self.failed.write().expect("nobody panics holding it").insert(name.clone(), "it is being opened".into());
-            self.end(&name);
-            self.open(&name, &dir, config.streams.get(&name));
+            self.reopen(&name, &dir, config.streams.get(&name));
         }
+        // What somebody mended meanwhile.
+        for (name, (dir, _)) in found {
+            if self.lookup(&name).is_none() {
+                self.open(&name, &dir, config.streams.get(&name));
+            }
+        }
+    }
+
+    /// Opens a stream, having ended it if it runs: then it is there meanwhile, and refuses.
+    fn reopen(&self, name: &str, dir: &Path, config: Option<&crate::config::StreamConfig>) {
+        if self.stream(name).is_some() {
+            let why = "it is being opened again".to_owned();
+            self.failed.write().expect("nobody panics holding it").insert(name.to_owned(), why);
+            self.end(name);
+        }
+        self.open(name, dir, config);
     }
 
     /// Whether the next try of a stream that is not open is due, if it has had fewer than `tries_max`; counts it.
@@ -133,8 +154,8 @@ impl Node {
         let opened = opened.and_then(|()| read_or_make_meta(&**fs, dir, Some(name)));
         match opened.and_then(|meta| Stream::start(&self.shared, dir, &meta, config)) {
             Ok(stream) => {
-                self.failed.write().expect("nobody panics holding it").remove(name);
                 self.streams.write().expect("nobody panics holding it").insert(name.to_owned(), Arc::new(stream));
+                self.failed.write().expect("nobody panics holding it").remove(name);
             }
             Err(e) => {
                 tracing::error!(stream = name, error = %e, "stream cannot be opened; the others run");
@@ -154,22 +175,35 @@ impl Node {
     /// Streams that have a directory, by name.
     fn find(&self) -> Result<BTreeMap<String, (PathBuf, Meta)>> {
         let fs = &*self.shared.fs;
-        let mut found = BTreeMap::new();
-        for entry in fs.list(&self.streams_dir).map_err(|e| Error::io("list streams", e))? {
-            let dir = self.streams_dir.join(entry);
+        let (mut found, mut unreadable) = (BTreeMap::<String, (PathBuf, Meta)>::new(), BTreeMap::new());
+        let mut entries = fs.list(&self.streams_dir).map_err(|e| Error::io("list streams", e))?;
+        // Of two that say they are the same stream, the one that is open is it.
+        let open: Vec<PathBuf> = self.all().iter().map(|s| s.dir().to_path_buf()).collect();
+        entries.sort_by_key(|e| !open.contains(&self.streams_dir.join(e)));
+        for entry in entries {
+            let dir = self.streams_dir.join(&entry);
             match read_or_make_meta(fs, &dir, None) {
-                Ok(meta) => drop(found.insert(meta.name.clone(), (dir, meta))),
+                Ok(meta) => match found.get(&meta.name) {
+                    None => drop(found.insert(meta.name.clone(), (dir, meta))),
+                    Some((other, _)) => {
+                        let (name, other) = (&meta.name, other.display());
+                        let why =
+                            format!("`{}` says that it is stream `{name}` too, which is in `{other}`", dir.display());
+                        unreadable.insert(entry, why);
+                    }
+                },
                 // A directory without META was being made when the process died: it never held a record.
                 Err(_) if !dir.join("META").exists() => {}
                 // Whose it is cannot be told. A stream of the configuration that finds no directory of its own would begin
                 // anew beside it, so it is shown as what it is: a stream that is not open.
-                Err(e) => {
-                    let name = dir.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-                    tracing::error!(directory = name, error = %e, "a stream's directory cannot be read; the others run");
-                    self.failed.write().expect("nobody panics holding it").insert(name, e.to_string());
-                }
+                Err(e) => drop(unreadable.insert(entry, e.to_string())),
             }
         }
+        let mut known = self.unreadable.write().expect("nobody panics holding it");
+        for (directory, error) in unreadable.iter().filter(|(d, why)| known.get(*d) != Some(why)) {
+            tracing::error!(directory, error, "a stream's directory cannot be used; the others run");
+        }
+        *known = unreadable;
         Ok(found)
     }
 
@@ -177,35 +211,42 @@ impl Node {
         self.streams.read().expect("nobody panics holding it").get(name).cloned()
     }
 
-    /// Why a stream of the configuration is not open.
-    pub fn failure(&self, name: &str) -> Option<String> {
-        self.failed.read().expect("nobody panics holding it").get(name).cloned()
+    /// A stream, or why it is not open; `None` if there is none of that name.
+    pub fn lookup(&self, name: &str) -> Option<Result<Arc<Stream>, String>> {
+        let streams = self.streams.read().expect("nobody panics holding it");
+        let failed = self.failed.read().expect("nobody panics holding it");
+        streams.get(name).cloned().map(Ok).or_else(|| failed.get(name).cloned().map(Err))
     }
 
     /// Names of all streams, in order.
     pub fn names(&self) -> Vec<String> {
         let streams = self.streams.read().expect("nobody panics holding it");
         let failed = self.failed.read().expect("nobody panics holding it");
-        let mut names: Vec<String> = streams.keys().chain(failed.keys()).cloned().collect();
-        names.sort();
-        names
+        let names: BTreeSet<&String> = streams.keys().chain(failed.keys()).collect();
+        names.into_iter().cloned().collect()
     }
 
     fn all(&self) -> Vec<Arc<Stream>> {
         self.streams.read().expect("nobody panics holding it").values().cloned().collect()
     }
 
-    /// How every stream stands. Blocks until each has ended its current step.
+    /// How every stream stands, and directories that are no stream's under their own names. Blocks until each stream has
+    /// ended its current step.
     pub fn statuses(&self) -> Vec<Status> {
-        let mut all: Vec<Status> = self.all().iter().map(|s| s.status()).collect();
-        for (name, why) in &*self.failed.read().expect("nobody panics holding it") {
-            all.push(Status {
-                stream: name.clone(),
-                state: "stopped".into(),
-                alarm: Some(why.clone()),
-                ..Status::default()
-            });
-        }
+        let (streams, mut closed) = {
+            let streams = self.streams.read().expect("nobody panics holding it");
+            let failed = self.failed.read().expect("nobody panics holding it");
+            (streams.clone(), failed.clone())
+        };
+        closed.retain(|name, _| !streams.contains_key(name));
+        closed.extend(self.unreadable.read().expect("nobody panics holding it").clone());
+        let mut all: Vec<Status> = streams.values().map(|s| s.status()).collect();
+        all.extend(closed.into_iter().map(|(stream, why)| Status {
+            stream,
+            state: "stopped".into(),
+            alarm: Some(why),
+            ..Status::default()
+        }));
         all.sort_by(|a, b| a.stream.cmp(&b.stream));
         all
     }

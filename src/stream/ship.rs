@@ -20,6 +20,8 @@ use uuid::Uuid;
 pub struct Shipping {
     pub(super) phase: Phase,
     attempts: u32,
+    /// Why the last attempt failed, until the plan is settled.
+    alarm: Option<String>,
     content_encoding: Option<&'static str>,
     only_look: bool,
 }
@@ -61,7 +63,11 @@ impl Shipping {
 
     pub(super) fn ready(plan: &Plan, body: Arc<Body>, content_encoding: Option<&'static str>) -> Shipping {
         debug_assert!(plan.is_open());
-        Shipping { phase: Phase::Ready(body), attempts: 0, content_encoding, only_look: false }
+        Shipping::new(Phase::Ready(body), content_encoding)
+    }
+
+    fn new(phase: Phase, content_encoding: Option<&'static str>) -> Shipping {
+        Shipping { phase, attempts: 0, alarm: None, content_encoding, only_look: false }
     }
 }
 
@@ -98,7 +104,7 @@ impl Engine {
             let filling = self.filling(epoch, outlet)?;
             let content_encoding = self.route(epoch)?.content_encoding(outlet);
             let phase = Phase::Rebuilding { filling, outputs: 0 };
-            self.shipping.insert(number, Shipping { phase, attempts: 0, content_encoding, only_look: false });
+            self.shipping.insert(number, Shipping::new(phase, content_encoding));
         }
         Ok(self.shipping.get_mut(&number).filter(|s| matches!(s.phase, Phase::Rebuilding { .. })))
     }
@@ -154,8 +160,7 @@ impl Engine {
     pub(super) fn hold(&mut self, number: u64, why: &str) {
         let Some(plan) = self.state().plans.get(&number) else { return };
         let alarm = format!("plan {} (`{}`) is held: {why}", plan.id, plan.name);
-        let held = Shipping { phase: Phase::Held { alarm }, attempts: 0, content_encoding: None, only_look: false };
-        self.shipping.insert(number, held);
+        self.shipping.insert(number, Shipping::new(Phase::Held { alarm }, None));
     }
 
     /// Why the first held plan is held.
@@ -164,6 +169,11 @@ impl Engine {
             Phase::Held { alarm } => Some(alarm.as_str()),
             _ => None,
         })
+    }
+
+    /// Why the first plan whose last attempt failed is not delivered. What is delivered elsewhere does not end it.
+    pub(super) fn undelivered(&self) -> Option<&str> {
+        self.shipping.values().find_map(|s| s.alarm.as_deref())
     }
 
     /// Shipments to be sent now, with the outlet and store of each; every one of them must be answered by [`Engine::reply`].
@@ -236,7 +246,7 @@ impl Engine {
                 let until = self.home.clock.steady() + retry::pause(attempts, misconfigured, random);
                 shipping.phase = Phase::Waiting { body, until };
                 let name = &self.log.state().plans[&number].name;
-                self.alarm = Some(format!("`{name}` is not delivered after {attempts} attempts: {reason}"));
+                shipping.alarm = Some(format!("`{name}` is not delivered after {attempts} attempts: {reason}"));
             }
             Attempt::Absent => shipping.phase = Phase::CutDown(body),
             // What stands there was never this plan's object.

@@ -10,8 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// See the module.
 pub struct Sinks {
@@ -21,8 +20,16 @@ pub struct Sinks {
     destination: Option<S3>,
     backup: Option<S3>,
     made: BTreeMap<(bool, String), Made>,
-    /// Stores that open plans were sent to with other settings; see [`Sinks::follow`].
-    known: BTreeSet<(bool, String)>,
+    /// Stores that open plans were sent to by the sinks of before; see [`Sinks::follow`].
+    known: BTreeMap<(bool, String), Reached>,
+}
+
+/// A store that was reached: under which endpoint, and what it calls the probe's content. That is empty where it tells
+/// no store from another.
+#[derive(Clone)]
+struct Reached {
+    endpoint: Option<String>,
+    probe: String,
 }
 
 /// A sink in use.
@@ -44,7 +51,7 @@ impl Sinks {
             destination: s3(config.map(|c| &c.destination)),
             backup: s3(config.and_then(|c| c.backup.as_ref()).map(|b| &b.destination)),
             made: BTreeMap::new(),
-            known: BTreeSet::new(),
+            known: BTreeMap::new(),
         }
     }
 
@@ -52,16 +59,13 @@ impl Sinks {
     /// was switched off) goes on with those. Of `open`, the stores of open plans, those that have been reached before
     /// must be found again under a changed endpoint: another store would get objects that the first may have already.
     pub fn follow(&mut self, before: Sinks, open: &BTreeSet<(bool, String)>) {
-        let asked = |made: &Made| matches!(made, Made::S3(probed) if probed.asked.load(Ordering::Acquire));
-        let reached: BTreeSet<_> = before.made.into_iter().filter(|(_, m)| asked(m)).map(|(place, _)| place).collect();
-        let endpoint = |place: &Option<S3>| place.as_ref().map(|s3| s3.endpoint.clone());
-        let moved = |(is_backup, _): &(bool, String)| match is_backup {
-            true => self.backup.is_some() && endpoint(&self.backup) != endpoint(&before.backup),
-            false => self.destination.is_some() && endpoint(&self.destination) != endpoint(&before.destination),
+        let reached = |made: Made| match made {
+            Made::S3(probed) => probed.reached.get().cloned(),
+            Made::Local(_) => None,
         };
-        let unreached = before.known.difference(&reached);
-        let known = unreached.chain(reached.iter().filter(|place| moved(place)));
-        self.known = known.filter(|place| open.contains(place)).cloned().collect();
+        self.known = before.known;
+        self.known.extend(before.made.into_iter().filter_map(|(place, made)| Some((place, reached(made)?))));
+        self.known.retain(|place, _| open.contains(place));
         self.destination = self.destination.take().or(before.destination);
         self.backup = self.backup.take().or(before.backup);
     }
@@ -82,8 +86,9 @@ impl Sinks {
                 Made::S3(Arc::new(Probed {
                     s3: s3::S3::connect(&settings, self.runtime.clone())?,
                     stream: self.stream.clone(),
-                    asked: AtomicBool::new(false),
-                    known: self.known.contains(&place) && settings.conditional == Conditional::Auto,
+                    endpoint: settings.endpoint.clone(),
+                    reached: OnceLock::new(),
+                    expected: self.known.get(&place).filter(|reached| may_differ(reached, &settings)).cloned(),
                 }))
             }
             _ => {
@@ -100,22 +105,30 @@ impl Sinks {
 struct Probed {
     s3: s3::S3,
     stream: String,
-    asked: AtomicBool,
+    endpoint: Option<String>,
+    /// Set when it has been asked.
+    reached: OnceLock<Reached>,
     /// It has been asked before, at another endpoint: what was made to ask it must be there.
-    known: bool,
+    expected: Option<Reached>,
+}
+
+/// Whether the settings may lead to another store than the one that was reached; without a probe nothing could tell.
+fn may_differ(reached: &Reached, settings: &S3) -> bool {
+    reached.endpoint != settings.endpoint && settings.conditional == Conditional::Auto
 }
 
 impl Probed {
-    fn ask(&self) -> Result<(), Failure> {
+    /// What the store calls the probe's content.
+    fn ask(&self) -> Result<String, Failure> {
         let key = format!("_hydrant/probe-{}", self.stream);
-        if self.known {
+        if let Some(Reached { probe, .. }) = &self.expected {
             match self.s3.look(&key) {
-                Looked::Present { .. } => {}
+                Looked::Present { tag, .. } if probe.is_empty() || *probe == tag => {}
                 Looked::Failed(failure) => return Err(failure),
-                Looked::Absent => {
+                Looked::Present { .. } | Looked::Absent => {
                     let reason = format!(
-                        "`endpoint` leads to another store than before (`{key}` is not there) while objects are on \
-                         their way to that one: put it back until `open_plans` is 0"
+                        "`endpoint` leads to another store than before (the `{key}` of that one is not there) while \
+                         objects are on their way to that one: put it back until `open_plans` is 0"
                     );
                     return Err(Failure { misconfigured: true, reason });
                 }
@@ -127,18 +140,24 @@ impl Probed {
                 "the store does not heed If-None-Match: every name is looked at first, and an object that somebody else \
                  creates in between is overwritten"
             );
+            // It has just been written anew.
+            return Ok(String::new());
         }
-        Ok(())
+        match self.s3.look(&key) {
+            Looked::Present { tag, .. } => Ok(tag),
+            Looked::Absent | Looked::Failed(_) => Ok(String::new()),
+        }
     }
 }
 
 impl Sink for Probed {
     fn attempt(&self, shipment: &Shipment) -> Attempt {
-        if !self.asked.load(Ordering::Acquire) {
-            if let Err(failure) = self.ask() {
-                return failure.into();
+        if self.reached.get().is_none() {
+            match self.ask() {
+                // Another shipment may have asked meanwhile, with the same answer.
+                Ok(probe) => drop(self.reached.set(Reached { endpoint: self.endpoint.clone(), probe })),
+                Err(failure) => return failure.into(),
             }
-            self.asked.store(true, Ordering::Release);
         }
         self.s3.attempt(shipment)
     }

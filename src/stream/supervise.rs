@@ -180,6 +180,11 @@ impl Stream {
         self.put.put(Put { arrival_ms: self.shared.clock.wall_ms(), entry: Entry::Source, batch }).await
     }
 
+    /// Where it keeps what it holds.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// A number that tells this journal's record ids from another's.
     pub fn lane(&self) -> u64 {
         self.lane

@@ -11,6 +11,7 @@ mod disk;
 mod journal;
 #[cfg(feature = "sabotage")]
 mod kill;
+mod lives;
 #[cfg(feature = "sabotage")]
 mod model;
 mod outage;

@@ -10,21 +10,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A MinIO of the test's own, to be stopped and started.
-struct Store {
+pub struct Store {
     dir: tempfile::TempDir,
-    address: SocketAddr,
+    pub address: SocketAddr,
     child: Option<Child>,
 }
 
 impl Store {
-    fn start() -> Store {
+    pub fn start() -> Store {
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut store = Store { dir: tempfile::tempdir().unwrap(), address, child: None };
         store.run();
         store
     }
 
-    fn run(&mut self) {
+    pub fn run(&mut self) {
         let console = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let child = Command::new(variable("HYDRANT_TEST_MINIO"))
             .args(["server", "--quiet", "--address", &self.address.to_string()])
@@ -46,7 +46,7 @@ impl Store {
         }
     }
 
-    fn stop(&mut self) {
+    pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -54,11 +54,27 @@ impl Store {
     }
 
     /// MinIO takes a directory for a bucket.
-    fn make_bucket(&self, name: &str) {
+    pub fn make_bucket(&self, name: &str) {
         std::fs::create_dir(self.dir.path().join(name)).unwrap();
     }
 
-    fn stream(&self, name: &str, bucket: &str, secret: &str) -> String {
+    /// Objects of a bucket: MinIO keeps each in a directory with this file.
+    pub fn objects(&self, bucket: &str) -> Vec<String> {
+        let (mut found, mut dirs) = (Vec::new(), vec![self.dir.path().join(bucket)]);
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(&dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.ends_with("xl.meta") {
+                    found.push(dir.strip_prefix(self.dir.path()).unwrap().display().to_string());
+                } else if path.is_dir() {
+                    dirs.push(path);
+                }
+            }
+        }
+        found
+    }
+
+    pub fn stream(&self, name: &str, bucket: &str, secret: &str) -> String {
         format!(
             "  {name}:\n    format: lines\n    buffer: {{ size: 1MiB, interval: 1s }}\n    destination:\n      s3: {{ \
              bucket: {bucket}, prefix: \"{name}/\", endpoint: \"http://{}\", access_key_id: tests, secret_access_key: \
@@ -186,7 +202,7 @@ impl Drop for SmallDisk {
 }
 
 /// Puts 1 MiB batches into `stream` until one is refused; counts those taken.
-fn fill(service: &Service, stream: &str, batches_max: u64) -> u64 {
+pub fn fill(service: &Service, stream: &str, batches_max: u64) -> u64 {
     let record = vec![b'x'; 100_000];
     let records = [record.as_slice(); 10];
     for taken in 0..batches_max {

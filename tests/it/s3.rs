@@ -55,14 +55,14 @@ fn connect(settings: &Settings) -> S3 {
 }
 
 /// MinIO as somebody else sees it.
-struct Eye {
+pub struct Eye {
     client: Client,
-    bucket: String,
+    pub bucket: String,
 }
 
 impl Eye {
     /// With a new bucket.
-    fn new() -> Eye {
+    pub fn new() -> Eye {
         let keys = (env("HYDRANT_TEST_S3_ACCESS_KEY"), env("HYDRANT_TEST_S3_SECRET_KEY"));
         let config = aws_sdk_s3::config::Builder::new()
             .behavior_version(BehaviorVersion::latest())
@@ -84,7 +84,7 @@ impl Eye {
         RUNTIME.block_on(head.send()).expect("the object is there")
     }
 
-    fn bytes(&self, name: &str) -> Vec<u8> {
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
         RUNTIME.block_on(async {
             let got =
                 self.client.get_object().bucket(&self.bucket).key(name).send().await.expect("the object is there");
@@ -98,7 +98,7 @@ impl Eye {
         RUNTIME.block_on(put.send()).expect("an object is put");
     }
 
-    fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<String> {
         let list = RUNTIME.block_on(self.client.list_objects_v2().bucket(&self.bucket).send()).expect("it lists");
         list.contents().iter().map(|o| o.key().expect("an object has a name").to_owned()).collect()
     }

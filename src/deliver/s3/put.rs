@@ -65,7 +65,9 @@ impl S3 {
 
     /// Creates a small object that is no shipment, with all that a shipment's request has.
     pub(super) async fn put_probe(&self, name: &str, conditional: bool) -> Result<(), Refusal> {
-        let request = self.put_request(name, conditional).body(ByteStream::from_static(b"hydrant"));
+        // No two probes are the same, so that two stores can be told apart by them.
+        let content = uuid::Uuid::new_v4().to_string().into_bytes();
+        let request = self.put_request(name, conditional).body(ByteStream::from(content));
         request.send().await.map_err(|e| self.refusal("put", name, &e))?;
         self.bucket_is_there();
         Ok(())
