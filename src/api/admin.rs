@@ -85,12 +85,10 @@ impl Admin {
                 }
             }
             (&Method::GET, "/metrics") => {
+                // First, since streams hand over what their transforms have counted when they are asked.
+                let statuses = self.statuses().await;
                 let counters = self.metrics.as_ref().map(PrometheusHandle::render).unwrap_or_default();
-                (
-                    200,
-                    "text/plain; version=0.0.4",
-                    counters + &telemetry::render(&self.statuses().await, &self.api.config()),
-                )
+                (200, "text/plain; version=0.0.4", counters + &telemetry::render(&statuses, &self.api.config()))
             }
             (&Method::GET, "/v1/streams") => {
                 let body = serde_json::to_string(&self.statuses().await).expect("plain values always serialise");

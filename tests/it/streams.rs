@@ -179,3 +179,58 @@ fn lines_of_a_file_are_put_by_the_command() {
     let (code, text) = service.command(&["status"]);
     assert!(code == 0 && text.contains("accepted 1234 = delivered 1234"), "{text}");
 }
+
+#[test]
+fn what_a_transform_counts_is_among_the_metrics() {
+    let wat = std::fs::read_to_string(format!("{ROOT}/transforms/faults/chatty.wat")).unwrap();
+    let module = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(module.path(), wat::parse_str(&wat).unwrap()).unwrap();
+    let mut service = Service::start(&format!(
+        "  s:\n    transform: [{{ wasm: {{ module: {} }} }}]\n    buffer: {{ size: 1MiB, interval: 1s }}\n    destination: \
+         {{ local: {{ dir: DIR/b }} }}\n",
+        module.path().display()
+    ));
+    assert_eq!(service.put("s", &[b"x".as_slice(); 18]), 200);
+    service.settled(18);
+    let page = String::from_utf8(service.get("/metrics").unwrap().1).unwrap();
+    let expected = "hydrant_transform_metrics{DeliveryStreamName=\"s\",name=\"records\"} 18\n";
+    assert!(page.contains(expected), "{page}");
+}
+
+#[test]
+fn closed_files_of_the_ledger_go_to_the_store_and_audits_find_them_there() {
+    let mut service = Service::start(&format!(
+        "  s:\n    transform: [{{ wasm: {{ module: {ROOT}/transforms/blueprints/mask.wasm, config: {{ partition_keys: {{ key: \
+         key }} }} }} }}]\n    buffer: {{ size: 1MiB, interval: 1s }}\n    destination: {{ local: {{ dir: DIR/b, prefix: \
+         \"!{{partitionKeyFromLambda:key}}/\", error_prefix: \"bad/!{{firehose:error-output-type}}/\" }} }}\n"
+    ));
+    // A line of the ledger has about half a kilobyte, a file of it a mebibyte; a key makes an object, and that a line.
+    let records: Vec<String> = (0..500).map(|key| format!("{{\"key\":\"{key}\"}}")).collect();
+    let records: Vec<&[u8]> = records.iter().map(String::as_bytes).collect();
+    let mut objects = 0;
+    while !service.dir.path().join("b/_ledger/s").exists() {
+        assert!(objects < 10_000, "no file of the ledger was closed");
+        assert_eq!(service.put("s", &records), 200);
+        objects += 500;
+        service.settled(objects);
+    }
+    service.until("the archived file is deleted here", |s| {
+        let dirs = std::fs::read_dir(s.dir.path().join("data/streams")).unwrap();
+        let ledgers = dirs.flat_map(|d| std::fs::read_dir(d.unwrap().path().join("ledger")).unwrap());
+        let names: Vec<String> = ledgers.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.iter().any(|n| n.ends_with(".archived")) && names.iter().filter(|n| n.ends_with(".jsonl")).count() == 1
+    });
+    let (code, text) = service.command(&["audit", "--deep", "--json"]);
+    let found: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!((code, found["objects_checked"].as_u64()), (0, Some(objects)), "{text}");
+    let archived = service.objects("b/_ledger/s");
+    let last = archived[0].1.split(|b| *b == b'\n').rfind(|l| !l.is_empty()).unwrap();
+    let totals: serde_json::Value = serde_json::from_slice(last).unwrap();
+    let records = totals["totals"]["outlets"]["destination"]["records"].as_u64().unwrap();
+    assert!(records > 1000 && records <= objects, "{totals}");
+    let oldest =
+        service.objects("b/0").into_iter().min_by_key(|(n, _)| std::fs::metadata(n).unwrap().modified().unwrap());
+    std::fs::remove_file(oldest.unwrap().0).unwrap();
+    let (code, text) = service.command(&["audit", "--deep"]);
+    assert!(code == 1 && text.contains("PROBLEM"), "an object that only an archived line names: {text}");
+}

@@ -70,8 +70,8 @@ impl Judge {
                 now => self.problems.push(format!("object `{name}` has changed: tag {tag}, now {now:?}")),
             }
         }
-        // The service's own notes to itself have constant names and hold no record.
-        let records = listed.keys().filter(|name| !name.starts_with("_hydrant/"));
+        // The service's own notes to itself hold no record.
+        let records = listed.keys().filter(|name| !name.starts_with("_hydrant/") && !name.starts_with("_ledger/"));
         let is_new = |name: &&String| !self.objects.contains_key(*name) && !self.foreign.contains_key(*name);
         let new: Vec<String> = records.filter(is_new).cloned().collect();
         let read = bucket.read(new, |object| {
