@@ -519,6 +519,9 @@ impl World {
         if life.journal.accepted() != accepted {
             return Err(format!("{} records counted as accepted, {accepted} were", life.journal.accepted()));
         }
+        if engine.alarm().is_some_and(|a| a.contains("cannot be read any more")) {
+            return Err(format!("records are gone from the journal: {:?}", engine.alarm()));
+        }
         if engine.gap() != 0 {
             return Err(format!("conservation gap {}", engine.gap()));
         }
