@@ -156,7 +156,10 @@ impl Shared {
 
     fn run(&self) {
         while self.wait() {
-            let Some(mut writer) = self.writer() else { break };
+            let Some(mut writer) = self.writer() else {
+                self.poisoned.store(true, Ordering::Relaxed);
+                break;
+            };
             // Only now: what came while another commit ran goes along.
             let (puts, mut answers) = self.queue().next();
             self.crowded.store(puts.len() > 1, Ordering::Relaxed);
@@ -209,4 +212,34 @@ impl Queue {
 fn may_block() -> bool {
     let multi_thread = |handle: Handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread;
     Handle::try_current().is_ok_and(multi_thread) && !sabotage::on("ack_before_sync")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Fs;
+    use crate::fs::fake::FakeFs;
+    use crate::journal::{Budget, Journal, Limits};
+    use crate::record::{Batch, Entry};
+    use std::path::Path;
+
+    fn put() -> Put {
+        let mut batch = Batch::default();
+        batch.push(b"a record");
+        Put { arrival_ms: 1, entry: Entry::Source, batch }
+    }
+
+    #[test]
+    fn a_commit_that_panics_on_the_putters_thread_breaks_the_journal_until_it_is_opened_again() {
+        let fs: Arc<dyn Fs> = Arc::new(FakeFs::new());
+        let open = Journal::open(fs, Path::new("/j"), [7; 16], Limits::default(), Budget::unlimited(), 0);
+        let (_, writer, _) = open.unwrap();
+        let committer = Arc::new(Committer::start("s", writer, || panic!("after the sync")));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        let first = committer.clone();
+        assert!(runtime.block_on(runtime.spawn(async move { first.put(put()).await })).unwrap_err().is_panic());
+        let second = committer.clone();
+        let refused = runtime.block_on(runtime.spawn(async move { second.put(put()).await })).unwrap().unwrap_err();
+        assert_eq!((refused.kind, committer.is_poisoned()), (Kind::Stopping, true));
+    }
 }

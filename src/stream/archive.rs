@@ -93,7 +93,7 @@ impl Engine {
         self.archive.phase = match attempt {
             Attempt::Stored { tag } => Phase::Stored(number, Stub { tag, ..stub }),
             Attempt::Retry { .. } | Attempt::Misconfigured { .. } => {
-                let random = ((self.home.random)() as u64 >> 11) as f64 / (1u64 << 53) as f64;
+                let random = self.home.jitter();
                 Phase::Waiting(self.home.clock.steady() + retry::pause(self.archive.attempts, true, random))
             }
             Attempt::Foreign | Attempt::Absent | Attempt::Differs { .. } => {

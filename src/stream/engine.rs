@@ -109,6 +109,13 @@ pub struct Home {
     pub bounds: Bounds,
 }
 
+impl Home {
+    /// A random number in 0..1.
+    pub(super) fn jitter(&mut self) -> f64 {
+        ((self.random)() as u64 >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {

@@ -242,7 +242,7 @@ impl Engine {
                 self.alarm = None;
             }
             Attempt::Retry { reason } | Attempt::Misconfigured { reason } => {
-                let random = ((self.home.random)() as u64 >> 11) as f64 / (1u64 << 53) as f64;
+                let random = self.home.jitter();
                 let until = self.home.clock.steady() + retry::pause(attempts, misconfigured, random);
                 shipping.phase = Phase::Waiting { body, until };
                 let name = &self.log.state().plans[&number].name;
