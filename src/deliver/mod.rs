@@ -45,6 +45,17 @@ pub enum Attempt {
     Retry { reason: String },
     /// A person has to mend something first (credentials, bucket, permissions): keep it, alarm, again slowly.
     Misconfigured { reason: String },
+    /// The destination was asked and did not take it. Again at the destination's own pace, and when that has gone on for
+    /// its `retry_duration`, given up on.
+    Refused {
+        /// Firehose's, such as `HttpEndpoint.DestinationException`.
+        code: String,
+        message: String,
+        /// It is not able to take so much at this moment: fewer at once.
+        busy: bool,
+    },
+    /// The destination takes only smaller ones: cut in two, and given up on where one record is too large.
+    TooLarge { code: String, message: String },
     /// Somebody else's object stands at this name. It stays; the plan needs another name.
     Foreign,
     /// An object with this plan's id but other contents stands there: never touched, held for a person.

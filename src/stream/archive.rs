@@ -96,7 +96,7 @@ impl Engine {
                 let random = self.home.jitter();
                 Phase::Waiting(self.home.clock.steady() + retry::pause(self.archive.attempts, true, random))
             }
-            Attempt::Foreign | Attempt::Absent | Attempt::Differs { .. } => {
+            _ => {
                 let name = stub.name;
                 tracing::warn!(
                     stream = self.home.stream,

@@ -241,7 +241,10 @@ impl Engine {
                 shipping.phase = Phase::Stored { tag, object_bytes: body.len() };
                 self.alarm = None;
             }
-            Attempt::Retry { reason } | Attempt::Misconfigured { reason } => {
+            Attempt::Retry { reason }
+            | Attempt::Misconfigured { reason }
+            | Attempt::Refused { message: reason, .. }
+            | Attempt::TooLarge { message: reason, .. } => {
                 let random = self.home.jitter();
                 let until = self.home.clock.steady() + retry::pause(attempts, misconfigured, random);
                 shipping.phase = Phase::Waiting { body, until };
