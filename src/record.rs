@@ -69,6 +69,31 @@ impl Batch {
     }
 }
 
+/// Records one after the other with when each arrived, for destinations that take records rather than objects: what is
+/// in the body of a plan there, and never leaves the process. Each is its arrival (u64, little endian, milliseconds), the
+/// length of its bytes (u32) and the bytes.
+pub mod packed {
+    const HEAD: usize = 12;
+
+    /// Appends a record.
+    pub fn push(out: &mut Vec<u8>, arrival_ms: u64, record: &[u8]) {
+        out.extend_from_slice(&arrival_ms.to_le_bytes());
+        let length = u32::try_from(record.len()).expect("a record is bounded far below 4 GiB");
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(record);
+    }
+
+    /// Takes the first record off: its arrival and bytes. `None` if not all of it is there.
+    pub fn take<'a>(rest: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
+        let (head, behind) = rest.split_at_checked(HEAD)?;
+        let arrival = u64::from_le_bytes(head[..8].try_into().expect("eight bytes"));
+        let length = u32::from_le_bytes(head[8..].try_into().expect("four bytes"));
+        let (record, behind) = behind.split_at_checked(length as usize)?;
+        *rest = behind;
+        Some((arrival, record))
+    }
+}
+
 /// Where on the path a record enters. Numbers are on disk: never reuse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(u8)]
@@ -78,6 +103,10 @@ pub enum Entry {
     Source = 0,
     /// After the transform: what a redriven conversion failure holds.
     Format = 1,
+    /// As a source gave it, but redriven: a redrive that was cut short finds what it had put by this.
+    Again = 2,
+    /// To the destination as it is: what a redriven failure of the destination holds.
+    Deliver = 3,
 }
 
 impl Entry {
@@ -85,8 +114,15 @@ impl Entry {
         match n {
             0 => Some(Entry::Source),
             1 => Some(Entry::Format),
+            2 => Some(Entry::Again),
+            3 => Some(Entry::Deliver),
             _ => None,
         }
+    }
+
+    /// Whether the transform is still to come.
+    pub fn is_before_transform(self) -> bool {
+        matches!(self, Entry::Source | Entry::Again)
     }
 }
 

@@ -78,7 +78,7 @@ fn settled(status: &Status, outlet: Outlet) -> Settled {
 }
 
 fn deliveries(page: &mut Page, config: &Config) {
-    let has_backup = |s: &Status| config.streams.get(&s.stream).is_some_and(|c| c.backup.is_some());
+    let has_backup = |s: &Status| config.streams.get(&s.stream).is_some_and(|c| c.source_backup().is_some());
     let backed_up = |s: &Status| {
         let settled = settled(s, Outlet::Backup);
         (has_backup(s) || settled.objects + s.backup_pending > 0).then_some(settled)

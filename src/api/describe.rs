@@ -1,6 +1,8 @@
 //! A stream as `DescribeDeliveryStream` shows it (contract §1.5, §2.1). There is no time of creation: no file knows it.
 
-use crate::config::{Buffer, Compress, Config, Destination, Format, Sse, StreamConfig};
+use crate::config::{
+    Backup, Buffer, Compress, Config, ContentEncoding, Destination, Format, Http, Sse, Store, StreamConfig,
+};
 use serde_json::{Value, json};
 
 /// How a stream stands, in Firehose's words.
@@ -30,7 +32,7 @@ impl Standing {
 }
 
 pub fn arn(config: &Config, stream: &str) -> String {
-    format!("arn:aws:firehose:{}:{}:deliverystream/{stream}", config.api.region, config.api.account)
+    config.api.stream_arn(stream)
 }
 
 /// A stream's description. Of one that is not in the configuration no destination is known.
@@ -52,55 +54,100 @@ pub fn description(config: &Config, name: &str, standing: Standing, epoch: u32) 
     description
 }
 
-/// For S3 the service fills both descriptions, since clients read either.
 fn destination(config: &Config, stream: &StreamConfig) -> Value {
-    let s3 = s3(config, &stream.destination, &stream.buffer, &stream.compress);
+    let mut destination = match &stream.destination {
+        Destination::S3(s3) => s3_destination(config, stream, Store::S3(s3)),
+        Destination::Local(local) => s3_destination(config, stream, Store::Local(local)),
+        Destination::Http(http) => json!({ "HttpEndpointDestinationDescription": http_endpoint(config, stream, http) }),
+    };
+    destination["DestinationId"] = "destinationId-000000000001".into();
+    destination
+}
+
+/// For S3 the service fills both descriptions, since clients read either.
+fn s3_destination(config: &Config, stream: &StreamConfig, store: Store) -> Value {
+    let s3 = s3(config, store, &stream.buffer, &stream.compress);
     let mut extended = s3.clone();
-    extended["S3BackupMode"] = if stream.backup.is_some() { "Enabled" } else { "Disabled" }.into();
+    extended["S3BackupMode"] = if stream.source_backup().is_some() { "Enabled" } else { "Disabled" }.into();
     extended["DataFormatConversionConfiguration"] = json!({ "Enabled": matches!(stream.format, Format::Parquet(_)) });
-    extended["ProcessingConfiguration"] = json!({ "Enabled": !stream.transform.is_empty() });
-    if let Some(b) = &stream.backup {
-        extended["S3BackupDescription"] = self::s3(config, &b.destination, &b.buffer, &b.compress);
+    extended["ProcessingConfiguration"] = processing(stream);
+    if let Some(backup) = stream.source_backup().and_then(|b| backup(config, b)) {
+        extended["S3BackupDescription"] = backup;
     }
     for (member, value) in [("FileExtension", &stream.file_extension), ("CustomTimeZone", &stream.time_zone)] {
         if let Some(value) = value {
             extended[member] = value.as_str().into();
         }
     }
-    json!({
-        "DestinationId": "destinationId-000000000001",
-        "S3DestinationDescription": s3,
-        "ExtendedS3DestinationDescription": extended,
-    })
+    json!({ "S3DestinationDescription": s3, "ExtendedS3DestinationDescription": extended })
 }
 
-fn s3(config: &Config, destination: &Destination, buffer: &Buffer, compress: &Compress) -> Value {
-    let role = format!("arn:aws:iam::{}:role/hydrant", config.api.account);
-    let (bucket, role) = match destination {
-        Destination::S3(s3) => (s3.bucket.as_str(), s3.role_arn.clone().unwrap_or(role)),
-        Destination::Local(_) => ("local", role),
+/// The access key is not shown.
+fn http_endpoint(config: &Config, stream: &StreamConfig, http: &Http) -> Value {
+    let attribute = |(name, value)| json!({ "AttributeName": name, "AttributeValue": value });
+    let attributes: Vec<Value> = http.common_attributes.iter().map(attribute).collect();
+    let mut endpoint = json!({ "Url": http.url });
+    if let Some(name) = &http.name {
+        endpoint["Name"] = name.as_str().into();
+    }
+    let mut description = json!({
+        "EndpointConfiguration": endpoint,
+        "BufferingHints": hints(&stream.buffer),
+        "RequestConfiguration": {
+            "ContentEncoding": if http.content_encoding == ContentEncoding::Gzip { "GZIP" } else { "NONE" },
+            "CommonAttributes": attributes,
+        },
+        "ProcessingConfiguration": processing(stream),
+        "RoleARN": role(config),
+        "RetryOptions": { "DurationInSeconds": http.retry_duration.as_secs() },
+        "S3BackupMode": if stream.source_backup().is_some() { "AllData" } else { "FailedDataOnly" },
+        "CloudWatchLoggingOptions": { "Enabled": false },
+    });
+    if let Some(backup) = stream.backup.as_ref().and_then(|b| backup(config, b)) {
+        description["S3DestinationDescription"] = backup;
+    }
+    description
+}
+
+fn backup(config: &Config, backup: &Backup) -> Option<Value> {
+    Some(s3(config, backup.destination.store()?, &backup.buffer, &backup.compress))
+}
+
+fn processing(stream: &StreamConfig) -> Value {
+    json!({ "Enabled": !stream.transform.is_empty() })
+}
+
+fn hints(buffer: &Buffer) -> Value {
+    json!({ "SizeInMBs": buffer.size.bytes() >> 20, "IntervalInSeconds": buffer.interval.as_secs() })
+}
+
+fn role(config: &Config) -> String {
+    format!("arn:aws:iam::{}:role/hydrant", config.api.account)
+}
+
+fn s3(config: &Config, store: Store, buffer: &Buffer, compress: &Compress) -> Value {
+    let (bucket, role) = match store {
+        Store::S3(s3) => (s3.bucket.as_str(), s3.role_arn.clone().unwrap_or(role(config))),
+        Store::Local(_) => ("local", role(config)),
     };
     let mut s3 = json!({
         "RoleARN": role,
         "BucketARN": format!("arn:aws:s3:::{bucket}"),
-        "Prefix": destination.prefix(),
-        "BufferingHints": {
-            "SizeInMBs": buffer.size.bytes() >> 20,
-            "IntervalInSeconds": buffer.interval.as_secs(),
-        },
+        "Prefix": store.prefix(),
+        "BufferingHints": hints(buffer),
         "CompressionFormat": if compress.name() == "gzip" { "GZIP" } else { "UNCOMPRESSED" },
-        "EncryptionConfiguration": encryption(config, destination),
+        "EncryptionConfiguration": encryption(config, store),
         "CloudWatchLoggingOptions": { "Enabled": false },
     });
-    if let Some(error_prefix) = destination.error_prefix() {
+    if let Some(error_prefix) = store.error_prefix() {
         s3["ErrorOutputPrefix"] = error_prefix.into();
     }
     s3
 }
 
 /// Firehose knows only keys of KMS: S3's own are its "no encryption". An id or alias is shown as the ARN it stands for.
-fn encryption(config: &Config, destination: &Destination) -> Value {
-    let Destination::S3(s3) = destination else { return json!({ "NoEncryptionConfig": "NoEncryption" }) };
+fn encryption(config: &Config, store: Store) -> Value {
+    let Store::S3(s3) = store else { return json!({ "NoEncryptionConfig": "NoEncryption" }) };
     let Some(Sse::KmsKeyId(key)) = &s3.sse else { return json!({ "NoEncryptionConfig": "NoEncryption" }) };
     let arn = match key {
         arn if arn.starts_with("arn:") => arn.clone(),

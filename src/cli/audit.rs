@@ -1,7 +1,7 @@
 //! `hydrant audit`.
 
 use super::{Outcome, load, out::say};
-use crate::config::{Config, Destination, S3, StreamConfig};
+use crate::config::{Config, Destination, S3, Store, StreamConfig};
 use crate::deliver::object::{Looked, ObjectStore};
 use crate::deliver::{local::file_tag, s3};
 use crate::fs::{Fs, real::RealFs};
@@ -202,9 +202,9 @@ fn local_path(store: &str, name: &str) -> Option<PathBuf> {
 /// How to reach a bucket that an outlet of a stream delivered to. Buckets change with epochs, and streams go from the
 /// configuration: then whatever names this bucket, and last what the outlet, or anything, is reached with today.
 fn settings(config: &Config, stream: &str, is_backup: bool, bucket: &str) -> Option<S3> {
-    let s3 = |place: &Destination| match place {
-        Destination::S3(s3) => Some((**s3).clone()),
-        Destination::Local(_) => None,
+    let s3 = |place: &Destination| match place.store() {
+        Some(Store::S3(s3)) => Some(s3.clone()),
+        _ => None,
     };
     let places = |c: &StreamConfig| {
         let (destination, backup) = (s3(&c.destination), c.backup.as_ref().and_then(|b| s3(&b.destination)));

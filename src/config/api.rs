@@ -44,6 +44,13 @@ pub struct Api {
     pub clock_skew: Duration,
 }
 
+impl Api {
+    /// The ARN of a stream.
+    pub fn stream_arn(&self, stream: &str) -> String {
+        format!("arn:aws:firehose:{}:{}:deliverystream/{stream}", self.region, self.account)
+    }
+}
+
 impl Default for Api {
     fn default() -> Self {
         Api {

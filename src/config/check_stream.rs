@@ -1,9 +1,12 @@
 //! The rules of one stream, in path order.
 
 use super::check::{Checker, Keys, STREAM_DISK_MIN};
+use super::check_http;
 use super::place::one_of;
 use super::tree::quote;
-use super::{Buffer, Compress, Destination, Format, Gzip, Local, S3, Sse, StreamConfig, Transform, Wasm, load_columns};
+use super::{
+    Buffer, Compress, Destination, Format, Gzip, Local, S3, Sse, Store, StreamConfig, Transform, Wasm, load_columns,
+};
 use crate::partition::prefix::{Namespace, Prefix, PrefixKind, check_pair};
 use crate::units::ByteSize;
 use std::time::Duration;
@@ -34,36 +37,38 @@ pub fn check(checker: &mut Checker, name: &str, stream: &mut StreamConfig) {
     rules.format(stream);
     rules.compress(&["compress"], &stream.compress);
     rules.buffer(&["buffer"], &stream.buffer, Duration::ZERO);
-    rules.destination(&["destination"], &stream.destination);
+    rules.destination(stream);
     rules.check_prefixes(stream);
     if let Some(backup) = &stream.backup {
         rules.compress(&["backup", "compress"], &backup.compress);
         rules.buffer(&["backup", "buffer"], &backup.buffer, BACKUP_INTERVAL_MIN);
-        rules.destination(&["backup"], &backup.destination);
+        if let Some(store) = backup.destination.store() {
+            rules.store(&["backup"], store);
+        }
     }
     rules.rest(stream);
 }
 
-struct Rules<'r, 'c> {
-    checker: &'r mut Checker<'c>,
-    name: &'r str,
+pub(super) struct Rules<'r, 'c> {
+    pub(super) checker: &'r mut Checker<'c>,
+    pub(super) name: &'r str,
 }
 
 /// A stream's keys in front of those of a value in it.
-fn below<'k>(name: &'k str, keys: &[&'k str]) -> Vec<&'k str> {
+pub(super) fn below<'k>(name: &'k str, keys: &[&'k str]) -> Vec<&'k str> {
     [&["streams", name], keys].concat()
 }
 
 impl Rules<'_, '_> {
-    fn problem(&mut self, keys: &Keys, message: impl Into<String>) {
+    pub(super) fn problem(&mut self, keys: &Keys, message: impl Into<String>) {
         self.checker.problem(&below(self.name, keys), message);
     }
 
-    fn expected(&mut self, keys: &Keys, what: &str) {
+    pub(super) fn expected(&mut self, keys: &Keys, what: &str) {
         self.checker.expected(&below(self.name, keys), what);
     }
 
-    fn number(&mut self, keys: &Keys, value: u32, min: u32, max: u32) {
+    pub(super) fn number(&mut self, keys: &Keys, value: u32, min: u32, max: u32) {
         self.checker.range(&below(self.name, keys), "a number", value, min..=max);
     }
 
@@ -71,7 +76,7 @@ impl Rules<'_, '_> {
         self.checker.range(&below(self.name, keys), "a size", value, min..=max);
     }
 
-    fn time(&mut self, keys: &Keys, value: Duration, min: Duration, max: Duration) {
+    pub(super) fn time(&mut self, keys: &Keys, value: Duration, min: Duration, max: Duration) {
         self.checker.time(&below(self.name, keys), value, min..=max);
     }
 
@@ -146,13 +151,23 @@ impl Rules<'_, '_> {
         self.time(&[keys, &["interval"]].concat(), buffer.interval, interval_min, Duration::from_secs(900));
     }
 
-    fn destination(&mut self, keys: &Keys, destination: &Destination) {
-        match destination {
-            Destination::S3(s3) => self.s3(&[keys, &["s3"]].concat(), s3),
-            Destination::Local(Local { dir, .. }) if dir.as_os_str().is_empty() => {
+    fn destination(&mut self, stream: &mut StreamConfig) {
+        if let Some(store) = stream.destination.store() {
+            self.store(&["destination"], store);
+        }
+        if let Destination::Http(http) = &mut stream.destination {
+            check_http::check(self, http);
+            check_http::stream(self, stream);
+        }
+    }
+
+    fn store(&mut self, keys: &Keys, store: Store) {
+        match store {
+            Store::S3(s3) => self.s3(&[keys, &["s3"]].concat(), s3),
+            Store::Local(Local { dir, .. }) if dir.as_os_str().is_empty() => {
                 self.expected(&[keys, &["local", "dir"]].concat(), "a folder");
             }
-            Destination::Local(_) => {}
+            Store::Local(_) => {}
         }
     }
 
@@ -190,41 +205,56 @@ impl Rules<'_, '_> {
 
     /// What the prefixes may contain, alone and together.
     fn check_prefixes(&mut self, stream: &StreamConfig) {
-        let kind = stream.destination.kind();
-        let at = |key: &'static str| ["destination", kind, key];
-        let objects = Prefix::parse(stream.destination.prefix(), PrefixKind::Objects);
-        let errors = stream.destination.error_prefix().map(|text| Prefix::parse(text, PrefixKind::Errors)).transpose();
-        if let Ok(prefix) = &objects {
-            self.partition_keys(&at("prefix"), prefix, stream);
+        let into_backup = stream.fails_into_backup();
+        if let Some(store) = stream.destination.store() {
+            let keys = ["destination", store.kind()];
+            match Prefix::parse(store.prefix(), PrefixKind::Objects) {
+                Ok(prefix) => self.partition_keys(&[&keys[..], &["prefix"]].concat(), &prefix, stream),
+                Err(e) => self.problem(&[&keys[..], &["prefix"]].concat(), e.to_string()),
+            }
+            match into_backup {
+                false => self.error_prefix(&keys, store),
+                true if store.error_prefix().is_some() => {
+                    let message = "unknown with `backup.mode: failed`: failures go to that of `backup`";
+                    self.problem(&[&keys[..], &["error_prefix"]].concat(), message);
+                }
+                true => {}
+            }
         }
-        match (objects, errors) {
+        let Some(store) = stream.backup.as_ref().and_then(|b| b.destination.store()) else { return };
+        let keys = ["backup", store.kind()];
+        match Prefix::parse(store.prefix(), PrefixKind::Objects) {
+            Ok(prefix) if prefix.partition_keys_used().is_empty() => {}
+            Ok(_) => self
+                .expected(&[&keys[..], &["prefix"]].concat(), "no partition key: a backup holds records as they came"),
+            Err(e) => self.problem(&[&keys[..], &["prefix"]].concat(), e.to_string()),
+        }
+        match into_backup {
+            true => self.error_prefix(&keys, store),
+            false if store.error_prefix().is_some() => {
+                let message = "unknown in a backup, where nothing fails: use that of `destination`";
+                self.problem(&[&keys[..], &["error_prefix"]].concat(), message);
+            }
+            false => {}
+        }
+    }
+
+    /// The error prefix of the place that failures go to.
+    fn error_prefix(&mut self, keys: &Keys, store: Store) {
+        let at = [keys, &["error_prefix"]].concat();
+        let errors = store.error_prefix().map(|text| Prefix::parse(text, PrefixKind::Errors)).transpose();
+        match (Prefix::parse(store.prefix(), PrefixKind::Objects), errors) {
             (Ok(objects), Ok(errors)) => {
                 let pair = check_pair(&objects, errors.as_ref());
                 let alone = match (&pair, &errors) {
-                    (Ok(()), None) => Prefix::errors_default(stream.destination.prefix()).map(|_| ()),
+                    (Ok(()), None) => Prefix::errors_default(store.prefix()).map(|_| ()),
                     _ => Ok(()),
                 };
                 if let Err(e) = pair.and(alone) {
-                    self.problem(&at("error_prefix"), e.to_string());
+                    self.problem(&at, e.to_string());
                 }
             }
-            (objects, errors) => {
-                objects.err().into_iter().for_each(|e| self.problem(&at("prefix"), e.to_string()));
-                errors.err().into_iter().for_each(|e| self.problem(&at("error_prefix"), e.to_string()));
-            }
-        }
-        let Some(backup) = &stream.backup else { return };
-        let kind = backup.destination.kind();
-        match Prefix::parse(backup.destination.prefix(), PrefixKind::Objects) {
-            Ok(prefix) if prefix.partition_keys_used().is_empty() => {}
-            Ok(_) => {
-                self.expected(&["backup", kind, "prefix"], "no partition key: a backup holds records as they came")
-            }
-            Err(e) => self.problem(&["backup", kind, "prefix"], e.to_string()),
-        }
-        if backup.destination.error_prefix().is_some() {
-            let message = "unknown in a backup, where nothing fails: use that of `destination`";
-            self.problem(&["backup", kind, "error_prefix"], message);
+            (_, errors) => errors.err().into_iter().for_each(|e| self.problem(&at, e.to_string())),
         }
     }
 

@@ -3,7 +3,7 @@
 //! The keys and their order of meaning are on disk, in every epoch: never rename one or use one for something else.
 //! What is live (credentials, endpoints, time-outs, retries, buffers, budgets) is not in it.
 
-use super::{Backup, Compress, Destination, Format, StreamConfig, Transform};
+use super::{Compress, Destination, Format, Store, StreamConfig, Transform};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -19,7 +19,8 @@ impl StreamConfig {
             "time_zone": self.time_zone,
             "file_extension": self.file_extension,
             "destination": destination(&self.destination),
-            "backup": self.backup.as_ref().map(backup),
+            "failures": failures(self),
+            "backup": backup(self),
         })
     }
 }
@@ -56,29 +57,45 @@ fn compress(compress: &Compress) -> Value {
     }
 }
 
+/// What a warehouse is told to load is live: only where objects are staged for it decides anything here.
 fn destination(destination: &Destination) -> Value {
-    let place = place(destination);
+    let store = destination.store();
     json!({
         "kind": destination.kind(),
-        "place": place,
-        "prefix": destination.prefix(),
-        "error_prefix": destination.error_prefix(),
+        "place": store.map_or(json!(""), place),
+        "prefix": store.as_ref().map_or("", Store::prefix),
+        "error_prefix": store.as_ref().and_then(Store::error_prefix),
     })
 }
 
-fn backup(backup: &Backup) -> Value {
+/// Where failures go, unless that is the destination.
+fn failures(stream: &StreamConfig) -> Value {
+    let (Some(backup), true) = (&stream.backup, stream.fails_into_backup()) else { return Value::Null };
+    let Some(store) = backup.destination.store() else { return Value::Null };
     json!({
-        "kind": backup.destination.kind(),
-        "place": place(&backup.destination),
-        "prefix": backup.destination.prefix(),
+        "kind": store.kind(),
+        "place": place(store),
+        "prefix": store.prefix(),
+        "error_prefix": store.error_prefix(),
+        "compress": compress(&backup.compress),
+    })
+}
+
+fn backup(stream: &StreamConfig) -> Value {
+    let Some(backup) = stream.source_backup() else { return Value::Null };
+    let Some(store) = backup.destination.store() else { return Value::Null };
+    json!({
+        "kind": store.kind(),
+        "place": place(store),
+        "prefix": store.prefix(),
         "compress": compress(&backup.compress),
     })
 }
 
 /// Bucket or folder.
-fn place(destination: &Destination) -> Value {
-    match destination {
-        Destination::S3(s3) => json!(s3.bucket),
-        Destination::Local(local) => json!(local.dir),
+fn place(store: Store<'_>) -> Value {
+    match store {
+        Store::S3(s3) => json!(s3.bucket),
+        Store::Local(local) => json!(local.dir),
     }
 }

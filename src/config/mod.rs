@@ -14,10 +14,12 @@
 
 mod api;
 mod check;
+mod check_http;
 mod check_stream;
 mod de;
 mod epoch;
 mod format;
+mod http;
 mod json_schema;
 mod local;
 mod memory;
@@ -36,13 +38,14 @@ mod tree;
 pub use api::{AccessKey, Admin, Api, Log, LogFormat, LogLevel, Tls};
 pub use check::REQUEST_BYTES_MAX;
 pub use format::{Compress, Format, Gzip, Lines, Parquet, ParquetCompression};
+pub use http::{ContentEncoding, Http};
 pub use json_schema::json_schema;
 pub use local::Local;
 pub use memory::Memory;
 pub use problem::{Errors, Problem};
 pub use s3::{Checksum, Conditional, S3, Sse};
 pub use schema::{Column, load_columns, parse_columns};
-pub use stream::{Backup, Buffer, Destination, Partition, Source, StreamConfig};
+pub use stream::{Backup, BackupMode, Buffer, Destination, Partition, Source, Store, StreamConfig};
 pub use transform::{Batch, Isolate, Limits, Transform, Wasi, Wasm};
 
 use crate::units::{self, ByteSize};

@@ -1,6 +1,6 @@
 //! Settings of one stream, its keys in path order.
 
-use super::{Compress, Format, Local, S3, Transform};
+use super::{Compress, Format, Http, Local, S3, Transform};
 use crate::units::{self, ByteSize};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de as serde_de};
@@ -26,7 +26,7 @@ pub struct StreamConfig {
     #[serde(default)]
     pub buffer: Buffer,
     pub destination: Destination,
-    /// A second copy of every record as it came, before any step.
+    /// A second copy of every record as it came, before any step; or only what failed.
     #[serde(default, with = "backup")]
     #[schemars(with = "Option<BackupYaml>")]
     pub backup: Option<Backup>,
@@ -130,12 +130,44 @@ impl Default for Buffer {
     }
 }
 
-/// Where objects go.
+/// Where records go.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Destination {
     S3(Box<S3>),
     Local(Local),
+    Http(Box<Http>),
+}
+
+/// A place that takes objects.
+#[derive(Clone, Copy, Debug)]
+pub enum Store<'c> {
+    S3(&'c S3),
+    Local(&'c Local),
+}
+
+impl Store<'_> {
+    /// The key in YAML.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Store::S3(_) => "s3",
+            Store::Local(_) => "local",
+        }
+    }
+
+    pub fn prefix(&self) -> &str {
+        match self {
+            Store::S3(s3) => &s3.prefix,
+            Store::Local(local) => &local.prefix,
+        }
+    }
+
+    pub fn error_prefix(&self) -> Option<&str> {
+        match self {
+            Store::S3(s3) => s3.error_prefix.as_deref(),
+            Store::Local(local) => local.error_prefix.as_deref(),
+        }
+    }
 }
 
 impl Destination {
@@ -144,41 +176,65 @@ impl Destination {
         match self {
             Destination::S3(_) => "s3",
             Destination::Local(_) => "local",
+            Destination::Http(_) => "http",
         }
     }
 
-    pub fn prefix(&self) -> &str {
+    /// Where its objects go; `None` if it takes none.
+    pub fn store(&self) -> Option<Store<'_>> {
         match self {
-            Destination::S3(s3) => &s3.prefix,
-            Destination::Local(local) => &local.prefix,
-        }
-    }
-
-    pub fn error_prefix(&self) -> Option<&str> {
-        match self {
-            Destination::S3(s3) => s3.error_prefix.as_deref(),
-            Destination::Local(local) => local.error_prefix.as_deref(),
+            Destination::S3(s3) => Some(Store::S3(s3)),
+            Destination::Local(local) => Some(Store::Local(local)),
+            Destination::Http(_) => None,
         }
     }
 }
 
-/// The source backup. `mode: none` in YAML is no backup at all, so this is always `all`.
+impl StreamConfig {
+    /// Whether failures go where the backup goes, buffered and compressed as it is.
+    pub fn fails_into_backup(&self) -> bool {
+        let only_failed = self.backup.as_ref().is_some_and(|b| b.mode == BackupMode::Failed);
+        only_failed || self.destination.store().is_none()
+    }
+
+    /// Where failures go. A checked configuration has such a place.
+    pub fn failures(&self) -> Option<Store<'_>> {
+        match self.fails_into_backup() {
+            true => self.backup.as_ref().and_then(|b| b.destination.store()),
+            false => self.destination.store(),
+        }
+    }
+
+    /// The backup, if it takes every record.
+    pub fn source_backup(&self) -> Option<&Backup> {
+        self.backup.as_ref().filter(|b| b.mode == BackupMode::All)
+    }
+}
+
+/// A second place for objects. `mode: none` in YAML is no backup at all.
 #[derive(Clone, Debug)]
 pub struct Backup {
+    pub mode: BackupMode,
+    /// `S3` or `Local`.
     pub destination: Destination,
     pub buffer: Buffer,
     pub compress: Compress,
 }
 
+/// What the backup is given (Firehose: S3BackupMode).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum BackupMode {
+pub enum BackupMode {
+    /// Every record as it came (`Enabled`, `AllData`); and what failed, where the destination takes no objects.
     #[default]
     All,
+    /// What failed, and nothing else (`FailedDataOnly`).
+    Failed,
+    /// Nothing (`Disabled`).
     None,
 }
 
-/// A second copy of every record as it came, before any step.
+/// A second copy of every record as it came, before any step; or only what failed.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct BackupYaml {
@@ -199,12 +255,13 @@ mod backup {
     use super::*;
 
     pub fn serialize<S: Serializer>(backup: &Option<Backup>, serializer: S) -> Result<S::Ok, S::Error> {
-        let yaml = backup.clone().map(|Backup { destination, buffer, compress }| {
+        let yaml = backup.clone().map(|Backup { mode, destination, buffer, compress }| {
             let (s3, local) = match destination {
                 Destination::S3(s3) => (Some(s3), None),
                 Destination::Local(local) => (None, Some(local)),
+                _ => (None, None),
             };
-            BackupYaml { mode: BackupMode::All, s3, local, buffer, compress }
+            BackupYaml { mode, s3, local, buffer, compress }
         });
         yaml.serialize(serializer)
     }
@@ -220,6 +277,6 @@ mod backup {
                 return Err(serde_de::Error::custom("found `s3` and `local`, expected exactly one of `s3`, `local`"));
             }
         };
-        Ok(Some(Backup { destination, buffer: yaml.buffer, compress: yaml.compress }))
+        Ok(Some(Backup { mode: yaml.mode, destination, buffer: yaml.buffer, compress: yaml.compress }))
     }
 }

@@ -141,6 +141,11 @@ impl Body {
         self.memory.len()
     }
 
+    /// An empty spool where this body is.
+    pub fn spool(&self) -> Spool {
+        Spool::new(&self.scratch)
+    }
+
     /// The file that holds all of it, if one does.
     pub fn whole(&self) -> Option<Whole<'_>> {
         let (path, file) = self.file.as_ref().filter(|_| self.memory.is_empty())?;

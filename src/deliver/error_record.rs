@@ -30,6 +30,21 @@ struct ConversionRecord<'a> {
     sub_sequence_number: u64,
 }
 
+/// The same for records that a destination did not take (contract §4.7).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DeliveryRecord<'a> {
+    attempts_made: u32,
+    arrival_timestamp: u64,
+    error_code: &'a str,
+    error_message: &'a str,
+    attempt_ending_timestamp: u64,
+    raw_data: &'a str,
+    #[serde(rename = "subsequenceNumber")]
+    subsequence_number: u32,
+    data_id: String,
+}
+
 impl ErrorRecord<'_> {
     /// The line for `processing-failed/`.
     pub fn line(&self, out: &mut Vec<u8>) {
@@ -47,6 +62,21 @@ impl ErrorRecord<'_> {
             raw_data: &self.raw_data,
             sequence_number: offset.to_string(),
             sub_sequence_number: 0,
+        };
+        push_line(&record, out);
+    }
+
+    /// The line for `http-endpoint-failed/`; offset and output number stand for AWS's id of the record.
+    pub fn delivery_line(&self, (offset, output): (u64, u32), out: &mut Vec<u8>) {
+        let record = DeliveryRecord {
+            attempts_made: self.attempts_made,
+            arrival_timestamp: self.arrival_timestamp,
+            error_code: self.error_code,
+            error_message: self.error_message,
+            attempt_ending_timestamp: self.attempt_ending_timestamp,
+            raw_data: &self.raw_data,
+            subsequence_number: output,
+            data_id: offset.to_string(),
         };
         push_line(&record, out);
     }

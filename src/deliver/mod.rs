@@ -5,8 +5,11 @@
 
 pub mod body;
 pub mod error_record;
+mod feed;
+pub mod http;
 pub mod local;
 pub mod object;
+pub mod records;
 pub mod retry;
 pub mod s3;
 
@@ -28,6 +31,8 @@ pub struct Shipment {
     pub digest: u128,
     /// Name in the store.
     pub name: String,
+    /// Milliseconds since the Unix epoch at which the plan was made: the same in every attempt.
+    pub planned_ms: u64,
     pub content_encoding: Option<&'static str>,
     pub body: Arc<Body>,
     /// Nothing is sent: only whether the object is there is asked. For plans whose bytes cannot be made again.
@@ -53,6 +58,8 @@ pub enum Attempt {
         message: String,
         /// It is not able to take so much at this moment: fewer at once.
         busy: bool,
+        /// What is left where failures go when it is given up on; `None`: an error record for each record.
+        instead: Option<Vec<u8>>,
     },
     /// The destination takes only smaller ones: cut in two, and given up on where one record is too large.
     TooLarge { code: String, message: String },

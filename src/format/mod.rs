@@ -8,7 +8,7 @@ pub mod lines;
 pub mod parquet;
 pub mod schema;
 
-use crate::record::Batch;
+use crate::record::{Batch, packed};
 
 /// A stream's format.
 pub enum Format {
@@ -39,6 +39,8 @@ pub struct NotConverted {
 
 /// One object's encoding.
 pub enum Encoder {
+    /// No object: the records one by one, each with its arrival, for whoever takes records.
+    Packed,
     Lines(lines::Encoder),
     Parquet(Box<parquet::Encoder>),
 }
@@ -78,9 +80,12 @@ impl Format {
 }
 
 impl Encoder {
-    /// Appends the picked records' rows; bytes of the object that are done go to `out`.
-    pub fn push(&mut self, records: &Batch, rows: &Rows, picked: &[u32], out: &mut Vec<u8>) {
+    /// Appends the picked records' rows, which arrived at `arrivals`; bytes of the object that are done go to `out`.
+    pub fn push(&mut self, records: &Batch, rows: &Rows, picked: &[u32], arrivals: &[u64], out: &mut Vec<u8>) {
         match (self, rows) {
+            (Encoder::Packed, _) => {
+                picked.iter().zip(arrivals).for_each(|(&i, &at)| packed::push(out, at, records.get(i as usize)));
+            }
             (Encoder::Lines(lines), Rows::Bytes) => lines.push(records, picked, out),
             (Encoder::Parquet(parquet), Rows::Columns(columns)) => parquet.push(columns, picked, out),
             _ => unreachable!("rows and encoder come from the same format"),
@@ -89,7 +94,7 @@ impl Encoder {
 
     pub fn finish(self, out: &mut Vec<u8>) {
         match self {
-            Encoder::Lines(_) => {}
+            Encoder::Packed | Encoder::Lines(_) => {}
             Encoder::Parquet(parquet) => parquet.finish(out),
         }
     }
@@ -97,7 +102,7 @@ impl Encoder {
     /// Bytes held in memory beyond what went to `out`.
     pub fn memory_bytes(&self) -> usize {
         match self {
-            Encoder::Lines(_) => 0,
+            Encoder::Packed | Encoder::Lines(_) => 0,
             Encoder::Parquet(parquet) => parquet.memory_bytes(),
         }
     }

@@ -397,18 +397,19 @@ pub fn evaluate(key: &Key, oldest_arrival: &Zoned, random: &mut dyn FnMut() -> S
 }
 
 /// The key of an object in its bucket: `<prefix><stream>-<version>-<yyyy>-<MM>-<dd>-<HH>-<mm>-<ss>-<uuid><extension>`
-/// (developer guide, "s3-object-name"). At most [`OBJECT_KEY_BYTES_MAX`] for an evaluated prefix, a stream name of up
+/// (developer guide, "s3-object-name"); manifests have no version. At most [`OBJECT_KEY_BYTES_MAX`] for an evaluated prefix, a stream name of up
 /// to 64 characters and an extension of up to 128, which are Firehose's limits.
 pub fn object_name(
     prefix: &str,
     stream: &str,
-    version: u64,
+    version: Option<u64>,
     oldest_arrival: &Zoned,
     uuid: &Uuid,
     extension: &str,
 ) -> String {
     let time = oldest_arrival.strftime("%Y-%m-%d-%H-%M-%S");
-    format!("{prefix}{stream}-{version}-{time}-{}{extension}", uuid.hyphenated())
+    let version = version.map_or(String::new(), |v| format!("-{v}"));
+    format!("{prefix}{stream}{version}-{time}-{}{extension}", uuid.hyphenated())
 }
 
 #[cfg(test)]

@@ -290,11 +290,11 @@ fn an_object_is_named_as_firehose_names_it_and_fits_into_s3s_limit() {
     let uuid = Uuid::from_u128(0xAB_CDEF);
     let time = at().in_tz("Asia/Kolkata").unwrap();
     assert_eq!(
-        object_name("iceberg-failed/2025/11/19/22/", "my.stream_1", 4, &time, &uuid, ".gz"),
+        object_name("iceberg-failed/2025/11/19/22/", "my.stream_1", Some(4), &time, &uuid, ".gz"),
         "iceberg-failed/2025/11/19/22/my.stream_1-4-2026-07-13-19-35-09-00000000-0000-0000-0000-000000abcdef.gz"
     );
     let longest =
-        object_name(&"x".repeat(EVALUATED_BYTES_MAX), &"s".repeat(64), u64::MAX, &time, &uuid, &"e".repeat(128));
+        object_name(&"x".repeat(EVALUATED_BYTES_MAX), &"s".repeat(64), Some(u64::MAX), &time, &uuid, &"e".repeat(128));
     assert_eq!(longest.len(), OBJECT_KEY_BYTES_MAX);
 }
 

@@ -19,7 +19,8 @@ impl Engine {
             buffered.extend(self.state().incomplete());
         }
         let mut whole = 0;
-        let lists = self.buffers.iter().filter(|(s, _)| s.0.track() == track).map(|(_, b)| b.list.clone().finish());
+        let lists =
+            self.buffers.iter().filter(|(s, _)| s.outlet.track() == track).map(|(_, b)| b.list.clone().finish());
         let open = self.state().open_plans().filter(|p| p.outlet.track() == track).map(|p| p.list.clone());
         for list in lists.chain(open) {
             for item in list.items() {
@@ -59,7 +60,7 @@ impl Engine {
 
     /// Arrival of a track's oldest record that is not settled.
     pub fn oldest_pending_ms(&self, track: Track) -> Option<u64> {
-        let buffered = self.buffers.iter().filter(|(s, _)| s.0.track() == track).map(|(_, b)| b.oldest_arrival_ms);
+        let buffered = self.buffers.iter().filter(|(s, _)| s.outlet.track() == track).map(|(_, b)| b.oldest_arrival_ms);
         let planned = self.state().open_plans().filter(|p| p.outlet.track() == track).map(|p| p.oldest_arrival_ms);
         let unread = match self.journal.read(&mut self.cursors[track as usize].clone()) {
             Ok(Read::Frame(frame)) => Some(frame.arrival_ms),

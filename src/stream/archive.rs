@@ -80,6 +80,7 @@ impl Engine {
             outputs: contents.lines.len() as u64,
             digest: u128::from_le_bytes(digest[..16].try_into().expect("sixteen bytes")),
             name: archive_name(&self.home.stream, number, &id),
+            planned_ms: 0,
             content_encoding: None,
             body: Arc::new(spool.finish(false)),
             only_look: false,

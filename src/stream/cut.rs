@@ -3,6 +3,7 @@
 use super::buffer::Buffer;
 use super::engine::{Engine, Slot};
 use super::plan::{Entry, Mark, Outlet, Plan};
+use super::route::Takes;
 use super::ship::Shipping;
 use crate::error::Result;
 use crate::partition::prefix::{self, Key};
@@ -21,8 +22,9 @@ impl Engine {
             .buffers
             .iter()
             .filter(|(slot, b)| {
-                let interval = self.live.interval_of(slot.0);
-                let full = b.bytes >= self.live.size_of(slot.0) || b.reasons.len() >= REASONS_MAX;
+                let interval = self.live.interval_of(slot.outlet);
+                let full =
+                    b.bytes >= self.live.size_of(slot.outlet) || b.reasons.len() >= REASONS_MAX || slot.closed > 0;
                 full || !interval.is_zero() && now >= b.opened + interval
             })
             .map(|(slot, _)| slot.clone())
@@ -71,7 +73,7 @@ impl Engine {
             entries.push(Entry::Plan(plan.clone()));
             if !plan.outlet.has_sink() {
                 marks += 1;
-                let completed = self.state().completed_by(&plan.list);
+                let completed = self.state().completed_by(&plan).here;
                 let at_ms = self.home.clock.wall_ms();
                 entries.push(Entry::Mark(Mark { plan: number, mark: marks, at_ms, completed, ..Mark::default() }));
             }
@@ -103,7 +105,7 @@ impl Engine {
 
     /// The decision to be persisted for a buffer: name, time and randomness are evaluated now, once.
     fn plan(&mut self, number: u64, slot: &Slot) -> Result<Plan> {
-        let (outlet, key) = slot;
+        let Slot { outlet, key, .. } = slot;
         let epoch = self.buffer_epochs[outlet.track() as usize];
         let id = self.random_uuid();
         let buffer = &self.buffers[slot];
@@ -113,8 +115,13 @@ impl Engine {
         let reasons = buffer.reasons.clone();
         let (mut store, mut name) = (String::new(), String::new());
         if outlet.has_sink() {
-            store = self.route(epoch)?.store(*outlet).to_owned();
-            name = self.object_name(epoch, *outlet, key, oldest_arrival_ms, &id)?;
+            let route = self.route(epoch)?;
+            store = route.store(*outlet).to_owned();
+            name = match *outlet == Outlet::Destination && route.takes == Takes::Records {
+                // Nothing there has a name but the request, which is the plan's.
+                true => id.to_string(),
+                false => self.object_name(epoch, *outlet, key, oldest_arrival_ms, &id)?,
+            };
         }
         Ok(Plan {
             number,
@@ -127,11 +134,20 @@ impl Engine {
             oldest_arrival_ms,
             reasons,
             bytes,
+            planned_ms: self.home.clock.wall_ms(),
+            abandoned: None,
             mark: None,
         })
     }
 
-    fn object_name(&mut self, epoch: u32, outlet: Outlet, key: &Key, arrival_ms: u64, id: &Uuid) -> Result<String> {
+    pub(super) fn object_name(
+        &mut self,
+        epoch: u32,
+        outlet: Outlet,
+        key: &Key,
+        arrival_ms: u64,
+        id: &Uuid,
+    ) -> Result<String> {
         let stream = self.home.stream.clone();
         let mut words: Vec<u128> = (0..8).map(|_| (self.home.random)()).collect();
         let route = self.route(epoch)?;
@@ -140,7 +156,8 @@ impl Engine {
         let mut random = || prefix_random(words.pop().unwrap_or(0));
         let prefix = prefix::evaluate(key, &at, &mut random);
         let extension = route.extension(outlet).to_owned();
-        Ok(prefix::object_name(&prefix, &stream, epoch as u64, &at, id, &extension))
+        let version = route.has_version(outlet).then_some(epoch as u64);
+        Ok(prefix::object_name(&prefix, &stream, version, &at, id, &extension))
     }
 }
 

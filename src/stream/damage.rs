@@ -2,8 +2,8 @@
 //! own that is settled at once, so that it is accounted for with its exact offsets, and the rest gets an object.
 
 use super::engine::Engine;
-use super::list::{Item, List, ListBuilder};
-use super::plan::{Entry, Mark, Outlet, Plan, Track};
+use super::list::{List, ListBuilder};
+use super::plan::{Abandoned, Entry, Mark, Outlet, Plan, Track};
 use super::ship::{Phase, Shipping, alternate_name};
 use crate::deliver::Body;
 use crate::error::Result;
@@ -27,7 +27,7 @@ impl Engine {
         let lost = &self.lost[plan.outlet.track() as usize];
         match lost.is_empty() {
             true => 0,
-            false => outputs(&plan.list).take_while(|o| o.0 < offset).filter(|o| is_in(lost, o.0)).count(),
+            false => plan.list.outputs_of().take_while(|o| o.0 < offset).filter(|o| is_in(lost, o.0)).count(),
         }
     }
 
@@ -35,7 +35,7 @@ impl Engine {
     fn divide(&self, plan: &Plan) -> (ListBuilder, ListBuilder) {
         let lost = &self.lost[plan.outlet.track() as usize];
         let (mut left, mut gone) = (ListBuilder::default(), ListBuilder::default());
-        for (offset, output, of) in outputs(&plan.list) {
+        for (offset, output, of) in plan.list.outputs_of() {
             let side = if is_in(lost, offset) { &mut gone } else { &mut left };
             side.push(offset, output, of);
         }
@@ -80,27 +80,17 @@ impl Engine {
     fn child(&mut self, number: u64, old: &Plan, list: List) -> Plan {
         let id = self.random_uuid();
         let lost = &self.lost[old.outlet.track() as usize];
-        let offsets = outputs(&old.list).map(|(offset, ..)| offset);
+        let offsets = old.list.outputs_of().map(|(offset, ..)| offset);
         let reasons = old.reasons.iter().zip(offsets).filter(|(_, offset)| !is_in(lost, *offset));
-        Plan {
-            number,
-            id,
-            name: alternate_name(&old.name, &id),
-            reasons: reasons.map(|(reason, _)| reason.clone()).collect(),
-            list,
-            ..old.clone()
-        }
+        let reasons = reasons.map(|(reason, _)| reason.clone()).collect();
+        let abandoned = old.abandoned.clone();
+        let abandoned = abandoned.map(|a| Box::new(Abandoned { name: alternate_name(&a.name, &id), ..*a }));
+        let name = alternate_name(&old.name, &id);
+        Plan { number, id, name, reasons, list, abandoned, ..old.clone() }
     }
 
     /// The plan of what is lost of `old`, and its mark.
     fn lost_plan(&mut self, number: u64, old: &Plan, list: List) -> [Entry; 2] {
-        let mark = Mark {
-            plan: number,
-            mark: self.state().marks + 1,
-            at_ms: self.home.clock.wall_ms(),
-            completed: self.state().completed_by(&list),
-            ..Mark::default()
-        };
         let plan = Plan {
             number,
             id: self.random_uuid(),
@@ -110,24 +100,23 @@ impl Engine {
             list,
             reasons: Vec::new(),
             bytes: 0,
+            abandoned: None,
             ..old.clone()
+        };
+        let completed = self.state().completed_by(&plan);
+        let mark = Mark {
+            plan: number,
+            mark: self.state().marks + 1,
+            at_ms: self.home.clock.wall_ms(),
+            completed: completed.here,
+            failed: completed.failed,
+            ..Mark::default()
         };
         [Entry::Plan(plan), Entry::Mark(mark)]
     }
 }
 
-fn is_in(lost: &[Range<u64>], offset: u64) -> bool {
+pub(super) fn is_in(lost: &[Range<u64>], offset: u64) -> bool {
     let i = lost.partition_point(|range| range.end <= offset);
     lost.get(i).is_some_and(|range| range.contains(&offset))
-}
-
-/// Every output of a list: offset, number, of how many.
-fn outputs(list: &List) -> impl Iterator<Item = (u64, u32, u32)> {
-    list.items().flat_map(|item| {
-        let (first, count, output, of) = match item {
-            Item::Whole { first, count } => (first, count, 0, 1),
-            Item::Part { offset, output, of } => (offset, 1, output, of),
-        };
-        (first..first + count).map(move |offset| (offset, output, of))
-    })
 }

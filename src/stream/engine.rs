@@ -13,14 +13,16 @@ use super::epoch::{Blobs, Routes, hex};
 use super::fill::Again;
 use super::ledger::Ledger;
 use super::memory::StreamMemory;
-use super::plan::{Entry, Epoch, Outlet, State, Track};
+use super::plan::{Entry, Epoch, Outlet, Plan, State, Track};
 use super::plan_log::PlanLog;
 use super::replay::Replay;
 use super::route::Route;
 use super::ship::Shipping;
+use super::window::Window;
 use super::workers::Workers;
 use crate::clock::Clock;
 use crate::deliver::body::Scratch;
+use crate::deliver::retry::Patience;
 use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
 use crate::journal::{Cursor, Journal};
@@ -40,17 +42,62 @@ pub struct Live {
     pub interval: Duration,
     pub backup_size_bytes: u64,
     pub backup_interval: Duration,
-    /// Shipments under way at once: of the main track, of the backup.
-    pub shipments_max: [usize; 2],
+    /// Failures are buffered as the backup is.
+    pub failures_with_backup: bool,
+    /// What the destination takes in one plan.
+    pub limits: Limits,
+    /// Shipments under way at once, by [`Gate`].
+    pub shipments_max: [usize; Gate::ALL.len()],
+    /// How many of them the destination is given follows from how it answers.
+    pub adaptive: bool,
+    /// The destination is given one plan after the other, in the order of their records.
+    pub ordered: bool,
+    /// How long a destination that refuses is asked again; `None`: for ever.
+    pub patience: Option<Patience>,
+}
+
+/// The most of a plan, in outputs and in bytes of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub outputs_max: u64,
+    pub bytes_max: u64,
+}
+
+impl Limits {
+    pub const NONE: Limits = Limits { outputs_max: u64::MAX, bytes_max: u64::MAX };
+}
+
+/// Ways out that must not wait for each other: a store that does not answer keeps only its own from being sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    Destination,
+    Failures,
+    Backup,
+}
+
+impl Gate {
+    pub const ALL: [Gate; 3] = [Gate::Destination, Gate::Failures, Gate::Backup];
+
+    pub(super) fn of(plan: &Plan) -> Gate {
+        match plan.ends_in() {
+            Outlet::Destination => Gate::Destination,
+            Outlet::Backup => Gate::Backup,
+            _ => Gate::Failures,
+        }
+    }
 }
 
 impl Live {
+    fn is_with_backup(&self, outlet: Outlet) -> bool {
+        outlet == Outlet::Backup || self.failures_with_backup && outlet.is_failure()
+    }
+
     pub(super) fn interval_of(&self, outlet: Outlet) -> Duration {
-        if outlet == Outlet::Backup { self.backup_interval } else { self.interval }
+        if self.is_with_backup(outlet) { self.backup_interval } else { self.interval }
     }
 
     pub(super) fn size_of(&self, outlet: Outlet) -> u64 {
-        if outlet == Outlet::Backup { self.backup_size_bytes } else { self.size_bytes }
+        if self.is_with_backup(outlet) { self.backup_size_bytes } else { self.size_bytes }
     }
 }
 
@@ -128,8 +175,20 @@ pub enum Progress {
 /// How long records that cannot be placed are left before they are tried again.
 const WAITING: Duration = Duration::from_secs(1);
 
-/// One key's buffer belongs to an outlet; failures have one key an outlet.
-pub(super) type Slot = (Outlet, Key);
+/// Where a buffer belongs. Failures have one key an outlet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Slot {
+    pub(super) outlet: Outlet,
+    pub(super) key: Key,
+    /// 0: it is filled. Others are as large as their sink allows and about to be cut.
+    pub(super) closed: u32,
+}
+
+impl Slot {
+    pub(super) fn open(outlet: Outlet, key: Key) -> Slot {
+        Slot { outlet, key, closed: 0 }
+    }
+}
 
 /// See the module.
 pub struct Engine {
@@ -151,6 +210,7 @@ pub struct Engine {
     /// The epoch of what is in the buffers of the main track, and of the backup.
     pub(super) buffer_epochs: [u32; 2],
     pub(super) shipping: BTreeMap<u64, Shipping>,
+    pub(super) window: Window,
     pub(super) alarm: Option<String>,
     /// Offsets that could not be read in this life, of each track, in order.
     pub(super) lost: [Vec<Range<u64>>; 2],
@@ -195,6 +255,7 @@ impl Engine {
             buffers: BTreeMap::new(),
             buffer_epochs: [0; 2],
             shipping: BTreeMap::new(),
+            window: Window::default(),
             alarm: None,
             lost: Default::default(),
             loss: None,
@@ -203,6 +264,7 @@ impl Engine {
         };
         engine.log.ledger_is_durable_to(engine.ledger.mark());
         engine.write_ledger_lines()?;
+        engine.ship_given_up()?;
         engine.adopt(definition)?;
         engine.tidy_epochs()?;
         Ok(engine)
@@ -241,7 +303,7 @@ impl Engine {
         }
         // An epoch begins where the main track stands; the backup may have read on. What it holds is planned under the
         // old epoch, which the plan then keeps on disk.
-        self.cut_where(|slot, _| slot.0 == Outlet::Backup)?;
+        self.cut_where(|slot, _| slot.outlet == Outlet::Backup)?;
         let state = self.state();
         let from = match last {
             Some(_) if sabotage::on("epoch_from_reader") => self.cursors[0].offset.max(state.low[0]),
@@ -294,6 +356,8 @@ impl Engine {
         self.ask_for_room()?;
         let mut busy = self.rename_taken()?;
         busy |= self.cut_down()?;
+        busy |= self.give_up()?;
+        busy |= self.split()?;
         busy |= self.settle()?;
         busy |= self.settle_archive()?;
         busy |= self.cut_due()?;
@@ -305,7 +369,7 @@ impl Engine {
         }
         let zero = |live: &Live, outlet| live.interval_of(outlet).is_zero();
         let live = self.live.clone();
-        if self.cut_where(|slot, _| zero(&live, slot.0))? {
+        if self.cut_where(|slot, _| zero(&live, slot.outlet))? {
             return Ok(Progress::Busy);
         }
         Ok(Progress::Idle { until: self.next_deadline() })
@@ -361,7 +425,7 @@ impl Engine {
     }
 
     fn next_deadline(&self) -> Option<Duration> {
-        let due = |(slot, buffer): (&Slot, &Buffer)| buffer.opened + self.live.interval_of(slot.0);
+        let due = |(slot, buffer): (&Slot, &Buffer)| buffer.opened + self.live.interval_of(slot.outlet);
         let waits = self.waiting.is_some() || self.log.is_starved();
         let waiting = waits.then(|| self.home.clock.steady() + WAITING);
         self.buffers.iter().map(due).chain(self.next_retry()).chain(self.next_archive()).chain(waiting).min()

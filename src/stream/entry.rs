@@ -2,18 +2,23 @@
 
 use super::codec::{Reader, put_bytes, put_varint};
 use super::list::List;
-use super::plan::{Entry, Epoch, Mark, Outlet, Plan, Reason, Totals, Track};
+use super::plan::{Abandoned, Entry, Epoch, Mark, Outlet, Plan, Reason, Totals, Track};
 use crate::error::{Error, Kind, Result};
 use uuid::Uuid;
 
-const PLAN: u8 = 1;
-const MARK: u8 = 2;
+/// Plans and marks of before there was anything to give up on; not written any more.
+const PLAN_1: u8 = 1;
+const MARK_1: u8 = 2;
 const RENAME: u8 = 3;
 const LOW: u8 = 4;
 const EPOCH: u8 = 5;
 const BACKUP_FROM: u8 = 6;
 const TOTALS: u8 = 7;
 const CLOSE: u8 = 8;
+const PLAN: u8 = 9;
+const MARK: u8 = 10;
+const ABANDON: u8 = 11;
+const PAUSE: u8 = 12;
 
 impl Entry {
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -30,6 +35,12 @@ impl Entry {
                 out.push(CLOSE);
                 put_varint(out, *plan);
             }
+            Entry::Abandon { plan, abandoned } => {
+                out.push(ABANDON);
+                put_varint(out, *plan);
+                encode_abandoned(abandoned, out);
+            }
+            Entry::Pause(paused) => out.extend_from_slice(&[PAUSE, *paused as u8]),
             Entry::Rename { plan, name } => {
                 out.push(RENAME);
                 put_varint(out, *plan);
@@ -64,8 +75,10 @@ impl Entry {
     pub fn decode(from: &mut Reader<'_>) -> Result<Entry> {
         let tag = from.take(1)?[0];
         Ok(match tag {
-            PLAN => Entry::Plan(decode_plan(from)?),
-            MARK => Entry::Mark(decode_mark(from)?),
+            PLAN | PLAN_1 => Entry::Plan(decode_plan(from, tag == PLAN)?),
+            MARK | MARK_1 => Entry::Mark(decode_mark(from, tag == MARK)?),
+            ABANDON => Entry::Abandon { plan: from.varint()?, abandoned: Box::new(decode_abandoned(from)?) },
+            PAUSE => Entry::Pause(from.take(1)?[0] == 1),
             CLOSE => Entry::Close { plan: from.varint()? },
             RENAME => Entry::Rename { plan: from.varint()?, name: from.text()? },
             LOW => {
@@ -89,7 +102,7 @@ impl Entry {
                 Entry::Totals { marks, next_plan, totals }
             }
             other => {
-                return Err(Error::new(Kind::Corrupt, format!("unknown entry tag {other}, expected 1 to {CLOSE}")));
+                return Err(Error::new(Kind::Corrupt, format!("unknown entry tag {other}, expected 1 to {PAUSE}")));
             }
         })
     }
@@ -100,9 +113,11 @@ fn encode_mark(mark: &Mark, out: &mut Vec<u8>) {
         put_varint(out, n);
     }
     put_bytes(out, mark.tag.as_bytes());
+    put_varint(out, mark.failed);
 }
 
-fn decode_mark(from: &mut Reader<'_>) -> Result<Mark> {
+/// `whole`: it was written with what marks have today.
+fn decode_mark(from: &mut Reader<'_>, whole: bool) -> Result<Mark> {
     Ok(Mark {
         plan: from.varint()?,
         mark: from.varint()?,
@@ -110,6 +125,7 @@ fn decode_mark(from: &mut Reader<'_>) -> Result<Mark> {
         completed: from.varint()?,
         object_bytes: from.varint()?,
         tag: from.text()?,
+        failed: if whole { from.varint()? } else { 0 },
     })
 }
 
@@ -129,15 +145,44 @@ fn encode_plan(plan: &Plan, out: &mut Vec<u8>) {
         encode_mark(mark, out);
     }
     put_varint(out, plan.reasons.len() as u64);
-    for reason in &plan.reasons {
-        put_bytes(out, reason.code.as_bytes());
-        put_bytes(out, reason.message.as_bytes());
-        put_varint(out, reason.attempts as u64);
-        put_varint(out, reason.ended_ms);
+    plan.reasons.iter().for_each(|reason| encode_reason(reason, out));
+    put_varint(out, plan.planned_ms);
+    out.push(plan.abandoned.is_some() as u8);
+    if let Some(abandoned) = &plan.abandoned {
+        encode_abandoned(abandoned, out);
     }
 }
 
-fn decode_plan(from: &mut Reader<'_>) -> Result<Plan> {
+fn encode_reason(reason: &Reason, out: &mut Vec<u8>) {
+    put_bytes(out, reason.code.as_bytes());
+    put_bytes(out, reason.message.as_bytes());
+    put_varint(out, reason.attempts as u64);
+    put_varint(out, reason.ended_ms);
+}
+
+fn decode_reason(from: &mut Reader<'_>) -> Result<Reason> {
+    Ok(Reason { code: from.text()?, message: from.text()?, attempts: from.varint()? as u32, ended_ms: from.varint()? })
+}
+
+fn encode_abandoned(abandoned: &Abandoned, out: &mut Vec<u8>) {
+    encode_reason(&abandoned.reason, out);
+    put_bytes(out, abandoned.store.as_bytes());
+    put_bytes(out, abandoned.name.as_bytes());
+    out.push(abandoned.contents.is_some() as u8);
+    if let Some(contents) = &abandoned.contents {
+        put_bytes(out, contents);
+    }
+}
+
+fn decode_abandoned(from: &mut Reader<'_>) -> Result<Abandoned> {
+    let reason = decode_reason(from)?;
+    let (store, name) = (from.text()?, from.text()?);
+    let contents = if from.take(1)?[0] == 1 { Some(from.bytes()?.to_vec()) } else { None };
+    Ok(Abandoned { reason, store, name, contents })
+}
+
+/// `whole`: it was written with what plans have today.
+fn decode_plan(from: &mut Reader<'_>, whole: bool) -> Result<Plan> {
     let number = from.varint()?;
     let id = Uuid::from_bytes(from.array()?);
     let outlet = from.take(1)?[0];
@@ -147,15 +192,29 @@ fn decode_plan(from: &mut Reader<'_>) -> Result<Plan> {
     let (store, name) = (from.text()?, from.text()?);
     let list = List::from_encoded(from.bytes()?.to_vec())?;
     let (oldest_arrival_ms, bytes) = (from.varint()?, from.varint()?);
-    let mark = if from.take(1)?[0] == 1 { Some(decode_mark(from)?) } else { None };
+    let mark = if from.take(1)?[0] == 1 { Some(decode_mark(from, whole)?) } else { None };
     let mut reasons = Vec::new();
     for _ in 0..from.varint()? {
-        reasons.push(Reason {
-            code: from.text()?,
-            message: from.text()?,
-            attempts: from.varint()? as u32,
-            ended_ms: from.varint()?,
-        });
+        reasons.push(decode_reason(from)?);
     }
-    Ok(Plan { number, id, outlet, epoch, store, name, list, oldest_arrival_ms, reasons, bytes, mark })
+    let (mut planned_ms, mut abandoned) = (oldest_arrival_ms, None);
+    if whole {
+        planned_ms = from.varint()?;
+        abandoned = if from.take(1)?[0] == 1 { Some(Box::new(decode_abandoned(from)?)) } else { None };
+    }
+    Ok(Plan {
+        number,
+        id,
+        outlet,
+        epoch,
+        store,
+        name,
+        list,
+        oldest_arrival_ms,
+        reasons,
+        bytes,
+        planned_ms,
+        abandoned,
+        mark,
+    })
 }

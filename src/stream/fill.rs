@@ -1,7 +1,7 @@
 //! Reading a lane into buffers, and into open plans that an earlier life left behind.
 
 use super::buffer::Buffer;
-use super::engine::{Engine, Slot};
+use super::engine::{Engine, Limits, Slot};
 use super::plan::{Outlet, Plan, Reason, Track};
 use super::replay::Listed;
 use super::route::{Chunk, Judged, Raw, Verdict, error_line};
@@ -96,7 +96,7 @@ impl Engine {
         let held = self.buffer_epochs[track as usize];
         if held != epoch && !sabotage::on("epochs_share_a_buffer") {
             // The barrier: no object is made under two epochs. Planned is enough, delivered is not waited for.
-            self.cut_where(|slot, _| slot.0.track() == track)?;
+            self.cut_where(|slot, _| slot.outlet.track() == track)?;
         }
         self.buffer_epochs[track as usize] = epoch;
         Ok(Some(epoch))
@@ -121,7 +121,7 @@ impl Engine {
         if track == Track::Backup {
             return Ok(());
         }
-        let slot = (Outlet::Lost, Key::from_persisted("").expect("an empty key"));
+        let slot = Slot::open(Outlet::Lost, Key::from_persisted("").expect("an empty key"));
         let mut listed = Vec::new();
         // What is in the buffer is there because there was no room to plan it the last time.
         let known = self.buffers.get(&slot).map_or(0, |b| b.list.behind());
@@ -142,7 +142,7 @@ impl Engine {
     /// The buffer of a slot, opened if need be, for records that arrived at `arrival_ms`.
     fn buffer(&mut self, slot: &Slot, arrival_ms: u64) -> Result<&mut Buffer> {
         if !self.buffers.contains_key(slot) {
-            let filling = self.filling(self.buffer_epochs[slot.0.track() as usize], slot.0)?;
+            let filling = self.filling(self.buffer_epochs[slot.outlet.track() as usize], slot.outlet)?;
             let buffer = Buffer::new(filling, self.home.clock.steady());
             self.buffers.insert(slot.clone(), buffer);
         }
@@ -171,16 +171,58 @@ impl Engine {
     /// Puts kept outputs into the buffers of their keys.
     fn place_outputs(&mut self, chunk: &Chunk, judged: &Judged, picks: &[Vec<Pick>]) -> Result<()> {
         for (key, picks) in judged.keys.iter().zip(picks).filter(|(_, p)| !p.is_empty()) {
-            let arrival = picks.iter().map(|p| chunk.arrivals[p.0 as usize]).min().unwrap_or(0);
-            let buffer = self.buffer(&(Outlet::Destination, key.clone()), arrival)?;
-            let mut outputs = Vec::with_capacity(picks.len());
-            for &(record, output, number, of) in picks {
-                buffer.list.push(chunk.offsets[record as usize], number, of);
-                buffer.bytes += judged.outputs.get(output as usize).len() as u64;
-                outputs.push(output);
+            let slot = Slot::open(Outlet::Destination, key.clone());
+            let mut picks = picks.as_slice();
+            while !picks.is_empty() {
+                let (fit, rest) = picks.split_at(self.room(&slot, picks, judged));
+                if fit.is_empty() {
+                    self.close_buffer(&slot);
+                } else {
+                    self.fill(&slot, chunk, judged, fit)?;
+                }
+                picks = rest;
             }
-            buffer.filling.write(|encoder, out| encoder.push(&judged.outputs, &judged.rows, &outputs, out));
         }
+        Ok(())
+    }
+
+    /// How many of `picks` the slot's buffer may still take before it is what its sink takes at most.
+    fn room(&self, slot: &Slot, picks: &[Pick], judged: &Judged) -> usize {
+        let Limits { outputs_max, bytes_max } = self.live.limits;
+        if self.live.limits == Limits::NONE {
+            return picks.len();
+        }
+        let buffer = self.buffers.get(slot);
+        let (mut outputs, mut bytes) = buffer.map_or((0, 0), |b| (b.list.outputs(), b.bytes));
+        let fits = |pick: &&Pick| {
+            let is_first = outputs == 0;
+            outputs += 1;
+            bytes += judged.outputs.get(pick.1 as usize).len() as u64;
+            // One that is too large by itself is the sink's to refuse.
+            is_first || outputs <= outputs_max && bytes <= bytes_max
+        };
+        picks.iter().take_while(fits).count()
+    }
+
+    /// Closes a slot's buffer: the next output opens another one, and this one is cut at the next step.
+    fn close_buffer(&mut self, slot: &Slot) {
+        if let Some(buffer) = self.buffers.remove(slot) {
+            let same = self.buffers.keys().filter(|s| s.outlet == slot.outlet && s.key == slot.key);
+            let closed = 1 + same.map(|s| s.closed).max().unwrap_or(0);
+            self.buffers.insert(Slot { closed, ..slot.clone() }, buffer);
+        }
+    }
+
+    fn fill(&mut self, slot: &Slot, chunk: &Chunk, judged: &Judged, picks: &[Pick]) -> Result<()> {
+        let arrivals: Vec<u64> = picks.iter().map(|p| chunk.arrivals[p.0 as usize]).collect();
+        let buffer = self.buffer(slot, arrivals.iter().copied().min().unwrap_or(0))?;
+        let mut outputs = Vec::with_capacity(picks.len());
+        for &(record, output, number, of) in picks {
+            buffer.list.push(chunk.offsets[record as usize], number, of);
+            buffer.bytes += judged.outputs.get(output as usize).len() as u64;
+            outputs.push(output);
+        }
+        buffer.filling.write(|encoder, out| encoder.push(&judged.outputs, &judged.rows, &outputs, &arrivals, out));
         Ok(())
     }
 
@@ -190,18 +232,19 @@ impl Engine {
         match verdict {
             Verdict::Kept { .. } => {}
             Verdict::Dropped => {
-                let slot = (Outlet::Dropped, Key::from_persisted("").expect("an empty key"));
+                let slot = Slot::open(Outlet::Dropped, Key::from_persisted("").expect("an empty key"));
                 let buffer = self.buffer(&slot, arrival)?;
                 buffer.list.push(offset, 0, 1);
                 buffer.bytes += chunk.records.get(i).len() as u64;
                 if sabotage::on("drop_counted_twice") && offset % 7 == 3 {
-                    let slot = (Outlet::ProcessingFailed, self.route(epoch)?.failure_key(Outlet::ProcessingFailed));
+                    let key = self.route(epoch)?.failure_key(Outlet::ProcessingFailed);
+                    let slot = Slot::open(Outlet::ProcessingFailed, key);
                     let reason = Reason { code: String::new(), message: String::new(), attempts: 1, ended_ms: 0 };
                     self.place_failure(&slot, offset, arrival, &reason, &[])?;
                 }
             }
             Verdict::Failed { outlet, reason, raw, .. } => {
-                let slot = (*outlet, self.route(epoch)?.failure_key(*outlet));
+                let slot = Slot::open(*outlet, self.route(epoch)?.failure_key(*outlet));
                 let raw = match raw {
                     Raw::Source => chunk.records.get(i),
                     Raw::Output(output) => judged.outputs.get(*output as usize),
@@ -217,7 +260,7 @@ impl Engine {
         buffer.list.push(offset, 0, 1);
         buffer.bytes += raw.len() as u64;
         buffer.reasons.push(reason.clone());
-        let outlet = slot.0;
+        let outlet = slot.outlet;
         buffer.filling.write(|encoder, out| push_line(encoder, out, outlet, reason, offset, arrival, raw));
         Ok(())
     }
@@ -307,7 +350,7 @@ impl Engine {
         base: usize,
     ) -> Result<()> {
         let mut picks: Vec<Vec<Pick>> = vec![Vec::new(); judged.keys.len()];
-        let mut rebuilt: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+        let mut rebuilt: BTreeMap<u64, (Vec<u32>, Vec<u64>)> = BTreeMap::new();
         for i in range {
             let verdict = &judged.verdicts[i - base];
             let listed = match &again.bounds[i] {
@@ -325,7 +368,9 @@ impl Engine {
                         let output = first + number;
                         match listed.iter().find(|l| l.output == number) {
                             Some(l) if self.state().plans[&l.plan].is_open() => {
-                                rebuilt.entry(l.plan).or_default().push(output);
+                                let (outputs, arrivals) = rebuilt.entry(l.plan).or_default();
+                                outputs.push(output);
+                                arrivals.push(again.chunk.arrivals[i]);
                             }
                             Some(_) => {}
                             None => {
@@ -340,11 +385,11 @@ impl Engine {
                 verdict => self.hold_all(listed, again.chunk.offsets[i], verdict),
             }
         }
-        for (plan, outputs) in rebuilt {
+        for (plan, (outputs, arrivals)) in rebuilt {
             if let Some(shipping) = self.rebuilding(plan)?
                 && let Phase::Rebuilding { filling, outputs: so_far } = &mut shipping.phase
             {
-                filling.write(|encoder, out| encoder.push(&judged.outputs, &judged.rows, &outputs, out));
+                filling.write(|encoder, out| encoder.push(&judged.outputs, &judged.rows, &outputs, &arrivals, out));
                 *so_far += outputs.len() as u64;
             }
         }
@@ -414,17 +459,17 @@ impl Engine {
             if let Some(shipping) = self.rebuilding(plan)?
                 && let Phase::Rebuilding { filling, outputs } = &mut shipping.phase
             {
-                filling.write(|encoder, out| encoder.push(&chunk.records, &Rows::Bytes, &picked, out));
+                filling.write(|encoder, out| encoder.push(&chunk.records, &Rows::Bytes, &picked, &[], out));
                 *outputs += picked.len() as u64;
             }
         }
         if let Some(key) = key.filter(|_| !fresh.is_empty()) {
-            let buffer = self.buffer(&(Outlet::Backup, key), chunk.arrivals[fresh[0] as usize])?;
+            let buffer = self.buffer(&Slot::open(Outlet::Backup, key), chunk.arrivals[fresh[0] as usize])?;
             for &i in &fresh {
                 buffer.list.push(chunk.offsets[i as usize], 0, 1);
                 buffer.bytes += chunk.records.get(i as usize).len() as u64;
             }
-            buffer.filling.write(|encoder, out| encoder.push(&chunk.records, &Rows::Bytes, &fresh, out));
+            buffer.filling.write(|encoder, out| encoder.push(&chunk.records, &Rows::Bytes, &fresh, &[], out));
         }
         self.cursors[1] = cursor;
         self.finish_rebuilding(Track::Backup)?;
@@ -442,9 +487,9 @@ fn push_line(
     raw: &[u8],
 ) {
     let mut line = Vec::new();
-    error_line(outlet, reason, offset, arrival_ms, raw, &mut line);
+    error_line(outlet, reason, (offset, 0), arrival_ms, raw, &mut line);
     match encoder {
         crate::format::Encoder::Lines(lines) => lines.push_record(&line, out),
-        crate::format::Encoder::Parquet(_) => unreachable!("error records are lines"),
+        _ => unreachable!("error records are lines"),
     }
 }

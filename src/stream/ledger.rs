@@ -84,6 +84,9 @@ pub struct Line {
     pub epoch: u32,
     /// Records of which this mark settled the last output.
     pub records: u64,
+    /// Further ones that count in `delivery-failed`, since another output of theirs was given up on.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: u64,
     pub outputs: u64,
     /// The listed offsets lie in `first..end`.
     pub first: u64,
@@ -100,25 +103,30 @@ pub struct Line {
     pub settled_ms: u64,
 }
 
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
 impl Line {
     /// The line of a settled plan.
     pub fn of(plan: &Plan) -> Option<Line> {
         let mark = plan.mark.as_ref()?;
-        let sink = plan.outlet.has_sink();
+        let (store, name) = if plan.outlet.has_sink() { plan.place() } else { Default::default() };
         Some(Line {
             mark: mark.mark,
             plan: plan.id,
-            outlet: plan.outlet.name().to_owned(),
+            outlet: plan.ends_in().name().to_owned(),
             epoch: plan.epoch,
             records: mark.completed,
+            failed: mark.failed,
             outputs: plan.list.outputs(),
             first: plan.list.first(),
             end: plan.list.end(),
             digest: Digest(plan.list.digest()),
             bytes: plan.bytes,
             object_bytes: mark.object_bytes,
-            store: if sink { plan.store.clone() } else { String::new() },
-            name: if sink { plan.name.clone() } else { String::new() },
+            store: store.to_owned(),
+            name: name.to_owned(),
             tag: mark.tag.clone(),
             settled_ms: mark.at_ms,
         })
@@ -134,6 +142,9 @@ impl Sums {
         sums.records += line.records;
         sums.bytes += line.bytes;
         sums.digest.0 = sums.digest.0.wrapping_add(line.digest.0);
+        if line.failed > 0 {
+            self.outlets.entry(Outlet::DeliveryFailed.name().to_owned()).or_default().records += line.failed;
+        }
     }
 
     pub fn outlet(&self, outlet: Outlet) -> OutletSums {

@@ -204,6 +204,17 @@ impl Items<'_> {
 }
 
 impl List {
+    /// Every output: offset, number, of how many.
+    pub fn outputs_of(&self) -> impl Iterator<Item = (u64, u32, u32)> {
+        self.items().flat_map(|item| {
+            let (first, count, output, of) = match item {
+                Item::Whole { first, count } => (first, count, 0, 1),
+                Item::Part { offset, output, of } => (offset, 1, output, of),
+            };
+            (first..first + count).map(move |offset| (offset, output, of))
+        })
+    }
+
     /// Goes on where an earlier iteration stopped.
     pub fn items_from(&self, position: (usize, u64)) -> Items<'_> {
         Items { rest: &self.encoded[position.0..], end: position.1 }

@@ -2,7 +2,8 @@
 //! `config::StreamConfig::epoch_part`); files it needs are named by hash and kept beside it.
 
 use super::epoch::{Blobs, Routes};
-use super::route::{BackupRoute, Route};
+use super::plan::Outlet;
+use super::route::{BackupRoute, FailureRoute, HTTP_ENDPOINT, Route, Takes, Undelivered};
 use crate::compress::Compress;
 use crate::error::{Error, Kind, Result};
 use crate::format::{Format, lines::Lines, parquet::Parquet, schema};
@@ -49,9 +50,11 @@ impl Routes for Loader {
             .map_err(|e| Error::new(Kind::Corrupt, format!("an epoch's definition is not JSON: {e}")))?;
         let destination = &json["destination"];
         let prefix_text = text(destination, "prefix")?;
-        let error_prefix = match destination["error_prefix"].as_str() {
+        // Definitions of before there were other places for failures have none.
+        let failures = Some(&json["failures"]).filter(|f| !f.is_null()).unwrap_or(destination);
+        let error_prefix = match failures["error_prefix"].as_str() {
             Some(given) if !given.is_empty() => Prefix::parse(given, PrefixKind::Errors),
-            _ => Prefix::errors_default(prefix_text),
+            _ => Prefix::errors_default(text(failures, "prefix")?),
         };
         let invalid = |e: crate::partition::prefix::PrefixError| Error::new(Kind::Misconfigured, e.to_string());
         Ok(Route {
@@ -63,10 +66,19 @@ impl Routes for Loader {
             extension: json["file_extension"].as_str().filter(|e| !e.is_empty()).map(str::to_owned),
             time_zone: time_zone(&json["time_zone"])?,
             store: store(destination)?,
+            takes: if text(destination, "kind")? == "http" { Takes::Records } else { Takes::Objects },
+            failures: FailureRoute {
+                store: objects_store(failures)?,
+                compress: match &failures["compress"] {
+                    Value::Null => Compress::None,
+                    given => compress(given)?,
+                },
+                undelivered: undelivered(text(destination, "kind")?)?,
+            },
             backup: match &json["backup"] {
                 Value::Null => None,
                 backup => Some(BackupRoute {
-                    store: store(backup)?,
+                    store: objects_store(backup)?,
                     prefix: Prefix::parse(text(backup, "prefix")?, PrefixKind::Objects).map_err(invalid)?,
                     compress: compress(&backup["compress"])?,
                 }),
@@ -118,13 +130,28 @@ fn blob(json: &Value, key: &str, blobs: &Blobs) -> Result<Vec<u8>> {
     blobs.get(&hash)
 }
 
-/// A store's name: what a plan keeps, through every change of endpoint and credentials.
+/// A destination's name: what a plan keeps, through every change of endpoint and credentials.
 fn store(json: &Value) -> Result<String> {
+    match text(json, "kind")? {
+        "http" => Ok(HTTP_ENDPOINT.to_owned()),
+        _ => objects_store(json),
+    }
+}
+
+/// The same of a place that takes objects: of a warehouse, where they are staged.
+fn objects_store(json: &Value) -> Result<String> {
     let place = text(json, "place")?;
     Ok(match text(json, "kind")? {
-        "s3" => format!("s3://{place}"),
-        _ => format!("file://{place}"),
+        "local" => format!("file://{place}"),
+        _ => format!("s3://{place}"),
     })
+}
+
+fn undelivered(kind: &str) -> Result<Undelivered> {
+    Ok(Undelivered::Records(match kind {
+        "http" => "http-endpoint-failed",
+        _ => Outlet::DeliveryFailed.name(),
+    }))
 }
 
 fn compress(json: &Value) -> Result<Compress> {

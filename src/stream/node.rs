@@ -50,6 +50,7 @@ impl Node {
         fs.create_dir_all(&streams_dir).map_err(|e| Error::io(act(), e))?;
         let lock = lock(&config.data_dir).map_err(|e| e.during(act()))?;
         let limit = config.disk_budget.map_or(u64::MAX, |b| b.bytes());
+        let arn_prefix = config.api.stream_arn("");
         let module_cache = config.data_dir.join("modules");
         fs.create_dir_all(&module_cache).map_err(|e| Error::io(act(), e))?;
         let clock = Arc::new(System::default());
@@ -58,7 +59,16 @@ impl Node {
         let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
         let workers = Workers::new(cpus.saturating_sub(1).max(1));
         let node = Node {
-            shared: Shared { fs, clock, runtime, workers, memory: NodeMemory::new(0), budget, module_cache },
+            shared: Shared {
+                fs,
+                clock,
+                runtime,
+                workers,
+                memory: NodeMemory::new(0),
+                budget,
+                module_cache,
+                arn_prefix,
+            },
             streams_dir,
             streams: RwLock::default(),
             failed: RwLock::default(),

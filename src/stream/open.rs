@@ -1,14 +1,16 @@
 //! A stream's directory, opened: its identity, its state, and the epoch that its configuration asks for.
 
-use super::engine::{Bounds, Engine, Home, Live, floor};
+use super::engine::{Bounds, Engine, Gate, Home, Limits, Live, floor};
 use super::epoch::{Blobs, hash, hex};
 use super::load::{LiveTransform, Loader};
 use super::plan_log::PlanLog;
 use super::supervise::Shared;
-use crate::config::{Destination, Format, StreamConfig, Transform};
+use crate::config::{Destination, Format, Store, StreamConfig, Transform};
+use crate::deliver::http;
+use crate::deliver::retry::{Pace, Patience};
 use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
-use crate::journal::{Budget, Journal, Limits, Writer};
+use crate::journal::{self, Budget, Journal, Writer};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -47,7 +49,7 @@ pub fn open(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConf
     fs.create_dir_all(&journal_dir).map_err(|e| Error::io("create the journal's directory", e))?;
     let floor = floor(log.state());
     let (journal, writer, recovered) =
-        Journal::open(fs.clone(), &journal_dir, incarnation, Limits::default(), budget.clone(), floor)?;
+        Journal::open(fs.clone(), &journal_dir, incarnation, journal::Limits::default(), budget.clone(), floor)?;
     if recovered.is_damaged() {
         tracing::error!(stream = meta.name, ?recovered, "the journal was damaged");
     } else if recovered.records_rewritten > 0 {
@@ -90,24 +92,40 @@ fn default_live() -> Live {
         interval,
         backup_size_bytes: size,
         backup_interval: interval,
-        shipments_max: [SHIPMENTS_MAX; 2],
+        failures_with_backup: false,
+        limits: Limits::NONE,
+        shipments_max: [SHIPMENTS_MAX; 3],
+        adaptive: false,
+        ordered: false,
+        patience: None,
     }
 }
 
 /// The settings that apply at once.
 pub fn live(config: &StreamConfig) -> Live {
     let backup = config.backup.as_ref().map_or(&config.buffer, |b| &b.buffer);
-    let shipments = |place: Option<&Destination>| match place {
-        Some(Destination::S3(s3)) => s3.concurrency as usize,
+    let shipments = |store: Option<Store>| match store {
+        Some(Store::S3(s3)) => s3.concurrency as usize,
         _ => SHIPMENTS_MAX,
     };
-    Live {
+    let backup_store = config.backup.as_ref().and_then(|b| b.destination.store());
+    let mut live = Live {
         size_bytes: config.buffer.size.bytes(),
         interval: config.buffer.interval,
         backup_size_bytes: backup.size.bytes(),
         backup_interval: backup.interval,
-        shipments_max: [Some(&config.destination), config.backup.as_ref().map(|b| &b.destination)].map(shipments),
+        failures_with_backup: config.fails_into_backup(),
+        shipments_max: [config.destination.store(), config.failures(), backup_store].map(shipments),
+        ..default_live()
+    };
+    if let Destination::Http(http) = &config.destination {
+        live.limits = Limits { outputs_max: http::RECORDS_MAX, bytes_max: http::BYTES_MAX };
+        live.shipments_max[Gate::Destination as usize] = if http.ordered { 1 } else { http.concurrency as usize };
+        (live.adaptive, live.ordered) = (true, http.ordered);
+        let pace = Pace::Doubling { first: http.retry_first, max: http.retry_max };
+        live.patience = Some(Patience { duration: http.retry_duration, pace });
     }
+    live
 }
 
 /// The loader of a configuration's routes.

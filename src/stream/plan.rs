@@ -17,16 +17,20 @@ pub enum Outlet {
     Lost = 4,
     /// Source bytes, untouched, beside the others.
     Backup = 5,
+    /// Given up on by the destination's plan. No plan begins in this outlet: one that the destination did not take
+    /// ends in it.
+    DeliveryFailed = 6,
 }
 
 impl Outlet {
-    pub const ALL: [Outlet; 6] = [
+    pub const ALL: [Outlet; 7] = [
         Outlet::Destination,
         Outlet::ProcessingFailed,
         Outlet::ConversionFailed,
         Outlet::Dropped,
         Outlet::Lost,
         Outlet::Backup,
+        Outlet::DeliveryFailed,
     ];
 
     /// The outlet's name in metrics, ledger and logs.
@@ -38,6 +42,7 @@ impl Outlet {
             Outlet::Dropped => "dropped",
             Outlet::Lost => "lost",
             Outlet::Backup => "backup",
+            Outlet::DeliveryFailed => "delivery-failed",
         }
     }
 
@@ -55,7 +60,7 @@ impl Outlet {
     }
 
     pub fn is_failure(self) -> bool {
-        matches!(self, Outlet::ProcessingFailed | Outlet::ConversionFailed)
+        matches!(self, Outlet::ProcessingFailed | Outlet::ConversionFailed | Outlet::DeliveryFailed)
     }
 }
 
@@ -95,8 +100,23 @@ pub struct Plan {
     pub reasons: Vec<Reason>,
     /// Bytes of the records as they were buffered, before compression.
     pub bytes: u64,
+    /// Milliseconds since the Unix epoch at which it was decided.
+    pub planned_ms: u64,
+    /// Its destination was given up on: it is never sent there again.
+    pub abandoned: Option<Box<Abandoned>>,
     /// Set once settled.
     pub mark: Option<Mark>,
+}
+
+/// What becomes of a plan that its destination did not take: another object tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Abandoned {
+    pub reason: Reason,
+    /// Where the object goes, and its name there.
+    pub store: String,
+    pub name: String,
+    /// What stands in it; `None`: an error record for each listed output.
+    pub contents: Option<Vec<u8>>,
 }
 
 impl Plan {
@@ -104,10 +124,35 @@ impl Plan {
         self.mark.is_none()
     }
 
+    /// Where its records end.
+    pub fn ends_in(&self) -> Outlet {
+        if self.abandoned.is_some() { Outlet::DeliveryFailed } else { self.outlet }
+    }
+
+    /// Store and name of the object that it becomes.
+    pub fn place(&self) -> (&str, &str) {
+        match &self.abandoned {
+            Some(abandoned) => (&abandoned.store, &abandoned.name),
+            None => (&self.store, &self.name),
+        }
+    }
+
+    /// Gives its object another name.
+    pub fn rename(&mut self, name: String) {
+        match &mut self.abandoned {
+            Some(abandoned) => abandoned.name = name,
+            None => self.name = name,
+        }
+    }
+
     /// What it takes in memory and, about, in a snapshot.
     pub fn memory_bytes(&self) -> usize {
         let reasons: usize = self.reasons.iter().map(|r| size_of::<Reason>() + r.code.len() + r.message.len()).sum();
-        size_of::<Plan>() + self.store.len() + self.name.len() + self.list.encoded().len() + reasons
+        let abandoned = self.abandoned.as_ref().map_or(0, |a| {
+            let texts = a.reason.code.len() + a.reason.message.len() + a.store.len() + a.name.len();
+            size_of::<Abandoned>() + texts + a.contents.as_ref().map_or(0, Vec::len)
+        });
+        size_of::<Plan>() + self.store.len() + self.name.len() + self.list.encoded().len() + reasons + abandoned
     }
 }
 
@@ -126,8 +171,10 @@ pub struct Mark {
     /// Marks are numbered without a gap, in the order of the log.
     pub mark: u64,
     pub at_ms: u64,
-    /// Records of which this mark settles the last output.
+    /// Records of which this mark settles the last output, and all others ended well.
     pub completed: u64,
+    /// Records of which this mark settles the last output, and another one was given up on.
+    pub failed: u64,
     /// Bytes of the object as stored.
     pub object_bytes: u64,
     /// The store's tag of the object, as far as it gave one.
@@ -153,6 +200,13 @@ pub enum Entry {
     Close {
         plan: u64,
     },
+    /// An open plan is given up on.
+    Abandon {
+        plan: u64,
+        abandoned: Box<Abandoned>,
+    },
+    /// Nothing is delivered until the next of these says so.
+    Pause(bool),
     /// Somebody else's object stands at the old name.
     Rename {
         plan: u64,
@@ -185,8 +239,26 @@ pub struct State {
     pub marks: u64,
     pub next_plan: u64,
     pub totals: [Totals; Outlet::ALL.len()],
-    /// Settled outputs of records that have several and are not complete.
-    partial: BTreeMap<u64, u32>,
+    pub paused: bool,
+    /// Records that have several outputs and are not complete.
+    partial: BTreeMap<u64, Partial>,
+}
+
+/// The settled outputs of a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Partial {
+    settled: u32,
+    /// One of them was given up on.
+    failed: bool,
+}
+
+/// Records that a mark completes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Completed {
+    /// They count in the outlet of the plan.
+    pub here: u64,
+    /// They count as failed, since an output of theirs was given up on before.
+    pub failed: u64,
 }
 
 impl State {
@@ -198,9 +270,15 @@ impl State {
             }
             Entry::Mark(mark) => self.settle(mark),
             Entry::Close { plan } => drop(self.plans.remove(&plan)),
+            Entry::Abandon { plan, abandoned } => {
+                if let Some(plan) = self.plans.get_mut(&plan) {
+                    plan.abandoned = Some(abandoned);
+                }
+            }
+            Entry::Pause(paused) => self.paused = paused,
             Entry::Rename { plan, name } => {
                 if let Some(plan) = self.plans.get_mut(&plan) {
-                    plan.name = name;
+                    plan.rename(name);
                 }
             }
             Entry::Low { track, low } => {
@@ -221,14 +299,15 @@ impl State {
     fn settle(&mut self, mark: Mark) {
         let Some(mut plan) = self.plans.remove(&mark.plan) else { return };
         self.marks = mark.mark;
-        let totals = &mut self.totals[plan.outlet as usize];
+        self.totals[Outlet::DeliveryFailed as usize].records += mark.failed;
+        let totals = &mut self.totals[plan.ends_in() as usize];
         totals.objects += plan.outlet.has_sink() as u64;
         totals.outputs += plan.list.outputs();
         totals.records += mark.completed;
         totals.bytes += plan.bytes;
         totals.object_bytes += mark.object_bytes;
         if plan.outlet.track() == Track::Main {
-            self.count_parts(&plan.list);
+            self.count_parts(&plan);
         }
         plan.mark = Some(mark);
         // A replay passes over what is settled: nobody asks for the reasons any more.
@@ -236,17 +315,24 @@ impl State {
         self.plans.insert(plan.number, plan);
     }
 
-    /// Records that settling `list` completes: whole ones, and those of which it holds the last open outputs.
-    pub fn completed_by(&self, list: &List) -> u64 {
-        let mut completed = 0;
-        let mut here: BTreeMap<u64, u32> = BTreeMap::new();
-        for item in list.items() {
+    /// Records that settling `plan` completes: whole ones, and those of which it holds the last open outputs.
+    pub fn completed_by(&self, plan: &Plan) -> Completed {
+        let gives_up = plan.abandoned.is_some();
+        let mut completed = Completed::default();
+        let mut here: BTreeMap<u64, Partial> = BTreeMap::new();
+        for item in plan.list.items() {
             match item {
-                Item::Whole { count, .. } => completed += count,
+                Item::Whole { count, .. } => completed.here += count,
                 Item::Part { offset, of, .. } => {
-                    let settled = here.entry(offset).or_insert_with(|| self.partial.get(&offset).copied().unwrap_or(0));
-                    *settled += 1;
-                    completed += (*settled == of) as u64;
+                    let before = || self.partial.get(&offset).copied().unwrap_or_default();
+                    let record = here.entry(offset).or_insert_with(before);
+                    record.settled += 1;
+                    // A plan that is given up on counts as failed itself.
+                    match record.settled == of {
+                        true if record.failed && !gives_up => completed.failed += 1,
+                        true => completed.here += 1,
+                        false => {}
+                    }
                 }
             }
         }
@@ -254,19 +340,20 @@ impl State {
     }
 
     /// [`State::completed_by`] as it will be once the plans `earlier` are settled too.
-    pub fn completed_by_after(&self, earlier: impl Iterator<Item = u64>, list: &List) -> u64 {
+    pub fn completed_by_after(&self, earlier: impl Iterator<Item = u64>, plan: &Plan) -> Completed {
         let mut after = State { partial: self.partial.clone(), ..State::default() };
-        for plan in earlier.filter_map(|n| self.plans.get(&n)) {
-            after.count_parts(&plan.list);
+        for earlier in earlier.filter_map(|n| self.plans.get(&n)) {
+            after.count_parts(earlier);
         }
-        after.completed_by(list)
+        after.completed_by(plan)
     }
 
-    fn count_parts(&mut self, list: &List) {
-        for (offset, of) in parts(list) {
-            let settled = self.partial.entry(offset).or_default();
-            *settled += 1;
-            if *settled == of {
+    fn count_parts(&mut self, plan: &Plan) {
+        for (offset, of) in parts(&plan.list) {
+            let record = self.partial.entry(offset).or_default();
+            record.settled += 1;
+            record.failed |= plan.abandoned.is_some();
+            if record.settled == of {
                 self.partial.remove(&offset);
             }
         }
@@ -325,6 +412,7 @@ impl State {
         entries.extend(self.epochs.iter().copied().map(Entry::Epoch));
         entries.extend(self.plans.values().cloned().map(Entry::Plan));
         entries.push(Entry::Totals { marks: self.marks, next_plan: self.next_plan, totals: self.totals });
+        entries.push(Entry::Pause(self.paused));
         entries
     }
 
@@ -337,12 +425,16 @@ impl State {
         }
         let low = state.low[Track::Main as usize];
         let settled = state.plans.values().filter(|p| !p.is_open() && p.outlet != Outlet::Backup);
-        let mut of_record = BTreeMap::new();
-        for (offset, of) in settled.flat_map(|p| parts(&p.list)).filter(|(offset, _)| *offset >= low) {
-            of_record.entry(offset).or_insert((0, of)).0 += 1;
+        let mut of_record: BTreeMap<u64, (Partial, u32)> = BTreeMap::new();
+        for plan in settled {
+            for (offset, of) in parts(&plan.list).filter(|(offset, _)| *offset >= low) {
+                let (record, _) = of_record.entry(offset).or_insert((Partial::default(), of));
+                record.settled += 1;
+                record.failed |= plan.abandoned.is_some();
+            }
         }
-        state.partial =
-            of_record.into_iter().filter(|(_, (n, of))| n < of).map(|(offset, (n, _))| (offset, n)).collect();
+        let open = of_record.into_iter().filter(|(_, (record, of))| record.settled < *of);
+        state.partial = open.map(|(offset, (record, _))| (offset, record)).collect();
         state
     }
 }

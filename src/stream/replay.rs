@@ -136,6 +136,8 @@ mod tests {
             oldest_arrival_ms: 0,
             reasons: Vec::new(),
             bytes: 0,
+            planned_ms: 0,
+            abandoned: None,
             mark: None,
         })
     }

@@ -24,7 +24,37 @@ pub struct Route {
     pub time_zone: jiff::tz::TimeZone,
     /// The destination's store, such as `s3://bucket`.
     pub store: String,
+    pub takes: Takes,
+    pub failures: FailureRoute,
     pub backup: Option<BackupRoute>,
+}
+
+/// The store of plans that go to an HTTP endpoint. Which one that is, is a live setting.
+pub const HTTP_ENDPOINT: &str = "http-endpoint";
+
+/// What a destination is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Encoded objects.
+    Objects,
+    /// Records one by one, many in a request.
+    Records,
+}
+
+/// Where failures go.
+pub struct FailureRoute {
+    pub store: String,
+    pub compress: Compress,
+    /// Of what the destination did not take.
+    pub undelivered: Undelivered,
+}
+
+/// How what the destination did not take is named.
+pub enum Undelivered {
+    /// Below the error prefix, as this Firehose error type.
+    Records(&'static str),
+    /// Manifests, at this place.
+    Manifests(Prefix),
 }
 
 /// Where source records are copied to.
@@ -97,7 +127,7 @@ impl Route {
     /// Judges a chunk. `now_ms` is stamped on failures.
     pub fn judge(&self, chunk: &Chunk, now_ms: u64) -> Result<Judged> {
         let (outputs, partition_keys, mut verdicts) = match &self.transform {
-            Some(transform) if chunk.entry == Entry::Source => {
+            Some(transform) if chunk.entry.is_before_transform() => {
                 let done = transform.apply(&chunk.records, &chunk.arrivals)?;
                 let verdicts = done.verdicts.into_iter().map(|v| Verdict::from_transform(v, now_ms)).collect();
                 (Arc::new(done.outputs), done.partition_keys, verdicts)
@@ -157,18 +187,30 @@ impl Route {
 
     /// The key of an outlet's error records.
     pub fn failure_key(&self, outlet: Outlet) -> Key {
-        self.error_prefix.key(Some(outlet.name()), &[]).expect("an error prefix is checked with the longest error type")
+        let error_type = match (outlet, &self.failures.undelivered) {
+            (Outlet::DeliveryFailed, Undelivered::Manifests(place)) => {
+                return place.key(None, &[]).expect("a prefix without partition keys");
+            }
+            (Outlet::DeliveryFailed, Undelivered::Records(error_type)) => error_type,
+            _ => outlet.name(),
+        };
+        self.error_prefix.key(Some(error_type), &[]).expect("an error prefix is checked with the longest error type")
+    }
+
+    /// Whether the names of an outlet's objects tell the version of the stream: manifests have none.
+    pub fn has_version(&self, outlet: Outlet) -> bool {
+        outlet != Outlet::DeliveryFailed || matches!(self.failures.undelivered, Undelivered::Records(_))
     }
 
     pub fn content_encoding(&self, outlet: Outlet) -> Option<&'static str> {
         match outlet {
             Outlet::Destination => self.format.content_encoding().or(self.compress.content_encoding()),
             Outlet::Backup => self.backup.as_ref().and_then(|b| b.compress.content_encoding()),
-            _ => None,
+            _ => self.failures.compress.content_encoding(),
         }
     }
 
-    /// The extension of an outlet's objects; error objects have none (contract §3.6).
+    /// The extension of an outlet's objects; error objects have none of their own (contract §3.6).
     pub fn extension(&self, outlet: Outlet) -> &str {
         match outlet {
             Outlet::Destination => match &self.extension {
@@ -176,13 +218,14 @@ impl Route {
                 None => self.format.extension().unwrap_or(self.compress.extension()),
             },
             Outlet::Backup => self.backup.as_ref().map_or("", |b| b.compress.extension()),
-            _ => "",
+            _ => self.failures.compress.extension(),
         }
     }
 
     pub fn store(&self, outlet: Outlet) -> &str {
         match (&self.backup, outlet) {
             (Some(backup), Outlet::Backup) => &backup.store,
+            (_, outlet) if outlet.is_failure() => &self.failures.store,
             _ => &self.store,
         }
     }
@@ -229,8 +272,8 @@ fn fail_outputs(verdicts: &mut [Verdict], failures: impl Iterator<Item = (usize,
     }
 }
 
-/// Appends the error record of a failed record.
-pub fn error_line(outlet: Outlet, reason: &Reason, offset: u64, arrival_ms: u64, raw: &[u8], out: &mut Vec<u8>) {
+/// Appends the error record of a failed record, or of one output of it (`place`: its offset, the output's number).
+pub fn error_line(outlet: Outlet, reason: &Reason, place: (u64, u32), arrival_ms: u64, raw: &[u8], out: &mut Vec<u8>) {
     let record = ErrorRecord {
         raw_data: base64_simd::STANDARD.encode_to_string(raw),
         error_code: &reason.code,
@@ -240,7 +283,8 @@ pub fn error_line(outlet: Outlet, reason: &Reason, offset: u64, arrival_ms: u64,
         attempt_ending_timestamp: reason.ended_ms,
     };
     match outlet {
-        Outlet::ConversionFailed => record.conversion_line(offset, out),
+        Outlet::ConversionFailed => record.conversion_line(place.0, out),
+        Outlet::DeliveryFailed => record.delivery_line(place, out),
         _ => record.line(out),
     }
 }

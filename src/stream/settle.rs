@@ -3,8 +3,8 @@
 
 use super::engine::Engine;
 use super::ledger::Line;
-use super::list::{Item, List};
-use super::plan::{Entry, Mark, Track};
+use super::list::Item;
+use super::plan::{Completed, Entry, Mark, Plan, Track};
 use crate::error::{Kind, Result};
 use crate::sabotage;
 
@@ -16,7 +16,7 @@ impl Engine {
     /// plan, or is settled.
     fn low_after(&self, track: Track, settling: &[u64]) -> u64 {
         let mut low = self.cursors[track as usize].offset.min(self.journal.durable());
-        let buffers = self.buffers.iter().filter(|(slot, _)| slot.0.track() == track);
+        let buffers = self.buffers.iter().filter(|(slot, _)| slot.outlet.track() == track);
         low = buffers.filter_map(|(_, b)| b.list.first()).fold(low, u64::min);
         let open = self.state().open_plans().filter(|p| p.outlet.track() == track && !settling.contains(&p.number));
         if sabotage::on("low_passes_incomplete") {
@@ -31,12 +31,13 @@ impl Engine {
         let stored = self.stored();
         let mut entries = Vec::new();
         for (mark, (number, tag, object_bytes)) in (self.state().marks + 1..).zip(&stored) {
-            let plan = &self.state().plans[number];
+            let completed = self.completed_after(&stored, &self.state().plans[number]);
             entries.push(Entry::Mark(Mark {
                 plan: *number,
                 mark,
                 at_ms: self.home.clock.wall_ms(),
-                completed: self.completed_after(&stored, *number, &plan.list),
+                completed: completed.here,
+                failed: completed.failed,
                 object_bytes: *object_bytes,
                 tag: tag.clone(),
             }));
@@ -87,13 +88,13 @@ impl Engine {
         self.ledger.append(&lines)
     }
 
-    /// Records that `list` completes once the plans before `number` in `stored` are settled too.
-    fn completed_after(&self, stored: &[(u64, String, u64)], number: u64, list: &List) -> u64 {
+    /// Records that `plan` completes once the plans before it in `stored` are settled too.
+    fn completed_after(&self, stored: &[(u64, String, u64)], plan: &Plan) -> Completed {
         if stored.len() == 1 {
-            return self.state().completed_by(list);
+            return self.state().completed_by(plan);
         }
-        let earlier = stored.iter().map(|s| s.0).take_while(|n| *n != number);
-        self.state().completed_by_after(earlier, list)
+        let earlier = stored.iter().map(|s| s.0).take_while(|n| *n != plan.number);
+        self.state().completed_by_after(earlier, plan)
     }
 
     /// Appends the lines of all marks that have none: after a commit, and at start those of the life before.

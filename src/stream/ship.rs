@@ -3,13 +3,14 @@
 
 use super::archive;
 use super::buffer::Filling;
-use super::engine::Engine;
-use super::plan::{Entry, Outlet, Plan, Track};
+use super::engine::{Engine, Gate};
+use super::plan::{Entry, Outlet, Plan, Reason, Track};
+use super::route::Takes;
 use crate::compress::Compress;
 use crate::deliver::{Attempt, Body, Shipment, retry};
 use crate::error::{Error, Kind, Result};
-use crate::format::Format;
 use crate::format::lines::Lines;
+use crate::format::{Encoder, Format};
 use crate::sabotage;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,6 +25,28 @@ pub struct Shipping {
     alarm: Option<String>,
     content_encoding: Option<&'static str>,
     only_look: bool,
+    refusals: Refusals,
+}
+
+/// What a destination that refuses has cost so far, in this life.
+#[derive(Default)]
+struct Refusals {
+    count: u32,
+    /// When the first attempt began, and the last one.
+    first_sent: Option<Duration>,
+    sent: Duration,
+    /// The pauses together, and when the present one began.
+    paused: Duration,
+    since: Option<Duration>,
+}
+
+impl Refusals {
+    /// An attempt begins.
+    fn send(&mut self, now: Duration) {
+        self.paused += self.since.take().map_or(Duration::ZERO, |since| now - since);
+        self.first_sent.get_or_insert(now);
+        self.sent = now;
+    }
 }
 
 /// Where it stands.
@@ -50,6 +73,14 @@ pub(super) enum Phase {
         tag: String,
         object_bytes: u64,
     },
+    /// Its destination has refused for too long: see [`Engine::give_up`].
+    GivenUp {
+        body: Arc<Body>,
+        reason: Box<Reason>,
+        instead: Option<Vec<u8>>,
+    },
+    /// Too large for its destination: see [`Engine::split`].
+    TooLarge(Arc<Body>, Box<Reason>),
     /// Never sent again by itself: what stands at its name, or what its records give now, is not what it lists.
     Held {
         alarm: String,
@@ -61,13 +92,18 @@ impl Shipping {
         self.content_encoding
     }
 
+    pub(super) fn set_content_encoding(&mut self, encoding: Option<&'static str>) {
+        self.content_encoding = encoding;
+    }
+
     pub(super) fn ready(plan: &Plan, body: Arc<Body>, content_encoding: Option<&'static str>) -> Shipping {
         debug_assert!(plan.is_open());
         Shipping::new(Phase::Ready(body), content_encoding)
     }
 
     fn new(phase: Phase, content_encoding: Option<&'static str>) -> Shipping {
-        Shipping { phase, attempts: 0, alarm: None, content_encoding, only_look: false }
+        let (attempts, refusals) = (0, Refusals::default());
+        Shipping { phase, attempts, alarm: None, content_encoding, only_look: false, refusals }
     }
 }
 
@@ -80,15 +116,17 @@ impl Engine {
             | Phase::CutDown(body)
             | Phase::Sent(body)
             | Phase::Waiting { body, .. }
+            | Phase::GivenUp { body, .. }
+            | Phase::TooLarge(body, _)
             | Phase::Rename(body) => body.memory_bytes(),
             Phase::Rebuilding { .. } | Phase::Stored { .. } | Phase::Held { .. } => 0,
         };
         self.shipping.values().map(body).sum()
     }
 
-    /// Where open plans go: whether to the backup's store, and which.
-    pub fn open_stores(&self) -> BTreeSet<(bool, String)> {
-        self.state().open_plans().map(|p| (p.outlet == Outlet::Backup, p.store.clone())).collect()
+    /// The stores that open plans go to.
+    pub fn open_stores(&self) -> BTreeSet<String> {
+        self.state().open_plans().map(|p| p.place().0.to_owned()).collect()
     }
 
     /// Whether another object's bytes should go to scratch at once: a store that does not answer must not fill memory.
@@ -112,13 +150,12 @@ impl Engine {
     /// An empty object of an outlet under an epoch.
     pub(super) fn filling(&mut self, epoch: u32, outlet: Outlet) -> Result<Filling> {
         let as_is = || Format::Lines(Lines { newline: false }).encoder();
+        let route = self.route(epoch)?;
         let (encoder, compress) = match outlet {
-            Outlet::Destination => {
-                let route = self.route(epoch)?;
-                (route.format.encoder(), route.compress)
-            }
-            Outlet::Backup => (as_is(), self.route(epoch)?.backup.as_ref().map_or(Compress::None, |b| b.compress)),
-            _ => (as_is(), Compress::None),
+            Outlet::Destination if route.takes == Takes::Records => (Encoder::Packed, Compress::None),
+            Outlet::Destination => (route.format.encoder(), route.compress),
+            Outlet::Backup => (as_is(), route.backup.as_ref().map_or(Compress::None, |b| b.compress)),
+            _ => (as_is(), route.failures.compress),
         };
         Ok(Filling::new(encoder, compress.encoder(), &self.scratch, &self.home.workers))
     }
@@ -146,9 +183,11 @@ impl Engine {
             if outputs == expected {
                 let body = Arc::new(filling.finish(full));
                 shipping.phase = Phase::Ready(body);
+                self.make_error_records(number)?;
             } else if outputs == left {
                 let body = Arc::new(filling.finish(full));
                 (shipping.phase, shipping.only_look) = (Phase::Damaged(body), true);
+                self.make_error_records(number)?;
             } else {
                 self.hold(number, &format!("its records now give {outputs} outputs, expected {expected}"));
             }
@@ -178,13 +217,18 @@ impl Engine {
 
     /// Shipments to be sent now, with the outlet and store of each; every one of them must be answered by [`Engine::reply`].
     pub fn shipments(&mut self) -> Vec<(Outlet, String, Shipment)> {
+        if self.state().paused {
+            return Vec::new();
+        }
         let now = self.home.clock.steady();
         let mut free = self.free_slots();
         let mut out = Vec::new();
+        let turn = self.live.ordered.then(|| self.whose_turn());
         for (number, shipping) in &mut self.shipping {
             let plan = &self.log.state().plans[number];
-            let free = &mut free[plan.outlet.track() as usize];
-            if *free == 0 {
+            let gate = Gate::of(plan);
+            let free = &mut free[gate as usize];
+            if *free == 0 || gate == Gate::Destination && turn.is_some_and(|turn| turn != Some(*number)) {
                 continue;
             }
             let body = match &shipping.phase {
@@ -193,6 +237,7 @@ impl Engine {
                 _ => continue,
             };
             shipping.phase = Phase::Sent(body.clone());
+            shipping.refusals.send(now);
             *free -= 1;
             if sabotage::on("mark_before_reply") {
                 shipping.phase = Phase::Stored { tag: String::new(), object_bytes: body.len() };
@@ -202,27 +247,37 @@ impl Engine {
                 id: plan.id,
                 outputs: plan.list.outputs(),
                 digest: plan.list.digest(),
-                name: plan.name.clone(),
+                name: plan.place().1.to_owned(),
+                planned_ms: plan.planned_ms,
                 content_encoding: shipping.content_encoding,
                 body,
                 only_look: shipping.only_look,
             };
-            out.push((plan.outlet, plan.store.clone(), shipment));
+            out.push((plan.ends_in(), plan.place().0.to_owned(), shipment));
         }
         let ledger = self.ledger_shipment();
-        out.extend(ledger.map(|(store, shipment)| (Outlet::Destination, store, shipment)));
+        out.extend(ledger.map(|(store, shipment)| (Outlet::ProcessingFailed, store, shipment)));
         out
     }
 
-    /// How many more shipments of each track may be under way: a backup's store that does not answer must not keep the
-    /// destination from its own.
-    fn free_slots(&self) -> [usize; 2] {
+    /// How many more shipments may go through each gate.
+    fn free_slots(&self) -> [usize; Gate::ALL.len()] {
         let mut free = self.live.shipments_max;
+        if self.live.adaptive {
+            let max = &mut free[Gate::Destination as usize];
+            *max = self.window.allowed(*max);
+        }
         for (number, _) in self.shipping.iter().filter(|(_, s)| matches!(s.phase, Phase::Sent(_))) {
-            let free = &mut free[self.state().plans[number].outlet.track() as usize];
+            let free = &mut free[Gate::of(&self.state().plans[number]) as usize];
             *free = free.saturating_sub(1);
         }
         free
+    }
+
+    /// The open plan of the destination with the earliest records.
+    fn whose_turn(&self) -> Option<u64> {
+        let destination = self.state().open_plans().filter(|p| Gate::of(p) == Gate::Destination);
+        destination.min_by_key(|p| (p.list.first(), p.number)).map(|p| p.number)
     }
 
     /// What became of a shipment.
@@ -234,22 +289,51 @@ impl Engine {
         let Phase::Sent(body) = &shipping.phase else { return };
         let body = body.clone();
         shipping.attempts += 1;
-        let attempts = shipping.attempts;
+        let (attempts, now) = (shipping.attempts, self.home.clock.steady());
+        let plan = &self.log.state().plans[&number];
+        if self.live.adaptive && Gate::of(plan) == Gate::Destination {
+            let busy = matches!(attempt, Attempt::Refused { busy: true, .. });
+            let taken = matches!(attempt, Attempt::Stored { .. });
+            let took = now - shipping.refusals.sent;
+            self.window.answered(taken, busy, took, self.live.shipments_max[Gate::Destination as usize]);
+        }
         let misconfigured = matches!(attempt, Attempt::Misconfigured { .. });
+        let ended_ms = self.home.clock.wall_ms();
         match attempt {
             Attempt::Stored { tag } => {
                 shipping.phase = Phase::Stored { tag, object_bytes: body.len() };
                 self.alarm = None;
             }
-            Attempt::Retry { reason }
-            | Attempt::Misconfigured { reason }
-            | Attempt::Refused { message: reason, .. }
-            | Attempt::TooLarge { message: reason, .. } => {
+            Attempt::Retry { reason } | Attempt::Misconfigured { reason } => {
                 let random = self.home.jitter();
-                let until = self.home.clock.steady() + retry::pause(attempts, misconfigured, random);
+                let until = now + retry::pause(attempts, misconfigured, random);
                 shipping.phase = Phase::Waiting { body, until };
-                let name = &self.log.state().plans[&number].name;
-                shipping.alarm = Some(format!("`{name}` is not delivered after {attempts} attempts: {reason}"));
+                // What is waited for here is not the destination.
+                shipping.refusals.first_sent = None;
+                shipping.alarm = Some(not_delivered(plan, attempts, &reason));
+            }
+            Attempt::Refused { code, message, instead, .. } => {
+                let random = self.home.jitter();
+                shipping.alarm = Some(not_delivered(plan, attempts, &format!("{code}: {message}")));
+                let refusals = &mut shipping.refusals;
+                refusals.count += 1;
+                let since_first = now - refusals.first_sent.unwrap_or(now);
+                let pause = match &self.live.patience {
+                    Some(patience) => patience.pause(refusals.count, refusals.paused, since_first, random),
+                    None => Some(retry::pause(attempts, false, random)),
+                };
+                refusals.since = Some(now);
+                shipping.phase = match pause {
+                    Some(pause) => Phase::Waiting { body, until: now + pause },
+                    None => {
+                        let reason = Box::new(Reason { code, message, attempts, ended_ms });
+                        Phase::GivenUp { body, reason, instead }
+                    }
+                };
+            }
+            Attempt::TooLarge { code, message } => {
+                let reason = Box::new(Reason { code, message, attempts, ended_ms });
+                shipping.phase = Phase::TooLarge(body, reason);
             }
             Attempt::Absent => shipping.phase = Phase::CutDown(body),
             // What stands there was never this plan's object.
@@ -279,7 +363,7 @@ impl Engine {
         let mut entries = Vec::new();
         for &plan in &taken {
             let id = self.random_uuid();
-            let old = self.state().plans[&plan].name.clone();
+            let old = self.state().plans[&plan].place().1.to_owned();
             let name = alternate_name(&old, &id);
             self.alarm = Some(format!("an object that is not ours stands at `{old}`; it stays, ours becomes `{name}`"));
             entries.push(Entry::Rename { plan, name });
@@ -311,13 +395,15 @@ impl Engine {
         // Without a free slot it is a reply that is waited for.
         let free = self.free_slots();
         let until = self.shipping.iter().filter_map(|(number, s)| match &s.phase {
-            Phase::Waiting { until, .. } if free[self.state().plans[number].outlet.track() as usize] > 0 => {
-                Some(*until)
-            }
+            Phase::Waiting { until, .. } if free[Gate::of(&self.state().plans[number]) as usize] > 0 => Some(*until),
             _ => None,
         });
         until.min()
     }
+}
+
+fn not_delivered(plan: &Plan, attempts: u32, why: &str) -> String {
+    format!("`{}` is not delivered after {attempts} attempts: {why}", plan.place().1)
 }
 
 /// The name with its UUID replaced.

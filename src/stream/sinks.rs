@@ -2,10 +2,11 @@
 //! its store through every reload; these change.
 
 use super::plan::Outlet;
+use super::route::HTTP_ENDPOINT;
 use super::supervise::Shared;
-use crate::config::{Conditional, Destination, S3, StreamConfig};
+use crate::config::{Conditional, Destination, Http, S3, Store, StreamConfig};
 use crate::deliver::object::{Failure, Looked, ObjectStore};
-use crate::deliver::{Attempt, Shipment, Sink, local::Local, s3};
+use crate::deliver::{Attempt, Shipment, Sink, http, local::Local, s3};
 use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,11 +18,26 @@ pub struct Sinks {
     fs: Arc<dyn Fs>,
     runtime: tokio::runtime::Handle,
     stream: String,
-    destination: Option<S3>,
-    backup: Option<S3>,
-    made: BTreeMap<(bool, String), Made>,
+    arn: String,
+    settings: Settings,
+    made: BTreeMap<Place, Made>,
     /// Stores that open plans were sent to by the sinks of before; see [`Sinks::follow`].
-    known: BTreeMap<(bool, String), Reached>,
+    known: BTreeMap<Place, Reached>,
+}
+
+/// How each place is reached today.
+#[derive(Default)]
+struct Settings {
+    /// The destination's bucket, and the backup's.
+    buckets: [Option<S3>; 2],
+    http: Option<Http>,
+}
+
+/// Whose settings lead to a store, and its name: the same bucket name may stand for different stores.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    of_backup: bool,
+    store: String,
 }
 
 /// A store that was reached: under which endpoint, and what it calls the probe's content. That is empty where it tells
@@ -34,22 +50,52 @@ struct Reached {
 
 /// A sink in use.
 enum Made {
-    Local(Arc<Local>),
-    S3(Arc<Probed>),
+    Probed(Arc<Probed>),
+    Other(Arc<dyn Sink>),
+}
+
+impl Settings {
+    fn of(config: &StreamConfig) -> Settings {
+        let bucket = |store: Option<Store>| match store {
+            Some(Store::S3(s3)) => Some(s3.clone()),
+            _ => None,
+        };
+        let backup = config.backup.as_ref().and_then(|b| b.destination.store());
+        let http = match &config.destination {
+            Destination::Http(http) => Some((**http).clone()),
+            _ => None,
+        };
+        Settings { buckets: [bucket(config.destination.store()), bucket(backup)], http }
+    }
+
+    /// What was known before and is not now.
+    fn complete(&mut self, before: Settings) {
+        for (bucket, before) in self.buckets.iter_mut().zip(before.buckets) {
+            *bucket = bucket.take().or(before);
+        }
+        self.http = self.http.take().or(before.http);
+    }
+
+    /// Whether the backup's settings lead to an outlet's store. Failures go to either: to the one that has their bucket.
+    fn of_backup(&self, outlet: Outlet, store: &str) -> bool {
+        let bucket = store.strip_prefix("s3://");
+        let names = |i: usize| self.buckets[i].as_ref().is_some_and(|s3| Some(s3.bucket.as_str()) == bucket);
+        match outlet {
+            Outlet::Backup => true,
+            outlet if outlet.is_failure() => !names(0) && (names(1) || self.buckets[0].is_none()),
+            _ => false,
+        }
+    }
 }
 
 impl Sinks {
     pub fn new(shared: &Shared, stream: &str, config: Option<&StreamConfig>) -> Sinks {
-        let s3 = |place: Option<&Destination>| match place {
-            Some(Destination::S3(s3)) => Some((**s3).clone()),
-            _ => None,
-        };
         Sinks {
             fs: shared.fs.clone(),
             runtime: shared.runtime.clone(),
             stream: stream.to_owned(),
-            destination: s3(config.map(|c| &c.destination)),
-            backup: s3(config.and_then(|c| c.backup.as_ref()).map(|b| &b.destination)),
+            arn: format!("{}{stream}", shared.arn_prefix),
+            settings: config.map(Settings::of).unwrap_or_default(),
             made: BTreeMap::new(),
             known: BTreeMap::new(),
         }
@@ -58,46 +104,53 @@ impl Sinks {
     /// Takes over from the sinks of the configuration before. What that had settings for and this has not (a backup that
     /// was switched off) goes on with those. Of `open`, the stores of open plans, those that have been reached before
     /// must be found again under a changed endpoint: another store would get objects that the first may have already.
-    pub fn follow(&mut self, before: Sinks, open: &BTreeSet<(bool, String)>) {
+    pub fn follow(&mut self, before: Sinks, open: &BTreeSet<String>) {
         let reached = |made: Made| match made {
-            Made::S3(probed) => probed.reached.get().cloned(),
-            Made::Local(_) => None,
+            Made::Probed(probed) => probed.reached.get().cloned(),
+            Made::Other(_) => None,
         };
         self.known = before.known;
         self.known.extend(before.made.into_iter().filter_map(|(place, made)| Some((place, reached(made)?))));
-        self.known.retain(|place, _| open.contains(place));
-        self.destination = self.destination.take().or(before.destination);
-        self.backup = self.backup.take().or(before.backup);
+        self.known.retain(|place, _| open.contains(&place.store));
+        self.settings.complete(before.settings);
     }
 
     /// The sink of an outlet's store, which may be one that only an older epoch used: then with the settings of today.
     pub fn sink(&mut self, outlet: Outlet, store: &str) -> Result<Arc<dyn Sink>> {
-        let place = (outlet == Outlet::Backup, store.to_owned());
-        match self.made.get(&place) {
-            Some(Made::Local(sink)) => return Ok(sink.clone()),
-            Some(Made::S3(sink)) => return Ok(sink.clone()),
-            None => {}
+        let place = Place { of_backup: self.settings.of_backup(outlet, store), store: store.to_owned() };
+        if !self.made.contains_key(&place) {
+            let made = self.make(&place)?;
+            self.made.insert(place.clone(), made);
         }
-        let settings = if place.0 { &self.backup } else { &self.destination };
-        let made = match (store.strip_prefix("file://"), store.strip_prefix("s3://"), settings) {
-            (Some(dir), _, _) => Made::Local(Arc::new(Local::new(self.fs.clone(), PathBuf::from(dir)))),
-            (_, Some(bucket), Some(settings)) => {
+        Ok(match &self.made[&place] {
+            Made::Probed(sink) => sink.clone(),
+            Made::Other(sink) => sink.clone(),
+        })
+    }
+
+    fn make(&self, place: &Place) -> Result<Made> {
+        let store = place.store.as_str();
+        let bucket = &self.settings.buckets[place.of_backup as usize];
+        match (store.strip_prefix("file://"), store.strip_prefix("s3://"), bucket, &self.settings.http) {
+            (Some(dir), ..) => Ok(Made::Other(Arc::new(Local::new(self.fs.clone(), PathBuf::from(dir))))),
+            (_, Some(bucket), Some(settings), _) => {
                 let settings = S3 { bucket: bucket.to_owned(), ..settings.clone() };
-                Made::S3(Arc::new(Probed {
+                Ok(Made::Probed(Arc::new(Probed {
                     s3: s3::S3::connect(&settings, self.runtime.clone())?,
                     stream: self.stream.clone(),
                     endpoint: settings.endpoint.clone(),
                     reached: OnceLock::new(),
-                    expected: self.known.get(&place).filter(|reached| may_differ(reached, &settings)).cloned(),
-                }))
+                    expected: self.known.get(place).filter(|reached| may_differ(reached, &settings)).cloned(),
+                })))
+            }
+            (.., Some(settings)) if store == HTTP_ENDPOINT => {
+                Ok(Made::Other(Arc::new(http::Http::connect(settings, &self.arn, self.runtime.clone())?)))
             }
             _ => {
                 let message = format!("the configuration has no settings for `{store}`, where open plans have to go");
-                return Err(Error::new(Kind::Misconfigured, message));
+                Err(Error::new(Kind::Misconfigured, message))
             }
-        };
-        self.made.insert(place, made);
-        self.sink(outlet, store)
+        }
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Shared {
     pub budget: Arc<Budget>,
     /// Compiled modules.
     pub module_cache: PathBuf,
+    /// Of a stream's ARN, what comes before its name.
+    pub arn_prefix: String,
 }
 
 /// How a stream stands. Counts are of records unless they say otherwise.

@@ -177,10 +177,12 @@ fn entries() -> Vec<plan::Entry> {
         oldest_arrival_ms: 1_790_000_000_000,
         reasons: vec![Reason { code: "Transform.Trap".into(), message: "m".into(), attempts: 2, ended_ms: 5 }; 3],
         bytes: 30,
+        planned_ms: 1_790_000_000_000,
+        abandoned: None,
         mark: None,
     };
     let settled = Plan { number: 1, outlet: Outlet::Dropped, ..open.clone() };
-    let mark = Mark { plan: 1, mark: 1, at_ms: 9, completed: 2, object_bytes: 0, tag: "tag".into() };
+    let mark = Mark { plan: 1, mark: 1, at_ms: 9, completed: 2, failed: 0, object_bytes: 0, tag: "tag".into() };
     vec![
         plan::Entry::Epoch(Epoch { number: 1, from: 0, hash: [7; 32] }),
         plan::Entry::BackupFrom(Some(2)),

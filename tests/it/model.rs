@@ -4,22 +4,24 @@
 use hydrant::clock::{Clock, Manual};
 use hydrant::compress::Compress;
 use hydrant::deliver::object::{Created, Failure, Looked, ObjectStore, Owner, attempt};
+use hydrant::deliver::records::Records;
+use hydrant::deliver::retry::{Pace, Patience};
 use hydrant::deliver::{Attempt, Shipment, Sink, local::Local};
 use hydrant::error::{Error, Kind, Result};
 use hydrant::format::{Format, lines::Lines};
 use hydrant::fs::fake::FakeFs;
 use hydrant::fs::{Fs, read};
-use hydrant::journal::{Budget, Journal, Limits, Put, Writer};
+use hydrant::journal::{self, Budget, Journal, Put, Writer};
 use hydrant::partition::prefix::{Prefix, PrefixKind};
 use hydrant::record::{Batch, Entry};
 use hydrant::sabotage;
-use hydrant::stream::engine::{Bounds, Engine, Home, Live, Progress, floor};
+use hydrant::stream::engine::{Bounds, Engine, Home, Limits, Live, Progress, floor};
 use hydrant::stream::epoch::{Blobs, Routes};
 use hydrant::stream::ledger::stubs;
 use hydrant::stream::memory::NodeMemory;
 use hydrant::stream::plan::Outlet;
 use hydrant::stream::plan_log::PlanLog;
-use hydrant::stream::route::{BackupRoute, Route};
+use hydrant::stream::route::{BackupRoute, FailureRoute, HTTP_ENDPOINT, Route, Takes, Undelivered};
 use hydrant::stream::workers::Workers;
 use hydrant::transform::{Failed, Transform, Transformed, Verdict};
 use std::collections::{BTreeMap, HashMap};
@@ -52,6 +54,9 @@ impl Rng {
 pub const DIR: &str = "/data/stream";
 const LOCAL: &str = "file:///bucket";
 const MODEL: &str = "s3://model";
+const ENDPOINT: &str = HTTP_ENDPOINT;
+/// Outputs that the endpoint takes in one request.
+const ENDPOINT_MAX: u64 = 3;
 
 /// What a record of a type becomes under a configuration: keys of its outputs, none for dropped, or a failure.
 /// A capital letter may run out of time whenever it is judged.
@@ -112,7 +117,8 @@ impl Transform for Scripted {
     }
 }
 
-/// Definitions are `LOCAL 0`, `MODEL 1` and so on: destination and configuration; the backup goes to the other store.
+/// Definitions are `LOCAL 0`, `MODEL 1` and so on: destination and configuration; the backup goes to the other store, and
+/// what an endpoint does not take to the first.
 struct Loader(Arc<Mutex<Rng>>);
 
 impl Routes for Loader {
@@ -132,6 +138,12 @@ impl Routes for Loader {
             extension: None,
             time_zone: jiff::tz::TimeZone::UTC,
             store: store.to_owned(),
+            takes: if store == ENDPOINT { Takes::Records } else { Takes::Objects },
+            failures: FailureRoute {
+                store: if store == ENDPOINT { LOCAL } else { store }.to_owned(),
+                compress: Compress::None,
+                undelivered: Undelivered::Records("http-endpoint-failed"),
+            },
             backup: Some(BackupRoute {
                 store: if store == LOCAL { MODEL } else { LOCAL }.to_owned(),
                 prefix: prefix("raw/", PrefixKind::Objects),
@@ -217,14 +229,73 @@ impl Sink for ModelStore {
     }
 }
 
+/// An endpoint that takes records, and may take them and not say so.
+#[derive(Default)]
+pub struct Endpoint {
+    /// By the request's id: the records, and whether it was ever answered that they were taken.
+    requests: BTreeMap<uuid::Uuid, (Vec<Vec<u8>>, bool)>,
+    /// A request came again with another body.
+    changed: Option<uuid::Uuid>,
+}
+
+struct ModelEndpoint {
+    bucket: Arc<Mutex<Bucket>>,
+    endpoint: Arc<Mutex<Endpoint>>,
+    rng: Arc<Mutex<Rng>>,
+}
+
+impl Sink for ModelEndpoint {
+    fn attempt(&self, shipment: &Shipment) -> Attempt {
+        if shipment.only_look {
+            return Attempt::Absent;
+        }
+        let refused = || Attempt::Refused {
+            code: "HttpEndpoint.DestinationException".into(),
+            message: "the model endpoint".into(),
+            busy: false,
+            instead: None,
+        };
+        let faults = 2 * self.bucket.lock().unwrap().faults;
+        let mut rng = self.rng.lock().unwrap();
+        if rng.chance(faults) {
+            return refused();
+        }
+        let (mut records, mut taken) = (Records::new(&shipment.body), Vec::new());
+        loop {
+            match records.next() {
+                Ok(Some((_, record))) => taken.push(record.to_vec()),
+                Ok(None) => break,
+                Err(e) => return Attempt::Retry { reason: e.to_string() },
+            }
+        }
+        if taken.len() as u64 > ENDPOINT_MAX {
+            return Attempt::TooLarge { code: "HttpEndpoint.DestinationException".into(), message: "413".into() };
+        }
+        let mut endpoint = self.endpoint.lock().unwrap();
+        let request = endpoint.requests.entry(shipment.id).or_insert_with(|| (taken.clone(), false));
+        if request.0 != taken {
+            endpoint.changed = Some(shipment.id);
+            return refused();
+        }
+        if rng.chance(faults) {
+            return refused();
+        }
+        request.1 = true;
+        Attempt::Stored { tag: String::new() }
+    }
+}
+
 /// What survives every crash, and what the oracle knows.
 pub struct World {
     pub fs: FakeFs,
     pub bucket: Arc<Mutex<Bucket>>,
+    pub endpoint: Arc<Mutex<Endpoint>>,
     pub rng: Arc<Mutex<Rng>>,
     pub clock: Arc<Manual>,
     pub incarnation: [u8; 16],
     pub definition: String,
+    /// The destination is given one plan after the other.
+    pub ordered: bool,
     /// Records put, by number: kind, and whether the put was acknowledged.
     pub records: BTreeMap<u64, (u8, bool)>,
     pub crashes: u64,
@@ -243,12 +314,14 @@ pub struct Life {
 impl World {
     pub fn new(seed: u64) -> World {
         let mut rng = Rng(seed);
-        let store = if rng.chance(50) { LOCAL } else { MODEL };
+        let store = [LOCAL, MODEL, ENDPOINT][rng.below(3) as usize];
         World {
             fs: FakeFs::new(),
             bucket: Arc::new(Mutex::new(Bucket { faults: [0, 8, 20][rng.below(3) as usize], ..Bucket::default() })),
+            endpoint: Arc::default(),
             incarnation: *b"incarnation-0001",
             definition: format!("{store} 0"),
+            ordered: rng.chance(30),
             rng: Arc::new(Mutex::new(rng)),
             clock: Arc::new(Manual::at_ms(1_790_000_000_000)),
             records: BTreeMap::new(),
@@ -280,16 +353,25 @@ impl World {
             ledger_file_bytes: 1500,
         };
         let log = PlanLog::open(&*fs, &dir, self.incarnation, bounds.reserve_bytes)?;
-        let limits = Limits { segment_bytes_min: 16384, segment_bytes_max: 65536, tail_bytes_max: 256 };
+        let limits = journal::Limits { segment_bytes_min: 16384, segment_bytes_max: 65536, tail_bytes_max: 256 };
         let floor = floor(log.state());
         let (journal, writer, _) =
             Journal::open(fs.clone(), &dir, self.incarnation, limits, Budget::unlimited(), floor)?;
+        let first = Duration::from_secs(20);
         let live = Live {
             size_bytes: 40,
             interval: Duration::from_secs(60),
             backup_size_bytes: 60,
             backup_interval: Duration::from_secs(60),
-            shipments_max: [3, 3],
+            failures_with_backup: false,
+            limits: Limits { outputs_max: 5, bytes_max: 60 },
+            shipments_max: [3; 3],
+            adaptive: self.definition.starts_with(ENDPOINT),
+            ordered: self.ordered,
+            patience: Some(Patience {
+                duration: Duration::from_secs(80),
+                pace: Pace::Doubling { first, max: 2 * first },
+            }),
         };
         let rng = self.rng.clone();
         let random = move || {
@@ -312,6 +394,8 @@ impl World {
         let mut sinks: HashMap<&'static str, Box<dyn Sink>> = HashMap::new();
         sinks.insert(LOCAL, Box::new(Local::new(fs, PathBuf::from("/bucket"))));
         sinks.insert(MODEL, Box::new(ModelStore { bucket: self.bucket.clone(), rng: self.rng.clone() }));
+        let (bucket, endpoint, rng) = (self.bucket.clone(), self.endpoint.clone(), self.rng.clone());
+        sinks.insert(ENDPOINT, Box::new(ModelEndpoint { bucket, endpoint, rng }));
         Ok(Life { writer, journal, engine, sinks, unsynced: Vec::new() })
     }
 
@@ -456,7 +540,7 @@ impl World {
         let bucket = self.bucket.lock().unwrap();
         let ours = bucket.objects.iter().filter(|(n, o)| o.owner.is_some() && !n.starts_with("_ledger/"));
         let mut all: Vec<(String, Vec<u8>)> = ours.map(|(n, o)| (n.clone(), o.bytes.clone())).collect();
-        for dir in ["main/a", "main/b", "errors/processing-failed", "raw"] {
+        for dir in ["main/a", "main/b", "errors/processing-failed", "errors/http-endpoint-failed", "raw"] {
             let dir = Path::new("/bucket").join(dir).to_path_buf();
             self.local_objects(&dir, &mut all);
         }
@@ -486,6 +570,7 @@ impl World {
         for (name, bytes) in self.objects() {
             note_object(&name, &bytes, &mut fates)?;
         }
+        let undelivered = self.note_requests(&mut fates)?;
         let totals = life.engine.state().totals;
         let (mut dropped, mut accepted) = (0, 0);
         for (number, (kind, acked)) in &self.records {
@@ -508,7 +593,49 @@ impl World {
         if let Some(number) = fates.keys().next() {
             return Err(format!("phantom record {number}"));
         }
+        let counted = totals[Outlet::DeliveryFailed as usize].records;
+        if counted != undelivered {
+            return Err(format!("{counted} records counted as given up on, {undelivered} were"));
+        }
         self.judge_counts(life, totals[Outlet::Dropped as usize].records, dropped, accepted)
+    }
+
+    /// Adds what the endpoint got. Records of which an output was given up on are counted: of those outputs it may have
+    /// got some without saying so.
+    fn note_requests(&self, fates: &mut BTreeMap<u64, Fate>) -> std::result::Result<u64, String> {
+        let endpoint = self.endpoint.lock().unwrap();
+        if let Some(id) = endpoint.changed {
+            return Err(format!("request {id} came with two bodies"));
+        }
+        let mut told = BTreeMap::new();
+        for (id, (records, answered)) in &endpoint.requests {
+            for record in records {
+                let text = String::from_utf8_lossy(record).into_owned();
+                let earlier = told.insert(text.clone(), *answered);
+                if earlier == Some(true) && *answered {
+                    return Err(format!("`{text}` was taken twice, the second time in request {id}"));
+                }
+                if earlier == Some(true) {
+                    told.insert(text, true);
+                }
+            }
+        }
+        let mut undelivered = 0;
+        for fate in fates.values_mut() {
+            undelivered += !fate.undelivered.is_empty() as u64;
+            for text in std::mem::take(&mut fate.undelivered) {
+                if self.crashes == 0 && told.get(&text) == Some(&true) {
+                    return Err(format!("`{text}` was taken, and is in a failure object"));
+                }
+                told.remove(&text);
+                fate.outputs.push(output(&text)?);
+            }
+        }
+        for (text, _) in told.into_iter().filter(|(_, answered)| *answered) {
+            let number = text[..5].parse::<u64>().map_err(|e| e.to_string())?;
+            fates.entry(number).or_default().outputs.push(output(&text)?);
+        }
+        Ok(undelivered)
     }
 
     fn judge_counts(&self, life: &Life, counted: u64, dropped: u64, accepted: u64) -> std::result::Result<(), String> {
@@ -537,7 +664,10 @@ impl World {
                 return Err(format!("the ledger file `{}` is deleted here and not there", stub.name));
             }
         }
-        let sum: u64 = Outlet::ALL.iter().map(|o| engine.state().totals[*o as usize].objects).sum();
+        // What goes to the endpoint is no object.
+        let is_object = |o: &&Outlet| **o != Outlet::Destination || !self.definition.starts_with(ENDPOINT);
+        let objects = Outlet::ALL.iter().filter(is_object);
+        let sum: u64 = objects.map(|o| engine.state().totals[*o as usize].objects).sum();
         let there = self.objects().len() as u64;
         if sum != there {
             return Err(format!("{sum} objects in the ledger, {there} in the stores"));
@@ -555,6 +685,8 @@ fn may_drop(kind: u8) -> bool {
 struct Fate {
     backups: u32,
     failures: u32,
+    /// Outputs in `http-endpoint-failed`.
+    undelivered: Vec<String>,
     /// Output number, of how many, configuration.
     outputs: Vec<(u32, u32, u8)>,
 }
@@ -584,6 +716,13 @@ impl Fate {
     }
 }
 
+/// Number, of how many, and configuration of an output.
+fn output(text: &str) -> std::result::Result<(u32, u32, u8), String> {
+    let (_, output) = text.split_once('#').ok_or_else(|| format!("`{text}`"))?;
+    let digits: Vec<u32> = output.split(['/', '@']).map(|n| n.trim_end().parse().unwrap_or(99)).collect();
+    Ok((digits[0], digits[1], digits[2] as u8))
+}
+
 fn note_object(name: &str, bytes: &[u8], fates: &mut BTreeMap<u64, Fate>) -> std::result::Result<(), String> {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let number = |t: &str| t[..5].parse::<u64>().map_err(|e| format!("{name}: `{t}`: {e}"));
@@ -598,6 +737,10 @@ fn note_object(name: &str, bytes: &[u8], fates: &mut BTreeMap<u64, Fate>) -> std
             let value: serde_json::Value = serde_json::from_str(line).map_err(|e| format!("{name}: {e}: {line}"))?;
             let raw = base64_simd::STANDARD.decode_to_vec(value["rawData"].as_str().unwrap_or_default());
             let raw = String::from_utf8_lossy(&raw.unwrap_or_default()).into_owned();
+            if name.starts_with("errors/http-endpoint-failed/") {
+                fates.entry(number(&raw)?).or_default().undelivered.push(raw);
+                continue;
+            }
             if raw.len() != 6 {
                 return Err(format!("{name}: rawData is `{raw}`"));
             }
@@ -606,10 +749,9 @@ fn note_object(name: &str, bytes: &[u8], fates: &mut BTreeMap<u64, Fate>) -> std
     } else {
         let mut configurations = std::collections::BTreeSet::new();
         for line in text.lines() {
-            let (record, output) = line.split_once('#').ok_or_else(|| format!("{name}: `{line}`"))?;
-            let digits: Vec<u32> = output.split(['/', '@']).map(|n| n.parse().unwrap_or(99)).collect();
-            configurations.insert(digits[2]);
-            fates.entry(number(record)?).or_default().outputs.push((digits[0], digits[1], digits[2] as u8));
+            let output = output(line).map_err(|e| format!("{name}: {e}"))?;
+            configurations.insert(output.2);
+            fates.entry(number(line)?).or_default().outputs.push(output);
         }
         if configurations.len() > 1 {
             return Err(format!("{name} mixes configurations {configurations:?}"));

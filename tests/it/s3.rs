@@ -129,6 +129,7 @@ fn shipment_in(bytes: &[u8]) -> (Shipment, PathBuf) {
         outputs: 7,
         digest,
         name: "name".to_owned(),
+        planned_ms: 0,
         content_encoding: None,
         body,
         only_look: false,

@@ -97,7 +97,7 @@ impl Own {
                 return Err(format!("record {i} does not convert: {}", why.message));
             }
             let all: Vec<u32> = (0..chunk.len() as u32).collect();
-            encoder.push(chunk, &converted.rows, &all, &mut out);
+            encoder.push(chunk, &converted.rows, &all, &[], &mut out);
             bytes += out.len();
             out.clear();
         }

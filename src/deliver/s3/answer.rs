@@ -1,7 +1,7 @@
 //! What an answer that is no success asks of us, in one table, and how it is told to people.
 
 use super::S3;
-use super::feed::Unreadable;
+use crate::deliver::feed::Unreadable;
 use crate::deliver::object::Failure;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
