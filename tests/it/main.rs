@@ -18,5 +18,6 @@ mod outage;
 mod s3;
 mod service;
 mod streams;
+mod telegraf;
 mod transform;
 mod wire;
