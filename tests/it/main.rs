@@ -8,6 +8,7 @@ mod crash_states;
 #[cfg(feature = "sabotage")]
 mod damage;
 mod disk;
+mod endpoint;
 mod journal;
 #[cfg(feature = "sabotage")]
 mod kill;
