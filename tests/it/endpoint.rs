@@ -23,15 +23,13 @@ use std::time::{Duration, Instant};
 /// Between two looks of what waits for something.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Chooses an answer before the body was read: by path, number, requests under way. [`Answer::Of`] chooses by the body.
+/// Chooses an answer before the body was read: by path, headers, number. [`Answer::Of`] chooses by the body.
 type Script = dyn Fn(&Arrived) -> Answer + Send + Sync;
 
 /// A request whose head was read.
 pub struct Arrived<'a> {
     /// Counted from 0.
     pub number: usize,
-    /// Requests under way, this one included.
-    pub in_flight: usize,
     pub head: &'a Head,
 }
 
@@ -175,18 +173,28 @@ impl Endpoint {
 
     /// The records the endpoint took and said so, each request id once, in the order in which it first did.
     pub fn accepted(&self) -> Vec<Vec<u8>> {
-        self.records(|o| o == Outcome::Accepted)
+        self.records(|_, o| o == Outcome::Accepted)
+    }
+
+    /// Those of requests to this path and query.
+    pub fn accepted_at(&self, target: &str) -> Vec<Vec<u8>> {
+        self.records(|r, o| o == Outcome::Accepted && r.head.target == target)
+    }
+
+    /// Requests that were answered with a success, each time counted.
+    pub fn successes(&self) -> Vec<Arc<Request>> {
+        lock(&self.state.seen).iter().filter(|(_, o)| *o == Outcome::Accepted).map(|(r, _)| r.clone()).collect()
     }
 
     /// The same with what it took and said nothing of.
     pub fn stored(&self) -> Vec<Vec<u8>> {
-        self.records(|o| o != Outcome::Refused)
+        self.records(|_, o| o != Outcome::Refused)
     }
 
-    fn records(&self, counts: impl Fn(Outcome) -> bool) -> Vec<Vec<u8>> {
+    fn records(&self, counts: impl Fn(&Request, Outcome) -> bool) -> Vec<Vec<u8>> {
         let seen = lock(&self.state.seen);
         let mut ids = BTreeSet::new();
-        let taken = seen.iter().filter(|(r, o)| counts(*o) && ids.insert(r.id.as_str()));
+        let taken = seen.iter().filter(|(r, o)| counts(r, *o) && ids.insert(r.id.as_str()));
         taken.flat_map(|(r, _)| r.records.clone()).collect()
     }
 
@@ -258,7 +266,7 @@ impl State {
         let Some(head) = Head::read(link)? else { return Ok(false) };
         let under_way = UnderWay::enter(self);
         let number = self.arrived.fetch_add(1, Ordering::SeqCst);
-        let answer = self.choose(&Arrived { number, in_flight: under_way.count, head: &head });
+        let answer = self.choose(&Arrived { number, head: &head });
         if let Answer::ResetBefore = answer {
             link.reset();
             return Ok(false);

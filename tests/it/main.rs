@@ -9,6 +9,7 @@ mod crash_states;
 mod damage;
 mod disk;
 mod endpoint;
+mod http_endpoint;
 mod journal;
 #[cfg(feature = "sabotage")]
 mod kill;
