@@ -8,6 +8,8 @@ mod crash_states;
 #[cfg(feature = "sabotage")]
 mod damage;
 mod disk;
+mod endpoint;
+mod http_endpoint;
 mod journal;
 #[cfg(feature = "sabotage")]
 mod kill;
@@ -18,5 +20,6 @@ mod outage;
 mod s3;
 mod service;
 mod streams;
+mod telegraf;
 mod transform;
 mod wire;

@@ -1,7 +1,7 @@
 //! The `s3` sink: against a real MinIO what S3 is expected to do, against a double of our own ([`double`]) what stores
 //! do on a bad day ([`faults`]).
 
-mod double;
+pub mod double;
 mod faults;
 
 use aws_sdk_s3::Client;
@@ -64,15 +64,20 @@ impl Eye {
     /// With a new bucket.
     pub fn new() -> Eye {
         let keys = (env("HYDRANT_TEST_S3_ACCESS_KEY"), env("HYDRANT_TEST_S3_SECRET_KEY"));
+        let eye = Eye::at(&env("HYDRANT_TEST_S3_ENDPOINT"), keys, &format!("s3-{}", Uuid::new_v4()));
+        RUNTIME.block_on(eye.client.create_bucket().bucket(&eye.bucket).send()).expect("a bucket is made");
+        eye
+    }
+
+    /// Of another store's bucket.
+    pub fn at(endpoint: &str, keys: (String, String), bucket: &str) -> Eye {
         let config = aws_sdk_s3::config::Builder::new()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new(keys.0, keys.1, None, None, "test"))
-            .endpoint_url(env("HYDRANT_TEST_S3_ENDPOINT"))
+            .endpoint_url(endpoint)
             .force_path_style(true);
-        let eye = Eye { client: Client::from_conf(config.build()), bucket: format!("s3-{}", Uuid::new_v4()) };
-        RUNTIME.block_on(eye.client.create_bucket().bucket(&eye.bucket).send()).expect("a bucket is made");
-        eye
+        Eye { client: Client::from_conf(config.build()), bucket: bucket.to_owned() }
     }
 
     fn sink(&self) -> S3 {

@@ -109,6 +109,13 @@ impl Double {
         self.state.objects.lock().expect("nobody panics").get(name).cloned()
     }
 
+    /// Objects below a prefix, with their names.
+    pub fn objects(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
+        let objects = self.state.objects.lock().expect("nobody panics");
+        let below = objects.iter().filter(|(name, _)| name.starts_with(prefix));
+        below.map(|(name, object)| (name.clone(), object.bytes.clone())).collect()
+    }
+
     /// Puts somebody else's object.
     pub fn put(&self, name: &str, bytes: &[u8]) {
         let object = Object { bytes: bytes.to_vec(), ..Object::default() };
