@@ -239,9 +239,16 @@ fn only_what_decides_bytes_and_places_is_in_an_epoch() {
         "time_zone": null,
         "file_extension": null,
         "destination": { "kind": "s3", "place": "b", "prefix": "", "error_prefix": null },
+        "failures": null,
         "backup": { "kind": "local", "place": "d", "prefix": "p", "compress": "none" },
     });
     assert_eq!(epoch, expected);
+    let http = "{ destination: { http: { url: 'http://h/', access_key: k, timeout: 5s } }, backup: { mode: failed, local: \
+                { dir: d, error_prefix: 'e/!{firehose:error-output-type}/' }, compress: gzip } }";
+    let epoch = stream(http).epoch_part(&hash);
+    assert_eq!(epoch["destination"], json!({ "kind": "http", "place": "", "prefix": "", "error_prefix": null }));
+    assert_eq!((&epoch["backup"], &epoch["failures"]["compress"]), (&Value::Null, &json!({ "gzip": { "level": 1 } })));
+    assert_eq!(epoch["failures"]["error_prefix"], "e/!{firehose:error-output-type}/");
 }
 
 #[test]

@@ -20,7 +20,7 @@ impl<'b> Records<'b> {
     }
 
     /// The next record with its arrival in milliseconds since the Unix epoch. `None` behind the last one.
-    pub fn next(&mut self) -> io::Result<Option<(u64, &[u8])>> {
+    pub fn read(&mut self) -> io::Result<Option<(u64, &[u8])>> {
         const PIECE: u64 = PIECE_BYTES as u64 / 16;
         while packed::take(&mut &self.bytes[self.at..]).is_none() {
             let left = self.body.len() - self.next;

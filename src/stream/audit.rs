@@ -80,7 +80,7 @@ impl Names {
     /// Adds the lines of an archived file.
     pub fn add(&mut self, file: &[u8]) -> Result<()> {
         let lines = Contents::parse(file)?.lines;
-        self.lines.extend(lines.into_iter().filter(|l| !l.name.is_empty()));
+        self.lines.extend(lines.into_iter().filter(Line::is_of_object));
         Ok(())
     }
 }
@@ -109,7 +109,7 @@ pub fn audit(fs: &dyn Fs, dir: &Path, meta: &Meta) -> Result<(Audit, Names)> {
     audit.gap = audit.accepted as i64 - settled as i64 - audit.pending as i64;
     compare_ledger(&state, &sums, &mut audit);
     compare_digest(&state, &journal, &sums, &mut audit);
-    lines.retain(|l| !l.name.is_empty());
+    lines.retain(Line::is_of_object);
     Ok((audit, Names { lines, archived: stubs(fs, &dir.join("ledger"))? }))
 }
 

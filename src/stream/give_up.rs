@@ -96,7 +96,7 @@ impl Engine {
                 let mut records = Records::new(body);
                 let mut line = Vec::new();
                 for (offset, output) in outputs {
-                    let Some((arrival, record)) = records.next().map_err(unreadable)? else { break };
+                    let Some((arrival, record)) = records.read().map_err(unreadable)? else { break };
                     line.clear();
                     let place = (offset, output);
                     error_line(Outlet::DeliveryFailed, &abandoned.reason, place, arrival, record, &mut line);
@@ -141,7 +141,7 @@ impl Engine {
         for (i, (offset, output, of)) in (0..).zip(old.list.outputs_of()) {
             let (list, bytes, spool) = &mut halves[(i >= outputs / 2) as usize];
             list.push(offset, output, of);
-            let Some((arrival, record)) = records.next().map_err(unreadable)? else { break };
+            let Some((arrival, record)) = records.read().map_err(unreadable)? else { break };
             *bytes += record.len() as u64;
             packed::push(spool.tail(), arrival, record);
             // Without room for scratch it stays in memory.

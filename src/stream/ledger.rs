@@ -108,6 +108,11 @@ fn is_zero(n: &u64) -> bool {
 }
 
 impl Line {
+    /// Whether it names an object: not what was dropped, nor a request.
+    pub fn is_of_object(&self) -> bool {
+        self.store.contains("://")
+    }
+
     /// The line of a settled plan.
     pub fn of(plan: &Plan) -> Option<Line> {
         let mark = plan.mark.as_ref()?;

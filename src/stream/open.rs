@@ -119,7 +119,8 @@ pub fn live(config: &StreamConfig) -> Live {
         ..default_live()
     };
     if let Destination::Http(http) = &config.destination {
-        live.limits = Limits { outputs_max: http::RECORDS_MAX, bytes_max: http::BYTES_MAX };
+        // For S3 the size is a hint; receivers of requests have limits of their own.
+        live.limits = Limits { outputs_max: http::RECORDS_MAX, bytes_max: live.size_bytes.min(http::BYTES_MAX) };
         live.shipments_max[Gate::Destination as usize] = if http.ordered { 1 } else { http.concurrency as usize };
         (live.adaptive, live.ordered) = (true, http.ordered);
         let pace = Pace::Doubling { first: http.retry_first, max: http.retry_max };

@@ -47,7 +47,7 @@ fn counts(life: &Life) -> (u64, u64, i64) {
 #[test]
 fn a_damaged_record_in_an_open_plan_costs_its_frame_and_nothing_else() {
     for seed in 0..20 {
-        let mut world = World::new(seed);
+        let mut world = World::of_objects(seed);
         drop(planned(&mut world, 12));
         world.fs = world.fs.after_kill();
         damage(&world, 4);
@@ -67,7 +67,7 @@ fn a_damaged_record_in_an_open_plan_costs_its_frame_and_nothing_else() {
 #[test]
 fn a_damaged_record_whose_object_is_in_the_store_is_delivered() {
     for seed in 0..20 {
-        let mut world = World::new(seed);
+        let mut world = World::of_objects(seed);
         world.bucket.lock().unwrap().faults = 0;
         let mut life = planned(&mut world, 12);
         // All objects are stored, and the process dies before it hears of it.

@@ -513,13 +513,14 @@ fn a_hanging_endpoint_holds_up_nobody_else() {
     let mut service = Service::start(&streams);
     let records = numbered(0..80, 100_000);
     put(&service, "s", &records);
-    service.until("as many hang as may", |_| hanging.requests().len() == 4);
+    // One that never answered is not given more at once.
+    service.until("it hangs", |_| hanging.requests().len() == 1);
     let before = resident_kib(&service);
     for round in 0..3 {
         put(&service, "other", &records[..10]);
         service.until("others are served", |s| is_settled(s, "other", 10 * (round + 1)));
     }
-    assert_eq!(hanging.requests().len(), 4, "no more than allowed are under way");
+    assert_eq!(hanging.requests().len(), 1, "no more than allowed are under way");
     let growth = resident_kib(&service).saturating_sub(before);
     assert!(growth < GROWTH_KIB_MAX, "{growth} KiB");
     hanging.always(Answer::Ok);
@@ -648,7 +649,7 @@ fn rows_33_to_43_a_failure_bucket_that_misbehaves_has_each_failure_once_in_the_e
     let (endpoint, double) = (Endpoint::start(), Double::start(true));
     let backup = format!(
         "mode: failed, s3: {{ bucket: bucket, prefix: \"raw/\", error_prefix: \"errors/!{{firehose:error-output-type}}/\", \
-         endpoint: \"{}\", access_key_id: id, secret_access_key: secret, checksum: none, timeout: 500ms }}",
+         endpoint: \"{}\", access_key_id: id, secret_access_key: secret, checksum: none, timeout: 1s }}",
         double.endpoint
     );
     let mut service = Service::start(&stream("s", &endpoint.url("/"), &[("retry_duration", "100ms")], &backup));

@@ -262,7 +262,7 @@ impl Sink for ModelEndpoint {
         }
         let (mut records, mut taken) = (Records::new(&shipment.body), Vec::new());
         loop {
-            match records.next() {
+            match records.read() {
                 Ok(Some((_, record))) => taken.push(record.to_vec()),
                 Ok(None) => break,
                 Err(e) => return Attempt::Retry { reason: e.to_string() },
@@ -327,6 +327,13 @@ impl World {
             records: BTreeMap::new(),
             crashes: 0,
         }
+    }
+
+    /// One whose destination takes objects.
+    pub fn of_objects(seed: u64) -> World {
+        let mut world = World::new(seed);
+        world.definition = world.definition.replace(ENDPOINT, MODEL);
+        world
     }
 
     pub fn chance(&self, percent: u64) -> bool {

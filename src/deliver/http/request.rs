@@ -13,55 +13,46 @@ const PIECE_BYTES: usize = 256 << 10;
 const LEVEL: u32 = 1;
 
 /// Where the text goes.
-enum Out {
-    Plain(Spool),
-    Gzip(GzEncoder<Vec<u8>>, Spool),
+struct Out {
+    gzip: Option<GzEncoder<Vec<u8>>>,
+    spool: Spool,
 }
 
 impl Out {
     /// Takes over a piece and empties it.
     fn take(&mut self, piece: &mut Vec<u8>) -> io::Result<()> {
-        let spool = match self {
-            Out::Plain(spool) => {
-                spool.tail().extend_from_slice(piece);
-                spool
-            }
-            Out::Gzip(encoder, spool) => {
+        match &mut self.gzip {
+            None => self.spool.tail().extend_from_slice(piece),
+            Some(encoder) => {
                 encoder.write_all(piece)?;
-                spool.tail().append(encoder.get_mut());
-                spool
+                self.spool.tail().append(encoder.get_mut());
             }
-        };
+        }
         piece.clear();
         // Without room for scratch it stays in memory.
-        let _ = spool.settle();
+        let _ = self.spool.settle();
         Ok(())
     }
 
-    fn finish(self) -> io::Result<Body> {
-        match self {
-            Out::Plain(spool) => Ok(spool.finish(false)),
-            Out::Gzip(encoder, mut spool) => {
-                spool.tail().append(&mut encoder.finish()?);
-                Ok(spool.finish(false))
-            }
+    fn finish(mut self) -> io::Result<Body> {
+        if let Some(encoder) = self.gzip {
+            self.spool.tail().append(&mut encoder.finish()?);
         }
+        Ok(self.spool.finish(false))
     }
 }
 
 /// `{"requestId":…,"timestamp":…,"records":[{"data":…},…]}` (contract §8.1). The same plan gives the same bytes.
 pub(super) fn body(shipment: &Shipment, gzip: bool) -> io::Result<Body> {
     let spool = shipment.body.spool();
-    let mut out = match gzip {
-        true => Out::Gzip(GzEncoder::new(Vec::new(), Compression::new(LEVEL)), spool),
-        false => Out::Plain(spool),
-    };
+    let encoder = gzip.then(|| GzEncoder::new(Vec::new(), Compression::new(LEVEL)));
+    let mut out = Out { gzip: encoder, spool };
     let mut piece = Vec::with_capacity(PIECE_BYTES + (64 << 10));
     let (id, timestamp) = (shipment.id, shipment.planned_ms);
     write!(piece, "{{\"requestId\":\"{id}\",\"timestamp\":{timestamp},\"records\":[")?;
     let mut records = Records::new(&shipment.body);
     let mut is_first = true;
-    while let Some((_, record)) = records.next()? {
+    while let Some((_, record)) = records.read()? {
         piece.extend_from_slice(if is_first { b"{\"data\":\"" } else { b",{\"data\":\"" });
         is_first = false;
         base64_simd::STANDARD.encode_append(record, &mut piece);
