@@ -371,7 +371,10 @@ impl World {
             backup_size_bytes: 60,
             backup_interval: Duration::from_secs(60),
             failures_with_backup: false,
-            limits: Limits { outputs_max: 5, bytes_max: 60 },
+            limits: match self.definition.starts_with(ENDPOINT) {
+                true => Limits { outputs_max: 5, bytes_max: 60 },
+                false => Limits::NONE,
+            },
             shipments_max: [3; 3],
             adaptive: self.definition.starts_with(ENDPOINT),
             ordered: self.ordered,
