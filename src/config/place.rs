@@ -139,7 +139,7 @@ pub enum Trail<'t> {
 
 impl Trail<'_> {
     /// What stands below these keys is never shown.
-    const SECRETS: [&'static str; 4] = ["access_keys", "secret", "secret_access_key", "session_token"];
+    const SECRETS: [&'static str; 5] = ["access_keys", "password", "secret", "secret_access_key", "session_token"];
 
     fn path(&self) -> String {
         match self {

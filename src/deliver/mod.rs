@@ -9,6 +9,7 @@ pub mod local;
 pub mod object;
 pub mod retry;
 pub mod s3;
+pub mod warehouse;
 
 pub use body::{Body, Spool};
 
