@@ -66,9 +66,9 @@ impl Warehouse {
 
     /// What keeps loads from working, each in a sentence. Everything is tried out, and nothing of it stays.
     pub fn check(&self) -> Vec<String> {
-        let check = tokio::time::timeout(LOOK_TIMEOUT, check::check(&self.door, &self.target));
-        let late = |_| vec![format!("ask {}: no answer within {LOOK_TIMEOUT:?}", self.door.place)];
-        self.runtime.block_on(async { check.await.unwrap_or_else(late) })
+        let check = check::check(&self.door, &self.target);
+        let checked = self.runtime.block_on(async { tokio::time::timeout(LOOK_TIMEOUT, check).await });
+        checked.unwrap_or_else(|_| vec![self.no_answer()])
     }
 
     /// The manifest of an object that was given up on; [`manifest::read`] reads it.
@@ -132,8 +132,12 @@ impl Warehouse {
                 judge(&loaded, shipment, tag)
             }
             Ok(Err(refusal)) => Attempt::Retry { reason: format!("{}: {}", self.code(refusal.code), refusal.message) },
-            Err(_) => Attempt::Retry { reason: format!("ask {}: no answer within {LOOK_TIMEOUT:?}", self.door.place) },
+            Err(_) => Attempt::Retry { reason: self.no_answer() },
         }
+    }
+
+    fn no_answer(&self) -> String {
+        format!("ask {}: no answer within {LOOK_TIMEOUT:?}", self.door.place)
     }
 
     /// A code under the name of who said so.

@@ -15,8 +15,11 @@ mod lives;
 #[cfg(feature = "sabotage")]
 mod model;
 mod outage;
+mod postgres;
+mod redshift_front;
 mod s3;
 mod service;
 mod streams;
 mod transform;
+mod warehouse;
 mod wire;

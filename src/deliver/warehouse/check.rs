@@ -14,19 +14,23 @@ use uuid::Uuid;
 
 /// What is wrong, each in a sentence.
 pub(super) async fn check(door: &Door, target: &Target) -> Vec<String> {
+    // Each in a session of its own, whose end takes everything back: an error ends a transaction, and the client gives
+    // up a connection on which a COPY was refused.
     let session = match door.open().await {
         Ok(session) => session,
         Err(refusal) => return vec![advice(target, refusal)],
     };
     let mut problems = Vec::new();
-    // Each in a transaction of its own: an error ends one.
-    for outcome in [rehearse_copy(&session, target).await, rehearse_claim(&session, target).await] {
-        problems.extend(outcome.err().map(|refusal| advice(target, refusal)));
-        // Nothing is kept, and the session is good for the next. A lost connection shows there.
-        let _ = session.client.batch_execute("ROLLBACK").await;
-    }
+    problems.extend(rehearse_copy(&session, target).await.err());
     session.end().await;
-    problems
+    match door.open().await {
+        Ok(session) => {
+            problems.extend(rehearse_claim(&session, target).await.err());
+            session.end().await;
+        }
+        Err(refusal) => problems.push(refusal),
+    }
+    problems.into_iter().map(|refusal| advice(target, refusal)).collect()
 }
 
 async fn rehearse_copy(session: &Session, target: &Target) -> Result<(), Refusal> {
