@@ -55,6 +55,8 @@ pub struct Rows<R> {
     source: R,
     columns: Columns,
     input: Vec<u8>,
+    /// Read at once.
+    input_bytes: usize,
     /// Where in the input the next object begins.
     at: usize,
     ended: bool,
@@ -69,7 +71,7 @@ impl<R: Read> Rows<R> {
         let places = columns.iter().enumerate().map(|(i, column)| (column.name.clone(), i)).collect();
         let values = vec![None; columns.len()];
         let columns = Columns { list: columns, places };
-        Rows { source, columns, input: Vec::new(), at: 0, ended: false, count: 0, values }
+        Rows { source, columns, input: Vec::new(), input_bytes: INPUT_BYTES, at: 0, ended: false, count: 0, values }
     }
 
     /// The next lines, a piece; none when there are no more.
@@ -117,8 +119,8 @@ impl<R: Read> Rows<R> {
             let object = Object { columns: &self.columns, values: &mut self.values, begin };
             match object.deserialize(&mut Deserializer::from_slice(left)) {
                 Ok(bytes) => return Ok(Some(end(left, bytes))),
-                Err(e) if e.is_eof() && !self.ended && left.len() <= OBJECT_BYTES_MAX => self.read()?,
-                Err(e) if e.is_eof() && !self.ended => {
+                Err(e) if !self.ended && is_cut(&e, left) && left.len() <= OBJECT_BYTES_MAX => self.read()?,
+                Err(e) if !self.ended && is_cut(&e, left) => {
                     return Err(self.broken(None, format!("it is larger than {} MiB", OBJECT_BYTES_MAX >> 20)));
                 }
                 Err(e) => return Err(self.broken(None, plainly(&e))),
@@ -130,7 +132,7 @@ impl<R: Read> Rows<R> {
     fn read(&mut self) -> Result<(), Broken> {
         self.input.drain(..self.at);
         self.at = 0;
-        let wanted = INPUT_BYTES.max(self.input.len());
+        let wanted = self.input_bytes.max(self.input.len());
         let had = self.input.len();
         let got = (&mut self.source).take(wanted as u64).read_to_end(&mut self.input);
         got.map_err(Broken::Unreadable)?;
@@ -153,6 +155,16 @@ fn write(value: &[u8], kind: Kind, out: &mut Vec<u8>) -> Result<(), String> {
         _ => out.extend_from_slice(value),
     }
     Ok(())
+}
+
+/// Whether an object may only be wrong because its end has not been read yet. A number that ends in `.` or `-` is wrong
+/// rather than cut to the parser, but then it is so at the very end.
+fn is_cut(e: &serde_json::Error, object: &[u8]) -> bool {
+    let line = match e.line() {
+        0 | 1 => 0,
+        line => memchr::memchr_iter(b'\n', object).nth(line - 2).map_or(object.len(), |at| at + 1),
+    };
+    e.is_eof() || line + e.column() >= object.len()
 }
 
 /// Where the object ends whose last value ends at `bytes`, 0 if it has none.

@@ -22,9 +22,10 @@ fn a_server_that_is_killed_amid_a_load_has_nothing_of_it_and_takes_it_later() {
         database.run(SLOW_TABLE);
         let (_front, address) = dialect.front(&database);
         let sink = dialect.sink(&database, &eye, address, LONG);
-        let records: String = (0..20_000).map(|i| format!("{{\"a\":{i}}}\n")).collect();
-        let records = if dialect == Dialect::Redshift { &records[..1000] } else { &records };
-        let object = s3::shipment("object", records[..=records.rfind('\n').expect("there are lines")].as_bytes());
+        // More than one piece where rows are sent.
+        let lines = if dialect == Dialect::Postgres { 50_000 } else { 50 };
+        let records: String = (0..lines).map(|i| format!("{{\"a\":{i}}}\n")).collect();
+        let object = s3::shipment("object", records.as_bytes());
         let attempt = std::thread::scope(|scope| {
             let attempt = scope.spawn(|| sink.attempt(&object));
             database.until(A_ROW_WAITS);
@@ -38,7 +39,7 @@ fn a_server_that_is_killed_amid_a_load_has_nothing_of_it_and_takes_it_later() {
         assert_eq!(database.value("SELECT count(*) FROM t"), "0");
         stored(sink.attempt(&object));
         stored(sink.attempt(&object));
-        let lines = records.lines().filter(|line| line.ends_with('}')).count().to_string();
+        let lines = lines.to_string();
         assert_eq!(database.rows("SELECT count(*), count(DISTINCT a) FROM t"), [some(&[&lines, &lines])]);
     }
 }

@@ -6,20 +6,18 @@ fn columns(names: &[(&str, Kind)]) -> Vec<Column> {
     names.iter().map(|(name, kind)| Column { name: (*name).to_owned(), kind: *kind }).collect()
 }
 
-/// A reader that gives few bytes at a time, so that objects are cut everywhere.
-struct Drops<'b>(&'b [u8], usize);
-
-impl Read for Drops<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.1.min(buffer.len()).min(self.0.len());
-        buffer[..n].copy_from_slice(&self.0[..n]);
-        self.0 = &self.0[n..];
-        Ok(n)
+/// The lines, which are the same wherever the input is cut.
+fn lines(input: &[u8], columns: Vec<Column>) -> Result<String, String> {
+    let whole = lines_read(input, columns.clone(), INPUT_BYTES);
+    // A large input is cut often enough as it is.
+    for input_bytes in (1..=input.len()).take_while(|_| input.len() < 1000) {
+        assert_eq!(lines_read(input, columns.clone(), input_bytes), whole, "{input_bytes} bytes at once");
     }
+    whole
 }
 
-fn lines(input: &[u8], columns: Vec<Column>) -> Result<String, String> {
-    let mut rows = Rows::new(Drops(input, 7), columns);
+fn lines_read(input: &[u8], columns: Vec<Column>, input_bytes: usize) -> Result<String, String> {
+    let mut rows = Rows { input_bytes, ..Rows::new(input, columns) };
     let mut out = Vec::new();
     while let Some(piece) = rows.piece().map_err(|e| e.to_string())? {
         out.extend(piece);
@@ -45,6 +43,7 @@ fn values_keep_what_they_are() {
             "{\"x\":[1,\\n2]}\tt\\tn\\nr\\r\"/\u{8}\u{c}A😀\n",
         ),
         (r#"{"a":{"s":"\n"},"b":"\u005c\u0009"}"#, "{\"s\":\"\\\\n\"}\t\\\\\\t\n"),
+        ("{\"a\":-1.5,\n\"b\":2E-3}\n{\"a\":-0.0}", "-1.5\t2E-3\n-0.0\t\\N\n"),
         (r#"{"\u0061":1}"#, "1\t\\N\n"),
         ("", ""),
         (" \n ", ""),
