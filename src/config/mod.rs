@@ -34,6 +34,7 @@ mod stream;
 mod tests;
 mod transform;
 mod tree;
+mod warehouse;
 
 pub use api::{AccessKey, Admin, Api, Log, LogFormat, LogLevel, Tls};
 pub use check::REQUEST_BYTES_MAX;
@@ -47,6 +48,10 @@ pub use s3::{Checksum, Conditional, S3, Sse};
 pub use schema::{Column, load_columns, parse_columns};
 pub use stream::{Backup, BackupMode, Buffer, Destination, Partition, Source, Store, StreamConfig};
 pub use transform::{Batch, Isolate, Limits, Transform, Wasi, Wasm};
+pub use warehouse::{
+    Address, Dialect, Postgres, Redshift, TableName, Target, WarehouseInput, WarehouseTls, WarehouseTlsMode,
+    quoted_name,
+};
 
 use crate::units::{self, ByteSize};
 use schemars::JsonSchema;

@@ -2,6 +2,7 @@
 //! Scratch is never needed after a restart: an open plan is rebuilt from its lane.
 
 use crate::error::{Error, Result};
+use crate::fs::real::RealFs;
 use crate::fs::{File, Fs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -129,6 +130,13 @@ fn discard(scratch: &Scratch, file: &Option<(PathBuf, Arc<dyn File>)>) {
 }
 
 impl Body {
+    /// Bytes that are known to be few, all in memory.
+    pub fn of(bytes: Vec<u8>) -> Body {
+        // Without a file the scratch directory is never looked at.
+        let scratch = Scratch { fs: Arc::new(RealFs), dir: PathBuf::new(), memory_bytes_max: usize::MAX };
+        Body { scratch: Arc::new(scratch), len: bytes.len() as u64, memory: bytes, file: None, crc: 0 }
+    }
+
     pub fn len(&self) -> u64 {
         self.len
     }

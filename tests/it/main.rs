@@ -17,9 +17,12 @@ mod lives;
 #[cfg(feature = "sabotage")]
 mod model;
 mod outage;
+mod postgres;
+mod redshift_front;
 mod s3;
 mod service;
 mod streams;
 mod telegraf;
 mod transform;
+mod warehouse;
 mod wire;

@@ -29,7 +29,7 @@ fn env(name: &str) -> String {
 }
 
 /// Settings for a bucket of the MinIO that `tests/run` started.
-fn settings(bucket: &str) -> Settings {
+pub fn settings(bucket: &str) -> Settings {
     Settings {
         bucket: bucket.to_owned(),
         prefix: String::new(),
@@ -50,7 +50,7 @@ fn settings(bucket: &str) -> Settings {
     }
 }
 
-fn connect(settings: &Settings) -> S3 {
+pub fn connect(settings: &Settings) -> S3 {
     S3::connect(settings, RUNTIME.handle().clone()).expect("settings are complete")
 }
 
@@ -80,7 +80,7 @@ impl Eye {
         Eye { client: Client::from_conf(config.build()), bucket: bucket.to_owned() }
     }
 
-    fn sink(&self) -> S3 {
+    pub fn sink(&self) -> S3 {
         connect(&settings(&self.bucket))
     }
 
@@ -142,7 +142,7 @@ fn shipment_in(bytes: &[u8]) -> (Shipment, PathBuf) {
     (shipment, file)
 }
 
-fn shipment(name: &str, bytes: &[u8]) -> Shipment {
+pub fn shipment(name: &str, bytes: &[u8]) -> Shipment {
     Shipment { name: name.to_owned(), ..shipment_in(bytes).0 }
 }
 

@@ -1,0 +1,202 @@
+//! A table of a warehouse, loaded from objects: Redshift, which fetches them from S3 itself, and PostgreSQL, which is
+//! sent their rows.
+//!
+//! Promises: an object is staged first, by the same rules as any other, and loaded once: a row in a claims table, in the
+//! same transaction as the data, says which plans are loaded, and an attempt after one whose end was not seen waits for
+//! its transaction and finds what became of it. No object is held in memory whole: rows go out in pieces of 256 KiB.
+//! What the database does not take is said in its own words, with the row and column if it names them.
+//!
+//! Does not promise: to see a load that somebody does by hand from our objects, nor one whose row in the claims table
+//! was deleted. What was given up on and is loaded later has to be loaded under its plan, which its manifest names.
+//!
+//! The way: `connect` (settings to session) -> `load` (the transaction) -> `claim` (once) -> `rows`, over `source` (the
+//! bytes), by `columns` (PostgreSQL) or `manifest` (Redshift). `refusal` has the codes, `check` tries it all out.
+
+mod check;
+mod claim;
+mod columns;
+mod connect;
+mod load;
+pub mod manifest;
+mod refusal;
+pub mod rows;
+mod source;
+
+use super::{Attempt, Shipment, Sink};
+use crate::config::{Dialect, Postgres, Redshift, Target};
+use crate::error::{Error, Kind, Result};
+use claim::{Claims, Loaded};
+use connect::Door;
+use refusal::{Code, Refusal};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use uuid::Uuid;
+
+/// Plans whose staging is remembered. One that is forgotten is staged again, which finds it.
+const STAGED_MAX: usize = 1024;
+/// A look asks for one row.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// See the module. All calls block and belong on threads that may: a call from an asynchronous task panics.
+pub struct Warehouse {
+    target: Target,
+    door: Door,
+    stage: Arc<dyn Sink>,
+    staged: Mutex<Staged>,
+    runtime: Handle,
+}
+
+impl Warehouse {
+    /// Redshift. `stage` is the bucket of its settings. Nothing is sent yet.
+    pub fn redshift(settings: &Redshift, stage: Arc<dyn Sink>, runtime: Handle) -> Result<Warehouse> {
+        Warehouse::new(settings.target(), stage, runtime)
+    }
+
+    /// PostgreSQL. `stage` is the bucket of its settings. Nothing is sent yet.
+    pub fn postgres(settings: &Postgres, stage: Arc<dyn Sink>, runtime: Handle) -> Result<Warehouse> {
+        Warehouse::new(settings.target(), stage, runtime)
+    }
+
+    fn new(target: Result<Target, String>, stage: Arc<dyn Sink>, runtime: Handle) -> Result<Warehouse> {
+        let target = target.map_err(|message| Error::new(Kind::Misconfigured, message))?;
+        Ok(Warehouse { door: Door::new(&target)?, target, stage, staged: Mutex::default(), runtime })
+    }
+
+    /// What keeps loads from working, each in a sentence. Everything is tried out, and nothing of it stays.
+    pub fn check(&self) -> Vec<String> {
+        let check = check::check(&self.door, &self.target);
+        let checked = self.runtime.block_on(async { tokio::time::timeout(LOOK_TIMEOUT, check).await });
+        checked.unwrap_or_else(|_| vec![self.no_answer()])
+    }
+
+    /// The manifest of an object that was given up on; [`manifest::read`] reads it.
+    pub fn manifest(&self, shipment: &Shipment, code: &str, message: &str) -> Vec<u8> {
+        manifest::given_up(&self.target.bucket, &[shipment], code, message)
+    }
+
+    /// Puts the object, and what it is loaded by, where it is loaded from: its tag there.
+    fn stage(&self, shipment: &Shipment) -> Result<String, Attempt> {
+        if let Some(tag) = self.staged().tag(shipment) {
+            return Ok(tag);
+        }
+        let tag = stored(self.stage.attempt(shipment))?;
+        if matches!(self.target.dialect, Dialect::Redshift { .. }) {
+            stored(self.stage.attempt(&manifest::working(&self.target.bucket, shipment)))?;
+        }
+        self.staged().add(shipment, &tag);
+        Ok(tag)
+    }
+
+    fn staged(&self) -> std::sync::MutexGuard<'_, Staged> {
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn load(&self, shipment: &Shipment) -> Attempt {
+        let tag = match self.stage(shipment) {
+            Ok(tag) => tag,
+            Err(attempt) => return attempt,
+        };
+        match self.runtime.block_on(load::load(&self.door, &self.target, shipment)) {
+            Ok(loaded) => {
+                self.staged().remove(shipment.id);
+                judge(&loaded, shipment, tag)
+            }
+            Err(refusal) => {
+                if refusal.code == Code::MissingS3File {
+                    self.staged().remove(shipment.id);
+                }
+                Attempt::Refused { code: self.code(refusal.code), message: refusal.message, busy: false }
+            }
+        }
+    }
+
+    /// Whether the plan is loaded.
+    fn look(&self, shipment: &Shipment) -> Attempt {
+        let look = async {
+            let session = self.door.open().await?;
+            let claims = Claims::of(&self.target);
+            let loaded = match claims.exists(&session).await? {
+                true => claims.find(&session, shipment.id).await?,
+                false => None,
+            };
+            session.end().await;
+            Ok::<_, Refusal>(loaded)
+        };
+        match self.runtime.block_on(async { tokio::time::timeout(LOOK_TIMEOUT, look).await }) {
+            Ok(Ok(None)) => Attempt::Absent,
+            Ok(Ok(Some(loaded))) => {
+                // The rows are in; the staged object's tag is for the ledger.
+                let tag = stored(self.stage.attempt(shipment)).unwrap_or_default();
+                judge(&loaded, shipment, tag)
+            }
+            Ok(Err(refusal)) => Attempt::Retry { reason: format!("{}: {}", self.code(refusal.code), refusal.message) },
+            Err(_) => Attempt::Retry { reason: self.no_answer() },
+        }
+    }
+
+    fn no_answer(&self) -> String {
+        format!("ask {}: no answer within {LOOK_TIMEOUT:?}", self.door.place)
+    }
+
+    /// A code under the name of who said so.
+    fn code(&self, code: Code) -> String {
+        match self.target.dialect {
+            Dialect::Redshift { .. } => format!("Redshift.{code:?}"),
+            Dialect::Postgres { .. } => format!("Postgres.{code:?}"),
+        }
+    }
+}
+
+impl Sink for Warehouse {
+    fn attempt(&self, shipment: &Shipment) -> Attempt {
+        if shipment.only_look { self.look(shipment) } else { self.load(shipment) }
+    }
+}
+
+fn stored(attempt: Attempt) -> Result<String, Attempt> {
+    match attempt {
+        Attempt::Stored { tag } => Ok(tag),
+        other => Err(other),
+    }
+}
+
+/// What it means that this plan is loaded as `loaded`.
+fn judge(loaded: &Loaded, shipment: &Shipment, tag: String) -> Attempt {
+    let ours = Loaded::of(shipment);
+    if *loaded == ours {
+        return Attempt::Stored { tag };
+    }
+    let found = format!(
+        "plan {} was loaded with {} outputs and digest {}, expected {} and {}",
+        shipment.id, loaded.outputs, loaded.digest, ours.outputs, ours.digest
+    );
+    Attempt::Differs { found }
+}
+
+/// Plans whose object is staged, with its name and tag.
+#[derive(Default)]
+struct Staged {
+    plans: HashMap<Uuid, (String, String)>,
+    /// Oldest first; what has been removed may still stand here.
+    order: VecDeque<Uuid>,
+}
+
+impl Staged {
+    fn tag(&self, shipment: &Shipment) -> Option<String> {
+        self.plans.get(&shipment.id).filter(|(name, _)| *name == shipment.name).map(|(_, tag)| tag.clone())
+    }
+
+    fn add(&mut self, shipment: &Shipment, tag: &str) {
+        self.plans.insert(shipment.id, (shipment.name.clone(), tag.to_owned()));
+        self.order.push_back(shipment.id);
+        while self.order.len() > STAGED_MAX {
+            self.order.pop_front().and_then(|oldest| self.plans.remove(&oldest));
+        }
+    }
+
+    fn remove(&mut self, plan: Uuid) {
+        self.plans.remove(&plan);
+    }
+}
