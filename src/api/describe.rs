@@ -59,6 +59,13 @@ fn destination(config: &Config, stream: &StreamConfig) -> Value {
         Destination::S3(s3) => s3_destination(config, stream, Store::S3(s3)),
         Destination::Local(local) => s3_destination(config, stream, Store::Local(local)),
         Destination::Http(http) => json!({ "HttpEndpointDestinationDescription": http_endpoint(config, stream, http) }),
+        Destination::Redshift(w) => {
+            let options = w.copy_options.as_str();
+            redshift(config, stream, (&w.url, &w.table, &w.columns, options, &w.username, w.retry_duration))
+        }
+        Destination::Postgres(w) => {
+            redshift(config, stream, (&w.url, &w.table, &w.columns, "", &w.username, w.retry_duration))
+        }
     };
     destination["DestinationId"] = "destinationId-000000000001".into();
     destination
@@ -107,6 +114,31 @@ fn http_endpoint(config: &Config, stream: &StreamConfig, http: &Http) -> Value {
         description["S3DestinationDescription"] = backup;
     }
     description
+}
+
+/// A warehouse (URL, table, columns, options of COPY, user, retry duration): Firehose knows one kind.
+fn redshift(
+    config: &Config,
+    stream: &StreamConfig,
+    (url, table, columns, options, user, retry): (&str, &str, &[String], &str, &str, std::time::Duration),
+) -> Value {
+    let mut description = json!({
+        "RoleARN": role(config),
+        "ClusterJDBCURL": url,
+        "CopyCommand": { "DataTableName": table, "DataTableColumns": columns.join(","), "CopyOptions": options },
+        "Username": user,
+        "RetryOptions": { "DurationInSeconds": retry.as_secs() },
+        "ProcessingConfiguration": processing(stream),
+        "S3BackupMode": if stream.source_backup().is_some() { "Enabled" } else { "Disabled" },
+        "CloudWatchLoggingOptions": { "Enabled": false },
+    });
+    if let Some(store) = stream.destination.store() {
+        description["S3DestinationDescription"] = s3(config, store, &stream.buffer, &stream.compress);
+    }
+    if let Some(backup) = stream.source_backup().and_then(|b| backup(config, b)) {
+        description["S3BackupDescription"] = backup;
+    }
+    json!({ "RedshiftDestinationDescription": description })
 }
 
 fn backup(config: &Config, backup: &Backup) -> Option<Value> {

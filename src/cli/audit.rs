@@ -149,7 +149,9 @@ impl Objects<'_> {
     }
 
     fn check(&self, stream: &str, line: &Line) -> Result<(), String> {
-        if let Some(path) = local_path(&line.store, &line.name) {
+        // What a warehouse has loaded stays where it was staged.
+        let store = line.store.split_once('+').map_or(line.store.as_str(), |(_, staged)| staged);
+        if let Some(path) = local_path(store, &line.name) {
             let file = RealFs.open(&path).map_err(|e| e.to_string())?;
             let found = file_tag(&*file).map_err(|e| e.to_string())?;
             return match found == line.tag {
@@ -158,7 +160,7 @@ impl Objects<'_> {
             };
         }
         let is_backup = line.outlet == Outlet::Backup.name();
-        match self.with_bucket(stream, is_backup, &line.store, |bucket| bucket.look(&line.name))? {
+        match self.with_bucket(stream, is_backup, store, |bucket| bucket.look(&line.name))? {
             Looked::Absent => Err("it is not there any more".into()),
             Looked::Failed(failure) => Err(failure.reason),
             Looked::Present { owner: None, .. } => Err("it is not ours".into()),

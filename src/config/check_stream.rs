@@ -5,7 +5,8 @@ use super::check_http;
 use super::place::one_of;
 use super::tree::quote;
 use super::{
-    Buffer, Compress, Destination, Format, Gzip, Local, S3, Sse, Store, StreamConfig, Transform, Wasm, load_columns,
+    Buffer, Compress, Destination, Format, Gzip, Local, S3, Sse, Store, StreamConfig, Transform, WarehouseTls, Wasm,
+    load_columns,
 };
 use crate::partition::prefix::{Namespace, Prefix, PrefixKind, check_pair};
 use crate::units::ByteSize;
@@ -152,12 +153,41 @@ impl Rules<'_, '_> {
     }
 
     fn destination(&mut self, stream: &mut StreamConfig) {
+        let keys = stream.destination.store_keys();
         if let Some(store) = stream.destination.store() {
-            self.store(&["destination"], store);
+            self.store(&keys[..keys.len() - 1], store);
         }
-        if let Destination::Http(http) = &mut stream.destination {
-            check_http::check(self, http);
-            check_http::stream(self, stream);
+        let gzip = stream.compress != Compress::None;
+        match &mut stream.destination {
+            Destination::S3(_) | Destination::Local(_) => {}
+            Destination::Http(http) => {
+                check_http::check(self, http);
+                check_http::stream(self, stream);
+            }
+            Destination::Redshift(redshift) => {
+                let problems = redshift.problems(gzip);
+                self.warehouse("redshift", problems, &mut redshift.tls, &stream.format);
+            }
+            Destination::Postgres(postgres) => {
+                let problems = postgres.problems();
+                self.warehouse("postgres", problems, &mut postgres.tls, &stream.format);
+            }
+        }
+    }
+
+    fn warehouse(
+        &mut self,
+        kind: &str,
+        problems: Vec<(&'static str, String)>,
+        tls: &mut WarehouseTls,
+        format: &Format,
+    ) {
+        problems.into_iter().for_each(|(key, message)| self.problem(&["destination", kind, key], message));
+        if let Some(ca) = &mut tls.ca {
+            self.checker.file(&below(self.name, &["destination", kind, "tls", "ca"]), ca);
+        }
+        if matches!(format, Format::Parquet(_)) {
+            self.expected(&["format"], "`raw` or `lines`: a warehouse loads JSON or CSV");
         }
     }
 
@@ -207,7 +237,7 @@ impl Rules<'_, '_> {
     fn check_prefixes(&mut self, stream: &StreamConfig) {
         let into_backup = stream.fails_into_backup();
         if let Some(store) = stream.destination.store() {
-            let keys = ["destination", store.kind()];
+            let keys = stream.destination.store_keys();
             match Prefix::parse(store.prefix(), PrefixKind::Objects) {
                 Ok(prefix) => self.partition_keys(&[&keys[..], &["prefix"]].concat(), &prefix, stream),
                 Err(e) => self.problem(&[&keys[..], &["prefix"]].concat(), e.to_string()),

@@ -1,6 +1,6 @@
 //! Settings of one stream, its keys in path order.
 
-use super::{Compress, Format, Http, Local, S3, Transform};
+use super::{Compress, Format, Http, Local, Postgres, Redshift, S3, Transform};
 use crate::units::{self, ByteSize};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de as serde_de};
@@ -137,6 +137,8 @@ pub enum Destination {
     S3(Box<S3>),
     Local(Local),
     Http(Box<Http>),
+    Redshift(Box<Redshift>),
+    Postgres(Box<Postgres>),
 }
 
 /// A place that takes objects.
@@ -177,15 +179,27 @@ impl Destination {
             Destination::S3(_) => "s3",
             Destination::Local(_) => "local",
             Destination::Http(_) => "http",
+            Destination::Redshift(_) => "redshift",
+            Destination::Postgres(_) => "postgres",
         }
     }
 
-    /// Where its objects go; `None` if it takes none.
+    /// Where its objects go, of a warehouse where they are staged; `None` if it takes none.
     pub fn store(&self) -> Option<Store<'_>> {
         match self {
             Destination::S3(s3) => Some(Store::S3(s3)),
             Destination::Local(local) => Some(Store::Local(local)),
             Destination::Http(_) => None,
+            Destination::Redshift(redshift) => Some(Store::S3(&redshift.s3)),
+            Destination::Postgres(postgres) => Some(Store::S3(&postgres.s3)),
+        }
+    }
+
+    /// The keys of that place in YAML.
+    pub fn store_keys(&self) -> Vec<&'static str> {
+        match self {
+            Destination::Redshift(_) | Destination::Postgres(_) => vec!["destination", self.kind(), "s3"],
+            _ => vec!["destination", self.kind()],
         }
     }
 }

@@ -107,7 +107,9 @@ impl Warehouse {
                 if refusal.code == Code::MissingS3File {
                     self.staged().remove(shipment.id);
                 }
-                Attempt::Refused { code: self.code(refusal.code), message: refusal.message, busy: false }
+                let (code, message) = (self.code(refusal.code), refusal.message);
+                let instead = Some(self.manifest(shipment, &code, &message));
+                Attempt::Refused { code, message, busy: false, instead }
             }
         }
     }

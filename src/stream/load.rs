@@ -14,6 +14,9 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Where Firehose leaves the manifests of what a warehouse did not take (contract §9.3).
+pub const MANIFESTS: &str = "errors/manifests/";
+
 /// Loads routes; what is live of a transform (time-outs, retries) is not in definitions and comes from here.
 pub struct Loader {
     pub live: LiveTransform,
@@ -134,6 +137,8 @@ fn blob(json: &Value, key: &str, blobs: &Blobs) -> Result<Vec<u8>> {
 fn store(json: &Value) -> Result<String> {
     match text(json, "kind")? {
         "http" => Ok(HTTP_ENDPOINT.to_owned()),
+        // What is staged there is also loaded.
+        kind @ ("redshift" | "postgres") => Ok(format!("{kind}+{}", objects_store(json)?)),
         _ => objects_store(json),
     }
 }
@@ -148,10 +153,14 @@ fn objects_store(json: &Value) -> Result<String> {
 }
 
 fn undelivered(kind: &str) -> Result<Undelivered> {
-    Ok(Undelivered::Records(match kind {
-        "http" => "http-endpoint-failed",
-        _ => Outlet::DeliveryFailed.name(),
-    }))
+    Ok(match kind {
+        "http" => Undelivered::Records("http-endpoint-failed"),
+        "redshift" | "postgres" => {
+            let place = Prefix::parse(MANIFESTS, PrefixKind::Objects);
+            Undelivered::Manifests(place.map_err(|e| Error::new(Kind::Bug, e.to_string()))?)
+        }
+        _ => Undelivered::Records(Outlet::DeliveryFailed.name()),
+    })
 }
 
 fn compress(json: &Value) -> Result<Compress> {

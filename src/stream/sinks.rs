@@ -4,8 +4,9 @@
 use super::plan::Outlet;
 use super::route::HTTP_ENDPOINT;
 use super::supervise::Shared;
-use crate::config::{Conditional, Destination, Http, S3, Store, StreamConfig};
+use crate::config::{Conditional, Destination, Http, Postgres, Redshift, S3, Store, StreamConfig};
 use crate::deliver::object::{Failure, Looked, ObjectStore};
+use crate::deliver::warehouse::Warehouse;
 use crate::deliver::{Attempt, Shipment, Sink, http, local::Local, s3};
 use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
@@ -31,6 +32,8 @@ struct Settings {
     /// The destination's bucket, and the backup's.
     buckets: [Option<S3>; 2],
     http: Option<Http>,
+    redshift: Option<Redshift>,
+    postgres: Option<Postgres>,
 }
 
 /// Whose settings lead to a store, and its name: the same bucket name may stand for different stores.
@@ -61,11 +64,15 @@ impl Settings {
             _ => None,
         };
         let backup = config.backup.as_ref().and_then(|b| b.destination.store());
-        let http = match &config.destination {
-            Destination::Http(http) => Some((**http).clone()),
-            _ => None,
-        };
-        Settings { buckets: [bucket(config.destination.store()), bucket(backup)], http }
+        let buckets = [bucket(config.destination.store()), bucket(backup)];
+        let mut settings = Settings { buckets, ..Settings::default() };
+        match &config.destination {
+            Destination::S3(_) | Destination::Local(_) => {}
+            Destination::Http(http) => settings.http = Some((**http).clone()),
+            Destination::Redshift(redshift) => settings.redshift = Some((**redshift).clone()),
+            Destination::Postgres(postgres) => settings.postgres = Some((**postgres).clone()),
+        }
+        settings
     }
 
     /// What was known before and is not now.
@@ -74,6 +81,8 @@ impl Settings {
             *bucket = bucket.take().or(before);
         }
         self.http = self.http.take().or(before.http);
+        self.redshift = self.redshift.take().or(before.redshift);
+        self.postgres = self.postgres.take().or(before.postgres);
     }
 
     /// Whether the backup's settings lead to an outlet's store. Failures go to either: to the one that has their bucket.
@@ -111,6 +120,9 @@ impl Sinks {
         };
         self.known = before.known;
         self.known.extend(before.made.into_iter().filter_map(|(place, made)| Some((place, reached(made)?))));
+        // A warehouse's objects are staged in a store of their own.
+        let staged = |o: &String| o.split_once('+').map(|(_, staged)| staged.to_owned());
+        let open: BTreeSet<String> = open.iter().cloned().chain(open.iter().filter_map(staged)).collect();
         self.known.retain(|place, _| open.contains(&place.store));
         self.settings.complete(before.settings);
     }
@@ -128,8 +140,11 @@ impl Sinks {
         })
     }
 
-    fn make(&self, place: &Place) -> Result<Made> {
+    fn make(&mut self, place: &Place) -> Result<Made> {
         let store = place.store.as_str();
+        if let Some((kind, staged)) = store.split_once('+') {
+            return self.make_warehouse(kind, staged);
+        }
         let bucket = &self.settings.buckets[place.of_backup as usize];
         match (store.strip_prefix("file://"), store.strip_prefix("s3://"), bucket, &self.settings.http) {
             (Some(dir), ..) => Ok(Made::Other(Arc::new(Local::new(self.fs.clone(), PathBuf::from(dir))))),
@@ -146,12 +161,26 @@ impl Sinks {
             (.., Some(settings)) if store == HTTP_ENDPOINT => {
                 Ok(Made::Other(Arc::new(http::Http::connect(settings, &self.arn, self.runtime.clone())?)))
             }
-            _ => {
-                let message = format!("the configuration has no settings for `{store}`, where open plans have to go");
-                Err(Error::new(Kind::Misconfigured, message))
-            }
+            _ => Err(no_settings(store)),
         }
     }
+
+    /// A warehouse whose objects are staged in `store`.
+    fn make_warehouse(&mut self, kind: &str, store: &str) -> Result<Made> {
+        let stage = self.sink(Outlet::Destination, store)?;
+        let runtime = self.runtime.clone();
+        let warehouse = match (kind, &self.settings.redshift, &self.settings.postgres) {
+            ("redshift", Some(settings), _) => Warehouse::redshift(settings, stage, runtime)?,
+            ("postgres", _, Some(settings)) => Warehouse::postgres(settings, stage, runtime)?,
+            _ => return Err(no_settings(kind)),
+        };
+        Ok(Made::Other(Arc::new(warehouse)))
+    }
+}
+
+fn no_settings(store: &str) -> Error {
+    let message = format!("the configuration has no settings for `{store}`, where open plans have to go");
+    Error::new(Kind::Misconfigured, message)
 }
 
 /// A bucket that is asked, before anything is sent to it, whether it heeds conditions.

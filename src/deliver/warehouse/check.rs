@@ -79,6 +79,7 @@ async fn rehearse_claim(session: &Session, target: &Target) -> Result<(), Refusa
         outputs: 0,
         digest: 0,
         name: "check".to_owned(),
+        planned_ms: 0,
         content_encoding: None,
         body: Arc::new(Body::of(Vec::new())),
         only_look: false,

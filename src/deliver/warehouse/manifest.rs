@@ -185,6 +185,7 @@ mod tests {
             outputs: 7,
             digest: 0xab,
             name: name.to_owned(),
+            planned_ms: 0,
             content_encoding: Some("gzip"),
             body: Arc::new(Body::of(b"12345".to_vec())),
             only_look: false,
