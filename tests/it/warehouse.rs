@@ -139,7 +139,7 @@ fn stored(attempt: Attempt) -> String {
 #[track_caller]
 fn refused(attempt: Attempt, code: &str) -> String {
     match attempt {
-        Attempt::Refused { code: found, message, busy: false } if found == code => {
+        Attempt::Refused { code: found, message, busy: false, instead: Some(_) } if found == code => {
             assert!(!message.contains('\n'), "{message}");
             message
         }
