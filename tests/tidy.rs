@@ -19,7 +19,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("partition", &["error"]),
     ("format", &["error", "record", "sabotage"]),
     ("compress", &["error"]),
-    ("deliver", &["config", "error", "fs", "sabotage"]),
+    ("deliver", &["config", "error", "fs", "record", "sabotage"]),
     ("config", &["units", "error", "partition"]),
     (
         "stream",

@@ -1,13 +1,16 @@
-//! The admin listener: health, metrics, and how each stream stands. Reads only.
+//! The admin listener: health, metrics, how each stream stands, and what a person asks of one.
 
 use super::operations::Api;
+use super::verbs;
 use crate::error::{Error, Kind, Result};
 use crate::telemetry;
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,7 +75,12 @@ impl Admin {
         }
     }
 
-    async fn respond<B>(&self, request: Request<B>) -> Response<Full<Bytes>> {
+    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if let Some((name, verb)) = verbs::parse(request.uri().path()) {
+            let (name, verb) = (name.to_owned(), verb.to_owned());
+            let (status, value) = self.verb(request, name, verb).await;
+            return response(status, "application/json", value.to_string());
+        }
         let text = "text/plain; charset=utf-8";
         let (status, kind, body) = match (request.method(), request.uri().path()) {
             (&Method::GET, "/healthz") => (200, text, "ok\n".to_owned()),
@@ -97,13 +105,39 @@ impl Admin {
             (&Method::GET, _) => (404, text, "expected /healthz, /readyz, /metrics or /v1/streams\n".to_owned()),
             _ => (405, text, "expected GET\n".to_owned()),
         };
-        let response = Response::builder().status(StatusCode::from_u16(status).expect("a constant"));
-        let response = response.header("content-type", kind);
-        response.body(Full::new(Bytes::from(body))).expect("these headers are valid")
+        response(status, kind, body)
+    }
+
+    async fn verb(&self, request: Request<Incoming>, name: String, verb: String) -> (u16, Value) {
+        let wrong = |status, error: &str| (status, json!({ "error": error }));
+        let body = match *request.method() {
+            Method::GET => None,
+            Method::POST => {
+                let content_type = request.headers().get("content-type").and_then(|t| t.to_str().ok());
+                if content_type != Some(verbs::CONTENT_TYPE) {
+                    return wrong(415, "expected the Content-Type application/json");
+                }
+                let body = Limited::new(request.into_body(), verbs::BODY_BYTES_MAX).collect();
+                match tokio::time::timeout(HEADER_TIMEOUT, body).await {
+                    Ok(Ok(body)) => Some(body.to_bytes()),
+                    _ => return wrong(400, "the body did not come, or is too large"),
+                }
+            }
+            _ => return wrong(405, "expected GET or POST"),
+        };
+        let api = self.api.clone();
+        let done = tokio::task::spawn_blocking(move || verbs::answer(&api, &name, &verb, body.as_deref()));
+        done.await.unwrap_or_else(|_| wrong(500, "it panicked; the log says where"))
     }
 
     async fn statuses(&self) -> Vec<crate::stream::supervise::Status> {
         let node = self.api.node().clone();
         tokio::task::spawn_blocking(move || node.statuses()).await.unwrap_or_default()
     }
+}
+
+fn response(status: u16, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let response = Response::builder().status(StatusCode::from_u16(status).expect("a constant"));
+    let response = response.header("content-type", kind);
+    response.body(Full::new(Bytes::from(body))).expect("these headers are valid")
 }

@@ -11,6 +11,7 @@ mod reload;
 pub mod server;
 pub mod sigv4;
 mod tally;
+mod verbs;
 pub mod wire;
 
 pub use operations::Api;

@@ -76,6 +76,13 @@ impl Client {
         self.send(request.body(Full::default()).map_err(|e| e.to_string())?).await
     }
 
+    /// Posts JSON to the admin listener.
+    pub async fn post(&mut self, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), String> {
+        let request = Request::post(path).header("host", self.address.to_string());
+        let request = request.header("content-type", "application/json").body(Full::new(body));
+        self.send(request.map_err(|e| e.to_string())?).await
+    }
+
     /// Sends once: a request of which anything went out is never sent again, for it may have been carried out.
     async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), String> {
         let address = self.address;

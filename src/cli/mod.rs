@@ -9,6 +9,7 @@ mod demo;
 mod out;
 mod pinned;
 mod put;
+mod redrive;
 mod run;
 mod status;
 mod transform;
@@ -41,6 +42,14 @@ enum Command {
     Put(put::Options),
     /// Show how the streams of a running service stand.
     Status(status::Options),
+    /// Put failed records in again where they failed, each once.
+    Redrive(redrive::Options),
+    /// Keep a stream from delivering; it takes records all the same.
+    Pause(redrive::Stream),
+    /// Let a paused stream go on.
+    Resume(redrive::Stream),
+    /// Give up on what the destination of a stream has refused so far: it goes where failures go.
+    Abandon(redrive::Stream),
     /// Prove from the files that every accepted record is accounted for.
     Audit(audit::Options),
     /// Measure this machine: ratios of the service to bare loops, end to end.
@@ -58,6 +67,10 @@ pub fn main() -> ExitCode {
         Command::Check { configs } => check::check(&configs),
         Command::Put(options) => put::put(&options),
         Command::Status(options) => status::status(&options),
+        Command::Redrive(options) => redrive::redrive(&options),
+        Command::Pause(stream) => redrive::verb(&stream, "pause"),
+        Command::Resume(stream) => redrive::verb(&stream, "resume"),
+        Command::Abandon(stream) => redrive::verb(&stream, "abandon"),
         Command::Audit(options) => audit::audit(&options),
         Command::Bench(options) => bench::bench(&options),
         Command::Transform(command) => transform::transform(&command),

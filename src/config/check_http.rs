@@ -76,5 +76,6 @@ pub fn stream(rules: &mut Rules, stream: &mut StreamConfig) {
 fn is_url(text: &str) -> bool {
     let parsed = reqwest::Url::parse(text);
     let is_ours = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https") && url.host().is_some();
-    text.chars().count() <= 1000 && parsed.is_ok_and(|url| is_ours(&url) && url.username().is_empty())
+    text.chars().count() <= 1000
+        && parsed.is_ok_and(|url| is_ours(&url) && url.username().is_empty() && url.password().is_none())
 }

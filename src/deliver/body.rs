@@ -122,6 +122,22 @@ impl Drop for Body {
     }
 }
 
+/// Reads a body.
+pub struct Reader<'b> {
+    body: &'b Body,
+    at: u64,
+}
+
+impl std::io::Read for Reader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = (self.body.len() - self.at).min(buffer.len() as u64) as usize;
+        let piece = self.body.read(self.at, n)?;
+        buffer[..n].copy_from_slice(&piece);
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
 fn discard(scratch: &Scratch, file: &Option<(PathBuf, Arc<dyn File>)>) {
     if let Some((path, _)) = file {
         // A leftover is removed at the next start.
@@ -147,6 +163,11 @@ impl Body {
 
     pub fn memory_bytes(&self) -> usize {
         self.memory.len()
+    }
+
+    /// All of it, from its beginning.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader { body: self, at: 0 }
     }
 
     /// An empty spool where this body is.

@@ -1,7 +1,8 @@
 //! Firehose's error records: one JSON object per line, in the order AWS writes the members, so that whatever reads
 //! AWS's failure objects reads ours.
 
-use serde::Serialize;
+use crate::record::Entry;
+use serde::{Deserialize, Serialize};
 
 /// A failed record as it stands in an object under an error prefix. Times are milliseconds since the Unix epoch.
 #[derive(Debug, Serialize)]
@@ -28,6 +29,9 @@ struct ConversionRecord<'a> {
     raw_data: &'a str,
     sequence_number: String,
     sub_sequence_number: u64,
+    /// Where the record has to enter again, if that is not behind the transform.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry: Option<&'static str>,
 }
 
 /// The same for records that a destination did not take (contract §4.7).
@@ -45,14 +49,73 @@ struct DeliveryRecord<'a> {
     data_id: String,
 }
 
+/// An error record as it is read again: ours, or one that AWS wrote, whose members come in other orders and spellings.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    #[serde(borrow)]
+    raw_data: std::borrow::Cow<'a, str>,
+    #[serde(alias = "ErrorCode")]
+    error_code: Option<String>,
+    last_error_code: Option<String>,
+    #[serde(default)]
+    arrival_timestamp: u64,
+    sequence_number: Option<serde::de::IgnoredAny>,
+    data_catalog_table: Option<serde::de::IgnoredAny>,
+    /// Of records that a destination did not take.
+    #[serde(alias = "esDocumentId", alias = "osDocumentId", alias = "EventId")]
+    data_id: Option<serde::de::IgnoredAny>,
+    /// Ours: see [`ErrorRecord::conversion_line`].
+    #[serde(default)]
+    entry: Option<String>,
+}
+
+/// A failed record, read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// Where on the path it enters again: at the step that failed.
+    pub entry: Entry,
+    pub code: String,
+    pub arrival_ms: u64,
+    pub record: Vec<u8>,
+}
+
+/// Codes of what happens behind the transform and before a destination (contract §6.5).
+const CONVERSION_CODES: [&str; 2] = ["DataFormatConversion.", "OutputConversion."];
+/// Whose codes are a destination's (contract §11.3).
+const DESTINATION_CODES: [&str; 8] =
+    ["HttpEndpoint.", "Splunk.", "Snowflake.", "Iceberg.", "OS.", "ES.", "Redshift.", "AmazonOpenSearchService."];
+
+impl Failed {
+    /// Reads a line of a failure object. The error says what it is not.
+    pub fn read(line: &[u8]) -> Result<Failed, String> {
+        let written: Written = serde_json::from_slice(line).map_err(|e| format!("no error record: {e}"))?;
+        let record = base64_simd::STANDARD.decode_to_vec(written.raw_data.as_bytes());
+        let record = record.map_err(|_| "no error record: `rawData` is not base64".to_owned())?;
+        let is_conversion = written.last_error_code.is_some()
+            || written.sequence_number.is_some()
+            || written.data_catalog_table.is_some();
+        let code = written.error_code.or(written.last_error_code).unwrap_or_default();
+        let begins = |codes: &[&str]| codes.iter().any(|c| code.starts_with(c));
+        let entry = match () {
+            () if written.entry.as_deref() == Some("source") => Entry::Again,
+            () if begins(&DESTINATION_CODES) || written.data_id.is_some() => Entry::Deliver,
+            () if is_conversion || begins(&CONVERSION_CODES) => Entry::Format,
+            () => Entry::Again,
+        };
+        Ok(Failed { entry, code, arrival_ms: written.arrival_timestamp, record })
+    }
+}
+
 impl ErrorRecord<'_> {
     /// The line for `processing-failed/`.
     pub fn line(&self, out: &mut Vec<u8>) {
         push_line(self, out);
     }
 
-    /// The line for `format-conversion-failed/`; the record's offset stands for AWS's sequence number.
-    pub fn conversion_line(&self, offset: u64, out: &mut Vec<u8>) {
+    /// The line for `format-conversion-failed/`; the record's offset stands for AWS's sequence number. `is_source`: one of
+    /// several outputs did not convert, and what stands here is the record that they were made of.
+    pub fn conversion_line(&self, offset: u64, is_source: bool, out: &mut Vec<u8>) {
         let record = ConversionRecord {
             attempts_made: self.attempts_made,
             arrival_timestamp: self.arrival_timestamp,
@@ -62,6 +125,7 @@ impl ErrorRecord<'_> {
             raw_data: &self.raw_data,
             sequence_number: offset.to_string(),
             sub_sequence_number: 0,
+            entry: is_source.then_some("source"),
         };
         push_line(&record, out);
     }
@@ -85,4 +149,63 @@ impl ErrorRecord<'_> {
 fn push_line(record: &impl Serialize, out: &mut Vec<u8>) {
     serde_json::to_writer(&mut *out, record).expect("strings and numbers always serialise into memory");
     out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_aws_wrote_are_read_in_every_spelling_it_has() {
+        let cases: [(&str, Entry, &str); 8] = [
+            // Captures of 2026 and 2022, and the guide's (contract §4.5, §4.7).
+            (
+                r#"{"rawData":"eA==","errorCode":"Lambda.FunctionError","errorMessage":"m","attemptsMade":4,"arrivalTimestamp":7,"attemptEndingTimestamp":8,"lambdaARN":"arn"}"#,
+                Entry::Again,
+                "Lambda.FunctionError",
+            ),
+            (
+                r#"{"attemptsMade":4,"arrivalTimestamp":7,"errorCode":"Lambda.MissingRecordId","errorMessage":"m","attemptEndingTimestamp":8,"rawData":"eA==","lambdaArn":"arn"}"#,
+                Entry::Again,
+                "Lambda.MissingRecordId",
+            ),
+            (
+                r#"{"attemptsMade":1,"arrivalTimestamp":7,"lastErrorCode":"DataFormatConversion.ParseError","lastErrorMessage":"m","attemptEndingTimestamp":8,"rawData":"eA==","sequenceNumber":"49","subSequenceNumber":null,"dataCatalogTable":{"catalogId":null}}"#,
+                Entry::Format,
+                "DataFormatConversion.ParseError",
+            ),
+            (
+                r#"{"attemptsMade":1,"arrivalTimestamp":7,"ErrorCode":"DataFormatConversion.MalformedData","ErrorMessage":"m","rawData":"eA==","sequenceNumber":"49"}"#,
+                Entry::Format,
+                "DataFormatConversion.MalformedData",
+            ),
+            (
+                r#"{"attemptsMade":5,"arrivalTimestamp":7,"errorCode":"HttpEndpoint.DestinationException","errorMessage":"m","rawData":"eA==","subsequenceNumber":0,"dataId":"4"}"#,
+                Entry::Deliver,
+                "HttpEndpoint.DestinationException",
+            ),
+            (
+                r#"{"attemptsMade":5,"arrivalTimestamp":7,"errorCode":"Splunk.AckTimeout","errorMessage":"m","rawData":"eA==","EventId":"4.0"}"#,
+                Entry::Deliver,
+                "Splunk.AckTimeout",
+            ),
+            (
+                r#"{"attemptsMade":5,"arrivalTimestamp":7,"errorCode":"400","errorMessage":"m","rawData":"eA==","esDocumentId":"4","esIndexName":"i","esTypeName":""}"#,
+                Entry::Deliver,
+                "400",
+            ),
+            (
+                r#"{"attemptsMade":1,"arrivalTimestamp":7,"lastErrorCode":"DataFormatConversion.ParseError","lastErrorMessage":"m","rawData":"eA==","sequenceNumber":"4","entry":"source"}"#,
+                Entry::Again,
+                "DataFormatConversion.ParseError",
+            ),
+        ];
+        for (line, entry, code) in cases {
+            let expected = Failed { entry, code: code.to_owned(), arrival_ms: 7, record: b"x".to_vec() };
+            assert_eq!(Failed::read(line.as_bytes()), Ok(expected), "{line}");
+        }
+        for wrong in ["", "x", "{}", r#"{"rawData":"*"}"#, r#"["rawData"]"#] {
+            assert!(Failed::read(wrong.as_bytes()).unwrap_err().starts_with("no error record"), "{wrong}");
+        }
+    }
 }

@@ -167,10 +167,10 @@ async fn read(mut response: Response) -> reqwest::Result<answer::Answer> {
     })
 }
 
-/// An error with its causes.
+/// An error's causes, outermost first. The error itself would show the URL, and URLs are known to hold secrets.
 fn told(e: &reqwest::Error) -> String {
-    let mut text = e.to_string();
     let mut cause = std::error::Error::source(e);
+    let mut text = cause.map_or_else(|| "no answer".to_owned(), ToString::to_string);
     while let Some(e) = cause {
         let next = e.to_string();
         // Layers that only repeat what is below them say nothing.

@@ -4,7 +4,8 @@
 //! system) and given their own by `link`, which fails if the name is taken; then the directory is synced. The name
 //! carries the plan's id, so a taken name is this plan's own object, whole, from an attempt whose end was not seen.
 
-use super::{Attempt, PIECE_BYTES, Shipment, Sink};
+use super::object::Failure;
+use super::{Attempt, PIECE_BYTES, Shelf, Shipment, Sink, Spool};
 use crate::fs::{File, Fs};
 use crate::sabotage;
 use std::io::{self, ErrorKind};
@@ -98,6 +99,53 @@ pub fn file_tag(file: &dyn File) -> io::Result<String> {
             n => {
                 crc = crc32c::crc32c_append(crc, &piece[..n]);
                 at += n as u64;
+            }
+        }
+    }
+}
+
+fn failure(e: io::Error, what: &str, path: &Path) -> Failure {
+    let misconfigured = e.kind() == ErrorKind::PermissionDenied;
+    Failure { misconfigured, reason: format!("{what} `{}`: {e}", path.display()) }
+}
+
+impl Shelf for Local {
+    fn list(&self, prefix: &str) -> Result<Vec<String>, Failure> {
+        // A prefix may end within a name.
+        let whole: String = prefix.split_inclusive('/').filter(|s| s.ends_with('/')).collect();
+        let (mut found, mut dirs) = (Vec::new(), vec![whole]);
+        while let Some(dir) = dirs.pop() {
+            let path = self.path(&dir);
+            let entries = match self.fs.list(&path) {
+                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
+                entries => entries.map_err(|e| failure(e, "list", &path))?,
+            };
+            for entry in entries.into_iter().filter(|e| !(e.starts_with('.') && e.ends_with(".tmp"))) {
+                let name = format!("{dir}{entry}");
+                match path.join(&entry).is_dir() {
+                    true => dirs.push(format!("{name}/")),
+                    false => found.push(name),
+                }
+            }
+        }
+        found.retain(|name| name.starts_with(prefix));
+        found.sort();
+        Ok(found)
+    }
+
+    fn fetch(&self, name: &str, to: &mut Spool) -> Result<(), Failure> {
+        let path = self.path(name);
+        let file = self.fs.open(&path).map_err(|e| failure(e, "open", &path))?;
+        let (mut at, mut piece) = (0, vec![0; 1 << 20]);
+        loop {
+            match file.read_at(&mut piece, at).map_err(|e| failure(e, "read", &path))? {
+                0 => return Ok(()),
+                n => {
+                    to.tail().extend_from_slice(&piece[..n]);
+                    at += n as u64;
+                    // Without room for scratch it stays in memory.
+                    let _ = to.settle();
+                }
             }
         }
     }

@@ -77,6 +77,14 @@ pub trait Sink: Send + Sync {
     fn attempt(&self, shipment: &Shipment) -> Attempt;
 }
 
+/// A place whose objects can be found and read again.
+pub trait Shelf: Sink {
+    /// The names that begin with `prefix`, in order.
+    fn list(&self, prefix: &str) -> Result<Vec<String>, object::Failure>;
+    /// Appends an object's bytes.
+    fn fetch(&self, name: &str, to: &mut Spool) -> Result<(), object::Failure>;
+}
+
 /// Bytes a sink may hold at once per shipment when it streams a body.
 pub const PIECE_BYTES: usize = 16 << 20;
 /// Above this an object is sent in parts.

@@ -22,9 +22,8 @@ mod put;
 pub use answer::{Answer, classify};
 
 use super::object::{Created, Failure, Looked, ObjectStore, attempt};
-use super::{Attempt, SINGLE_PUT_BYTES_MAX, Shipment, Sink};
+use super::{Attempt, SINGLE_PUT_BYTES_MAX, Shelf, Shipment, Sink, Spool};
 use crate::config;
-use crate::error::Result;
 use answer::Refusal;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ServerSideEncryption, StorageClass};
@@ -46,7 +45,7 @@ pub struct S3 {
 
 impl S3 {
     /// Makes the client. Nothing is sent yet, and credentials are read when they are first needed.
-    pub fn connect(settings: &config::S3, runtime: Handle) -> Result<S3> {
+    pub fn connect(settings: &config::S3, runtime: Handle) -> crate::error::Result<S3> {
         let client = runtime.block_on(connect::client(settings))?;
         Ok(S3 {
             runtime,
@@ -159,6 +158,16 @@ impl ObjectStore for S3 {
 
     fn has_conditions(&self) -> bool {
         self.conditions.load(Ordering::Acquire)
+    }
+}
+
+impl Shelf for S3 {
+    fn list(&self, prefix: &str) -> Result<Vec<String>, Failure> {
+        self.names(prefix)
+    }
+
+    fn fetch(&self, name: &str, to: &mut Spool) -> Result<(), Failure> {
+        self.append(name, to)
     }
 }
 

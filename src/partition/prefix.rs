@@ -141,6 +141,19 @@ impl Prefix {
         Prefix::parse(&format!("{objects_prefix}!{{firehose:{ERROR_TYPE}}}/{TIME_PART}"), PrefixKind::Errors)
     }
 
+    /// What every evaluated prefix of an error type begins with.
+    pub fn beginning(&self, error_type: &str) -> String {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(fixed) => text.push_str(fixed),
+                Part::Value(Source::ErrorType) => text.push_str(error_type),
+                Part::Open { .. } | Part::Value(Source::PartitionKey(..)) => break,
+            }
+        }
+        text
+    }
+
     /// Whether the prefix was configured with any expression (the default time part does not count).
     pub fn has_expressions(&self) -> bool {
         self.has_expressions

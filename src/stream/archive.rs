@@ -73,7 +73,8 @@ impl Engine {
         let mut spool = Spool::new(&self.scratch);
         spool.tail().append(&mut bytes);
         let epoch = self.epoch();
-        let store = self.route(epoch)?.store(Outlet::Destination).to_owned();
+        // A destination may take no objects; where failures go, they are.
+        let store = self.route(epoch)?.store(Outlet::ProcessingFailed).to_owned();
         let shipment = Shipment {
             plan: SHIPMENT,
             id,

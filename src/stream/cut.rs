@@ -2,7 +2,7 @@
 
 use super::buffer::Buffer;
 use super::engine::{Engine, Slot};
-use super::plan::{Entry, Mark, Outlet, Plan};
+use super::plan::{Completed, Entry, Mark, Outlet, Plan};
 use super::route::Takes;
 use super::ship::Shipping;
 use crate::error::Result;
@@ -73,9 +73,16 @@ impl Engine {
             entries.push(Entry::Plan(plan.clone()));
             if !plan.outlet.has_sink() {
                 marks += 1;
-                let completed = self.state().completed_by(&plan).here;
+                let Completed { here: completed, failed } = self.state().completed_by(&plan);
                 let at_ms = self.home.clock.wall_ms();
-                entries.push(Entry::Mark(Mark { plan: number, mark: marks, at_ms, completed, ..Mark::default() }));
+                entries.push(Entry::Mark(Mark {
+                    plan: number,
+                    mark: marks,
+                    at_ms,
+                    completed,
+                    failed,
+                    ..Mark::default()
+                }));
             }
             plans.push(plan);
         }
@@ -85,6 +92,8 @@ impl Engine {
         } else {
             self.log.commit(entries)?;
             sabotage::point("plan.persisted");
+            let settled: Vec<u64> = plans.iter().filter(|p| !p.outlet.has_sink()).map(|p| p.number).collect();
+            self.tally(&settled);
             self.ship_cut(&slots, &plans)?;
         }
         self.write_ledger_lines()?;

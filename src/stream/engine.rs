@@ -18,6 +18,7 @@ use super::plan_log::PlanLog;
 use super::replay::Replay;
 use super::route::Route;
 use super::ship::Shipping;
+use super::take::Redriven;
 use super::window::Window;
 use super::workers::Workers;
 use crate::clock::Clock;
@@ -211,6 +212,7 @@ pub struct Engine {
     pub(super) buffer_epochs: [u32; 2],
     pub(super) shipping: BTreeMap<u64, Shipping>,
     pub(super) window: Window,
+    pub(super) redriven: Redriven,
     pub(super) alarm: Option<String>,
     /// Offsets that could not be read in this life, of each track, in order.
     pub(super) lost: [Vec<Range<u64>>; 2],
@@ -256,6 +258,7 @@ impl Engine {
             buffer_epochs: [0; 2],
             shipping: BTreeMap::new(),
             window: Window::default(),
+            redriven: Redriven::default(),
             alarm: None,
             lost: Default::default(),
             loss: None,
@@ -265,9 +268,16 @@ impl Engine {
         engine.log.ledger_is_durable_to(engine.ledger.mark());
         engine.write_ledger_lines()?;
         engine.ship_given_up()?;
+        engine.settle_takes()?;
         engine.adopt(definition)?;
         engine.tidy_epochs()?;
         Ok(engine)
+    }
+
+    /// The route of the last epoch, and where bytes that are not kept may be.
+    pub fn places(&mut self) -> Result<(Arc<Route>, Arc<Scratch>)> {
+        let last = self.epoch();
+        Ok((self.route(last)?, self.scratch.clone()))
     }
 
     pub fn state(&self) -> &State {
@@ -285,7 +295,9 @@ impl Engine {
     }
 
     pub fn set_live(&mut self, live: Live) {
-        self.live = live;
+        // Plans of a destination that could be given up on still can when another one takes its place, which never refuses.
+        let patience = live.patience.clone().or_else(|| self.live.patience.take());
+        self.live = Live { patience, ..live };
         self.retry_now();
     }
 
@@ -356,10 +368,9 @@ impl Engine {
         self.ask_for_room()?;
         let mut busy = self.rename_taken()?;
         busy |= self.cut_down()?;
-        busy |= self.give_up()?;
-        busy |= self.split()?;
         busy |= self.settle()?;
         busy |= self.settle_archive()?;
+        busy |= self.end_refused()?;
         busy |= self.cut_due()?;
         busy |= self.read_main()?;
         busy |= self.read_backup()?;

@@ -19,6 +19,9 @@ const PLAN: u8 = 9;
 const MARK: u8 = 10;
 const ABANDON: u8 = 11;
 const PAUSE: u8 = 12;
+const TAKE: u8 = 13;
+const TAKEN: u8 = 14;
+const REDRIVEN: u8 = 15;
 
 impl Entry {
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -41,6 +44,20 @@ impl Entry {
                 encode_abandoned(abandoned, out);
             }
             Entry::Pause(paused) => out.extend_from_slice(&[PAUSE, *paused as u8]),
+            Entry::Take { object, lines, from } => {
+                out.push(TAKE);
+                put_bytes(out, object.as_bytes());
+                put_bytes(out, lines.encoded());
+                put_varint(out, *from);
+            }
+            Entry::Taken { object, taken } => {
+                out.extend_from_slice(&[TAKEN, *taken as u8]);
+                put_bytes(out, object.as_bytes());
+            }
+            Entry::Redriven { object } => {
+                out.push(REDRIVEN);
+                put_bytes(out, object.as_bytes());
+            }
             Entry::Rename { plan, name } => {
                 out.push(RENAME);
                 put_varint(out, *plan);
@@ -79,6 +96,16 @@ impl Entry {
             MARK | MARK_1 => Entry::Mark(decode_mark(from, tag == MARK)?),
             ABANDON => Entry::Abandon { plan: from.varint()?, abandoned: Box::new(decode_abandoned(from)?) },
             PAUSE => Entry::Pause(from.take(1)?[0] == 1),
+            TAKE => Entry::Take {
+                object: from.text()?,
+                lines: List::from_encoded(from.bytes()?.to_vec())?,
+                from: from.varint()?,
+            },
+            TAKEN => {
+                let taken = from.take(1)?[0] == 1;
+                Entry::Taken { object: from.text()?, taken }
+            }
+            REDRIVEN => Entry::Redriven { object: from.text()? },
             CLOSE => Entry::Close { plan: from.varint()? },
             RENAME => Entry::Rename { plan: from.varint()?, name: from.text()? },
             LOW => {
@@ -102,7 +129,7 @@ impl Entry {
                 Entry::Totals { marks, next_plan, totals }
             }
             other => {
-                return Err(Error::new(Kind::Corrupt, format!("unknown entry tag {other}, expected 1 to {PAUSE}")));
+                return Err(Error::new(Kind::Corrupt, format!("unknown entry tag {other}, expected 1 to {REDRIVEN}")));
             }
         })
     }

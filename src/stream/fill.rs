@@ -4,7 +4,7 @@ use super::buffer::Buffer;
 use super::engine::{Engine, Limits, Slot};
 use super::plan::{Outlet, Plan, Reason, Track};
 use super::replay::Listed;
-use super::route::{Chunk, Judged, Raw, Verdict, error_line};
+use super::route::{Chunk, Judged, Raw, Told, Verdict, error_line};
 use super::ship::Phase;
 use crate::error::{Error, Kind, Result};
 use crate::format::Rows;
@@ -240,28 +240,31 @@ impl Engine {
                     let key = self.route(epoch)?.failure_key(Outlet::ProcessingFailed);
                     let slot = Slot::open(Outlet::ProcessingFailed, key);
                     let reason = Reason { code: String::new(), message: String::new(), attempts: 1, ended_ms: 0 };
-                    self.place_failure(&slot, offset, arrival, &reason, &[])?;
+                    let told =
+                        Told { reason: &reason, offset, output: 0, arrival_ms: arrival, raw: &[], is_source: true };
+                    self.place_failure(&slot, &told)?;
                 }
             }
             Verdict::Failed { outlet, reason, raw, .. } => {
                 let slot = Slot::open(*outlet, self.route(epoch)?.failure_key(*outlet));
+                let is_source = *raw == Raw::Source;
                 let raw = match raw {
                     Raw::Source => chunk.records.get(i),
                     Raw::Output(output) => judged.outputs.get(*output as usize),
                 };
-                self.place_failure(&slot, offset, arrival, reason, raw)?;
+                let told = Told { reason, offset, output: 0, arrival_ms: arrival, raw, is_source };
+                self.place_failure(&slot, &told)?;
             }
         }
         Ok(())
     }
 
-    fn place_failure(&mut self, slot: &Slot, offset: u64, arrival: u64, reason: &Reason, raw: &[u8]) -> Result<()> {
-        let buffer = self.buffer(slot, arrival)?;
-        buffer.list.push(offset, 0, 1);
-        buffer.bytes += raw.len() as u64;
-        buffer.reasons.push(reason.clone());
-        let outlet = slot.outlet;
-        buffer.filling.write(|encoder, out| push_line(encoder, out, outlet, reason, offset, arrival, raw));
+    fn place_failure(&mut self, slot: &Slot, told: &Told) -> Result<()> {
+        let buffer = self.buffer(slot, told.arrival_ms)?;
+        buffer.list.push(told.offset, 0, 1);
+        buffer.bytes += told.raw.len() as u64;
+        buffer.reasons.push(told.reason.clone());
+        buffer.filling.write(|encoder, out| push_line(encoder, out, slot.outlet, told));
         Ok(())
     }
 
@@ -399,11 +402,11 @@ impl Engine {
     /// Makes a bound record's error line again, with the reason its plan keeps.
     fn rebuild_failure(&mut self, plan: u64, chunk: &Chunk, i: usize, now: &Verdict, judged: &Judged) -> Result<()> {
         let outlet = self.state().plans[&plan].outlet;
-        let raw = match (outlet, now) {
+        let (raw, is_source) = match (outlet, now) {
             (Outlet::ConversionFailed, Verdict::Failed { raw: Raw::Output(output), .. }) => {
-                judged.outputs.get(*output as usize)
+                (judged.outputs.get(*output as usize), false)
             }
-            _ => chunk.records.get(i),
+            _ => (chunk.records.get(i), true),
         };
         let (offset, arrival) = (chunk.offsets[i], chunk.arrivals[i]);
         let Some(shipping) = self.rebuilding(plan)? else { return Ok(()) };
@@ -413,7 +416,8 @@ impl Engine {
         if let Some(shipping) = self.rebuilding(plan)?
             && let Phase::Rebuilding { filling, outputs } = &mut shipping.phase
         {
-            filling.write(|encoder, out| push_line(encoder, out, outlet, &reason, offset, arrival, raw));
+            let told = Told { reason: &reason, offset, output: 0, arrival_ms: arrival, raw, is_source };
+            filling.write(|encoder, out| push_line(encoder, out, outlet, &told));
             *outputs += 1;
         }
         Ok(())
@@ -477,17 +481,9 @@ impl Engine {
     }
 }
 
-fn push_line(
-    encoder: &mut crate::format::Encoder,
-    out: &mut Vec<u8>,
-    outlet: Outlet,
-    reason: &Reason,
-    offset: u64,
-    arrival_ms: u64,
-    raw: &[u8],
-) {
+fn push_line(encoder: &mut crate::format::Encoder, out: &mut Vec<u8>, outlet: Outlet, told: &Told) {
     let mut line = Vec::new();
-    error_line(outlet, reason, (offset, 0), arrival_ms, raw, &mut line);
+    error_line(outlet, told, &mut line);
     match encoder {
         crate::format::Encoder::Lines(lines) => lines.push_record(&line, out),
         _ => unreachable!("error records are lines"),

@@ -5,11 +5,11 @@
 use super::engine::Engine;
 use super::list::ListBuilder;
 use super::plan::{Abandoned, Entry, Outlet, Plan, Reason, Track};
-use super::route::error_line;
+use super::route::{Told, error_line};
 use super::ship::{Phase, Shipping};
 use crate::deliver::records::Records;
 use crate::deliver::{Body, Spool};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::record::packed;
 use crate::sabotage;
 use std::sync::Arc;
@@ -22,8 +22,20 @@ fn unreadable(e: std::io::Error) -> Error {
 }
 
 impl Engine {
+    /// Gives up or cuts what its destination does not take. Without room for that, or without the configuration of a plan,
+    /// everything else goes on: marks are what makes room.
+    pub(super) fn end_refused(&mut self) -> Result<bool> {
+        match self.give_up().and_then(|busy| Ok(busy | self.split()?)) {
+            Err(e) if matches!(e.kind, Kind::NoSpace | Kind::Misconfigured) => {
+                self.alarm = Some(format!("plans that were refused cannot be given up on: {e}"));
+                Ok(false)
+            }
+            done => done,
+        }
+    }
+
     /// Persists which plans are given up on, and makes the objects that tell of them.
-    pub(super) fn give_up(&mut self) -> Result<bool> {
+    fn give_up(&mut self) -> Result<bool> {
         let given_up = self.shipping.iter().filter_map(|(number, s)| match &s.phase {
             Phase::GivenUp { reason, instead, .. } => Some((*number, (**reason).clone(), instead.clone())),
             _ => None,
@@ -98,8 +110,9 @@ impl Engine {
                 for (offset, output) in outputs {
                     let Some((arrival, record)) = records.read().map_err(unreadable)? else { break };
                     line.clear();
-                    let place = (offset, output);
-                    error_line(Outlet::DeliveryFailed, &abandoned.reason, place, arrival, record, &mut line);
+                    let (reason, raw) = (&abandoned.reason, record);
+                    let told = Told { reason, offset, output, arrival_ms: arrival, raw, is_source: false };
+                    error_line(Outlet::DeliveryFailed, &told, &mut line);
                     filling.write(|_, out| out.extend_from_slice(&line));
                 }
             }
@@ -122,11 +135,19 @@ impl Engine {
     }
 
     /// Cuts a plan that is too large for its destination in two. A single output is given up on.
-    pub(super) fn split(&mut self) -> Result<bool> {
-        let too_large = self.shipping.iter().find_map(|(number, s)| match &s.phase {
+    fn split(&mut self) -> Result<bool> {
+        let plans = &self.state().plans;
+        let too_large = self.shipping.iter().filter_map(|(number, s)| match &s.phase {
             Phase::TooLarge(body, reason) => Some((*number, body.clone(), reason.clone())),
             _ => None,
         });
+        // The earliest first; the others wait while there are many plans, since each of them would make more.
+        let too_large = too_large.min_by_key(|(number, ..)| (plans[number].list.first(), *number));
+        let open = self.state().open_plans().filter(|p| p.outlet.track() == Track::Main);
+        let (open, first) = open.fold((0, u64::MAX), |(n, first), p| (n + 1, first.min(p.list.first())));
+        let is_crowded = open > 2 * self.home.bounds.open_plans_max;
+        let too_large =
+            too_large.filter(|(number, ..)| !is_crowded || self.state().plans[number].list.first() == first);
         let Some((number, body, reason)) = too_large else { return Ok(false) };
         let old = self.state().plans[&number].clone();
         let outputs = old.list.outputs();

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where Firehose leaves the manifests of what a warehouse did not take (contract §9.3).
-pub const MANIFESTS: &str = "errors/manifests/";
+const MANIFESTS_PLACE: &str = "errors/manifests/";
 
 /// Loads routes; what is live of a transform (time-outs, retries) is not in definitions and comes from here.
 pub struct Loader {
@@ -156,7 +156,7 @@ fn undelivered(kind: &str) -> Result<Undelivered> {
     Ok(match kind {
         "http" => Undelivered::Records("http-endpoint-failed"),
         "redshift" | "postgres" => {
-            let place = Prefix::parse(MANIFESTS, PrefixKind::Objects);
+            let place = Prefix::parse(MANIFESTS_PLACE, PrefixKind::Objects);
             Undelivered::Manifests(place.map_err(|e| Error::new(Kind::Bug, e.to_string()))?)
         }
         _ => Undelivered::Records(Outlet::DeliveryFailed.name()),

@@ -207,6 +207,21 @@ pub enum Entry {
     },
     /// Nothing is delivered until the next of these says so.
     Pause(bool),
+    /// Lines of a failure object are about to be put in again, as one frame at or above this offset of the journal.
+    Take {
+        object: String,
+        lines: List,
+        from: u64,
+    },
+    /// They are in the journal, or will not be.
+    Taken {
+        object: String,
+        taken: bool,
+    },
+    /// A mark beside the object says which of its lines were put in again.
+    Redriven {
+        object: String,
+    },
     /// Somebody else's object stands at the old name.
     Rename {
         plan: u64,
@@ -240,8 +255,18 @@ pub struct State {
     pub next_plan: u64,
     pub totals: [Totals; Outlet::ALL.len()],
     pub paused: bool,
+    /// Failure objects by name that were put in again, in part at least, and have no mark yet that says so.
+    pub takes: BTreeMap<String, Takes>,
     /// Records that have several outputs and are not complete.
     partial: BTreeMap<u64, Partial>,
+}
+
+/// What was put in again of a failure object: numbers of its lines, from 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Takes {
+    pub taken: Vec<List>,
+    /// Lines of which it is not known yet, and the offset that their frame is not below.
+    pub under_way: Option<(List, u64)>,
 }
 
 /// The settled outputs of a record.
@@ -276,6 +301,15 @@ impl State {
                 }
             }
             Entry::Pause(paused) => self.paused = paused,
+            Entry::Take { object, lines, from } => {
+                self.takes.entry(object).or_default().under_way = Some((lines, from));
+            }
+            Entry::Taken { object, taken } => {
+                let takes = self.takes.entry(object).or_default();
+                let lines = takes.under_way.take().filter(|_| taken);
+                takes.taken.extend(lines.map(|(lines, _)| lines));
+            }
+            Entry::Redriven { object } => drop(self.takes.remove(&object)),
             Entry::Rename { plan, name } => {
                 if let Some(plan) = self.plans.get_mut(&plan) {
                     plan.rename(name);
@@ -312,6 +346,9 @@ impl State {
         plan.mark = Some(mark);
         // A replay passes over what is settled: nobody asks for the reasons any more.
         plan.reasons = Vec::new();
+        if let Some(abandoned) = &mut plan.abandoned {
+            (abandoned.reason.message, abandoned.contents) = (String::new(), None);
+        }
         self.plans.insert(plan.number, plan);
     }
 
@@ -364,6 +401,12 @@ impl State {
         self.partial.keys().copied()
     }
 
+    /// The offset that the journal has to keep for lines of which it is not known whether they were put in again.
+    pub fn take_from(&self) -> u64 {
+        let under_way = self.takes.values().filter_map(|t| t.under_way.as_ref());
+        under_way.map(|(_, from)| *from).min().unwrap_or(u64::MAX)
+    }
+
     pub fn open_plans(&self) -> impl Iterator<Item = &Plan> {
         self.plans.values().filter(|p| p.is_open())
     }
@@ -413,6 +456,14 @@ impl State {
         entries.extend(self.plans.values().cloned().map(Entry::Plan));
         entries.push(Entry::Totals { marks: self.marks, next_plan: self.next_plan, totals: self.totals });
         entries.push(Entry::Pause(self.paused));
+        for (object, takes) in &self.takes {
+            for lines in &takes.taken {
+                entries.push(Entry::Take { object: object.clone(), lines: lines.clone(), from: 0 });
+                entries.push(Entry::Taken { object: object.clone(), taken: true });
+            }
+            let under_way = takes.under_way.clone();
+            entries.extend(under_way.map(|(lines, from)| Entry::Take { object: object.clone(), lines, from }));
+        }
         entries
     }
 

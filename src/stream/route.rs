@@ -49,6 +49,9 @@ pub struct FailureRoute {
     pub undelivered: Undelivered,
 }
 
+/// What is shown as the error type of manifests.
+pub const MANIFESTS: &str = "manifests";
+
 /// How what the destination did not take is named.
 pub enum Undelivered {
     /// Below the error prefix, as this Firehose error type.
@@ -197,6 +200,17 @@ impl Route {
         self.error_prefix.key(Some(error_type), &[]).expect("an error prefix is checked with the longest error type")
     }
 
+    /// Where each kind of failure stands: its error type, and what the names of its objects begin with.
+    pub fn failure_places(&self) -> Vec<(&'static str, String)> {
+        let kinds = [Outlet::ProcessingFailed.name(), Outlet::ConversionFailed.name()];
+        let mut places: Vec<_> = kinds.into_iter().map(|kind| (kind, self.error_prefix.beginning(kind))).collect();
+        places.push(match &self.failures.undelivered {
+            Undelivered::Records(kind) => (*kind, self.error_prefix.beginning(kind)),
+            Undelivered::Manifests(place) => (MANIFESTS, place.beginning("")),
+        });
+        places
+    }
+
     /// Whether the names of an outlet's objects tell the version of the stream: manifests have none.
     pub fn has_version(&self, outlet: Outlet) -> bool {
         outlet != Outlet::DeliveryFailed || matches!(self.failures.undelivered, Undelivered::Records(_))
@@ -272,19 +286,30 @@ fn fail_outputs(verdicts: &mut [Verdict], failures: impl Iterator<Item = (usize,
     }
 }
 
-/// Appends the error record of a failed record, or of one output of it (`place`: its offset, the output's number).
-pub fn error_line(outlet: Outlet, reason: &Reason, place: (u64, u32), arrival_ms: u64, raw: &[u8], out: &mut Vec<u8>) {
+/// A failed record, or one output of it, as its error record tells of it.
+pub struct Told<'a> {
+    pub reason: &'a Reason,
+    pub offset: u64,
+    pub output: u32,
+    pub arrival_ms: u64,
+    pub raw: &'a [u8],
+    /// `raw` is the record as its source gave it.
+    pub is_source: bool,
+}
+
+/// Appends the error record of a failed record.
+pub fn error_line(outlet: Outlet, told: &Told, out: &mut Vec<u8>) {
     let record = ErrorRecord {
-        raw_data: base64_simd::STANDARD.encode_to_string(raw),
-        error_code: &reason.code,
-        error_message: &reason.message,
-        attempts_made: reason.attempts,
-        arrival_timestamp: arrival_ms,
-        attempt_ending_timestamp: reason.ended_ms,
+        raw_data: base64_simd::STANDARD.encode_to_string(told.raw),
+        error_code: &told.reason.code,
+        error_message: &told.reason.message,
+        attempts_made: told.reason.attempts,
+        arrival_timestamp: told.arrival_ms,
+        attempt_ending_timestamp: told.reason.ended_ms,
     };
     match outlet {
-        Outlet::ConversionFailed => record.conversion_line(place.0, out),
-        Outlet::DeliveryFailed => record.delivery_line(place, out),
+        Outlet::ConversionFailed => record.conversion_line(told.offset, told.is_source, out),
+        Outlet::DeliveryFailed => record.delivery_line((told.offset, told.output), out),
         _ => record.line(out),
     }
 }

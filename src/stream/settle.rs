@@ -64,12 +64,14 @@ impl Engine {
         }
         self.log.commit(entries)?;
         sabotage::point("mark.persisted");
+        self.tally(&numbers);
         numbers.iter().for_each(|n| drop(self.shipping.remove(n)));
         self.write_ledger_lines()?;
         if trim {
             // What lies below the new `low` needs no plan any more.
             self.log.ledger_is_durable_to(self.ledger.mark());
             let low = self.tracks().map(|t| self.state().low[t as usize]).min().unwrap_or(0);
+            let low = low.min(self.state().take_from());
             if self.journal.recycle(low)? > 0 {
                 sabotage::point("journal.recycled");
             }

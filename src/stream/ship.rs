@@ -26,6 +26,8 @@ pub struct Shipping {
     content_encoding: Option<&'static str>,
     only_look: bool,
     refusals: Refusals,
+    /// Of the last refusal, if that was the last answer.
+    refused: Option<(Box<Reason>, Option<Vec<u8>>)>,
 }
 
 /// What a destination that refuses has cost so far, in this life.
@@ -103,7 +105,7 @@ impl Shipping {
 
     fn new(phase: Phase, content_encoding: Option<&'static str>) -> Shipping {
         let (attempts, refusals) = (0, Refusals::default());
-        Shipping { phase, attempts, alarm: None, content_encoding, only_look: false, refusals }
+        Shipping { phase, attempts, alarm: None, content_encoding, only_look: false, refusals, refused: None }
     }
 }
 
@@ -224,8 +226,14 @@ impl Engine {
         let mut free = self.free_slots();
         let mut out = Vec::new();
         let turn = self.live.ordered.then(|| self.whose_turn());
-        for (number, shipping) in &mut self.shipping {
-            let plan = &self.log.state().plans[number];
+        let plans = &self.log.state().plans;
+        // In the order of the records: halves of a plan that was cut go before what comes behind it, so that there are
+        // never many of them.
+        let mut numbers: Vec<u64> = self.shipping.keys().copied().collect();
+        numbers.sort_by_key(|number| (plans[number].list.first(), *number));
+        for number in &numbers {
+            let Some(shipping) = self.shipping.get_mut(number) else { continue };
+            let plan = &plans[number];
             let gate = Gate::of(plan);
             let free = &mut free[gate as usize];
             if *free == 0 || gate == Gate::Destination && turn.is_some_and(|turn| turn != Some(*number)) {
@@ -289,6 +297,7 @@ impl Engine {
         let Phase::Sent(body) = &shipping.phase else { return };
         let body = body.clone();
         shipping.attempts += 1;
+        shipping.refused = None;
         let (attempts, now) = (shipping.attempts, self.home.clock.steady());
         let plan = &self.log.state().plans[&number];
         if self.live.adaptive && Gate::of(plan) == Gate::Destination {
@@ -323,12 +332,13 @@ impl Engine {
                     None => Some(retry::pause(attempts, false, random)),
                 };
                 refusals.since = Some(now);
+                let reason = Box::new(Reason { code, message, attempts, ended_ms });
                 shipping.phase = match pause {
-                    Some(pause) => Phase::Waiting { body, until: now + pause },
-                    None => {
-                        let reason = Box::new(Reason { code, message, attempts, ended_ms });
-                        Phase::GivenUp { body, reason, instead }
+                    Some(pause) => {
+                        shipping.refused = Some((reason, instead));
+                        Phase::Waiting { body, until: now + pause }
                     }
+                    None => Phase::GivenUp { body, reason, instead },
                 };
             }
             Attempt::TooLarge { code, message } => {
@@ -382,6 +392,26 @@ impl Engine {
         Ok(true)
     }
 
+    /// Gives up on every plan whose last answer was a refusal. How many.
+    pub fn give_up_refused(&mut self) -> u64 {
+        let mut given_up = 0;
+        for shipping in self.shipping.values_mut() {
+            if let (Phase::Waiting { body, .. }, Some((reason, instead))) = (&shipping.phase, shipping.refused.take()) {
+                shipping.phase = Phase::GivenUp { body: body.clone(), reason, instead };
+                given_up += 1;
+            }
+        }
+        given_up
+    }
+
+    /// Keeps everything from being sent, or lets it go on. Durable when this returns.
+    pub fn pause(&mut self, paused: bool) -> Result<()> {
+        match self.state().paused == paused {
+            true => Ok(()),
+            false => self.log.commit(vec![Entry::Pause(paused)]),
+        }
+    }
+
     /// Ends all waiting: what was in the way may have been mended.
     pub fn retry_now(&mut self) {
         for shipping in self.shipping.values_mut() {
@@ -393,10 +423,16 @@ impl Engine {
 
     pub(super) fn next_retry(&self) -> Option<Duration> {
         // Without a free slot it is a reply that is waited for.
+        if self.state().paused {
+            return None;
+        }
         let free = self.free_slots();
-        let until = self.shipping.iter().filter_map(|(number, s)| match &s.phase {
-            Phase::Waiting { until, .. } if free[Gate::of(&self.state().plans[number]) as usize] > 0 => Some(*until),
-            _ => None,
+        let turn = self.live.ordered.then(|| self.whose_turn());
+        let until = self.shipping.iter().filter_map(|(number, s)| {
+            let Phase::Waiting { until, .. } = &s.phase else { return None };
+            let gate = Gate::of(&self.state().plans[number]);
+            let waits = gate == Gate::Destination && turn.is_some_and(|turn| turn != Some(*number));
+            (free[gate as usize] > 0 && !waits).then_some(*until)
         });
         until.min()
     }

@@ -7,7 +7,7 @@ use super::supervise::Shared;
 use crate::config::{Conditional, Destination, Http, Postgres, Redshift, S3, Store, StreamConfig};
 use crate::deliver::object::{Failure, Looked, ObjectStore};
 use crate::deliver::warehouse::Warehouse;
-use crate::deliver::{Attempt, Shipment, Sink, http, local::Local, s3};
+use crate::deliver::{Attempt, Shelf, Shipment, Sink, Spool, http, local::Local, s3};
 use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +31,8 @@ pub struct Sinks {
 struct Settings {
     /// The destination's bucket, and the backup's.
     buckets: [Option<S3>; 2],
+    /// Failures go where the backup goes.
+    fails_into_backup: bool,
     http: Option<Http>,
     redshift: Option<Redshift>,
     postgres: Option<Postgres>,
@@ -53,6 +55,7 @@ struct Reached {
 
 /// A sink in use.
 enum Made {
+    Local(Arc<Local>),
     Probed(Arc<Probed>),
     Other(Arc<dyn Sink>),
 }
@@ -65,7 +68,8 @@ impl Settings {
         };
         let backup = config.backup.as_ref().and_then(|b| b.destination.store());
         let buckets = [bucket(config.destination.store()), bucket(backup)];
-        let mut settings = Settings { buckets, ..Settings::default() };
+        let fails_into_backup = config.fails_into_backup();
+        let mut settings = Settings { buckets, fails_into_backup, ..Settings::default() };
         match &config.destination {
             Destination::S3(_) | Destination::Local(_) => {}
             Destination::Http(http) => settings.http = Some((**http).clone()),
@@ -91,7 +95,10 @@ impl Settings {
         let names = |i: usize| self.buckets[i].as_ref().is_some_and(|s3| Some(s3.bucket.as_str()) == bucket);
         match outlet {
             Outlet::Backup => true,
-            outlet if outlet.is_failure() => !names(0) && (names(1) || self.buckets[0].is_none()),
+            outlet if outlet.is_failure() => match self.fails_into_backup {
+                true => names(1) || !names(0),
+                false => !names(0) && (names(1) || self.buckets[0].is_none()),
+            },
             _ => false,
         }
     }
@@ -116,7 +123,7 @@ impl Sinks {
     pub fn follow(&mut self, before: Sinks, open: &BTreeSet<String>) {
         let reached = |made: Made| match made {
             Made::Probed(probed) => probed.reached.get().cloned(),
-            Made::Other(_) => None,
+            Made::Local(_) | Made::Other(_) => None,
         };
         self.known = before.known;
         self.known.extend(before.made.into_iter().filter_map(|(place, made)| Some((place, reached(made)?))));
@@ -129,15 +136,29 @@ impl Sinks {
 
     /// The sink of an outlet's store, which may be one that only an older epoch used: then with the settings of today.
     pub fn sink(&mut self, outlet: Outlet, store: &str) -> Result<Arc<dyn Sink>> {
+        Ok(match self.find(outlet, store)? {
+            Made::Local(sink) => sink.clone(),
+            Made::Probed(sink) => sink.clone(),
+            Made::Other(sink) => sink.clone(),
+        })
+    }
+
+    /// The same where objects have to be found again.
+    pub fn shelf(&mut self, outlet: Outlet, store: &str) -> Result<Arc<dyn Shelf>> {
+        match self.find(outlet, store)? {
+            Made::Local(sink) => Ok(sink.clone()),
+            Made::Probed(sink) => Ok(sink.clone()),
+            Made::Other(_) => Err(Error::new(Kind::Invalid, format!("`{store}` holds no objects"))),
+        }
+    }
+
+    fn find(&mut self, outlet: Outlet, store: &str) -> Result<&Made> {
         let place = Place { of_backup: self.settings.of_backup(outlet, store), store: store.to_owned() };
         if !self.made.contains_key(&place) {
             let made = self.make(&place)?;
             self.made.insert(place.clone(), made);
         }
-        Ok(match &self.made[&place] {
-            Made::Probed(sink) => sink.clone(),
-            Made::Other(sink) => sink.clone(),
-        })
+        Ok(&self.made[&place])
     }
 
     fn make(&mut self, place: &Place) -> Result<Made> {
@@ -147,7 +168,7 @@ impl Sinks {
         }
         let bucket = &self.settings.buckets[place.of_backup as usize];
         match (store.strip_prefix("file://"), store.strip_prefix("s3://"), bucket, &self.settings.http) {
-            (Some(dir), ..) => Ok(Made::Other(Arc::new(Local::new(self.fs.clone(), PathBuf::from(dir))))),
+            (Some(dir), ..) => Ok(Made::Local(Arc::new(Local::new(self.fs.clone(), PathBuf::from(dir))))),
             (_, Some(bucket), Some(settings), _) => {
                 let settings = S3 { bucket: bucket.to_owned(), ..settings.clone() };
                 Ok(Made::Probed(Arc::new(Probed {
@@ -229,6 +250,16 @@ impl Probed {
             Looked::Present { tag, .. } => Ok(tag),
             Looked::Absent | Looked::Failed(_) => Ok(String::new()),
         }
+    }
+}
+
+impl Shelf for Probed {
+    fn list(&self, prefix: &str) -> std::result::Result<Vec<String>, Failure> {
+        self.s3.list(prefix)
+    }
+
+    fn fetch(&self, name: &str, to: &mut Spool) -> std::result::Result<(), Failure> {
+        self.s3.fetch(name, to)
     }
 }
 

@@ -7,6 +7,7 @@ use super::load::Loader;
 use super::memory::NodeMemory;
 use super::open::{Meta, Opened, definition, disk_limit, live, loader, open};
 use super::plan::{Outlet, Track};
+use super::redrive;
 use super::sinks::Sinks;
 use super::workers::Workers;
 use crate::clock::Clock;
@@ -52,7 +53,7 @@ pub struct Shared {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Status {
     pub stream: String,
-    /// `running`, `retired` (not in the configuration any more) or `stopped` (see `alarm`).
+    /// `running`, `paused`, `retired` (not in the configuration any more) or `stopped` (see `alarm`).
     pub state: String,
     pub alarm: Option<String>,
     pub accepted: u64,
@@ -83,10 +84,15 @@ pub struct Settled {
     pub object_bytes: u64,
 }
 
-enum Command {
+/// See [`Command::Do`].
+pub(super) type Work = Box<dyn FnOnce(&mut Engine, &mut Sinks) + Send>;
+
+pub(super) enum Command {
     Records,
     Reply(u64, Attempt),
     Reload(Box<Reload>),
+    /// Something is done on the stream's own thread.
+    Do(Work),
     Status(Sender<Status>),
     /// Deliver what is held, then end.
     Drain,
@@ -94,7 +100,7 @@ enum Command {
     Stop,
 }
 
-struct Reload {
+pub(super) struct Reload {
     definition: Vec<u8>,
     live: Live,
     sinks: Sinks,
@@ -105,8 +111,8 @@ struct Reload {
 /// A running stream, as the API and the node see it.
 pub struct Stream {
     pub name: String,
-    put: Committer,
-    commands: Sender<Command>,
+    pub(super) put: Committer,
+    pub(super) commands: Sender<Command>,
     stopped: Arc<AtomicBool>,
     retired: Arc<AtomicBool>,
     lane: u64,
@@ -114,7 +120,8 @@ pub struct Stream {
     thread: Mutex<Option<JoinHandle<()>>>,
     budget: Arc<Budget>,
     dir: PathBuf,
-    shared: Shared,
+    pub(super) shared: Shared,
+    pub(super) redrive: Mutex<redrive::Progress>,
 }
 
 impl Stream {
@@ -168,6 +175,7 @@ impl Stream {
             budget,
             dir: dir.to_path_buf(),
             shared: shared.clone(),
+            redrive: Mutex::default(),
         })
     }
 
@@ -311,7 +319,7 @@ impl Runner {
                     drop(reload.answer.send(Err(Error::new(Kind::Stopping, message))));
                 }
                 Command::Drain | Command::Stop => return,
-                Command::Records | Command::Reply(..) => {}
+                Command::Records | Command::Reply(..) | Command::Do(_) => {}
             }
         }
     }
@@ -378,6 +386,8 @@ impl Runner {
                 match self.draining {
                     true if self.engine.is_drained() => Turn::End,
                     true if self.engine.flush()? => Turn::Again,
+                    // It would wait for somebody to let it go on.
+                    true if self.engine.state().paused => Turn::End,
                     _ => Turn::Wait(until),
                 }
             }
@@ -438,6 +448,7 @@ impl Runner {
                 }
                 drop(answer.send(self.status()));
             }
+            Command::Do(work) => work(&mut self.engine, &mut self.sinks),
             Command::Drain => self.draining = true,
             Command::Stop => return true,
             Command::Reload(reload) => {
@@ -473,6 +484,7 @@ impl Runner {
             state: match (self.ended, self.retired.load(Ordering::Relaxed)) {
                 (true, _) => "stopped",
                 (_, true) => "retired",
+                _ if engine.state().paused => "paused",
                 _ => "running",
             }
             .into(),

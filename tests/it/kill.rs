@@ -37,10 +37,19 @@ const STEPS: [(&str, &str, u64); 12] = [
     ("recover.rewritten", "recover", 2),
     ("upload.answered", "upload", 60),
 ];
-/// Steps that this load never reaches, or hardly: a local destination, an object above 64 MiB, a full ledger file, and
-/// destinations that are no stores.
-const NOT_OURS: [&str; 6] =
-    ["upload.linked", "upload.part", "ledger.archived", "request.taken", "plan.abandoned", "plan.split"];
+/// Steps that this load never reaches, or hardly: a local destination, an object above 64 MiB, a full ledger file,
+/// destinations
+/// that are no stores, and what is put in again.
+const NOT_OURS: [&str; 8] = [
+    "upload.linked",
+    "upload.part",
+    "ledger.archived",
+    "request.taken",
+    "plan.abandoned",
+    "plan.split",
+    "redrive.put",
+    "redrive.marked",
+];
 const WORDS: [&str; 7] = ["put", "sync", "plan", "upload", "mark", "recycle", "epoch"];
 
 /// Every step that the sources name.

@@ -18,6 +18,8 @@ mod lives;
 mod model;
 mod outage;
 mod postgres;
+#[cfg(feature = "sabotage")]
+mod redrive;
 mod redshift_front;
 mod s3;
 mod service;

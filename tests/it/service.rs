@@ -89,19 +89,35 @@ impl Service {
         self.restart_until("/readyz");
     }
 
+    /// The same with variables of the environment.
+    pub fn restart_with(&mut self, variables: &[(&str, String)]) {
+        self.spawn(variables);
+        self.until("/readyz", |s| s.get("/readyz").is_some_and(|(status, _)| status == 200));
+    }
+
+    /// Waits for the end of a process that has killed itself.
+    pub fn reap(&mut self) {
+        self.child.wait().expect("wait for hydrant");
+    }
+
     /// Starts the process (again) and waits until it answers at `page`: `/healthz` does also where a stream is broken.
     pub fn restart_until(&mut self, page: &str) {
+        self.spawn(&[]);
+        self.until(page, |s| s.get(page).is_some_and(|(status, _)| status == 200));
+    }
+
+    fn spawn(&mut self, variables: &[(&str, String)]) {
         let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("log"));
         let log = log.expect("open the log");
         self.child = Command::new(variable("HYDRANT_TEST_BIN"))
             .arg("run")
             .arg(self.config())
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file can be cloned"))
             .stderr(log)
             .spawn()
             .expect("start hydrant");
-        self.until(page, |s| s.get(page).is_some_and(|(status, _)| status == 200));
     }
 
     pub fn endpoint(&self) -> String {
@@ -189,7 +205,13 @@ impl Service {
 
     /// Runs another command of the binary with this configuration: exit code and standard output.
     pub fn command(&self, arguments: &[&str]) -> (i32, String) {
-        let output = Command::new(variable("HYDRANT_TEST_BIN")).args(arguments).arg(self.config()).output();
+        let config = self.config().display().to_string();
+        self.command_with(&[arguments, &[config.as_str()]].concat())
+    }
+
+    /// The same where the arguments are all there are.
+    pub fn command_with(&self, arguments: &[&str]) -> (i32, String) {
+        let output = Command::new(variable("HYDRANT_TEST_BIN")).args(arguments).output();
         let output = output.expect("run hydrant");
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         (output.status.code().unwrap_or(-1), text)

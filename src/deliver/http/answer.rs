@@ -51,7 +51,7 @@ impl Answer {
     /// What became of the request `id`.
     pub(super) fn judge(&self, id: &str) -> Attempt {
         let shown = || self.shown();
-        if self.too_large {
+        if self.too_large && self.status != 413 {
             return refused(
                 RESPONSE_TOO_LARGE,
                 "found an answer of more than 1 MiB, expected at most that".into(),

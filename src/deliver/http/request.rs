@@ -12,6 +12,9 @@ const PIECE_BYTES: usize = 256 << 10;
 /// Base64 of text hardly repeats: more effort than the least gains a few percent at several times the cost.
 const LEVEL: u32 = 1;
 
+/// Of a request that has no room in scratch: there may be many at once, and a small one has to get through.
+const UNSPILLED_BYTES_MAX: usize = 8 << 20;
+
 /// Where the text goes.
 struct Out {
     gzip: Option<GzEncoder<Vec<u8>>>,
@@ -29,9 +32,10 @@ impl Out {
             }
         }
         piece.clear();
-        // Without room for scratch it stays in memory.
-        let _ = self.spool.settle();
-        Ok(())
+        match self.spool.settle() {
+            Err(e) if self.spool.memory_bytes() > UNSPILLED_BYTES_MAX => Err(io::Error::other(e.to_string())),
+            _ => Ok(()),
+        }
     }
 
     fn finish(mut self) -> io::Result<Body> {

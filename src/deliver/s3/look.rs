@@ -3,6 +3,7 @@
 use super::S3;
 use super::answer::Refusal;
 use super::put::tag;
+use crate::deliver::Spool;
 use crate::deliver::object::{Failure, Looked, Owner};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -32,6 +33,40 @@ impl S3 {
         });
         let bytes = found.map_err(|refusal| self.failure(refusal))?;
         bytes.map_err(|reason| Failure { misconfigured: false, reason })
+    }
+
+    /// The names that begin with `prefix`, in order.
+    pub(super) fn names(&self, prefix: &str) -> Result<Vec<String>, Failure> {
+        let found = self.runtime.block_on(async {
+            let mut names = Vec::new();
+            let request = self.client().list_objects_v2().bucket(&self.settings.bucket).prefix(prefix);
+            let mut pages = request.into_paginator().send();
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(|e| self.refusal("list", prefix, &e))?;
+                names.extend(page.contents().iter().filter_map(|o| o.key().map(str::to_owned)));
+            }
+            Ok(names)
+        });
+        found.map_err(|refusal| self.failure(refusal))
+    }
+
+    /// Appends an object's bytes, piece by piece.
+    pub(super) fn append(&self, name: &str, to: &mut Spool) -> Result<(), Failure> {
+        let found = self.runtime.block_on(async {
+            let object = self.client().get_object().bucket(&self.settings.bucket).key(name).send().await;
+            let mut body = object.map_err(|e| self.refusal("read", name, &e))?.body;
+            while let Some(piece) = body.next().await {
+                match piece {
+                    Ok(piece) => to.tail().extend_from_slice(&piece),
+                    Err(e) => return Ok(Err(format!("read `{name}`: {e}"))),
+                }
+                // Without room for scratch it stays in memory.
+                let _ = to.settle();
+            }
+            Ok(Ok(()))
+        });
+        let read = found.map_err(|refusal| self.failure(refusal))?;
+        read.map_err(|reason| Failure { misconfigured: false, reason })
     }
 
     /// Refused as taken if something stands at the name.

@@ -1,0 +1,39 @@
+//! What a person asks of a running stream: to wait, to go on, to give up, to take records again.
+
+use super::engine::Engine;
+use super::sinks::Sinks;
+use super::supervise::{Command, Stream};
+use crate::error::{Error, Kind, Result};
+use crate::journal::Put;
+use crate::record::{Batch, Entry};
+use std::sync::mpsc::channel;
+
+impl Stream {
+    /// Makes failed records durable that are put in again, each batch as one frame.
+    pub(super) fn put_again(&self, batch: Batch, entry: Entry) -> Result<u64> {
+        let put = Put { arrival_ms: self.shared.clock.wall_ms(), entry, batch };
+        self.shared.runtime.block_on(self.put.put(put))
+    }
+
+    /// Has something done on the stream's own thread, between two steps. Blocks.
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Engine, &mut Sinks) -> T + Send + 'static,
+    ) -> Result<T> {
+        let stopped = || Error::new(Kind::Stopping, format!("stream `{}` has stopped", self.name));
+        let (answer, answered) = channel();
+        let work = Box::new(move |engine: &mut Engine, sinks: &mut Sinks| drop(answer.send(work(engine, sinks))));
+        self.commands.send(Command::Do(work)).map_err(|_| stopped())?;
+        answered.recv().map_err(|_| stopped())
+    }
+
+    /// Keeps everything from being delivered, or lets it go on; also through restarts. Puts are taken all the same.
+    pub fn pause(&self, paused: bool) -> Result<()> {
+        self.ask(move |engine, _| engine.pause(paused))?
+    }
+
+    /// Gives up on every plan that the destination has refused so far: its records go where failures go. How many.
+    pub fn abandon(&self) -> Result<u64> {
+        self.ask(|engine, _| engine.give_up_refused())
+    }
+}

@@ -1,0 +1,475 @@
+//! `redrive`: failed records are put in again where they failed, each once.
+//!
+//! Their objects stay as they are. What was taken of one is in the plan log, frame by frame (see `take`), until a mark
+//! beside the failures, `_hydrant/redriven/STREAM/OBJECT/…`, says it for good; a second run reads both. Objects may be
+//! ours or AWS's: every line says at which step its record failed. Manifests are loaded again under the plans they name.
+
+use super::list::{Item, List, ListBuilder};
+use super::plan::{Entry, Outlet};
+use super::route::MANIFESTS;
+use super::supervise::Stream;
+use crate::deliver::body::Scratch;
+use crate::deliver::error_record::Failed;
+use crate::deliver::warehouse::manifest;
+use crate::deliver::{Attempt, Body, Shelf, Shipment, Spool, retry};
+use crate::error::{Error, Kind, Result};
+use crate::record::{Batch, Entry as Stage};
+use flate2::bufread::MultiGzDecoder;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::{BufRead, BufReader, Read};
+use std::ops::Range;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// One frame of records that are put in again.
+const FRAME_RECORDS_MAX: u64 = 5000;
+const FRAME_BYTES_MAX: usize = 2 << 20;
+/// Of a line: the largest record, in base64, and what is said of it.
+const LINE_BYTES_MAX: u64 = 64 << 20;
+/// A store, or a full queue, is asked again so often before the run ends; another run goes on where it ended.
+const TRIES: u32 = 30;
+/// Messages that are kept of a run.
+const NOTES_MAX: usize = 200;
+const MARKS: &str = "_hydrant/redriven";
+
+/// What is put in again.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Selection {
+    /// Firehose's error type, such as `http-endpoint-failed`; without it all.
+    pub kind: Option<String>,
+    /// Only records that failed with this code, such as `HttpEndpoint.RequestTimeout`.
+    pub code: Option<String>,
+    /// Only records that arrived in this time, in milliseconds since the Unix epoch.
+    pub from_ms: Option<u64>,
+    pub to_ms: Option<u64>,
+    /// Objects whose names begin so, instead of those that the stream's error prefix leads to.
+    pub prefix: Option<String>,
+    /// Nothing is put in: what would be, is counted.
+    pub dry_run: bool,
+}
+
+/// How a run stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// Everything selected is put in.
+    pub ended: bool,
+    pub running: bool,
+    /// Why it ended before.
+    pub error: Option<String>,
+    pub objects: u64,
+    pub objects_done: u64,
+    /// Records put in by this run, or that would be, and at which step.
+    pub records: u64,
+    pub steps: BTreeMap<String, u64>,
+    /// Put in by an earlier run.
+    pub before: u64,
+    pub not_selected: u64,
+    /// Lines that are no error records.
+    pub unreadable: u64,
+    /// Where outputs of this run's records ended, and how many of its records have not yet.
+    pub became: BTreeMap<String, u64>,
+    pub pending: u64,
+    pub notes: Vec<String>,
+}
+
+/// The mark of an object.
+#[derive(Serialize, Deserialize)]
+struct Mark {
+    object: String,
+    /// First line, from 0, and how many.
+    lines: Vec<(u64, u64)>,
+    redriven_ms: u64,
+}
+
+struct Run<'s> {
+    stream: &'s Stream,
+    selection: Selection,
+    shelf: Arc<dyn Shelf>,
+    scratch: Arc<Scratch>,
+    /// The store of the destination's plans.
+    destination: String,
+    /// Of an object's lines that are in the journal, not yet told to the plan log; and where the last frame ended.
+    told: Option<Entry>,
+    behind: u64,
+}
+
+impl Stream {
+    /// Begins to put failed records in again. One run at a time.
+    pub fn redrive(self: &Arc<Self>, selection: Selection) -> Result<()> {
+        let mut progress = self.progress();
+        if progress.running {
+            return Err(Error::new(Kind::Invalid, format!("a redrive of stream `{}` is under way", self.name)));
+        }
+        *progress = Progress { running: true, ..Progress::default() };
+        drop(progress);
+        let stream = self.clone();
+        let thread = std::thread::Builder::new().name(format!("redrive {}", self.name));
+        let thread = thread.spawn(move || {
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(&stream, selection)));
+            let done = done.unwrap_or_else(|_| Err(Error::new(Kind::Bug, "the redrive panicked (see the log)")));
+            let mut progress = stream.progress();
+            (progress.running, progress.ended) = (false, done.is_ok());
+            progress.error = done.err().map(|e| e.to_string());
+        });
+        thread.map(drop).map_err(|e| Error::io("start a thread", e))
+    }
+
+    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.redrive.lock().expect("nobody panics holding it")
+    }
+
+    /// How the last run stands. Blocks.
+    pub fn redrive_progress(&self) -> Result<Progress> {
+        let (became, pending) = self.ask(|engine, _| engine.redriven())?;
+        Ok(Progress { became, pending, ..self.progress().clone() })
+    }
+}
+
+fn run(stream: &Stream, selection: Selection) -> Result<()> {
+    let begun = stream.ask(|engine, sinks| {
+        engine.begin_redrive();
+        let (route, scratch) = engine.places()?;
+        let shelf = sinks.shelf(Outlet::ProcessingFailed, &route.failures.store)?;
+        let of_backup = route.backup.as_ref().map(|b| b.prefix.beginning(""));
+        let ahead = engine.journal_end();
+        Ok::<_, Error>((route.failure_places(), route.store.clone(), shelf, scratch, of_backup, ahead))
+    })?;
+    let (places, destination, shelf, scratch, of_backup, behind) = begun?;
+    let known: Vec<&str> = places.iter().map(|(kind, _)| *kind).collect();
+    if let Some(kind) = selection.kind.as_deref().filter(|kind| !known.contains(kind)) {
+        let message = format!("found the kind `{kind}`, expected one of {}", known.join(", "));
+        return Err(Error::new(Kind::Invalid, message));
+    }
+    if selection.prefix.is_some() && selection.prefix == of_backup {
+        let message = "backup objects are records with nothing between them: where one ends cannot be told from them";
+        return Err(Error::new(Kind::Invalid, message));
+    }
+    let mut run = Run { stream, selection, shelf, scratch, destination, told: None, behind };
+    let mut names = BTreeSet::new();
+    let chosen = |kind: &str| run.selection.kind.as_deref().is_none_or(|wanted| wanted == kind);
+    let prefixes = match &run.selection.prefix {
+        Some(prefix) => vec![prefix.clone()],
+        None => places.iter().filter(|(kind, _)| chosen(kind)).map(|(_, begins)| begins.clone()).collect(),
+    };
+    for prefix in prefixes {
+        names.extend(run.again("list", |shelf| shelf.list(&prefix))?);
+    }
+    names.retain(|name| !name.starts_with("_hydrant/") && !name.starts_with("_ledger/"));
+    stream.progress().objects = names.len() as u64;
+    for name in names {
+        run.object(&name)?;
+        stream.progress().objects_done += 1;
+    }
+    Ok(())
+}
+
+impl Run<'_> {
+    fn note(&self, note: String) {
+        let notes = &mut self.stream.progress().notes;
+        if notes.len() < NOTES_MAX {
+            notes.push(note);
+        }
+    }
+
+    /// Asks the store until it answers, within reason.
+    fn again<T>(
+        &self,
+        what: &str,
+        ask: impl Fn(&dyn Shelf) -> std::result::Result<T, crate::deliver::object::Failure>,
+    ) -> Result<T> {
+        for attempt in 1.. {
+            match ask(&*self.shelf) {
+                Ok(done) => return Ok(done),
+                Err(failure) if failure.misconfigured || attempt == TRIES => {
+                    return Err(Error::new(Kind::Retry, format!("{what}: {}", failure.reason)));
+                }
+                Err(_) => std::thread::sleep(retry::pause(attempt, false, 0.5)),
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    fn fetch(&self, name: &str) -> Result<Body> {
+        self.again("read", |shelf| {
+            let mut spool = Spool::new(&self.scratch);
+            shelf.fetch(name, &mut spool).map(|()| spool.finish(false))
+        })
+    }
+
+    /// The lines of an object that were put in before, as its marks and the plan log know them.
+    fn taken(&self, name: &str) -> Result<(Vec<List>, HashSet<u64>)> {
+        let object = name.to_owned();
+        let takes = self.stream.ask(move |engine, _| engine.takes_of(&object))?;
+        let mut taken = HashSet::new();
+        let mut add = |first: u64, count: u64| taken.extend(first..first + count);
+        for item in takes.taken.iter().flat_map(List::items) {
+            add(item.offset(), item.end() - item.offset());
+        }
+        let marks = format!("{MARKS}/{}/{name}/", self.stream.name);
+        for mark in self.again("list", |shelf| shelf.list(&marks))? {
+            let body = self.fetch(&mark)?;
+            let bytes = body.read(0, body.len() as usize).map_err(|e| Error::io("read scratch", e))?;
+            let mark: Mark = serde_json::from_slice(&bytes)
+                .map_err(|e| Error::new(Kind::Corrupt, format!("the mark `{mark}` cannot be read: {e}")))?;
+            mark.lines.into_iter().for_each(|(first, count)| add(first, count));
+        }
+        Ok((takes.taken, taken))
+    }
+
+    fn object(&mut self, name: &str) -> Result<()> {
+        let (unmarked, taken) = self.taken(name)?;
+        let body = self.fetch(name)?;
+        let start = body.read(0, body.len().min(2) as usize).map_err(|e| Error::io("read scratch", e))?;
+        let reader: Box<dyn Read> = match start == [0x1f, 0x8b] {
+            true => Box::new(MultiGzDecoder::new(BufReader::new(body.reader()))),
+            false => Box::new(body.reader()),
+        };
+        let mut lines = BufReader::with_capacity(256 << 10, reader);
+        let is_manifest = lines.fill_buf().map_err(|e| cannot_read(name, e))?.starts_with(b"{\"entries\"");
+        let before = self.stream.progress().records;
+        let marked = match is_manifest {
+            true => self.manifest(name, lines, &taken)?,
+            false => self.records(name, lines, &taken)?,
+        };
+        let put = self.stream.progress().records - before;
+        if !self.selection.dry_run && (!marked.is_empty() || !unmarked.is_empty()) {
+            self.mark(name, unmarked.iter().chain(&marked))?;
+        }
+        if put > 0 {
+            let verb = if self.selection.dry_run { "would be put in" } else { "put in" };
+            self.note(format!("`{name}`: {put} {verb}"));
+        }
+        Ok(())
+    }
+
+    fn is_selected(&self, failed: &Failed) -> bool {
+        let s = &self.selection;
+        s.code.as_ref().is_none_or(|code| *code == failed.code)
+            && s.from_ms.is_none_or(|from| failed.arrival_ms >= from)
+            && s.to_ms.is_none_or(|to| failed.arrival_ms < to)
+    }
+
+    /// Puts in what is selected of an object's lines; which they are.
+    fn records(&mut self, name: &str, mut lines: impl BufRead, taken: &HashSet<u64>) -> Result<Vec<List>> {
+        let (mut put, mut frame): (Vec<List>, Option<Frame>) = (Vec::new(), None);
+        let mut line = Vec::new();
+        for number in 0.. {
+            line.clear();
+            let read = (&mut lines).take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
+            if read.map_err(|e| cannot_read(name, e))? == 0 {
+                break;
+            }
+            if taken.contains(&number) {
+                self.stream.progress().before += 1;
+                continue;
+            }
+            let failed = match Failed::read(&line) {
+                Ok(failed) => failed,
+                // What is no failure object at all is left after its first line.
+                Err(why) if number == 0 => {
+                    self.stream.progress().unreadable += 1;
+                    self.note(format!("`{name}` is left: {why}"));
+                    return Ok(put);
+                }
+                Err(why) => {
+                    self.stream.progress().unreadable += 1;
+                    self.note(format!("`{name}`, line {}: {why}", number + 1));
+                    continue;
+                }
+            };
+            if !self.is_selected(&failed) {
+                self.stream.progress().not_selected += 1;
+                continue;
+            }
+            if frame.as_ref().is_some_and(|f| f.is_full() || f.entry != failed.entry) {
+                put.extend(self.put(name, frame.take())?);
+            }
+            let frame = frame.get_or_insert_with(|| Frame::new(failed.entry));
+            frame.lines.push(number, 0, 1);
+            frame.batch.push(&failed.record);
+        }
+        put.extend(self.put(name, frame)?);
+        if let Some(told) = self.told.take() {
+            self.tell(vec![told], None)?;
+        }
+        Ok(put)
+    }
+
+    /// Puts a frame in: announced in the plan log before, acknowledged there with what comes next.
+    fn put(&mut self, name: &str, frame: Option<Frame>) -> Result<Option<List>> {
+        let Some(Frame { entry, lines, batch }) = frame else { return Ok(None) };
+        let (lines, count) = (lines.finish(), batch.len() as u64);
+        if !self.selection.dry_run {
+            let object = name.to_owned();
+            let take = Entry::Take { object: object.clone(), lines: lines.clone(), from: self.behind };
+            let entries = self.told.take().into_iter().chain([take]).collect();
+            self.tell(entries, None)?;
+            let first = self.put_frame(batch, entry)?;
+            self.behind = first + count;
+            crate::sabotage::point("redrive.put");
+            self.tell(Vec::new(), Some(first..first + count))?;
+            self.told = Some(Entry::Taken { object, taken: true });
+        }
+        let mut progress = self.stream.progress();
+        progress.records += count;
+        let step = if entry == Stage::Again {
+            "transform"
+        } else if entry == Stage::Format {
+            "format"
+        } else {
+            "deliver"
+        };
+        *progress.steps.entry(step.to_owned()).or_default() += count;
+        Ok(Some(lines))
+    }
+
+    fn put_frame(&self, batch: Batch, entry: Stage) -> Result<u64> {
+        for attempt in 1.. {
+            match self.stream.put_again(batch.clone(), entry) {
+                // Nothing of it is in the journal.
+                Err(e) if matches!(e.kind, Kind::Retry | Kind::NoSpace) && attempt < TRIES => {
+                    std::thread::sleep(retry::pause(attempt, false, 0.5));
+                }
+                done => return done,
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    fn tell(&self, entries: Vec<Entry>, put: Option<Range<u64>>) -> Result<()> {
+        self.stream.ask(move |engine, _| engine.note_take(entries, put))?
+    }
+
+    /// Loads what a manifest names that was not loaded again yet.
+    fn manifest(&mut self, name: &str, mut bytes: impl Read, taken: &HashSet<u64>) -> Result<Vec<List>> {
+        let mut text = Vec::new();
+        bytes.read_to_end(&mut text).map_err(|e| cannot_read(name, e))?;
+        let manifest = manifest::read(&text).map_err(|why| Error::new(Kind::Invalid, format!("`{name}`: {why}")))?;
+        let selected = self.selection.code.is_none()
+            || manifest.error.as_ref().is_some_and(|(code, _)| Some(code) == self.selection.code.as_ref());
+        let mut done = ListBuilder::default();
+        for (i, load) in (0..).zip(manifest.loads) {
+            if taken.contains(&i) {
+                self.stream.progress().before += load.outputs;
+                continue;
+            }
+            if !selected {
+                self.stream.progress().not_selected += load.outputs;
+                continue;
+            }
+            if !self.selection.dry_run {
+                self.load(&load)?;
+                done.push(i, 0, 1);
+            }
+            let mut progress = self.stream.progress();
+            progress.records += load.outputs;
+            *progress.steps.entry(MANIFESTS.to_owned()).or_default() += load.outputs;
+        }
+        Ok(if done.is_empty() { Vec::new() } else { vec![done.finish()] })
+    }
+
+    fn load(&self, load: &manifest::Load) -> Result<()> {
+        let staged = self.destination.split_once('+').map(|(_, staged)| staged.to_owned());
+        if staged.as_deref() != Some(&format!("s3://{}", load.bucket)) {
+            let message = format!("`s3://{}/{}` is not where the stream stages its objects", load.bucket, load.object);
+            return Err(Error::new(Kind::Invalid, message));
+        }
+        let store = self.destination.clone();
+        let sink = self.stream.ask(move |_, sinks| sinks.sink(Outlet::Destination, &store))??;
+        let gzip = load.content_encoding.as_deref() == Some("gzip");
+        let shipment = Shipment {
+            plan: 0,
+            id: load.plan,
+            outputs: load.outputs,
+            digest: load.digest,
+            name: load.object.clone(),
+            planned_ms: 0,
+            content_encoding: gzip.then_some("gzip"),
+            body: Arc::new(self.fetch_staged(&load.object)?),
+            only_look: false,
+        };
+        match sink.attempt(&shipment) {
+            Attempt::Stored { .. } => Ok(()),
+            Attempt::Refused { code, message, .. } => {
+                Err(Error::new(Kind::Retry, format!("`{}`: {code}: {message}", load.object)))
+            }
+            other => Err(Error::new(Kind::Retry, format!("`{}`: {other:?}", load.object))),
+        }
+    }
+
+    /// Objects are staged where the destination's settings lead; failures may be elsewhere.
+    fn fetch_staged(&self, name: &str) -> Result<Body> {
+        let store = self.destination.split_once('+').map_or(String::new(), |(_, staged)| staged.to_owned());
+        let shelf = self.stream.ask(move |_, sinks| sinks.shelf(Outlet::Destination, &store))??;
+        let mut spool = Spool::new(&self.scratch);
+        let fetched = shelf.fetch(name, &mut spool);
+        fetched.map_err(|failure| Error::new(Kind::Retry, format!("read `{name}`: {}", failure.reason)))?;
+        Ok(spool.finish(false))
+    }
+
+    /// Leaves the mark of an object, and only then lets the plan log forget it.
+    fn mark<'l>(&self, name: &str, lists: impl Iterator<Item = &'l List>) -> Result<()> {
+        let runs = lists.flat_map(List::items).map(|item| match item {
+            Item::Whole { first, count } => (first, count),
+            Item::Part { offset, .. } => (offset, 1),
+        });
+        let mut lines: Vec<(u64, u64)> = runs.collect();
+        lines.sort_unstable();
+        lines.dedup();
+        let hash = Sha256::new_with_prefix(name).chain_update(format!("{lines:?}")).finalize();
+        let id: [u8; 16] = hash[..16].try_into().expect("sixteen bytes");
+        let id: Uuid = uuid::Builder::from_custom_bytes(id).into_uuid();
+        let redriven_ms = jiff::Timestamp::now().as_millisecond() as u64;
+        let count = lines.iter().map(|(_, n)| n).sum();
+        let mark = Mark { object: name.to_owned(), lines, redriven_ms };
+        let bytes = serde_json::to_vec(&mark).expect("plain values always serialise into memory");
+        let shipment = Shipment {
+            plan: 0,
+            id,
+            outputs: count,
+            digest: u128::from_le_bytes(hash[16..].try_into().expect("sixteen bytes")),
+            name: format!("{MARKS}/{}/{name}/{id}.json", self.stream.name),
+            planned_ms: 0,
+            content_encoding: None,
+            body: Arc::new(Body::of(bytes)),
+            only_look: false,
+        };
+        for attempt in 1.. {
+            let why = match self.shelf.attempt(&shipment) {
+                Attempt::Stored { .. } => break,
+                Attempt::Retry { .. } if attempt < TRIES => {
+                    std::thread::sleep(retry::pause(attempt, false, 0.5));
+                    continue;
+                }
+                other => format!("{other:?}"),
+            };
+            return Err(Error::new(Kind::Retry, format!("mark `{name}` as put in again: {why}")));
+        }
+        crate::sabotage::point("redrive.marked");
+        self.tell(vec![Entry::Redriven { object: name.to_owned() }], None)
+    }
+}
+
+fn cannot_read(name: &str, e: std::io::Error) -> Error {
+    Error::io(format!("read `{name}`"), e)
+}
+
+/// Records of one step on their way into the journal.
+struct Frame {
+    entry: Stage,
+    lines: ListBuilder,
+    batch: Batch,
+}
+
+impl Frame {
+    fn new(entry: Stage) -> Frame {
+        Frame { entry, lines: ListBuilder::default(), batch: Batch::default() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.lines.outputs() >= FRAME_RECORDS_MAX || self.batch.bytes().len() >= FRAME_BYTES_MAX
+    }
+}

@@ -1,0 +1,183 @@
+//! What failed is put in again where it failed, each record once, through kills and second runs.
+
+use crate::endpoint::{Answer, Endpoint};
+use crate::service::Service;
+
+const BACKUP: &str = "mode: failed, local: { dir: DIR/failed, prefix: \"raw/\", error_prefix: \
+                      \"errors/!{firehose:error-output-type}/\" }, buffer: { size: 1MiB, interval: 100ms }";
+
+fn stream(endpoint: &Endpoint, retry: &str) -> String {
+    format!(
+        "  s:\n    buffer: {{ size: 1MiB, interval: 100ms }}\n    destination:\n      http: {{ url: \"{}\", retry_duration: \
+         {retry}, retry_first: 20ms, retry_max: 50ms }}\n    backup: {{ {BACKUP} }}\n",
+        endpoint.url("/")
+    )
+}
+
+fn records(from: u32, to: u32) -> Vec<Vec<u8>> {
+    (from..to).map(|n| format!("record {n:06} {}", "x".repeat(n as usize % 90)).into_bytes()).collect()
+}
+
+fn put(service: &Service, records: &[Vec<u8>]) {
+    for batch in records.chunks(400) {
+        let batch: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
+        assert_eq!(service.put("s", &batch), 200);
+    }
+}
+
+fn count(service: &Service, outlet: &str) -> u64 {
+    service.status("s").outlets.get(outlet).map_or(0, |o| o.records)
+}
+
+fn sorted(mut records: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    records.sort();
+    records
+}
+
+/// `hydrant redrive` of stream `s`.
+fn redrive(service: &Service, options: &[&str]) -> (i32, String) {
+    let config = service.config().display().to_string();
+    let arguments: Vec<&str> = [&["redrive"], options, &[&config, "s"]].concat();
+    service.command_with(&arguments)
+}
+
+fn assert_audit(service: &Service) {
+    let (code, text) = service.command(&["audit", "--deep"]);
+    assert!(code == 0 && text.contains("gap 0"), "{text}");
+}
+
+/// The endpoint is down for longer than `retry_duration`; it comes back, and what failed is put in again by runs that are
+/// killed half-way.
+#[test]
+fn what_an_endpoint_did_not_take_is_delivered_once_although_redrives_are_killed() {
+    let endpoint = Endpoint::start();
+    endpoint.always(Answer::status(500));
+    let mut service = Service::start(&stream(&endpoint, "100ms"));
+    let given = records(0, 40_000);
+    put(&service, &given);
+    service.settled(given.len() as u64);
+    assert_eq!(count(&service, "delivery-failed"), given.len() as u64);
+    endpoint.always(Answer::Ok);
+
+    let (code, text) = redrive(&service, &["--dry-run"]);
+    assert!(code == 0 && text.contains("40000 records would be put in (40000 at `deliver`)"), "{text}");
+    assert_eq!(endpoint.accepted().len(), 0, "a dry run puts nothing in");
+
+    // Each life dies at another step of the redrive.
+    service.terminate();
+    for (step, n) in [("redrive.put", 1), ("journal.synced", 2), ("redrive.put", 2), ("redrive.marked", 1)] {
+        service.restart_with(&[("HYDRANT_KILL_AT", format!("{step}:{n}"))]);
+        let (code, text) = redrive(&service, &[]);
+        assert_ne!(code, 0, "{step}: {text}");
+        service.reap();
+    }
+    service.restart();
+    let (code, text) = redrive(&service, &[]);
+    assert_eq!(code, 0, "{text}");
+    service.until("everything is settled", |s| {
+        let status = s.status("s");
+        status.pending == 0 && status.accepted >= 2 * given.len() as u64
+    });
+    assert_eq!(service.status("s").accepted, 2 * given.len() as u64, "each was put in again once");
+    assert_eq!(sorted(endpoint.accepted()), sorted(given.clone()), "each arrived once");
+    endpoint.assert_one_body_per_id();
+    let (code, text) = redrive(&service, &[]);
+    assert!(code == 0 && text.contains("0 records put in, 40000 were before"), "{text}");
+    assert_eq!(service.status("s").gap, 0);
+    assert_audit(&service);
+}
+
+#[test]
+fn only_what_is_selected_is_put_in_and_the_rest_later() {
+    let endpoint = Endpoint::start();
+    endpoint.always(Answer::of(|r| match r.records.iter().any(|r| r.starts_with(b"odd")) {
+        true => Answer::InvalidJson,
+        false => Answer::status(500),
+    }));
+    let mut service = Service::start(&stream(&endpoint, "0s"));
+    let (even, odd) = (vec![b"even".to_vec(); 3], vec![b"odd".to_vec(); 2]);
+    put(&service, &even);
+    service.settled(3);
+    put(&service, &odd);
+    service.settled(5);
+    endpoint.always(Answer::Ok);
+    let invalid = "HttpEndpoint.InvalidResponseFromDestination";
+    let (code, text) = redrive(&service, &["--code", invalid, "--kind", "http-endpoint-failed"]);
+    assert!(code == 0 && text.contains("2 records put in (2 at `deliver`), 0 were before, 3 not selected"), "{text}");
+    assert_eq!(endpoint.accepted(), odd);
+    let (code, text) = redrive(&service, &["--to", "2020-01-01T00:00:00Z"]);
+    assert!(code == 0 && text.contains("0 records put in, 2 were before, 3 not selected"), "{text}");
+    let (code, text) = redrive(&service, &["--kind", "splunk-failed"]);
+    assert!(code == 1 && text.contains("found the kind `splunk-failed`, expected one of processing-failed"), "{text}");
+    let (code, text) = redrive(&service, &[]);
+    assert!(code == 0 && text.contains("3 records put in (3 at `deliver`), 2 were before"), "{text}");
+    assert!(text.contains("became: destination 3; on their way 0"), "{text}");
+    service.settled(10);
+    assert_audit(&service);
+}
+
+/// Objects that AWS's Firehose wrote, copied to where failures of the stream go.
+#[test]
+fn failure_objects_that_aws_wrote_enter_at_their_steps() {
+    let mut service = Service::start(
+        "  s:\n    format: lines\n    buffer: { size: 1MiB, interval: 100ms }\n    destination:\n      local: { dir: DIR/out }\n",
+    );
+    let line = |record: &str, code: &str, more: &str| {
+        let data = base64_simd::STANDARD.encode_to_string(record.as_bytes());
+        format!(
+            "{{\"attemptsMade\":4,\"arrivalTimestamp\":1793000000000,\"errorCode\":\"{code}\",\"errorMessage\":\
+                 \"m\",\"attemptEndingTimestamp\":1793000000001,\"rawData\":\"{data}\"{more}}}\n"
+        )
+    };
+    let text = line("a", "Lambda.FunctionError", ",\"lambdaArn\":\"arn:aws:lambda:x\"")
+        + "this is no record\n"
+        + &line("b", "Splunk.AckTimeout", ",\"EventId\":\"4.0\"")
+        + &line("", "HttpEndpoint.RequestTimeout", ",\"subsequenceNumber\":0,\"dataId\":\"4\"");
+    let folder = service.dir.path().join("out/from-aws/2026");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("object-1"), &text).unwrap();
+    std::fs::write(folder.join("object-2"), "not,an,error,record\n").unwrap();
+    let (code, text) = redrive(&service, &["--prefix", "from-aws/"]);
+    assert!(code == 0 && text.contains("2 objects: 3 records put in (2 at `deliver`, 1 at `transform`)"), "{text}");
+    assert!(text.contains("object-1`, line 2: no error record") && text.contains("object-2` is left"), "{text}");
+    service.settled(3);
+    let out = service.objects("out");
+    let delivered: Vec<u8> = out.into_iter().filter(|(n, _)| n.contains("/s-")).flat_map(|(_, b)| b).collect();
+    assert_eq!(String::from_utf8_lossy(&delivered), "a\nb\n\n");
+    assert_audit(&service);
+}
+
+#[test]
+fn a_paused_stream_delivers_nothing_until_it_is_resumed_also_after_a_restart() {
+    let endpoint = Endpoint::start();
+    let mut service = Service::start(&stream(&endpoint, "300s"));
+    let config = service.config().display().to_string();
+    let verb = |service: &Service, verb: &str| {
+        let (code, text) = service.command_with(&[verb, &config, "s"]);
+        assert_eq!(code, 0, "{verb}: {text}");
+        text
+    };
+    verb(&service, "pause");
+    put(&service, &records(0, 10));
+    service.until("a plan waits", |s| s.status("s").open_plans == 1);
+    service.terminate();
+    service.restart();
+    assert_eq!(service.status("s").state, "paused");
+    put(&service, &records(10, 20));
+    service.until("two plans wait", |s| s.status("s").open_plans == 2);
+    assert_eq!(endpoint.requests().len(), 0);
+    verb(&service, "resume");
+    service.settled(20);
+    assert_eq!(sorted(endpoint.accepted()), sorted(records(0, 20)));
+
+    // What is refused now goes where failures go at once if it is asked for.
+    endpoint.always(Answer::status(500));
+    put(&service, &records(20, 25));
+    service.until("it is refused", |s| s.status("s").alarm.is_some());
+    assert!(verb(&service, "abandon").contains("1 plans are given up on"));
+    service.settled(25);
+    assert_eq!(count(&service, "delivery-failed"), 5);
+    assert_audit(&service);
+    let (code, text) = service.command_with(&["pause", &config, "nobody"]);
+    assert!(code == 1 && text.contains("there is no stream `nobody`"), "{text}");
+}
