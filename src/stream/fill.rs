@@ -1,7 +1,8 @@
 //! Reading a lane into buffers, and into open plans that an earlier life left behind.
 
 use super::buffer::Buffer;
-use super::engine::{Engine, Limits, Slot};
+use super::engine::{Engine, Slot};
+use super::live::Limits;
 use super::plan::{Outlet, Plan, Reason, Track};
 use super::replay::Listed;
 use super::route::{Chunk, Judged, Raw, Told, Verdict, error_line};

@@ -1,7 +1,8 @@
 //! A stream's directory, opened: its identity, its state, and the epoch that its configuration asks for.
 
-use super::engine::{Bounds, Engine, Gate, Home, Limits, Live, floor};
+use super::engine::{Bounds, Engine, Home, floor};
 use super::epoch::{Blobs, hash, hex};
+use super::live::{Gate, Limits, Live};
 use super::load::{LiveTransform, Loader};
 use super::plan_log::PlanLog;
 use super::supervise::Shared;

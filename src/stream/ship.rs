@@ -3,7 +3,8 @@
 
 use super::archive;
 use super::buffer::Filling;
-use super::engine::{Engine, Gate};
+use super::engine::Engine;
+use super::live::Gate;
 use super::plan::{Entry, Outlet, Plan, Reason, Track};
 use super::route::Takes;
 use crate::compress::Compress;

@@ -1,14 +1,16 @@
 //! A stream's life: its thread run, its uploads started, its end awaited. One thread a stream owns the engine; the
 //! committer has its own, uploads run on the runtime's blocking threads.
 
-use super::engine::{Engine, Live, Progress};
+use super::engine::{Engine, Progress};
 use super::epoch::Blobs;
+use super::live::Live;
 use super::load::Loader;
 use super::memory::NodeMemory;
 use super::open::{Meta, Opened, definition, disk_limit, live, loader, open};
 use super::plan::{Outlet, Track};
 use super::redrive;
 use super::sinks::Sinks;
+pub use super::status::{Settled, Status};
 use super::workers::Workers;
 use crate::clock::Clock;
 use crate::config::StreamConfig;
@@ -17,8 +19,6 @@ use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
 use crate::journal::{Budget, Committer, Put};
 use crate::record::{Batch, Entry};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -47,41 +47,6 @@ pub struct Shared {
     pub module_cache: PathBuf,
     /// Of a stream's ARN, what comes before its name.
     pub arn_prefix: String,
-}
-
-/// How a stream stands. Counts are of records unless they say otherwise.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Status {
-    pub stream: String,
-    /// `running`, `paused`, `retired` (not in the configuration any more) or `stopped` (see `alarm`).
-    pub state: String,
-    pub alarm: Option<String>,
-    pub accepted: u64,
-    /// Unread, in buffers and in open plans: counted, not subtracted.
-    pub pending: u64,
-    /// `accepted - settled - pending`: 0.
-    pub gap: i64,
-    pub lost: u64,
-    pub backup_pending: u64,
-    pub outlets: BTreeMap<String, Settled>,
-    pub open_plans: u64,
-    pub epoch: u32,
-    pub disk_bytes: u64,
-    /// Seconds since the oldest record that is not settled arrived; 0 if there is none.
-    pub freshness_s: u64,
-    /// The same for the backup.
-    #[serde(default)]
-    pub backup_freshness_s: u64,
-    pub lane: String,
-}
-
-/// What an outlet has settled.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Settled {
-    pub objects: u64,
-    pub records: u64,
-    pub bytes: u64,
-    pub object_bytes: u64,
 }
 
 /// See [`Command::Do`].
