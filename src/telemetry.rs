@@ -83,10 +83,31 @@ fn deliveries(page: &mut Page, config: &Config) {
         let settled = settled(s, Outlet::Backup);
         (has_backup(s) || settled.objects + s.backup_pending > 0).then_some(settled)
     };
-    delivery(page, "DeliveryToS3", |s| Some(settled(s, Outlet::Destination)));
+    // Of a stream that is in the file no more it is not known where its records went.
+    let kind = |s: &Status| config.streams.get(&s.stream).map_or("s3", |c| c.destination.kind());
+    let to = |kinds: &'static [&'static str]| {
+        move |s: &Status| kinds.contains(&kind(s)).then(|| settled(s, Outlet::Destination))
+    };
+    // What is staged for a warehouse is in S3, too.
+    delivery(page, "DeliveryToS3", to(&["s3", "local", "redshift", "postgres"]));
+    for (name, kinds) in [
+        ("DeliveryToHttpEndpoint", &["http"] as &'static [&'static str]),
+        ("DeliveryToRedshift", &["redshift", "postgres"]),
+    ] {
+        page.counts(name, "delivered", to(kinds));
+        page.family(&format!("{name}_Success"), "gauge", "1 unless the stream does not get on.", |s| {
+            kinds.contains(&kind(s)).then(|| if s.alarm.is_none() { 1.0 } else { 0.0 })
+        });
+    }
+    page.counts("FailedDelivery", "that the destination did not take", |s| {
+        let failed = settled(s, Outlet::DeliveryFailed);
+        (matches!(kind(s), "http" | "redshift" | "postgres") || failed.records > 0).then_some(failed)
+    });
     delivery(page, "BackupToS3", backed_up);
     let help = "Seconds since the oldest record that is not delivered arrived.";
-    page.family("DeliveryToS3_DataFreshness", "gauge", help, |s| Some(s.freshness_s as f64));
+    page.family("DeliveryToS3_DataFreshness", "gauge", help, |s| (kind(s) != "http").then_some(s.freshness_s as f64));
+    let http_freshness = |s: &Status| (kind(s) == "http").then_some(s.freshness_s as f64);
+    page.family("DeliveryToHttpEndpoint_DataFreshness", "gauge", help, http_freshness);
     let backup_freshness = |s: &Status| backed_up(s).map(|_| s.backup_freshness_s as f64);
     page.family("BackupToS3_DataFreshness", "gauge", help, backup_freshness);
 }

@@ -1,5 +1,6 @@
 //! `hydrant check`.
 
+use super::check_online::online;
 use super::{Outcome, out::say};
 use crate::api::{server::acceptor, wire::BODY_BYTES_MAX};
 use crate::config::{self, Config, Format, Problem, REQUEST_BYTES_MAX, StreamConfig, Transform, Written};
@@ -16,13 +17,27 @@ use std::sync::Arc;
 // `memory` is checked against the largest body that the API takes, which `config` must not import.
 const _: () = assert!(REQUEST_BYTES_MAX.bytes() == BODY_BYTES_MAX as u64);
 
+/// Options of the command.
+#[derive(clap::Args)]
+pub struct Options {
+    #[arg(required = true)]
+    configs: Vec<PathBuf>,
+    /// Also try what the streams need of others: buckets, endpoints, tables. An endpoint gets a request without records, a
+    /// bucket the small object that `run` puts there too.
+    #[arg(long)]
+    online: bool,
+}
+
 /// Loads each file as `run` would, modules, schemas and certificates included, and prints what is wrong.
-pub fn check(configs: &[PathBuf]) -> Outcome {
+pub fn check(options: &Options) -> Outcome {
     let mut wrong = false;
-    for path in configs {
+    for path in &options.configs {
         let problems = match config::load_written(path, &|name| std::env::var(name).ok()) {
             Err(errors) => errors.0,
-            Ok((config, written)) => deeper(&config, &written),
+            Ok((config, written)) => match deeper(&config, &written) {
+                problems if problems.is_empty() && options.online => online(&config, &written)?,
+                problems => problems,
+            },
         };
         if problems.is_empty() {
             say!("{}: ok", path.display());

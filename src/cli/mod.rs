@@ -4,6 +4,7 @@
 mod audit;
 mod bench;
 mod check;
+mod check_online;
 mod client;
 mod demo;
 mod out;
@@ -34,10 +35,7 @@ enum Command {
     /// Try it: no file, no server, no account. Puts real records into itself and shows what was delivered.
     Demo(demo::Options),
     /// Check configuration files; prints file:line:column of every problem.
-    Check {
-        #[arg(required = true)]
-        configs: Vec<PathBuf>,
-    },
+    Check(check::Options),
     /// Put the lines of a file, or of standard input, as records.
     Put(put::Options),
     /// Show how the streams of a running service stand.
@@ -64,7 +62,7 @@ pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run { config } => run::run(&config),
         Command::Demo(options) => demo::demo(&options),
-        Command::Check { configs } => check::check(&configs),
+        Command::Check(options) => check::check(&options),
         Command::Put(options) => put::put(&options),
         Command::Status(options) => status::status(&options),
         Command::Redrive(options) => redrive::redrive(&options),

@@ -38,7 +38,7 @@ pub fn status(options: &Options) -> Outcome {
 
 fn print(s: &Status) {
     let count = |outlet: &str| s.outlets.get(outlet).map_or(0, |o| o.records);
-    let failed = count("processing-failed") + count("format-conversion-failed");
+    let failed: u64 = s.outlets.iter().filter(|(name, _)| name.ends_with("-failed")).map(|(_, o)| o.records).sum();
     say!(
         "{}: {}, epoch {}: accepted {} = delivered {} + dropped {} + failed {failed} + pending {} (+ lost {}), gap {}",
         s.stream,

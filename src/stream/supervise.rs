@@ -9,6 +9,7 @@ use super::memory::NodeMemory;
 use super::open::{Meta, Opened, definition, disk_limit, live, loader, open};
 use super::plan::{Outlet, Track};
 use super::redrive;
+use super::route::HTTP_ENDPOINT;
 use super::sinks::Sinks;
 pub use super::status::{Settled, Status};
 use super::workers::Workers;
@@ -383,6 +384,13 @@ impl Runner {
 
     fn ship(&mut self) {
         for (outlet, store, shipment) in self.engine.shipments() {
+            if store == HTTP_ENDPOINT {
+                // Firehose counts every attempt here.
+                let labels = [("DeliveryStreamName", self.name.clone())];
+                let processed = |what: &str| format!("hydrant_DeliveryToHttpEndpoint_Processed{what}");
+                metrics::counter!(processed("Records"), &labels).increment(shipment.outputs);
+                metrics::counter!(processed("Bytes"), &labels).increment(shipment.body.len());
+            }
             match self.sinks.sink(outlet, &store) {
                 Ok(sink) => self.upload(sink, shipment),
                 Err(e) => self.engine.reply(shipment.plan, Attempt::Misconfigured { reason: e.to_string() }),

@@ -1,0 +1,84 @@
+//! `hydrant check --online`: whether the places that a configuration names take what they are to take.
+
+use crate::config::{Config, Destination, Problem, Store, StreamConfig, Written};
+use crate::deliver::warehouse::Warehouse;
+use crate::deliver::{Sink, http::Http, s3::S3};
+use crate::error::Result as Done;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::runtime::{Handle, Runtime};
+
+/// What does not work, each at the keys that lead there. Blocks.
+pub fn online(config: &Config, written: &Written) -> Result<Vec<Problem>, String> {
+    let runtime = Runtime::new().map_err(|e| format!("start a runtime: {e}"))?;
+    let mut problems = Vec::new();
+    for (name, stream) in &config.streams {
+        for (keys, message) in of_stream(config, name, stream, runtime.handle()) {
+            let keys: Vec<&str> = [&["streams", name.as_str()], keys.as_slice()].concat();
+            problems.push(written.problem(&keys, message));
+        }
+    }
+    Ok(problems)
+}
+
+type Found = Vec<(Vec<&'static str>, String)>;
+
+fn of_stream(config: &Config, name: &str, stream: &StreamConfig, runtime: &Handle) -> Found {
+    let mut found = Found::new();
+    let destination = stream.destination.store();
+    for (keys, store) in [
+        (stream.destination.store_keys(), destination),
+        (vec!["backup"], stream.backup.as_ref().and_then(|b| b.destination.store())),
+    ] {
+        let Some(store) = store else { continue };
+        let keys = if keys == ["backup"] { vec!["backup", store.kind()] } else { keys };
+        found.extend(try_store(name, store, runtime).err().map(|message| (keys, message)));
+    }
+    // A bucket that does not work would only be reported once more.
+    if !found.is_empty() {
+        return found;
+    }
+    let at = vec!["destination", stream.destination.kind()];
+    let table = |made: Done<Warehouse>| made.map_or_else(|e| vec![e.to_string()], |warehouse| warehouse.check());
+    let messages = match (&stream.destination, destination) {
+        (Destination::Http(http), _) => {
+            let made = Http::connect(http, &config.api.stream_arn(name), runtime.clone()).map_err(|e| e.to_string());
+            made.and_then(|http| http.check()).err().into_iter().collect()
+        }
+        (Destination::Redshift(settings), Some(store)) => match stage(store, runtime) {
+            Ok(stage) => table(Warehouse::redshift(settings, stage, runtime.clone())),
+            Err(message) => vec![message],
+        },
+        (Destination::Postgres(settings), Some(store)) => match stage(store, runtime) {
+            Ok(stage) => table(Warehouse::postgres(settings, stage, runtime.clone())),
+            Err(message) => vec![message],
+        },
+        _ => Vec::new(),
+    };
+    found.extend(messages.into_iter().map(|message| (at.clone(), message)));
+    found
+}
+
+fn stage(store: Store, runtime: &Handle) -> Result<Arc<dyn Sink>, String> {
+    let Store::S3(s3) = store else { return Err("objects for a warehouse are staged in S3".to_owned()) };
+    Ok(Arc::new(S3::connect(s3, runtime.clone()).map_err(|e| e.to_string())?))
+}
+
+fn try_store(stream: &str, store: Store, runtime: &Handle) -> Result<(), String> {
+    match store {
+        Store::S3(s3) => {
+            let bucket = S3::connect(s3, runtime.clone()).map_err(|e| e.to_string())?;
+            bucket.probe(&format!("_hydrant/probe-{stream}")).map(drop).map_err(|failure| failure.reason)
+        }
+        Store::Local(local) => try_folder(&local.dir),
+    }
+}
+
+/// Whether objects can be made there; the folder itself is made by `run`.
+fn try_folder(dir: &Path) -> Result<(), String> {
+    let there = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("."));
+    let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
+    let file = there.join(format!(".hydrant-check-{}", uuid::Uuid::new_v4()));
+    let tried = std::fs::File::create_new(&file).and_then(|_| std::fs::remove_file(&file));
+    tried.map_err(|e| format!("no file can be made in `{}`: {e}", there.display()))
+}
