@@ -538,12 +538,21 @@ impl World {
             let late = !self.bucket.lock().unwrap().late.is_empty();
             if late {
                 self.late_request();
-            } else if life.engine.is_drained() && life.engine.state().open_plans().next().is_none() {
+            } else if life.engine.is_drained()
+                && life.engine.state().open_plans().next().is_none()
+                && (life.engine.ledger().oldest_closed().is_none() || self.is_ledger_name_taken())
+            {
                 return Ok(life);
             }
             self.clock.advance(Duration::from_secs(61));
         }
         Err(format!("never comes to rest: {}, alarm {:?}", life.engine.describe(), life.engine.alarm()))
+    }
+
+    /// Whether somebody else's object stands where a file of the ledger would go: then that stays.
+    fn is_ledger_name_taken(&self) -> bool {
+        let bucket = self.bucket.lock().unwrap();
+        bucket.objects.iter().any(|(name, o)| name.starts_with("_ledger/") && o.owner.is_none())
     }
 
     /// Every object that is ours, with its name.

@@ -181,3 +181,42 @@ fn a_paused_stream_delivers_nothing_until_it_is_resumed_also_after_a_restart() {
     let (code, text) = service.command_with(&["pause", &config, "nobody"]);
     assert!(code == 1 && text.contains("there is no stream `nobody`"), "{text}");
 }
+
+/// A transform that fails records, and a schema that does not fit others, are mended: what failed enters at the step that
+/// failed it, never through the transform twice.
+#[test]
+fn what_a_broken_transform_or_schema_failed_is_delivered_when_it_is_mended() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let streams = |keys: &str| {
+        format!(
+            "  s:\n    transform: [{{ wasm: {{ module: {root}/transforms/blueprints/mask.wasm, config: {{ mask_fields: [email], \
+             partition_keys: {{ {keys} }} }} }} }}]\n    format: {{ parquet: {{ schema: DIR/schema.yaml }} }}\n    buffer: \
+             {{ size: 1MiB, interval: 100ms }}\n    destination:\n      local: {{ dir: DIR/out, error_prefix: \
+             \"errors/!{{firehose:error-output-type}}/\" }}\n"
+        )
+    };
+    let mut service = Service::unstarted();
+    let schema = service.dir.path().join("schema.yaml");
+    std::fs::write(&schema, "columns: { email: string, n: int }\n").unwrap();
+    service.configure("", &streams("country: country"));
+    service.restart();
+    let good: &[u8] = br#"{"email":"ann@example.com","n":1,"country":"NO"}"#;
+    let without_country: &[u8] = br#"{"email":"bob@example.com","n":2}"#;
+    let no_number: &[u8] = br#"{"email":"eve@example.com","n":"three","country":"NO"}"#;
+    assert_eq!(service.put("s", &[good, without_country, no_number]), 200);
+    service.settled(3);
+    assert_eq!((count(&service, "processing-failed"), count(&service, "format-conversion-failed")), (1, 1));
+
+    std::fs::write(&schema, "columns: { email: string, n: string }\n").unwrap();
+    service.configure("", &streams(""));
+    service.signal(rustix::process::Signal::HUP);
+    service.until("the mended configuration is in force", |s| s.status("s").epoch == 2);
+    let (code, text) = redrive(&service, &[]);
+    assert!(code == 0 && text.contains("2 records put in (1 at `format`, 1 at `transform`)"), "{text}");
+    assert!(text.contains("became: destination 2; on their way 0"), "{text}");
+    service.settled(5);
+    assert_eq!(count(&service, "destination"), 3);
+    let (code, text) = redrive(&service, &[]);
+    assert!(code == 0 && text.contains("0 records put in, 2 were before"), "{text}");
+    assert_audit(&service);
+}

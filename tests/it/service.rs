@@ -57,6 +57,11 @@ impl Service {
         service
     }
 
+    /// A service that is configured later and then started with [`Service::restart`].
+    pub fn unstarted() -> Service {
+        Service::new()
+    }
+
     fn new() -> Service {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (api, admin) = addresses();
