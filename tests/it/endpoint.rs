@@ -5,11 +5,11 @@ mod answer;
 mod request;
 mod tests;
 
-pub use answer::Answer;
+pub use answer::{Answer, Outcome};
 pub use request::Request;
 
 use crate::service::PATIENCE;
-use answer::{Outcome, Reply, send_bomb, send_chunked, send_huge, success};
+use answer::{Reply, send_bomb, send_chunked, send_huge, success};
 use request::{Head, Link};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -171,6 +171,27 @@ impl Endpoint {
         lock(&self.state.seen).iter().map(|(r, _)| r.clone()).collect()
     }
 
+    /// The same with what became of each.
+    pub fn seen(&self) -> Vec<(Arc<Request>, Outcome)> {
+        lock(&self.state.seen).clone()
+    }
+
+    /// How many requests came, whole or not: the next one's number.
+    pub fn arrived(&self) -> usize {
+        self.state.arrived.load(Ordering::SeqCst)
+    }
+
+    /// Waits until nothing is left of a client that is dead: what it had sent is read and has its outcome.
+    pub fn quiet(&self) {
+        let before = self.connections();
+        // Behind all that waits to be accepted; if nobody listens, nothing does.
+        if let Ok(last) = TcpStream::connect(self.address) {
+            wait("the last connection is seen", || self.connections() > before);
+            drop(last);
+        }
+        wait("connections end", || lock(&self.state.links).is_empty());
+    }
+
     /// The records the endpoint took and said so, each request id once, in the order in which it first did.
     pub fn accepted(&self) -> Vec<Vec<u8>> {
         self.records(|_, o| o == Outcome::Accepted)
@@ -200,13 +221,24 @@ impl Endpoint {
 
     /// A request that comes again must come with the same body, and all must obey Firehose's rules.
     pub fn assert_one_body_per_id(&self) {
+        let checked = self.check_one_body_per_id();
+        assert!(checked.is_ok(), "{}", checked.unwrap_err());
+    }
+
+    /// The same; an error says what is wrong.
+    pub fn check_one_body_per_id(&self) -> Result<(), String> {
         let mut bodies = BTreeMap::new();
         for request in self.requests() {
-            assert!(request.problems.is_empty(), "{:?}", request.problems);
+            if !request.problems.is_empty() {
+                return Err(format!("{:?}", request.problems));
+            }
             let first = bodies.entry(request.id.clone()).or_insert_with(|| request.clone());
-            let same = first.body == request.body;
-            assert!(same, "`{}` came with another body: requests {} and {}", request.id, first.number, request.number);
+            if first.body != request.body {
+                let (id, one, two) = (&request.id, first.number, request.number);
+                return Err(format!("`{id}` came with another body: requests {one} and {two}"));
+            }
         }
+        Ok(())
     }
 
     /// Requests under way at once, at most, since the last time this was asked.

@@ -8,7 +8,7 @@ mod aim;
 mod bucket;
 mod judge;
 mod load;
-mod record;
+pub mod record;
 mod world;
 mod wrong;
 

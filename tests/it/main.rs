@@ -10,6 +10,8 @@ mod damage;
 mod disk;
 mod endpoint;
 mod http_endpoint;
+#[cfg(feature = "sabotage")]
+mod http_kill;
 mod journal;
 #[cfg(feature = "sabotage")]
 mod kill;

@@ -205,7 +205,7 @@ impl Service {
 
     /// What calls the API, for another thread.
     pub fn client(&self) -> Client {
-        Client { api: self.api }
+        Client::at(self.api)
     }
 
     /// Runs another command of the binary with this configuration: exit code and standard output.
@@ -238,6 +238,10 @@ pub struct Client {
 }
 
 impl Client {
+    pub fn at(api: SocketAddr) -> Client {
+        Client { api }
+    }
+
     /// Calls an operation, unsigned; `None` if nobody answers.
     pub fn call(self, operation: &str, body: &[u8]) -> Option<(u16, Vec<u8>)> {
         let mut request = format!(
@@ -260,7 +264,8 @@ impl Client {
     }
 }
 
-fn collect(dir: &std::path::Path, found: &mut Vec<(String, Vec<u8>)>) {
+/// Whole objects below a directory, with their names.
+pub fn collect(dir: &std::path::Path, found: &mut Vec<(String, Vec<u8>)>) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.is_dir() {

@@ -152,7 +152,7 @@ fn answers_are_as_told() {
         assert!(answer[9..].starts_with(status) && answer.contains(holds), "case {i}: {answer:.300}");
         assert_eq!(answer.contains("Content-Type: application/json"), !["204"].contains(&status) && i != 7, "case {i}");
     }
-    let accepted = || lock(&endpoint.state.seen).iter().filter(|(_, o)| *o == Outcome::Accepted).count();
+    let accepted = || endpoint.seen().iter().filter(|(_, o)| *o == Outcome::Accepted).count();
     // `Ok`, `NullErrorMessage`, what is not too large, late and slow.
     wait("right answers count", || accepted() == 5);
 }
@@ -180,6 +180,8 @@ fn connections_break_as_told_and_stored_is_not_accepted() {
     wait("the client's going is seen", || !endpoint.huge_taken().is_empty());
     let taken = endpoint.huge_taken()[0];
     assert!((1 << 20..HUGE_BYTES / 16).contains(&taken), "{taken} bytes");
+    endpoint.quiet();
+    assert_eq!(endpoint.arrived(), 4);
 }
 
 #[test]
