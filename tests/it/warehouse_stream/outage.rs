@@ -15,6 +15,8 @@ const LARGE_RECORDS: usize = 4;
 const LARGE_RECORD_BYTES: usize = 900_000;
 const ROUNDS: usize = 3;
 const PUTS: u64 = 600;
+/// Of one request.
+const ROWS: u64 = 20;
 
 /// Memory of the service, in KiB.
 fn resident_kib(service: &Service) -> u64 {
@@ -25,7 +27,7 @@ fn resident_kib(service: &Service) -> u64 {
 
 /// Requests in a second to the stream that goes to a directory.
 fn puts_a_second(service: &Service) -> f64 {
-    let rows: Vec<Vec<u8>> = (0..20).map(row).collect();
+    let rows: Vec<Vec<u8>> = (0..ROWS).map(row).collect();
     let began = Instant::now();
     for _ in 0..PUTS {
         assert_eq!(put(service.client(), "other", &rows), Put::Taken);
@@ -70,18 +72,18 @@ fn a_database_that_is_down_holds_up_nobody_else_and_costs_little_memory() {
         names.push(name);
     }
     let mut service = Service::start(&streams);
-    let mut rates = [[0.0; ROUNDS]; 2];
-    let mut accepted = 0;
-    for round in 0..ROUNDS {
-        rates[0][round] = puts_a_second(&service);
+    let (mut rates, mut accepted) = ([[0.0; ROUNDS]; 2], 0);
+    let [before, during] = &mut rates;
+    for (before, during) in before.iter_mut().zip(during) {
+        *before = puts_a_second(&service);
         server.kill();
         for name in &names {
-            assert_eq!(put(service.client(), name, &[row(round as u64)]), Put::Taken);
+            assert_eq!(put(service.client(), name, &[row(1)]), Put::Taken);
             service.until("an alarm", |s| s.status(name).alarm.is_some());
         }
-        rates[1][round] = puts_a_second(&service);
+        *during = puts_a_second(&service);
         server.restart();
-        accepted += 2 * PUTS * 20 + names.len() as u64;
+        accepted += 2 * PUTS * ROWS + names.len() as u64;
         service.settled(accepted);
     }
     let [before, during] = rates.map(median);
