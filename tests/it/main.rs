@@ -29,4 +29,5 @@ mod streams;
 mod telegraf;
 mod transform;
 mod warehouse;
+mod warehouse_stream;
 mod wire;

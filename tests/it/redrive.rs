@@ -66,7 +66,7 @@ fn what_an_endpoint_did_not_take_is_delivered_once_although_redrives_are_killed(
     // Each life dies at another step of the redrive.
     service.terminate();
     for (step, n) in [("redrive.put", 1), ("journal.synced", 2), ("redrive.put", 2), ("redrive.marked", 1)] {
-        service.restart_with(&[("HYDRANT_KILL_AT", format!("{step}:{n}"))]);
+        service.restart_to_die(step, n);
         let (code, text) = redrive(&service, &[]);
         assert_ne!(code, 0, "{step}: {text}");
         service.reap();
@@ -195,7 +195,7 @@ fn what_a_broken_transform_or_schema_failed_is_delivered_when_it_is_mended() {
              \"errors/!{{firehose:error-output-type}}/\" }}\n"
         )
     };
-    let mut service = Service::unstarted();
+    let mut service = Service::new();
     let schema = service.dir.path().join("schema.yaml");
     std::fs::write(&schema, "columns: { email: string, n: int }\n").unwrap();
     service.configure("", &streams("country: country"));

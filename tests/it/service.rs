@@ -57,12 +57,8 @@ impl Service {
         service
     }
 
-    /// A service that is configured later and then started with [`Service::restart`].
-    pub fn unstarted() -> Service {
-        Service::new()
-    }
-
-    fn new() -> Service {
+    /// One that is configured, but does not run yet.
+    pub fn new() -> Service {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (api, admin) = addresses();
         Service { child: spawn_nothing(), dir, api, admin }
@@ -94,35 +90,42 @@ impl Service {
         self.restart_until("/readyz");
     }
 
-    /// The same with variables of the environment.
-    pub fn restart_with(&mut self, variables: &[(&str, String)]) {
-        self.spawn(variables);
-        self.until("/readyz", |s| s.get("/readyz").is_some_and(|(status, _)| status == 200));
-    }
-
     /// Waits for the end of a process that has killed itself.
+    #[cfg(feature = "sabotage")]
     pub fn reap(&mut self) {
         self.child.wait().expect("wait for hydrant");
     }
 
     /// Starts the process (again) and waits until it answers at `page`: `/healthz` does also where a stream is broken.
     pub fn restart_until(&mut self, page: &str) {
-        self.spawn(&[]);
+        self.spawn(None);
         self.until(page, |s| s.get(page).is_some_and(|(status, _)| status == 200));
     }
 
-    fn spawn(&mut self, variables: &[(&str, String)]) {
+    /// Starts the process (again), to be killed at the n-th time it reaches a step, and waits until it is ready or dead.
+    #[cfg(feature = "sabotage")]
+    pub fn restart_to_die(&mut self, step: &str, n: u64) {
+        self.spawn(Some(format!("{step}:{n}")));
+        let began = Instant::now();
+        while !self.has_ended() && self.get("/readyz").is_none_or(|(status, _)| status != 200) {
+            assert!(began.elapsed() < PATIENCE, "neither ready nor dead within {PATIENCE:?}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn spawn(&mut self, kill_at: Option<String>) {
         let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("log"));
         let log = log.expect("open the log");
-        self.child = Command::new(variable("HYDRANT_TEST_BIN"))
-            .arg("run")
-            .arg(self.config())
-            .envs(variables.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a file can be cloned"))
-            .stderr(log)
-            .spawn()
-            .expect("start hydrant");
+        let mut command = Command::new(variable("HYDRANT_TEST_BIN"));
+        command.arg("run").arg(self.config()).stdin(Stdio::null());
+        command.envs(kill_at.map(|at| ("HYDRANT_KILL_AT", at)));
+        command.stdout(log.try_clone().expect("a file can be cloned")).stderr(log);
+        self.child = command.spawn().expect("start hydrant");
+    }
+
+    #[cfg(feature = "sabotage")]
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("ask for hydrant").is_some()
     }
 
     pub fn endpoint(&self) -> String {

@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-const ROLE: &str = "arn:aws:iam::123456789012:role/copy";
+pub const ROLE: &str = "arn:aws:iam::123456789012:role/copy";
 
 fn no_tls() -> WarehouseTls {
     WarehouseTls { mode: WarehouseTlsMode::Disable, ca: None }
@@ -75,16 +75,16 @@ fn redshift_sink(settings: &Redshift, eye: &Eye) -> Warehouse {
 
 /// Either dialect, for what holds for both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
+pub enum Dialect {
     Postgres,
     Redshift,
 }
 
-const BOTH: [Dialect; 2] = [Dialect::Postgres, Dialect::Redshift];
+pub const BOTH: [Dialect; 2] = [Dialect::Postgres, Dialect::Redshift];
 
 impl Dialect {
     /// A database with what the dialect needs, and where it listens.
-    fn front(self, database: &Database) -> (Option<Front>, SocketAddr) {
+    pub fn front(self, database: &Database) -> (Option<Front>, SocketAddr) {
         match self {
             Dialect::Postgres => (None, ([127, 0, 0, 1], database.server.port).into()),
             Dialect::Redshift => {
@@ -106,7 +106,7 @@ impl Dialect {
         }
     }
 
-    fn code(self, code: &str) -> String {
+    pub fn code(self, code: &str) -> String {
         format!("{self:?}.{code}")
     }
 }
