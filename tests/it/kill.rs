@@ -38,8 +38,7 @@ const STEPS: [(&str, &str, u64); 12] = [
     ("upload.answered", "upload", 60),
 ];
 /// Steps that this load never reaches, or hardly: a local destination, an object above 64 MiB, a full ledger file,
-/// destinations
-/// that are no stores, and what is put in again.
+/// destinations that are no stores, and what is put in again.
 const NOT_OURS: [&str; 8] = [
     "upload.linked",
     "upload.part",

@@ -4,6 +4,7 @@
 #[cfg(feature = "sabotage")]
 mod kills;
 mod outage;
+mod redriven;
 mod refused;
 
 use crate::postgres::{Database, PASSWORD, SHARED, USER};
