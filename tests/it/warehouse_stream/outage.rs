@@ -12,7 +12,7 @@ const GROWTH_KIB_MAX: u64 = 64 << 10;
 /// What is put into each stream while its database is up, and while it is down: together more than that memory.
 const LARGE_REQUESTS: usize = 40;
 const LARGE_RECORD_BYTES: usize = 900_000;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 const PUTS: u64 = 300;
 /// Of one request.
 const ROWS: u64 = 20;
