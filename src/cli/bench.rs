@@ -128,7 +128,9 @@ pub fn bench(options: &Options) -> Outcome {
     let dir = Removed(base.join(format!("hydrant-bench-{}", uuid::Uuid::new_v4().simple())));
     std::fs::create_dir(&dir.0).map_err(|e| format!("make `{}`: {e}", dir.0.display()))?;
     remove_when_interrupted(dir.0.clone());
-    crate::telemetry::init_logs(&Log { format: LogFormat::Human, level: LogLevel::Warn });
+    // Every refusal that `redrive` is measured with is a warning.
+    let level = if options.wants(Part::Redrive) { LogLevel::Error } else { LogLevel::Warn };
+    crate::telemetry::init_logs(&Log { format: LogFormat::Human, level });
     let mut bench = Bench::new(options, &dir.0)?;
     let mut report = Report::default();
     for round in 0..=options.rounds {
