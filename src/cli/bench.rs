@@ -4,9 +4,11 @@
 
 mod acks;
 mod corpus;
+mod endpoint;
 mod load;
 mod machine;
 mod memory;
+mod redrive;
 mod reference;
 mod report;
 mod service;
@@ -17,6 +19,7 @@ use crate::config::{Log, LogFormat, LogLevel};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use corpus::{Corpus, Kind};
+use endpoint::Endpoint;
 use indicatif::{ProgressBar, ProgressStyle};
 use reference::{Loop, Own};
 use report::{Heading, Ratio, Report};
@@ -31,6 +34,10 @@ use std::time::Duration;
 const PUTS_TIME: Duration = Duration::from_secs(1);
 /// Longer than a buffer takes to fill on anything but a very slow machine: buffers are cut by size.
 const INTERVAL: &str = "10s";
+/// Buffers on their way to an endpoint: 10,000 records come first, of all that are here; and what is left behind a pass
+/// waits no longer than it has to.
+const HTTP_BUFFER_MIB: u64 = 16;
+const HTTP_INTERVAL: &str = "1s";
 
 /// Options of the command.
 #[derive(clap::Args)]
@@ -68,6 +75,10 @@ enum Part {
     Lines,
     /// End to end, Parquet.
     Parquet,
+    /// End to end, requests to an endpoint; with the gzip part, which it is compared with.
+    Http,
+    /// Failed records that are taken again.
+    Redrive,
     /// Single records: acknowledgements a second, and how soon.
     Puts,
     /// Resident memory.
@@ -77,6 +88,7 @@ enum Part {
 static GZIP: Ratio = Ratio::more("gzip", "service end to end over REF").on_two_threads();
 static LINES: Ratio = Ratio::more("lines", "service end to end over REF").on_two_threads();
 static PARQUET: Ratio = Ratio::more("parquet", "service end to end over REF").on_two_threads();
+static HTTP: Ratio = Ratio::more("http", "service end to end over the service's gzip pass").on_two_threads();
 static GZIP_SIX: Ratio = Ratio::more("gzip / level 6", "service end to end over REFGZ").on_two_threads();
 static GZIP_SIZE: Ratio = Ratio::less("gzip size", "the service's objects over REFGZ's stream");
 static PARQUET_SIZE: Ratio = Ratio::less("parquet size", "the service's objects over REF's file");
@@ -116,7 +128,9 @@ pub fn bench(options: &Options) -> Outcome {
     let dir = Removed(base.join(format!("hydrant-bench-{}", uuid::Uuid::new_v4().simple())));
     std::fs::create_dir(&dir.0).map_err(|e| format!("make `{}`: {e}", dir.0.display()))?;
     remove_when_interrupted(dir.0.clone());
-    crate::telemetry::init_logs(&Log { format: LogFormat::Human, level: LogLevel::Warn });
+    // Every refusal that `redrive` is measured with is a warning.
+    let level = if options.wants(Part::Redrive) { LogLevel::Error } else { LogLevel::Warn };
+    crate::telemetry::init_logs(&Log { format: LogFormat::Human, level });
     let mut bench = Bench::new(options, &dir.0)?;
     let mut report = Report::default();
     for round in 0..=options.rounds {
@@ -126,7 +140,7 @@ pub fn bench(options: &Options) -> Outcome {
     }
     bench.end()?;
     if options.wants(Part::Memory) {
-        for (i, shape) in Shape::ALL.into_iter().enumerate() {
+        for (i, shape) in Shape::OBJECTS.into_iter().enumerate() {
             bench.memory(&mut report, i, shape)?;
         }
     }
@@ -146,6 +160,9 @@ end to end: PutRecordBatch of 500 records over loopback HTTP, SigV4, 16 connecti
 object is synced under its name and its mark is durable. The client shares the CPUs; its requests are made and signed
 before the clock starts. After each round, and from disk after the last, the service's account must show every record
 delivered and none missing.
+http: the same, in gzip requests of 10,000 records, until the endpoint, which shares the CPUs too, has answered the last
+and its mark is durable.
+redrive: what the endpoint refused, from uncompressed failure objects into the journal, delivery paused.
 memory: the service alone, as a process; peak as the kernel saw it.";
 
 /// An interrupt ends the process before any `drop`.
@@ -170,16 +187,19 @@ impl Options {
 
     fn wants_shape(&self, shape: Shape) -> bool {
         self.wants(match shape {
+            // What HTTP is compared with.
+            Shape::Gzip if self.wants(Part::Http) => Part::Http,
             Shape::Gzip => Part::Gzip,
             Shape::Lines => Part::Lines,
             Shape::Parquet => Part::Parquet,
+            Shape::Http => Part::Http,
         })
     }
 
     /// Steps of the progress bar.
     fn steps(&self) -> u64 {
-        let parts = [Part::Gzip, Part::Lines, Part::Parquet, Part::Puts];
-        let in_round = 3 + parts.iter().filter(|p| self.wants(**p)).count() as u64;
+        let shapes = Shape::ALL.into_iter().filter(|s| self.wants_shape(*s)).count();
+        let in_round = 3 + (shapes + [Part::Puts, Part::Redrive].iter().filter(|p| self.wants(**p)).count()) as u64;
         in_round * (self.rounds as u64 + 1) + if self.wants(Part::Memory) { 3 } else { 0 }
     }
 }
@@ -197,10 +217,13 @@ struct Bench<'a> {
     schema: SchemaRef,
     own: [Option<Own>; 2],
     bodies: Arc<[Bytes]>,
+    /// Those of them that go to an endpoint, and their records.
+    requests: (Arc<[Bytes]>, usize),
     single_bodies: Arc<[Bytes]>,
     /// One service for each shape, and one for single records.
     lives: Vec<(Shape, Live)>,
     puts: Option<Live>,
+    redrive: Option<Live>,
     progress: ProgressBar,
 }
 
@@ -216,15 +239,25 @@ impl<'a> Bench<'a> {
         let own_parquet = options.wants(Part::Parquet).then(|| Own::parquet(&corpus, &schema));
         let own_gzip = options.wants(Part::Gzip).then(|| Own::gzip(&corpus));
         let (bodies, single_bodies) = (service::bodies(&corpus), acks::bodies(&corpus));
+        let some = service::full_requests(bodies.len());
+        let requests = (bodies[..some].into(), corpus.len().min(some * service::RECORDS_PER_REQUEST));
         let start = |shape| {
             let (dir, kind, buffer_mib) = (service::next_dir(dir), options.corpus, options.mib);
-            Live::start(Setup { dir, kind, shape, buffer_mib, interval: INTERVAL, ports: [0, 0] })
+            let setup = Setup { dir, kind, shape, buffer_mib, interval: INTERVAL, ports: [0, 0], endpoint: None };
+            Live::start(match shape {
+                Shape::Http => {
+                    let endpoint = Some(Arc::new(Endpoint::start()?));
+                    Setup { buffer_mib: HTTP_BUFFER_MIB, interval: HTTP_INTERVAL, endpoint, ..setup }
+                }
+                _ => setup,
+            })
         };
         let shapes = Shape::ALL.into_iter().filter(|s| options.wants_shape(*s));
         let lives = shapes.map(|s| Ok((s, start(s)?))).collect::<Result<_, String>>()?;
         let puts = if options.wants(Part::Puts) { Some(start(Shape::Lines)?) } else { None };
+        let redrive = if options.wants(Part::Redrive) { Some(start(Shape::Http)?) } else { None };
         let own = [own_gzip, own_parquet];
-        Ok(Bench { options, dir, corpus, schema, own, bodies, single_bodies, lives, puts, progress })
+        Ok(Bench { options, dir, corpus, schema, own, bodies, requests, single_bodies, lives, puts, redrive, progress })
     }
 
     /// Ends the services; what they left on disk must agree.
@@ -232,7 +265,7 @@ impl<'a> Bench<'a> {
         for (shape, live) in self.lives.drain(..) {
             live.end(true).map_err(|e| format!("{}, from disk: {e}", shape.name()))?;
         }
-        self.puts.take().map_or(Ok(()), |live| live.end(false))
+        self.puts.take().into_iter().chain(self.redrive.take()).try_for_each(|live| live.end(false))
     }
 
     fn heading(&self, base: &Path) -> Heading {
@@ -264,7 +297,11 @@ impl<'a> Bench<'a> {
         let mut passes = Vec::new();
         for (shape, live) in &mut self.lives {
             step(&self.progress, format!("{name}: {}, end to end", shape.describe()));
-            passes.push((*shape, live.pass(&self.bodies, self.corpus.len())?));
+            let pass = match shape {
+                Shape::Http => live.pass_in_requests(&self.requests.0, self.requests.1)?,
+                _ => live.pass(&self.bodies, self.corpus.len())?,
+            };
+            passes.push((*shape, pass));
         }
         self.step(format!("{name}: reference"));
         let after = reference::parquet(&self.corpus, &self.schema)?;
@@ -277,6 +314,14 @@ impl<'a> Bench<'a> {
         self.loops(report, &reference, &gzip, own_gzip?, own_parquet?);
         for (shape, pass) in &passes {
             self.end_to_end(report, *shape, pass, &reference, &gzip);
+        }
+        let pass_of = |shape| passes.iter().find(|(of, _)| *of == shape).map(|(_, pass)| pass);
+        if let Some((gzip, http)) = pass_of(Shape::Gzip).zip(pass_of(Shape::Http)) {
+            report.ratio(&HTTP, http.records as f64 / http.seconds / (gzip.records as f64 / gzip.seconds));
+        }
+        if let Some(live) = &self.redrive {
+            self.step(format!("{name}: redrive"));
+            self.redrive(report, live)?;
         }
         if let Some(live) = &self.puts {
             self.step(format!("{name}: single puts"));
@@ -304,19 +349,19 @@ impl<'a> Bench<'a> {
 
     fn end_to_end(&self, report: &mut Report, shape: Shape, pass: &Pass, parquet: &Loop, gzip: &Loop) {
         let bytes = pass.object_bytes as f64;
-        let ratio = match shape {
-            Shape::Gzip => &GZIP,
-            Shape::Lines => &LINES,
-            Shape::Parquet => &PARQUET,
-        };
-        report.ratio(ratio, parquet.seconds / pass.seconds);
+        match shape {
+            Shape::Gzip => report.ratio(&GZIP, parquet.seconds / pass.seconds),
+            Shape::Lines => report.ratio(&LINES, parquet.seconds / pass.seconds),
+            Shape::Parquet => report.ratio(&PARQUET, parquet.seconds / pass.seconds),
+            Shape::Http => return self.requests(report, pass),
+        }
         match shape {
             Shape::Gzip => {
                 report.ratio(&GZIP_SIX, gzip.seconds / pass.seconds);
                 report.ratio(&GZIP_CPU, pass.service_cpu_s / gzip.cpu_s);
                 report.ratio(&GZIP_SIZE, bytes / gzip.out_bytes as f64);
             }
-            Shape::Lines => {}
+            Shape::Lines | Shape::Http => {}
             Shape::Parquet => {
                 report.ratio(&PARQUET_CPU, pass.service_cpu_s / parquet.cpu_s);
                 report.ratio(&PARQUET_SIZE, bytes / parquet.out_bytes as f64);
@@ -332,6 +377,28 @@ impl<'a> Bench<'a> {
         if pass.refused > 0 {
             report.detail(format!("{name}: told to slow down"), "times", pass.refused as f64);
         }
+    }
+
+    fn requests(&self, report: &mut Report, pass: &Pass) {
+        let share = |records| records as f64 / self.corpus.len() as f64;
+        let put_bytes = share(self.requests.1) * self.corpus.bytes().len() as f64;
+        let delivered_mb = share(pass.records) * self.corpus.bytes().len() as f64 / 1e6;
+        report.detail("http: end to end", "MB/s", delivered_mb / pass.seconds);
+        report.detail("http: acknowledged", "MB/s", put_bytes / 1e6 / pass.acks_s);
+        report.detail("http: CPU of the service", "ns/B", pass.service_cpu_s * 1e9 / put_bytes);
+        report.detail("http: requests", "", pass.objects as f64);
+        report.detail("http: request bytes / JSON bytes", "", pass.request_bytes as f64 / put_bytes);
+        if pass.refused > 0 {
+            report.detail("http: told to slow down", "times", pass.refused as f64);
+        }
+    }
+
+    fn redrive(&self, report: &mut Report, live: &Live) -> Result<(), String> {
+        let done = redrive::run(live, &self.bodies, self.corpus.len())?;
+        report.detail("redrive: per second of CPU", "records", done.records as f64 / done.cpu_s);
+        report.detail("redrive", "records/s", done.records as f64 / done.seconds);
+        report.detail("redrive: CPUs in use", "", done.cpu_s / done.seconds);
+        Ok(())
     }
 
     fn puts(&self, report: &mut Report, live: &Live) -> Result<(), String> {

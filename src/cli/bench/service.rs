@@ -6,14 +6,19 @@
 //! log holds that object's mark, synced. The buffer is as large as a pass, so the last record fills it and no timer is
 //! waited for. After each pass the account must say that every record was delivered and that none is missing; after the
 //! last one the service is started once more on what it left on disk, and must say the same.
+//!
+//! Requests to an endpoint hold 10,000 records, and what opens the next one closes the last: a pass puts so many full ones
+//! and a few records more. Its clock stops when only those are pending; their timer is waited for behind it.
 
 use super::corpus::{Corpus, Kind};
+use super::endpoint::Endpoint;
 use super::load::{End, KEY, Load, SECRET};
 use super::machine::process_cpu_s;
 use crate::cli::client::batch_body;
 use crate::cli::run::Service;
 use crate::config::{self, Config};
-use crate::stream::supervise::{Settled, Status};
+use crate::deliver::http::RECORDS_MAX;
+use crate::stream::supervise::{Settled, Status, Stream};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +28,7 @@ pub const STREAM: &str = "bench";
 /// Connections of the client, each with one request under way.
 pub const CONNECTIONS: usize = 16;
 /// The most that a request may hold.
-const RECORDS_PER_REQUEST: usize = 500;
+pub const RECORDS_PER_REQUEST: usize = 500;
 
 /// What a stream makes of its records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,16 +36,21 @@ pub enum Shape {
     Gzip,
     Lines,
     Parquet,
+    /// Requests to an endpoint, gzip.
+    Http,
 }
 
 impl Shape {
-    pub const ALL: [Shape; 3] = [Shape::Gzip, Shape::Lines, Shape::Parquet];
+    pub const ALL: [Shape; 4] = [Shape::Gzip, Shape::Lines, Shape::Parquet, Shape::Http];
+    /// Those that become objects.
+    pub const OBJECTS: [Shape; 3] = [Shape::Gzip, Shape::Lines, Shape::Parquet];
 
     pub fn name(self) -> &'static str {
         match self {
             Shape::Gzip => "gzip",
             Shape::Lines => "lines",
             Shape::Parquet => "parquet",
+            Shape::Http => "http",
         }
     }
 
@@ -49,14 +59,17 @@ impl Shape {
             Shape::Gzip => "gzip level 1 lines",
             Shape::Lines => "uncompressed lines",
             Shape::Parquet => "Parquet snappy",
+            Shape::Http => "requests, gzip",
         }
     }
 
+    /// Format and buffer of a stream that becomes objects; an endpoint's records stay as they are.
     fn yaml(self) -> &'static str {
         match self {
             Shape::Gzip => "    format: lines\n    compress: { gzip: { level: 1 } }",
             Shape::Lines => "    format: lines",
             Shape::Parquet => "    format: { parquet: { schema: columns.yaml, compression: snappy } }",
+            Shape::Http => "    format: raw",
         }
     }
 }
@@ -71,6 +84,8 @@ pub struct Setup {
     pub interval: &'static str,
     /// Ports of the API and of the admin listener; 0: any.
     pub ports: [u16; 2],
+    /// Where requests go, if that is what the records become.
+    pub endpoint: Option<Arc<Endpoint>>,
 }
 
 impl Setup {
@@ -95,6 +110,17 @@ impl Setup {
     fn yaml(&self) -> String {
         let (dir, [api, admin]) = (self.dir.display(), self.ports);
         let (size, interval, format) = (self.buffer_mib, self.interval, self.shape.yaml());
+        let places = match &self.endpoint {
+            None => format!("    destination: {{ local: {{ dir: \"{dir}/objects\" }} }}"),
+            Some(endpoint) => format!(
+                r#"    destination:
+      http: {{ url: "http://{}/", content_encoding: gzip, retry_duration: 0s }}
+    backup:
+      mode: failed
+      local: {{ dir: "{dir}/objects", error_prefix: "errors/!{{firehose:error-output-type}}/" }}"#,
+                endpoint.address
+            ),
+        };
         format!(
             r#"data_dir: "{dir}/data"
 drain_timeout: 10m
@@ -105,7 +131,7 @@ streams:
   {STREAM}:
 {format}
     buffer: {{ size: {size}MiB, interval: {interval} }}
-    destination: {{ local: {{ dir: "{dir}/objects" }} }}
+{places}
 "#
         )
     }
@@ -117,6 +143,16 @@ pub fn bodies(corpus: &Corpus) -> Arc<[Bytes]> {
     records.chunks(RECORDS_PER_REQUEST).map(|some| batch_body(STREAM, some.iter().copied())).collect()
 }
 
+/// How many of `requests` make full requests to an endpoint and begin one more; all of them if they make none.
+pub fn full_requests(requests: usize) -> usize {
+    let per_plan = RECORDS_MAX as usize / RECORDS_PER_REQUEST;
+    // The last request of all may hold fewer records.
+    match requests.saturating_sub(2) / per_plan {
+        0 => requests,
+        plans => plans * per_plan + 1,
+    }
+}
+
 /// Between two looks at the account at the end of a pass.
 const POLL: Duration = Duration::from_millis(2);
 /// How long the account may stand still before the pass is given up; longer than any interval here.
@@ -125,6 +161,8 @@ const STALL: Duration = Duration::from_secs(60);
 /// One pass, end to end.
 pub struct Pass {
     pub seconds: f64,
+    /// That were delivered by then.
+    pub records: usize,
     /// Until the last acknowledgement.
     pub acks_s: f64,
     /// CPU of everything but the client.
@@ -132,6 +170,8 @@ pub struct Pass {
     pub objects: u64,
     pub object_bytes: u64,
     pub refused: usize,
+    /// To an endpoint, as they were sent.
+    pub request_bytes: u64,
 }
 
 /// A running service. Its directory goes with it.
@@ -156,33 +196,47 @@ impl Live {
         Load { address, operation, bodies, connections, end, pause: Duration::ZERO }
     }
 
-    /// Puts all of `bodies` and waits until they are delivered; the objects are removed afterwards.
+    /// Puts all of `bodies`, `records` records, and waits until they are delivered; the objects are removed afterwards.
     pub fn pass(&mut self, bodies: &Arc<[Bytes]>, records: usize) -> Result<Pass, String> {
+        self.pass_but(bodies, records, 0)
+    }
+
+    /// The same of an endpoint: `bodies` as `full_requests` has them.
+    pub fn pass_in_requests(&mut self, bodies: &Arc<[Bytes]>, records: usize) -> Result<Pass, String> {
+        self.pass_but(bodies, records, records % RECORDS_MAX as usize)
+    }
+
+    /// The clock stops when no more than `rest` are pending.
+    fn pass_but(&mut self, bodies: &Arc<[Bytes]>, records: usize, rest: usize) -> Result<Pass, String> {
         let load = self.load("PutRecordBatch", bodies, CONNECTIONS, End::Requests(bodies.len()));
-        let cpu = process_cpu_s();
+        let endpoint = self.setup.endpoint.clone();
+        let received = || endpoint.as_ref().map_or((0.0, 0), |e| (e.cpu_s(), e.body_bytes()));
+        let (before, cpu, (endpoint_cpu, bytes)) = (self.settled.clone(), process_cpu_s(), received());
         let done = load.run()?;
         self.records += records as u64;
-        let status = self.settle()?;
-        let (seconds, service_cpu_s) = (done.began.elapsed().as_secs_f64(), process_cpu_s() - cpu - done.cpu_s);
-        let settled = check(&status, self.records)?;
-        let before = std::mem::replace(&mut self.settled, settled);
+        self.settle(rest as u64)?;
+        let (seconds, cpu) = (done.began.elapsed().as_secs_f64(), process_cpu_s() - cpu - done.cpu_s);
+        let (endpoint_cpu, bytes) = (received().0 - endpoint_cpu, received().1 - bytes);
+        self.settled = check(&self.settle(0)?, self.records)?;
         remove_delivered(&self.setup.objects());
         Ok(Pass {
             seconds,
+            records: records - rest,
             acks_s: done.seconds,
-            service_cpu_s,
+            service_cpu_s: cpu - endpoint_cpu,
             objects: self.settled.objects - before.objects,
             object_bytes: self.settled.object_bytes - before.object_bytes,
             refused: done.refused,
+            request_bytes: bytes,
         })
     }
 
-    /// Waits until nothing is pending.
-    fn settle(&self) -> Result<Status, String> {
+    /// Waits until no more than `rest` are pending.
+    pub fn settle(&self, rest: u64) -> Result<Status, String> {
         let (mut moved, mut pending) = (Instant::now(), u64::MAX);
         loop {
             let status = self.service.node.statuses().into_iter().next().ok_or("the service shows no stream")?;
-            if status.pending == 0 {
+            if status.pending <= rest {
                 return Ok(status);
             }
             if status.pending != pending {
@@ -194,6 +248,19 @@ impl Live {
             }
             std::thread::sleep(POLL);
         }
+    }
+
+    /// Its only stream.
+    pub fn stream(&self) -> Result<Arc<Stream>, String> {
+        self.service.node.stream(STREAM).ok_or_else(|| "the service shows no stream".to_owned())
+    }
+
+    pub fn objects(&self) -> PathBuf {
+        self.setup.objects()
+    }
+
+    pub fn endpoint(&self) -> Result<&Endpoint, String> {
+        self.setup.endpoint.as_deref().ok_or_else(|| "the stream has no endpoint".to_owned())
     }
 
     /// Ends the service, and looks at what it left on disk if all that was put was counted.
