@@ -425,6 +425,19 @@ pub fn object_name(
     format!("{prefix}{stream}{version}-{time}-{}{extension}", uuid.hyphenated())
 }
 
+/// Whether a name is one that [`object_name`] gives a stream's objects, with a version or without.
+pub fn is_object_of(name: &str, stream: &str, has_version: bool) -> bool {
+    let file = name.rsplit('/').next().unwrap_or_default();
+    let Some(rest) = file.strip_prefix(stream).and_then(|rest| rest.strip_prefix('-')) else { return false };
+    let parts: Vec<&str> = rest.split('-').collect();
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    // Six of the time, five of the UUID.
+    let (version, time) = parts.split_at(has_version as usize);
+    time.len() == 11
+        && version.iter().all(|part| is_number(part))
+        && time.iter().zip([4, 2, 2, 2, 2, 2]).all(|(part, digits)| part.len() == digits && is_number(part))
+}
+
 #[cfg(test)]
 #[path = "prefix_tests.rs"]
 mod tests;

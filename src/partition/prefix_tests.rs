@@ -365,3 +365,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_objects_name_says_whose_it_is() {
+    let rest = "2026-11-24-18-01-59-ed4acda5-034f-9f42-bba1-f29aea6d7d8f";
+    let streams = ["a", "a-1", "a-1-2026", "x.y_z-7"];
+    for stream in streams {
+        let own = [format!("e/2026/{stream}-3-{rest}"), format!("{stream}-12-{rest}.gz")];
+        for (own, has_version) in own.iter().map(|n| (n.clone(), true)).chain([(format!("m/{stream}-{rest}"), false)]) {
+            assert!(is_object_of(&own, stream, has_version), "{own} of {stream}");
+            for other in streams.into_iter().filter(|other| *other != stream) {
+                assert!(!is_object_of(&own, other, has_version), "{own} of {other}");
+            }
+        }
+    }
+    for name in ["a-1-2026-11-24", "a", "b/a-1/x", ""] {
+        assert!(!is_object_of(name, "a", true) && !is_object_of(name, "a", false), "{name}");
+    }
+}
