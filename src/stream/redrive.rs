@@ -131,7 +131,7 @@ impl Stream {
 
 fn run(stream: &Stream, selection: Selection) -> Result<()> {
     let begun = stream.ask(|engine, sinks| {
-        engine.begin_redrive();
+        engine.begin_redrive()?;
         let (route, scratch) = engine.places()?;
         let shelf = sinks.shelf(Outlet::ProcessingFailed, &route.failures.store)?;
         let of_backup = route.backup.as_ref().map(|b| b.prefix.beginning(""));

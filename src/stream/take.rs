@@ -43,9 +43,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Another redrive begins: what became of an earlier one's records is not counted any more.
-    pub fn begin_redrive(&mut self) {
+    /// Another redrive begins: what became of an earlier one's records is not counted any more, and what that one put in
+    /// and did not come to acknowledge is.
+    pub fn begin_redrive(&mut self) -> Result<()> {
         self.redriven = Redriven::default();
+        self.settle_takes()
     }
 
     /// Commits what a redrive says of an object. Of a frame that is in the journal, `put` are its offsets.

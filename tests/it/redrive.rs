@@ -147,6 +147,43 @@ fn failure_objects_that_aws_wrote_enter_at_their_steps() {
     assert_audit(&service);
 }
 
+/// A failure object whose end is missing: what stands before it is put in once, however often it is tried.
+#[test]
+fn a_run_that_ends_within_an_object_is_gone_on_with_in_the_same_life() {
+    use std::io::Write;
+    let mut service = Service::start(
+        "  s:\n    format: lines\n    buffer: { size: 1MiB, interval: 100ms }\n    destination:\n      local: { dir: DIR/out }\n",
+    );
+    // Every line enters at another step than the one before, so that each is a frame of its own.
+    let line = |n: u32| {
+        let data = base64_simd::STANDARD.encode_to_string(format!("record {n} {}", rand::random::<u128>()).as_bytes());
+        let code = if n.is_multiple_of(2) { "Lambda.FunctionError" } else { "HttpEndpoint.RequestTimeout" };
+        format!("{{\"arrivalTimestamp\":1793000000000,\"errorCode\":\"{code}\",\"rawData\":\"{data}\"}}\n")
+    };
+    let text: String = (0..200).map(line).collect();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let bytes = gzip.finish().unwrap();
+    let folder = service.dir.path().join("out/from-aws");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("cut-short.gz"), &bytes[..bytes.len() / 2]).unwrap();
+    let (code, text) = redrive(&service, &["--prefix", "from-aws/"]);
+    assert!(code == 1 && text.contains("read `from-aws/cut-short.gz`"), "{text}");
+    let accepted = service.status("s").accepted;
+    assert!(accepted > 10, "{accepted}");
+    for _ in 0..2 {
+        let (code, text) = redrive(&service, &["--prefix", "from-aws/"]);
+        assert!(code == 1 && text.contains("0 records put in"), "{text}");
+        assert!(text.contains(&format!("{accepted} were before")), "{text}");
+    }
+    std::fs::write(folder.join("cut-short.gz"), &bytes).unwrap();
+    let (code, text) = redrive(&service, &["--prefix", "from-aws/"]);
+    assert!(code == 0 && text.contains(&format!("{accepted} were before")), "{text}");
+    service.settled(200);
+    assert_eq!(service.status("s").accepted, 200, "each once");
+    assert_audit(&service);
+}
+
 #[test]
 fn a_paused_stream_delivers_nothing_until_it_is_resumed_also_after_a_restart() {
     let endpoint = Endpoint::start();
