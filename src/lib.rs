@@ -9,6 +9,7 @@
 pub mod clock;
 pub mod error;
 pub mod fs;
+pub mod lane;
 pub mod record;
 pub mod sabotage;
 pub mod units;

@@ -1,5 +1,6 @@
 //! Records side by side: one buffer of bytes and the end of each record, never a vector of vectors.
 
+use std::fmt;
 use std::sync::Arc;
 
 /// Many records in one buffer. Record `i` is `data[ends[i-1]..ends[i]]`.
@@ -135,6 +136,44 @@ pub struct Frame {
     pub entry: Entry,
     /// Shared with whoever works on the records.
     pub batch: Arc<Batch>,
+    /// Where in somebody else's log each record stands; empty where the log is ours.
+    pub origins: Vec<Origin>,
+}
+
+/// Where in somebody else's log a record stands, and what was said of it there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub position: Position,
+    pub partition_key: Arc<str>,
+}
+
+/// A place in a shard of Kinesis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// A decimal number without leading zeros, of any length.
+    pub sequence: Arc<str>,
+    /// Which of the records of an aggregate, from 0.
+    pub sub_sequence: u64,
+}
+
+impl Ord for Position {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let key = |p: &Position| p.sequence.len();
+        let by_sequence = key(self).cmp(&key(other)).then_with(|| self.sequence.cmp(&other.sequence));
+        by_sequence.then(self.sub_sequence.cmp(&other.sub_sequence))
+    }
+}
+
+impl PartialOrd for Position {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.sequence, self.sub_sequence)
+    }
 }
 
 impl Frame {

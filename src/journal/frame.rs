@@ -101,5 +101,6 @@ pub fn decode(seed: u32, header: &Header, bytes: &[u8]) -> Option<Frame> {
         arrival_ms: header.arrival_ms,
         entry: Entry::from_u8(header.entry)?,
         batch: Arc::new(Batch::from_parts(data.to_vec(), ends)?),
+        origins: Vec::new(),
     })
 }

@@ -16,12 +16,12 @@ mod writer;
 
 pub use budget::Budget;
 pub use committer::Committer;
-pub use reader::{Cursor, Read};
 pub use recover::{Recovered, Survey, survey};
 pub use writer::{Put, Writer};
 
 use crate::error::{Error, Kind, Result};
 use crate::fs::{File, Fs};
+use crate::lane::{Cursor, Lane, Read};
 use crate::record::Frame;
 use segment::Segment;
 use std::collections::{BTreeSet, VecDeque};
@@ -106,14 +106,14 @@ enum Room {
     Counted,
 }
 
-impl Journal {
-    fn shared(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().expect("no holder of the journal's state panics")
+impl Lane for Journal {
+    fn read(&self, cursor: &mut Cursor) -> Result<Read> {
+        self.read_frame(cursor)
     }
 
     /// Gives up the memory of frames below `offset`, which every reader has passed, and of the oldest others above
     /// `bytes_max`, from now on. The bytes that are left.
-    pub fn trim_tail(&self, offset: u64, bytes_max: usize) -> usize {
+    fn trim_tail(&self, offset: u64, bytes_max: usize) -> usize {
         let mut shared = self.shared();
         shared.tail_bytes_max = bytes_max;
         while shared.tail_bytes > bytes_max || shared.tail.front().is_some_and(|r| r.frame.end() <= offset) {
@@ -123,24 +123,19 @@ impl Journal {
     }
 
     /// One above the last durable record's offset.
-    pub fn durable(&self) -> u64 {
+    fn durable(&self) -> u64 {
         self.shared().durable
     }
 
-    /// The lowest offset still held.
-    pub fn start(&self) -> u64 {
-        self.shared().segments[0].first
-    }
-
     /// Records ever accepted in this incarnation, found from the segments' headers alone.
-    pub fn accepted(&self) -> u64 {
+    fn accepted(&self) -> u64 {
         let shared = self.shared();
         let last = shared.segments.back().expect("never empty");
         last.records_before + (shared.durable - last.first)
     }
 
     /// Records with offsets in `from..durable`: their number is not the difference where offsets were skipped.
-    pub fn records_from(&self, from: u64) -> u64 {
+    fn records_from(&self, from: u64) -> u64 {
         let shared = self.shared();
         let from = from.max(shared.segments[0].first);
         let skipped: u64 = shared
@@ -153,14 +148,14 @@ impl Journal {
     }
 
     /// Bytes this journal occupies on disk.
-    pub fn disk_bytes(&self) -> u64 {
+    fn disk_bytes(&self) -> u64 {
         let shared = self.shared();
         shared.segments.iter().map(|s| s.size).sum::<u64>() + shared.spares.iter().map(|s| s.1).sum::<u64>()
     }
 
     /// Gives back every segment whose records all lie below `low`. Call only when `low` is durable: nothing below it
     /// can be read again.
-    pub fn recycle(&self, low: u64) -> Result<u64> {
+    fn recycle(&self, low: u64) -> Result<u64> {
         let mut recycled = 0;
         loop {
             let (segment, keep, number) = {
@@ -181,6 +176,34 @@ impl Journal {
             recycled += 1;
             self.retire(segment, keep, number)?;
         }
+    }
+
+    /// Writes a spare segment ahead of need, so that a commit does not wait for it. Called off the commit path.
+    fn prepare_spare(&self) -> Result<()> {
+        let (size, number, has_one) = {
+            let mut shared = self.shared();
+            shared.spare_number += 1;
+            let size = shared.next_size;
+            (size, shared.spare_number, shared.spares.iter().any(|s| s.1 >= size))
+        };
+        if !has_one {
+            let spare = self.write_spare(size, number, Room::Asked)?;
+            self.shared().spares.push(spare);
+        }
+        // Only now: without room for a larger one the smaller ones are what there is.
+        self.remove_spares_below(size)?;
+        Ok(())
+    }
+}
+
+impl Journal {
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().expect("no holder of the journal's state panics")
+    }
+
+    /// The lowest offset still held.
+    pub fn start(&self) -> u64 {
+        self.shared().segments[0].first
     }
 
     fn retire(&self, segment: Segment, keep: bool, number: u64) -> Result<()> {
@@ -214,22 +237,6 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes a spare segment ahead of need, so that a commit does not wait for it. Called off the commit path.
-    pub fn prepare_spare(&self) -> Result<()> {
-        let (size, number, has_one) = {
-            let mut shared = self.shared();
-            shared.spare_number += 1;
-            let size = shared.next_size;
-            (size, shared.spare_number, shared.spares.iter().any(|s| s.1 >= size))
-        };
-        if !has_one {
-            let spare = self.write_spare(size, number, Room::Asked)?;
-            self.shared().spares.push(spare);
-        }
-        // Only now: without room for a larger one the smaller ones are what there is.
-        self.remove_spares_below(size)?;
-        Ok(())
-    }
 
     /// Removes the spares that are smaller than `size` bytes. Whether there were any.
     fn remove_spares_below(&self, size: u64) -> Result<bool> {

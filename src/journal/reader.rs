@@ -4,40 +4,12 @@ use super::frame;
 use super::segment::{HEADER_BLOCK, Segment};
 use super::{Journal, Recent};
 use crate::error::{Error, Result};
-use crate::record::Frame;
+use crate::lane::{Cursor, Read};
 use std::sync::Arc;
 
-/// A reader's place. Cheap to copy; any number of them may read at once.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Cursor {
-    /// The next offset to read.
-    pub offset: u64,
-    /// Segment number and byte where that offset's frame starts, if known.
-    place: Option<(u64, u64)>,
-}
-
-impl Cursor {
-    pub fn at(offset: u64) -> Self {
-        Cursor { offset, place: None }
-    }
-}
-
-/// What stands at a cursor.
-pub enum Read {
-    /// The frame that holds the cursor's offset (which may lie inside it).
-    Frame(Arc<Frame>),
-    /// Offsets that were never given to a record.
-    Gap { from: u64, to: u64 },
-    /// Records that were acknowledged and are no longer what was written.
-    Lost { from: u64, to: u64 },
-    /// Nothing more is durable yet.
-    End,
-}
-
 impl Journal {
-    /// What stands at the cursor, which moves past it. Never shows an offset that is not durable. An error of the disk
-    /// leaves the cursor where it was.
-    pub fn read(&self, cursor: &mut Cursor) -> Result<Read> {
+    /// See [`Lane::read`](crate::lane::Lane::read).
+    pub(super) fn read_frame(&self, cursor: &mut Cursor) -> Result<Read> {
         let (segment, end) = {
             let shared = self.shared();
             if cursor.offset >= shared.durable {
@@ -54,12 +26,12 @@ impl Journal {
                 // What nobody needs any more lies below every cursor: this was there, and was taken away.
                 let oldest = &shared.segments[0];
                 return Ok(match cursor.offset < oldest.previous_end {
-                    true => cursor.lost(oldest.previous_end),
-                    false => cursor.gap(oldest.first),
+                    true => lost(cursor, oldest.previous_end),
+                    false => gap(cursor, oldest.first),
                 });
             }
             let end = match shared.segments.get(i) {
-                Some(next) if cursor.offset >= next.previous_end => return Ok(cursor.gap(next.first)),
+                Some(next) if cursor.offset >= next.previous_end => return Ok(gap(cursor, next.first)),
                 Some(next) => next.previous_end,
                 None => shared.durable,
             };
@@ -104,16 +76,12 @@ impl Journal {
     }
 }
 
-impl Cursor {
-    fn lost(&mut self, to: u64) -> Read {
-        let from = self.offset;
-        *self = Cursor::at(to);
-        Read::Lost { from, to }
-    }
+fn lost(cursor: &mut Cursor, to: u64) -> Read {
+    let from = std::mem::replace(cursor, Cursor::at(to)).offset;
+    Read::Lost { from, to }
+}
 
-    fn gap(&mut self, to: u64) -> Read {
-        let from = self.offset;
-        *self = Cursor::at(to);
-        Read::Gap { from, to }
-    }
+fn gap(cursor: &mut Cursor, to: u64) -> Read {
+    let from = std::mem::replace(cursor, Cursor::at(to)).offset;
+    Read::Gap { from, to }
 }

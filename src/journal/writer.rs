@@ -52,7 +52,8 @@ impl Writer {
         let mut frames = Vec::with_capacity(puts.len());
         self.begin(bytes as usize);
         for put in puts {
-            let frame = Frame { first: next, arrival_ms: put.arrival_ms, entry: put.entry, batch: Arc::new(put.batch) };
+            let Put { arrival_ms, entry, batch } = put;
+            let frame = Frame { first: next, arrival_ms, entry, batch: Arc::new(batch), origins: Vec::new() };
             frame::encode(&mut self.buffer, self.seed, &frame, durable);
             next = frame.end();
             let behind = self.at + (self.buffer.len() - self.start) as u64;

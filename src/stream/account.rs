@@ -3,7 +3,7 @@
 use super::engine::Engine;
 use super::list::Item;
 use super::plan::{Outlet, Track};
-use crate::journal::Read;
+use crate::lane::Read;
 use std::collections::BTreeSet;
 
 impl Engine {
@@ -13,7 +13,7 @@ impl Engine {
         let cursor = self.cursors[track as usize].offset;
         let again = self.waiting.as_ref().filter(|_| track == Track::Main).map_or(0, |a| a.listed);
         let listed = self.replays[track as usize].unread() + again;
-        let unread = self.journal.records_from(cursor).saturating_sub(listed);
+        let unread = self.lane.records_from(cursor).saturating_sub(listed);
         let mut buffered = BTreeSet::new();
         if track == Track::Main {
             buffered.extend(self.state().incomplete());
@@ -40,7 +40,7 @@ impl Engine {
             .filter(|o| o.track() == Track::Main)
             .map(|&o| self.state().totals[o as usize].records)
             .sum();
-        self.journal.accepted() as i64 - settled as i64 - self.pending(Track::Main) as i64
+        self.lane.accepted() as i64 - settled as i64 - self.pending(Track::Main) as i64
     }
 
     /// Records that the medium lost, ever.
@@ -50,19 +50,19 @@ impl Engine {
 
     /// Records ever accepted.
     pub fn accepted(&self) -> u64 {
-        self.journal.accepted()
+        self.lane.accepted()
     }
 
     /// Bytes of the journal on disk.
     pub fn disk_bytes(&self) -> u64 {
-        self.journal.disk_bytes()
+        self.lane.disk_bytes()
     }
 
     /// Arrival of a track's oldest record that is not settled.
     pub fn oldest_pending_ms(&self, track: Track) -> Option<u64> {
         let buffered = self.buffers.iter().filter(|(s, _)| s.outlet.track() == track).map(|(_, b)| b.oldest_arrival_ms);
         let planned = self.state().open_plans().filter(|p| p.outlet.track() == track).map(|p| p.oldest_arrival_ms);
-        let unread = match self.journal.read(&mut self.cursors[track as usize].clone()) {
+        let unread = match self.lane.read(&mut self.cursors[track as usize].clone()) {
             Ok(Read::Frame(frame)) => Some(frame.arrival_ms),
             _ => None,
         };

@@ -7,7 +7,7 @@ use super::plan::Track;
 use super::route::{Chunk, Judged};
 use super::workers::Job;
 use crate::error::Result;
-use crate::journal::{Cursor, Read};
+use crate::lane::{Cursor, Read};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ impl Engine {
         let mut chunk = Chunk::default();
         while cursor.offset < end {
             let mut ahead = cursor;
-            let frame = match self.journal.read(&mut ahead)? {
+            let frame = match self.lane.read(&mut ahead)? {
                 Read::Frame(frame) => frame,
                 Read::Gap { .. } if chunk.records.is_empty() => return Ok(Next::Gap(ahead)),
                 Read::Lost { from, to } if chunk.records.is_empty() => {
@@ -111,11 +111,15 @@ impl Engine {
             if chunk.records.is_empty() && to - from == frame.batch.len() && bytes >= WHOLE_FRAME_BYTES {
                 let arrivals = vec![frame.arrival_ms; to];
                 let offsets = (frame.first..frame.end()).collect();
-                let chunk = Chunk { records: frame.batch.clone(), offsets, arrivals, entry: frame.entry };
+                let origins = frame.origins.clone();
+                let chunk = Chunk { records: frame.batch.clone(), offsets, arrivals, origins, entry: frame.entry };
                 return Ok(Next::Chunk(chunk, ahead));
             }
             for i in from..to {
                 chunk.push(frame.batch.get(i), frame.first + i as u64, frame.arrival_ms);
+            }
+            if !frame.origins.is_empty() {
+                chunk.origins.extend_from_slice(&frame.origins[from..to]);
             }
             cursor = if to < frame.batch.len() { Cursor::at(frame.first + to as u64) } else { ahead };
         }

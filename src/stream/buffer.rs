@@ -3,10 +3,13 @@
 
 use super::list::ListBuilder;
 use super::plan::Reason;
+use super::route::Chunk;
+use super::span::Span;
 use super::workers::{Job, Workers};
 use crate::compress;
 use crate::deliver::{Body, Spool, body::Scratch};
 use crate::format::Encoder;
+use crate::record::Origin;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +21,8 @@ pub struct Buffer {
     /// Bytes of the records as they came, before format and compression: what `buffer.size` counts.
     pub bytes: u64,
     pub oldest_arrival_ms: u64,
+    /// Where the first and the last record stand, if that is somebody else's log.
+    pub span: Option<Span>,
     /// Steady time at which the first record entered.
     pub opened: Duration,
     pub filling: Filling,
@@ -86,8 +91,19 @@ impl Buffer {
             reasons: Vec::new(),
             bytes: 0,
             oldest_arrival_ms: u64::MAX,
+            span: None,
             opened,
             filling,
+        }
+    }
+
+    /// Lists an output of record `i` of a chunk, which took `bytes` bytes.
+    pub fn push(&mut self, chunk: &Chunk, i: usize, (output, of): (u32, u32), bytes: usize) {
+        self.list.push(chunk.offsets[i], output, of);
+        self.bytes += bytes as u64;
+        if let Some(Origin { position, .. }) = chunk.origins.get(i) {
+            let at = || Span { first: position.clone(), last: position.clone() };
+            self.span.get_or_insert_with(at).last = position.clone();
         }
     }
 }

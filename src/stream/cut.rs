@@ -71,6 +71,7 @@ impl Engine {
         for (number, slot) in (first..).zip(&slots) {
             let plan = self.plan(number, slot)?;
             entries.push(Entry::Plan(plan.clone()));
+            entries.extend(self.buffers[slot].span.clone().map(|span| Entry::Span { plan: number, span }));
             if !plan.outlet.has_sink() {
                 marks += 1;
                 let Completed { here: completed, failed } = self.state().completed_by(&plan);

@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::deliver::body::Scratch;
 use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
-use crate::journal::{Cursor, Journal};
+use crate::lane::{Cursor, Lane};
 use crate::partition::prefix::Key;
 use crate::sabotage;
 use std::collections::BTreeMap;
@@ -132,7 +132,7 @@ pub struct Engine {
     pub(super) log: PlanLog,
     pub(super) ledger: Ledger,
     pub(super) archive: Archive,
-    pub(super) journal: Arc<Journal>,
+    pub(super) lane: Arc<dyn Lane>,
     pub(super) scratch: Arc<Scratch>,
     blobs: Blobs,
     loader: Box<dyn Routes>,
@@ -159,12 +159,12 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens a stream's state. The caller opens the journal with [`floor`] of the log before.
+    /// Opens a stream's state. The caller opens the lane with [`floor`] of the log before.
     pub fn open(
         home: Home,
         live: Live,
         log: PlanLog,
-        journal: Arc<Journal>,
+        lane: Arc<dyn Lane>,
         loader: Box<dyn Routes>,
         definition: &[u8],
     ) -> Result<Engine> {
@@ -181,7 +181,7 @@ impl Engine {
             log,
             ledger,
             archive: Archive::default(),
-            journal,
+            lane,
             scratch,
             blobs,
             loader,
@@ -320,11 +320,11 @@ impl Engine {
         Ok(Progress::Idle { until: self.next_deadline() })
     }
 
-    /// Keeps of the journal's newest records in memory what a track has not read, as far as memory allows.
+    /// Keeps of the lane's newest records in memory what a track has not read, as far as memory allows.
     fn trim_tail(&mut self) {
         let read_by_all = self.tracks().map(|t| self.cursors[t as usize].offset).min().unwrap_or(0);
         let allowed = self.home.memory.allowed(self.home.bounds.tail_bytes_max);
-        let tail_bytes = self.journal.trim_tail(read_by_all, allowed);
+        let tail_bytes = self.lane.trim_tail(read_by_all, allowed);
         let buffers: usize = self.buffers.values().map(|b| b.filling.memory_bytes()).sum();
         self.home.memory.note(buffers + self.held_bytes() + tail_bytes);
     }
@@ -348,7 +348,7 @@ impl Engine {
 
     /// Whether every durable record is settled.
     pub fn is_drained(&self) -> bool {
-        let end = self.journal.durable();
+        let end = self.lane.durable();
         let low = self.state().low;
         low[0] >= end && (self.state().backup_from.is_none() || low[1] >= end)
     }
@@ -360,7 +360,7 @@ impl Engine {
             state.open_plans().map(|p| (p.number, p.outlet.name(), p.list.first(), p.list.end())).collect();
         format!(
             "durable {}, low {:?}, read to {:?}, {} buffers, open plans {open:?}, {} settled plans, waiting {}",
-            self.journal.durable(),
+            self.lane.durable(),
             state.low,
             self.cursors.map(|c| c.offset),
             self.buffers.len(),
@@ -383,7 +383,7 @@ impl Engine {
     /// Whether a track has nothing to read, or may not read it before `low` moves.
     pub(super) fn is_at_rest(&self, track: Track) -> bool {
         let offset = self.cursors[track as usize].offset;
-        offset >= self.journal.durable() || self.read_limit(track).is_some_and(|limit| offset >= limit)
+        offset >= self.lane.durable() || self.read_limit(track).is_some_and(|limit| offset >= limit)
     }
 
     pub(super) fn tracks(&self) -> impl Iterator<Item = Track> + use<> {
@@ -409,7 +409,7 @@ impl Engine {
 
     /// Writes a spare segment ahead of need.
     pub fn prepare_spare(&self) -> Result<()> {
-        self.journal.prepare_spare()
+        self.lane.prepare_spare()
     }
 
     /// [`Engine::adopt`] with another loader. If the definition cannot be loaded, everything stays as it was.

@@ -2,6 +2,7 @@
 
 use super::codec::{Reader, put_bytes, put_varint};
 use super::list::List;
+use super::span::{Span, decode_start, encode_start};
 use super::plan::{Abandoned, Entry, Epoch, Mark, Outlet, Plan, Reason, Totals, Track};
 use crate::error::{Error, Kind, Result};
 use uuid::Uuid;
@@ -22,6 +23,8 @@ const PAUSE: u8 = 12;
 const TAKE: u8 = 13;
 const TAKEN: u8 = 14;
 const REDRIVEN: u8 = 15;
+const START: u8 = 16;
+const SPAN: u8 = 17;
 
 impl Entry {
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -57,6 +60,15 @@ impl Entry {
             Entry::Redriven { object } => {
                 out.push(REDRIVEN);
                 put_bytes(out, object.as_bytes());
+            }
+            Entry::Start(start) => {
+                out.push(START);
+                encode_start(start, out);
+            }
+            Entry::Span { plan, span } => {
+                out.push(SPAN);
+                put_varint(out, *plan);
+                span.encode(out);
             }
             Entry::Rename { plan, name } => {
                 out.push(RENAME);
@@ -106,6 +118,8 @@ impl Entry {
                 Entry::Taken { object: from.text()?, taken }
             }
             REDRIVEN => Entry::Redriven { object: from.text()? },
+            START => Entry::Start(decode_start(from)?),
+            SPAN => Entry::Span { plan: from.varint()?, span: Span::decode(from)? },
             CLOSE => Entry::Close { plan: from.varint()? },
             RENAME => Entry::Rename { plan: from.varint()?, name: from.text()? },
             LOW => {
@@ -129,7 +143,7 @@ impl Entry {
                 Entry::Totals { marks, next_plan, totals }
             }
             other => {
-                return Err(Error::new(Kind::Corrupt, format!("unknown entry tag {other}, expected 1 to {REDRIVEN}")));
+                return Err(Error::new(Kind::Corrupt, format!("unknown entry tag {other}, expected 1 to {SPAN}")));
             }
         })
     }

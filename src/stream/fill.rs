@@ -9,7 +9,7 @@ use super::route::{Chunk, Judged, Raw, Told, Verdict, error_line};
 use super::ship::Phase;
 use crate::error::{Error, Kind, Result};
 use crate::format::Rows;
-use crate::journal::Cursor;
+use crate::lane::Cursor;
 use crate::partition::prefix::Key;
 use crate::sabotage;
 use std::collections::BTreeMap;
@@ -51,6 +51,7 @@ impl Engine {
         if self.cursors[0].offset < self.replays[0].end() {
             let limits = self.route(epoch)?.chunk_limits();
             let Some((chunk, behind)) = self.next_or_pass(Track::Main, limits)? else { return Ok(true) };
+            self.meets_spans(&chunk)?;
             let again = self.look_up(&chunk, behind);
             return self.read_again(epoch, again);
         }
@@ -219,8 +220,7 @@ impl Engine {
         let buffer = self.buffer(slot, arrivals.iter().copied().min().unwrap_or(0))?;
         let mut outputs = Vec::with_capacity(picks.len());
         for &(record, output, number, of) in picks {
-            buffer.list.push(chunk.offsets[record as usize], number, of);
-            buffer.bytes += judged.outputs.get(output as usize).len() as u64;
+            buffer.push(chunk, record as usize, (number, of), judged.outputs.get(output as usize).len());
             outputs.push(output);
         }
         buffer.filling.write(|encoder, out| encoder.push(&judged.outputs, &judged.rows, &outputs, &arrivals, out));
@@ -235,15 +235,14 @@ impl Engine {
             Verdict::Dropped => {
                 let slot = Slot::open(Outlet::Dropped, Key::from_persisted("").expect("an empty key"));
                 let buffer = self.buffer(&slot, arrival)?;
-                buffer.list.push(offset, 0, 1);
-                buffer.bytes += chunk.records.get(i).len() as u64;
+                buffer.push(chunk, i, (0, 1), chunk.records.get(i).len());
                 if sabotage::on("drop_counted_twice") && offset % 7 == 3 {
                     let key = self.route(epoch)?.failure_key(Outlet::ProcessingFailed);
                     let slot = Slot::open(Outlet::ProcessingFailed, key);
                     let reason = Reason { code: String::new(), message: String::new(), attempts: 1, ended_ms: 0 };
                     let told =
                         Told { reason: &reason, offset, output: 0, arrival_ms: arrival, raw: &[], is_source: true };
-                    self.place_failure(&slot, &told)?;
+                    self.place_failure(&slot, chunk, i, &told)?;
                 }
             }
             Verdict::Failed { outlet, reason, raw, .. } => {
@@ -254,16 +253,15 @@ impl Engine {
                     Raw::Output(output) => judged.outputs.get(*output as usize),
                 };
                 let told = Told { reason, offset, output: 0, arrival_ms: arrival, raw, is_source };
-                self.place_failure(&slot, &told)?;
+                self.place_failure(&slot, chunk, i, &told)?;
             }
         }
         Ok(())
     }
 
-    fn place_failure(&mut self, slot: &Slot, told: &Told) -> Result<()> {
+    fn place_failure(&mut self, slot: &Slot, chunk: &Chunk, i: usize, told: &Told) -> Result<()> {
         let buffer = self.buffer(slot, told.arrival_ms)?;
-        buffer.list.push(told.offset, 0, 1);
-        buffer.bytes += told.raw.len() as u64;
+        buffer.push(chunk, i, (0, 1), told.raw.len());
         buffer.reasons.push(told.reason.clone());
         buffer.filling.write(|encoder, out| push_line(encoder, out, slot.outlet, told));
         Ok(())
@@ -279,7 +277,7 @@ impl Engine {
             again.listed += !listed.is_empty() as u64;
             let bound = self.bound(&listed);
             if !matches!(bound, Some(Bound::Done)) {
-                again.chunk.push(chunk.records.get(i), offset, chunk.arrivals[i]);
+                again.chunk.push_of(chunk, i);
                 again.bounds.push(bound);
             }
         }
@@ -333,7 +331,7 @@ impl Engine {
     /// Judges one bound record until it does not run out of time.
     fn judge_alone(&mut self, epoch: u32, chunk: &Chunk, i: usize, now_ms: u64) -> Result<Option<Judged>> {
         let mut single = Chunk { entry: chunk.entry, ..Chunk::default() };
-        single.push(chunk.records.get(i), chunk.offsets[i], chunk.arrivals[i]);
+        single.push_of(chunk, i);
         for _ in 0..BOUND_TRIES {
             let judged = self.route(epoch)?.judge(&single, now_ms)?;
             if !matches!(judged.verdicts[0], Verdict::Failed { may_differ: true, .. }) {
@@ -445,6 +443,7 @@ impl Engine {
         }
         let Some(epoch) = self.epoch_to_read(Track::Backup)? else { return Ok(false) };
         let Some((chunk, cursor)) = self.next_or_pass(Track::Backup, (4096, 1 << 20))? else { return Ok(true) };
+        self.meets_spans(&chunk)?;
         let key = match &self.route(epoch)?.backup {
             Some(backup) => Some(backup.prefix.key(None, &[]).map_err(|e| Error::new(Kind::Bug, e.to_string()))?),
             None => None,
@@ -471,8 +470,7 @@ impl Engine {
         if let Some(key) = key.filter(|_| !fresh.is_empty()) {
             let buffer = self.buffer(&Slot::open(Outlet::Backup, key), chunk.arrivals[fresh[0] as usize])?;
             for &i in &fresh {
-                buffer.list.push(chunk.offsets[i as usize], 0, 1);
-                buffer.bytes += chunk.records.get(i as usize).len() as u64;
+                buffer.push(&chunk, i as usize, (0, 1), chunk.records.get(i as usize).len());
             }
             buffer.filling.write(|encoder, out| encoder.push(&chunk.records, &Rows::Bytes, &fresh, &[], out));
         }

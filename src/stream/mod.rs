@@ -30,6 +30,8 @@ pub mod route;
 mod settle;
 pub mod ship;
 pub mod sinks;
+mod snapshot;
+pub mod span;
 mod status;
 pub mod supervise;
 pub mod take;

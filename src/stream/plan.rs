@@ -1,6 +1,8 @@
 //! Plans, the state of a lane, and how entries of the plan log change it. No I/O: what is durable is the log's matter.
 
 use super::list::{Item, List};
+use super::span::Span;
+use crate::lane::Start;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -234,6 +236,13 @@ pub enum Entry {
     Epoch(Epoch),
     /// The backup track exists from this offset on; `None` ends it.
     BackupFrom(Option<u64>),
+    /// Where a lane that is somebody else's begins again.
+    Start(Start),
+    /// Where there the records of a plan of the same commit stand.
+    Span {
+        plan: u64,
+        span: Span,
+    },
     /// Only in snapshots.
     Totals {
         marks: u64,
@@ -258,7 +267,11 @@ pub struct State {
     /// Failure objects by name that were put in again, in part at least, and have no mark yet that says so.
     pub takes: BTreeMap<String, Takes>,
     /// Records that have several outputs and are not complete.
-    partial: BTreeMap<u64, Partial>,
+    pub(super) partial: BTreeMap<u64, Partial>,
+    /// Where a lane that is somebody else's begins again.
+    pub start: Option<Start>,
+    /// Where there the first and the last record of a plan stand, by its number.
+    pub spans: BTreeMap<u64, Span>,
 }
 
 /// What was put in again of a failure object: numbers of its lines, from 0.
@@ -271,10 +284,10 @@ pub struct Takes {
 
 /// The settled outputs of a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Partial {
-    settled: u32,
+pub(super) struct Partial {
+    pub(super) settled: u32,
     /// One of them was given up on.
-    failed: bool,
+    pub(super) failed: bool,
 }
 
 /// Records that a mark completes.
@@ -294,7 +307,10 @@ impl State {
                 self.plans.insert(plan.number, plan);
             }
             Entry::Mark(mark) => self.settle(mark),
-            Entry::Close { plan } => drop(self.plans.remove(&plan)),
+            Entry::Close { plan } => {
+                self.plans.remove(&plan);
+                self.spans.remove(&plan);
+            }
             Entry::Abandon { plan, abandoned } => {
                 if let Some(plan) = self.plans.get_mut(&plan) {
                     plan.abandoned = Some(abandoned);
@@ -324,6 +340,8 @@ impl State {
                 self.backup_from = from;
                 self.low[Track::Backup as usize] = from.unwrap_or(0);
             }
+            Entry::Start(start) => self.start = Some(start),
+            Entry::Span { plan, span } => drop(self.spans.insert(plan, span)),
             Entry::Totals { marks, next_plan, totals } => {
                 (self.marks, self.next_plan, self.totals) = (marks, next_plan, totals);
             }
@@ -436,6 +454,7 @@ impl State {
         let before = plans.len();
         plans.retain(|_, p| self.is_needed(p, ledger_mark));
         self.plans = plans;
+        self.spans.retain(|plan, _| self.plans.contains_key(plan));
         let needed = self.oldest_epoch_needed();
         self.epochs.retain(|e| e.number >= needed);
         self.plans.len() < before
@@ -445,52 +464,9 @@ impl State {
     pub fn epoch_at(&self, offset: u64) -> Option<&Epoch> {
         self.epochs.iter().rev().find(|e| e.from <= offset)
     }
-
-    /// Everything as entries that rebuild it.
-    pub fn snapshot(&self) -> Vec<Entry> {
-        let mut entries = vec![Entry::BackupFrom(self.backup_from)];
-        for track in [Track::Main, Track::Backup] {
-            entries.push(Entry::Low { track, low: self.low[track as usize] });
-        }
-        entries.extend(self.epochs.iter().copied().map(Entry::Epoch));
-        entries.extend(self.plans.values().cloned().map(Entry::Plan));
-        entries.push(Entry::Totals { marks: self.marks, next_plan: self.next_plan, totals: self.totals });
-        entries.push(Entry::Pause(self.paused));
-        for (object, takes) in &self.takes {
-            for lines in &takes.taken {
-                entries.push(Entry::Take { object: object.clone(), lines: lines.clone(), from: 0 });
-                entries.push(Entry::Taken { object: object.clone(), taken: true });
-            }
-            let under_way = takes.under_way.clone();
-            entries.extend(under_way.map(|(lines, from)| Entry::Take { object: object.clone(), lines, from }));
-        }
-        entries
-    }
-
-    /// Rebuilds the state from a snapshot's entries. Settled plans carry their mark, so only the counts of records
-    /// with several outputs have to be found again.
-    pub fn from_snapshot(entries: Vec<Entry>) -> State {
-        let mut state = State::default();
-        for entry in entries {
-            state.apply(entry);
-        }
-        let low = state.low[Track::Main as usize];
-        let settled = state.plans.values().filter(|p| !p.is_open() && p.outlet != Outlet::Backup);
-        let mut of_record: BTreeMap<u64, (Partial, u32)> = BTreeMap::new();
-        for plan in settled {
-            for (offset, of) in parts(&plan.list).filter(|(offset, _)| *offset >= low) {
-                let (record, _) = of_record.entry(offset).or_insert((Partial::default(), of));
-                record.settled += 1;
-                record.failed |= plan.abandoned.is_some();
-            }
-        }
-        let open = of_record.into_iter().filter(|(_, (record, of))| record.settled < *of);
-        state.partial = open.map(|(offset, (record, _))| (offset, record)).collect();
-        state
-    }
 }
 
-fn parts(list: &List) -> impl Iterator<Item = (u64, u32)> {
+pub(super) fn parts(list: &List) -> impl Iterator<Item = (u64, u32)> {
     list.items().filter_map(|item| match item {
         Item::Part { offset, of, .. } => Some((offset, of)),
         Item::Whole { .. } => None,

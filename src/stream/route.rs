@@ -7,7 +7,7 @@ use crate::deliver::error_record::ErrorRecord;
 use crate::error::Result;
 use crate::format::{Format, Rows};
 use crate::partition::prefix::{Key, Prefix};
-use crate::record::{Batch, Entry};
+use crate::record::{Batch, Entry, Origin};
 use crate::transform::{Failed, PartitionKeys, Transform, Verdict as FromTransform};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -73,16 +73,24 @@ pub struct Chunk {
     pub records: Arc<Batch>,
     pub offsets: Vec<u64>,
     pub arrivals: Vec<u64>,
+    /// Where each stands in a log that is somebody else's; else empty.
+    pub origins: Vec<Origin>,
     pub entry: Entry,
 }
 
 impl Chunk {
-    /// Adds a record.
+    /// Adds a record, without its origin.
     pub fn push(&mut self, record: &[u8], offset: u64, arrival_ms: u64) {
         // Nobody shares a chunk's records while it is being filled, so nothing is copied.
         Arc::make_mut(&mut self.records).push(record);
         self.offsets.push(offset);
         self.arrivals.push(arrival_ms);
+    }
+
+    /// Adds record `i` of another chunk.
+    pub fn push_of(&mut self, other: &Chunk, i: usize) {
+        self.push(other.records.get(i), other.offsets[i], other.arrivals[i]);
+        self.origins.extend(other.origins.get(i).cloned());
     }
 }
 

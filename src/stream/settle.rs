@@ -15,7 +15,7 @@ impl Engine {
     /// The lowest offset of a track that is not settled if `settling` are: everything read lies in a buffer, an open
     /// plan, or is settled.
     fn low_after(&self, track: Track, settling: &[u64]) -> u64 {
-        let mut low = self.cursors[track as usize].offset.min(self.journal.durable());
+        let mut low = self.cursors[track as usize].offset.min(self.lane.durable());
         let buffers = self.buffers.iter().filter(|(slot, _)| slot.outlet.track() == track);
         low = buffers.filter_map(|(_, b)| b.list.first()).fold(low, u64::min);
         let open = self.state().open_plans().filter(|p| p.outlet.track() == track && !settling.contains(&p.number));
@@ -54,10 +54,21 @@ impl Engine {
         if entries.is_empty() {
             return Ok(false);
         }
+        if entries.iter().any(|e| matches!(e, Entry::Low { .. })) {
+            let low_of = |track: Track| {
+                let moved = entries.iter().find_map(|e| match e {
+                    Entry::Low { track: of, low } if *of == track => Some(*low),
+                    _ => None,
+                });
+                moved.unwrap_or(self.state().low[track as usize])
+            };
+            let low = self.tracks().map(low_of).min().unwrap_or(0);
+            entries.extend(self.lane.anchor(low).map(Entry::Start));
+        }
         let trim = entries.iter().any(|e| matches!(e, Entry::Low { .. }));
         if trim && sabotage::on("recycle_before_low") {
             let low = self.low_after(Track::Main, &numbers);
-            self.journal.recycle(low)?;
+            self.lane.recycle(low)?;
         }
         if sabotage::on("ledger_line_before_mark") {
             self.ledger_lines_ahead(&entries)?;
@@ -72,7 +83,7 @@ impl Engine {
             self.log.ledger_is_durable_to(self.ledger.mark());
             let low = self.tracks().map(|t| self.state().low[t as usize]).min().unwrap_or(0);
             let low = low.min(self.state().take_from());
-            if self.journal.recycle(low)? > 0 {
+            if self.lane.recycle(low)? > 0 {
                 sabotage::point("journal.recycled");
             }
             self.forget_epochs();

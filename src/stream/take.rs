@@ -8,7 +8,7 @@ use super::engine::Engine;
 use super::list::Item;
 use super::plan::{Entry, Outlet, Takes};
 use crate::error::Result;
-use crate::journal::{Cursor, Read};
+use crate::lane::{Cursor, Read};
 use crate::record::Entry as Stage;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -29,7 +29,7 @@ impl Engine {
         for (object, lines, from) in under_way {
             let mut cursor = Cursor::at(from);
             let taken = loop {
-                match self.journal.read(&mut cursor)? {
+                match self.lane.read(&mut cursor)? {
                     Read::End => break false,
                     // Nobody else puts such frames.
                     Read::Frame(frame) if frame.entry != Stage::Source && frame.batch.len() as u64 == lines => {
@@ -63,7 +63,7 @@ impl Engine {
 
     /// Where a line put in now cannot be below.
     pub fn journal_end(&self) -> u64 {
-        self.journal.durable()
+        self.lane.durable()
     }
 
     /// Takes note of where outputs of plans that were settled just now ended.
