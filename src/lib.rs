@@ -28,6 +28,8 @@ pub mod compress;
 
 pub mod deliver;
 
+pub mod source;
+
 pub mod stream;
 
 pub mod telemetry;

@@ -19,6 +19,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("partition", &["error"]),
     ("format", &["error", "record", "sabotage"]),
     ("compress", &["error"]),
+    ("source", &[]),
     ("deliver", &["config", "error", "fs", "record", "sabotage"]),
     ("config", &["units", "error", "partition"]),
     (

@@ -1,0 +1,3 @@
+//! Kinesis Data Streams: what a stream's records hold.
+
+pub mod aggregate;
