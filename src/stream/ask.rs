@@ -2,11 +2,10 @@
 
 use super::engine::Engine;
 use super::sinks::Sinks;
-use super::supervise::{Command, Stream};
-use crate::error::{Error, Kind, Result};
+use super::supervise::Stream;
+use crate::error::Result;
 use crate::journal::Put;
 use crate::record::{Batch, Entry};
-use std::sync::mpsc::channel;
 
 impl Stream {
     /// Makes failed records durable that are put in again, each batch as one frame.
@@ -15,16 +14,12 @@ impl Stream {
         self.shared.runtime.block_on(self.put.put(put))
     }
 
-    /// Has something done on the stream's own thread, between two steps. Blocks.
+    /// Has something done on the thread of the stream's journal, between two steps. Blocks.
     pub(super) fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Engine, &mut Sinks) -> T + Send + 'static,
     ) -> Result<T> {
-        let stopped = || Error::new(Kind::Stopping, format!("stream `{}` has stopped", self.name));
-        let (answer, answered) = channel();
-        let work = Box::new(move |engine: &mut Engine, sinks: &mut Sinks| drop(answer.send(work(engine, sinks))));
-        self.commands.send(Command::Do(work)).map_err(|_| stopped())?;
-        answered.recv().map_err(|_| stopped())
+        self.running.ask(work)
     }
 
     /// Keeps everything from being delivered, or lets it go on; also through restarts. Puts are taken all the same.

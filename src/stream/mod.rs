@@ -27,6 +27,7 @@ pub mod plan_log;
 pub mod redrive;
 pub mod replay;
 pub mod route;
+mod runner;
 mod settle;
 pub mod ship;
 pub mod sinks;

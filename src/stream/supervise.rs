@@ -1,39 +1,21 @@
-//! A stream's life: its thread run, its uploads started, its end awaited. One thread a stream owns the engine; the
-//! committer has its own, uploads run on the runtime's blocking threads.
+//! A stream's life: its lanes run, its puts committed, its end awaited.
 
-use super::engine::{Engine, Progress};
-use super::epoch::Blobs;
-use super::live::Live;
-use super::load::Loader;
 use super::memory::NodeMemory;
-use super::open::{Meta, Opened, definition, disk_limit, live, loader, open};
-use super::plan::{Outlet, Track};
+use super::open::{Meta, Opened, disk_limit, open};
 use super::redrive;
-use super::route::HTTP_ENDPOINT;
+use super::runner::Running;
 use super::sinks::Sinks;
 pub use super::status::{Settled, Status};
 use super::workers::Workers;
 use crate::clock::Clock;
 use crate::config::StreamConfig;
-use crate::deliver::{Attempt, Shipment, Sink};
 use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
 use crate::journal::{Budget, Committer, Put};
 use crate::record::{Batch, Entry};
-use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-
-/// Pause before work that failed for want of room, or because a person has to act, is tried again.
-const RETRY_STEP: Duration = Duration::from_millis(250);
-
-/// Records that come within this time of an idle stream's first are read together with it: waking the stream for each
-/// would cost those that are being put more than it gains those that are in the journal.
-const GATHER: Duration = Duration::from_millis(5);
 
 /// What every stream of a node shares.
 #[derive(Clone)]
@@ -50,40 +32,13 @@ pub struct Shared {
     pub arn_prefix: String,
 }
 
-/// See [`Command::Do`].
-pub(super) type Work = Box<dyn FnOnce(&mut Engine, &mut Sinks) + Send>;
-
-pub(super) enum Command {
-    Records,
-    Reply(u64, Attempt),
-    Reload(Box<Reload>),
-    /// Something is done on the stream's own thread.
-    Do(Work),
-    Status(Sender<Status>),
-    /// Deliver what is held, then end.
-    Drain,
-    /// End now; what is held is found again at the next start.
-    Stop,
-}
-
-pub(super) struct Reload {
-    definition: Vec<u8>,
-    live: Live,
-    sinks: Sinks,
-    loader: Loader,
-    answer: Sender<Result<()>>,
-}
-
 /// A running stream, as the API and the node see it.
 pub struct Stream {
     pub name: String,
     pub(super) put: Committer,
-    pub(super) commands: Sender<Command>,
-    stopped: Arc<AtomicBool>,
+    pub(super) running: Running,
     retired: Arc<AtomicBool>,
     lane: u64,
-    epoch: Arc<AtomicU32>,
-    thread: Mutex<Option<JoinHandle<()>>>,
     budget: Arc<Budget>,
     dir: PathBuf,
     pub(super) shared: Shared,
@@ -96,48 +51,16 @@ impl Stream {
     pub fn start(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConfig>) -> Result<Stream> {
         let during = |e: Error| e.during(format!("stream `{}`", meta.name));
         let Opened { engine, writer, budget } = open(shared, dir, meta, config).map_err(during)?;
-        let (commands, receiver) = channel();
-        let woken = commands.clone();
-        let told = Arc::new(AtomicBool::new(false));
-        let tell = told.clone();
-        let committed = move || {
-            if !tell.swap(true, Ordering::AcqRel) {
-                let _ = woken.send(Command::Records);
-            }
-        };
-        let put = Committer::start(&meta.name, writer, committed);
-        let epoch = engine.epoch();
-        let stopped = Arc::new(AtomicBool::new(false));
         let retired = Arc::new(AtomicBool::new(config.is_none()));
-        let runner = Runner {
-            engine,
-            commands: receiver,
-            own: commands.clone(),
-            told,
-            sinks: Sinks::new(shared, &meta.name, config),
-            shared: shared.clone(),
-            name: meta.name.clone(),
-            retired: retired.clone(),
-            ended: false,
-            alarm: None,
-            reported: None,
-            draining: false,
-            turns_busy: 0,
-            epoch: Arc::new(AtomicU32::new(epoch)),
-        };
-        let end = stopped.clone();
-        let epoch = runner.epoch.clone();
-        let thread = std::thread::Builder::new().name(format!("stream {}", meta.name));
-        let thread = thread.spawn(move || runner.run(&end)).expect("a thread can be started");
+        let sinks = Sinks::new(shared, &meta.name, config);
+        let running = Running::start(shared, &meta.name, engine, sinks, &retired);
+        let put = Committer::start(&meta.name, writer, running.teller());
         Ok(Stream {
             name: meta.name.clone(),
             put,
-            commands,
-            stopped,
+            running,
             retired,
             lane: meta.incarnation.as_u64_pair().0,
-            epoch,
-            thread: Mutex::new(Some(thread)),
             budget,
             dir: dir.to_path_buf(),
             shared: shared.clone(),
@@ -147,7 +70,7 @@ impl Stream {
 
     /// Makes a batch durable; see [`Committer::put`]. Also refused: a stream that has stopped or is retired.
     pub async fn put(&self, batch: Batch) -> Result<u64> {
-        if self.stopped.load(Ordering::Relaxed) {
+        if self.running.has_ended() {
             return Err(Error::new(Kind::Poisoned, format!("stream `{}` has stopped", self.name)));
         }
         if self.is_retired() {
@@ -168,7 +91,7 @@ impl Stream {
 
     /// The number of the configuration in force, from 1.
     pub fn epoch(&self) -> u32 {
-        self.epoch.load(Ordering::Relaxed)
+        self.running.epoch()
     }
 
     pub fn is_retired(&self) -> bool {
@@ -188,41 +111,25 @@ impl Stream {
 
     /// Asks the stream how it stands. Blocks until its current step ends.
     pub fn status(&self) -> Status {
-        let (answer, status) = channel();
-        let gone = || Status { stream: self.name.clone(), state: "stopped".into(), ..Status::default() };
-        if self.commands.send(Command::Status(answer)).is_err() {
-            return gone();
-        }
-        status.recv().unwrap_or_else(|_| gone())
+        self.running.status()
     }
 
     /// Brings a configuration into force: a changed route is an epoch, the rest applies at once. Blocks.
     pub fn reload(&self, config: &StreamConfig) -> Result<()> {
-        let blobs = Blobs::open(self.shared.fs.clone(), self.dir.join("epochs"))?;
-        let (answer, answered) = channel();
-        let reload = Reload {
-            definition: definition(config, &blobs)?,
-            live: live(config),
-            sinks: Sinks::new(&self.shared, &self.name, Some(config)),
-            loader: loader(&self.shared, Some(config)),
-            answer,
-        };
         self.budget.set_limit(disk_limit(Some(config)));
-        let stopped = || Error::new(Kind::Stopping, format!("stream `{}` has stopped", self.name));
-        self.commands.send(Command::Reload(Box::new(reload))).map_err(|_| stopped())?;
-        answered.recv().map_err(|_| stopped())??;
+        self.running.reload(&self.shared, &self.name, &self.dir, config)?;
         self.retired.store(false, Ordering::Relaxed);
         Ok(())
     }
 
     /// Begins to deliver what is held and then to end.
     pub fn drain(&self) {
-        let _ = self.commands.send(Command::Drain);
+        self.running.drain();
     }
 
     /// Whether the stream's thread has ended.
     pub fn has_ended(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
+        self.running.has_ended()
     }
 
     /// Ends the stream where it is.
@@ -230,250 +137,6 @@ impl Stream {
         // Handlers of requests may hold this stream still: what they put from now on is refused, and nothing is written
         // any more when somebody else opens the journal.
         self.put.close();
-        let _ = self.commands.send(Command::Stop);
-        if let Some(thread) = self.thread.lock().expect("nobody panics while holding it").take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// The stream's own thread.
-struct Runner {
-    engine: Engine,
-    commands: Receiver<Command>,
-    own: Sender<Command>,
-    /// A `Records` is under way: nobody sends another.
-    told: Arc<AtomicBool>,
-    sinks: Sinks,
-    shared: Shared,
-    name: String,
-    retired: Arc<AtomicBool>,
-    ended: bool,
-    /// Why the engine cannot step.
-    alarm: Option<String>,
-    /// The alarm last logged.
-    reported: Option<String>,
-    draining: bool,
-    turns_busy: u64,
-    epoch: Arc<AtomicU32>,
-}
-
-/// What ended a turn of the loop.
-enum Turn {
-    Again,
-    Wait(Option<Duration>),
-    End,
-}
-
-impl Runner {
-    fn run(mut self, stopped: &AtomicBool) {
-        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| self.turns()));
-        stopped.store(true, Ordering::Relaxed);
-        match outcome {
-            Ok(Ok(())) => return,
-            Ok(Err(e)) => self.alarm = Some(e.to_string()),
-            Err(_) => self.alarm = Some("a rule of our own was broken (see the log for the panic)".into()),
-        }
-        self.ended = true;
-        tracing::error!(stream = self.name, alarm = self.alarm, "stream stopped");
-        // Status is still answered, and shows why.
-        while let Ok(command) = self.commands.recv() {
-            match command {
-                Command::Status(answer) => drop(answer.send(self.status())),
-                Command::Reload(reload) => {
-                    let message = format!("stream `{}` has stopped", self.name);
-                    drop(reload.answer.send(Err(Error::new(Kind::Stopping, message))));
-                }
-                Command::Drain | Command::Stop => return,
-                Command::Records | Command::Reply(..) | Command::Do(_) => {}
-            }
-        }
-    }
-
-    /// Runs until told to end, or until an error after which only a new start can help.
-    fn turns(&mut self) -> Result<()> {
-        loop {
-            while let Ok(command) = self.commands.try_recv() {
-                if self.obey(command) {
-                    return Ok(());
-                }
-            }
-            match self.turn()? {
-                Turn::Again => {}
-                Turn::End => return Ok(()),
-                Turn::Wait(until) => {
-                    let now = self.shared.clock.steady();
-                    let pause = until.map_or(Duration::from_secs(3600), |u| u.saturating_sub(now));
-                    if self.wait(pause) {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-    }
-
-    /// Waits for a command, and for [`GATHER`] more if it says that there are records. Whether to end at once.
-    fn wait(&mut self, pause: Duration) -> bool {
-        let mut deadline = Instant::now() + pause;
-        loop {
-            match self.commands.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Command::Records) => {
-                    deadline = deadline.min(Instant::now() + GATHER);
-                    continue;
-                }
-                other => {
-                    // Whatever is durable by now is read next; who commits from here on tells again.
-                    self.told.store(false, Ordering::Release);
-                    return match other {
-                        Ok(command) => self.obey(command),
-                        Err(e) => e == RecvTimeoutError::Disconnected,
-                    };
-                }
-            }
-        }
-    }
-
-    fn turn(&mut self) -> Result<Turn> {
-        let stepped = self.engine.step();
-        self.ship();
-        let turn = match stepped {
-            Ok(Progress::Busy) => {
-                self.alarm = None;
-                self.turns_busy += 1;
-                if self.turns_busy.is_multiple_of(64) {
-                    let _ = self.engine.prepare_spare();
-                }
-                Turn::Again
-            }
-            Ok(Progress::Idle { until }) => {
-                self.alarm = None;
-                // A spare segment is written while nothing else is to do; without room the commit path tries itself.
-                let _ = self.engine.prepare_spare();
-                match self.draining {
-                    true if self.engine.is_drained() => Turn::End,
-                    true if self.engine.flush()? => Turn::Again,
-                    // It would wait for somebody to let it go on.
-                    true if self.engine.state().paused => Turn::End,
-                    _ => Turn::Wait(until),
-                }
-            }
-            Err(e) if matches!(e.kind, Kind::NoSpace | Kind::Misconfigured | Kind::Retry) => {
-                self.alarm = Some(e.to_string());
-                Turn::Wait(Some(self.shared.clock.steady() + RETRY_STEP))
-            }
-            Err(e) => return Err(e),
-        };
-        self.report();
-        Ok(turn)
-    }
-
-    /// Logs an alarm once, when it begins or changes, and its end.
-    fn report(&mut self) {
-        let alarm = self.alarm.clone().or_else(|| self.engine.alarm().map(str::to_owned));
-        // The count of attempts changes all the time and is not worth a line.
-        let essence =
-            |a: &Option<String>| a.as_ref().map(|a| a.chars().filter(|c| !c.is_ascii_digit()).collect::<String>());
-        if essence(&alarm) != essence(&self.reported) {
-            match &alarm {
-                Some(alarm) => tracing::warn!(stream = self.name, alarm, "stream does not get on"),
-                None => tracing::info!(stream = self.name, "stream gets on again"),
-            }
-            self.reported = alarm;
-        }
-    }
-
-    fn ship(&mut self) {
-        for (outlet, store, shipment) in self.engine.shipments() {
-            if store == HTTP_ENDPOINT {
-                // Firehose counts every attempt here.
-                let labels = [("DeliveryStreamName", self.name.clone())];
-                let processed = |what: &str| format!("hydrant_DeliveryToHttpEndpoint_Processed{what}");
-                metrics::counter!(processed("Records"), &labels).increment(shipment.outputs);
-                metrics::counter!(processed("Bytes"), &labels).increment(shipment.body.len());
-            }
-            match self.sinks.sink(outlet, &store) {
-                Ok(sink) => self.upload(sink, shipment),
-                Err(e) => self.engine.reply(shipment.plan, Attempt::Misconfigured { reason: e.to_string() }),
-            }
-        }
-    }
-
-    fn upload(&self, sink: Arc<dyn Sink>, shipment: Shipment) {
-        let replies = self.own.clone();
-        self.shared.runtime.spawn_blocking(move || {
-            let plan = shipment.plan;
-            let attempt = std::panic::catch_unwind(AssertUnwindSafe(|| sink.attempt(&shipment)));
-            let attempt = attempt.unwrap_or_else(|_| Attempt::Retry { reason: "the sink panicked".into() });
-            crate::sabotage::point("upload.answered");
-            let _ = replies.send(Command::Reply(plan, attempt));
-        });
-    }
-
-    /// Whether to end at once.
-    fn obey(&mut self, command: Command) -> bool {
-        match command {
-            Command::Records => self.told.store(false, Ordering::Release),
-            Command::Reply(plan, attempt) => self.engine.reply(plan, attempt),
-            Command::Status(answer) => {
-                for (name, n) in self.engine.take_metrics() {
-                    let labels = [("DeliveryStreamName", self.name.clone()), ("name", name)];
-                    metrics::counter!("hydrant_transform_metrics", &labels).increment(n);
-                }
-                drop(answer.send(self.status()));
-            }
-            Command::Do(work) => work(&mut self.engine, &mut self.sinks),
-            Command::Drain => self.draining = true,
-            Command::Stop => return true,
-            Command::Reload(reload) => {
-                let Reload { definition, live, sinks, loader, answer } = *reload;
-                let done = self.engine.reload(&definition, Box::new(loader));
-                self.epoch.store(self.engine.epoch(), Ordering::Relaxed);
-                if done.is_ok() {
-                    let before = std::mem::replace(&mut self.sinks, sinks);
-                    self.sinks.follow(before, &self.engine.open_stores());
-                    self.engine.set_live(live);
-                }
-                let _ = answer.send(done);
-            }
-        }
-        false
-    }
-
-    fn status(&self) -> Status {
-        let engine = &self.engine;
-        let outlets = Outlet::ALL.iter().map(|&o| {
-            let t = engine.state().totals[o as usize];
-            let settled =
-                Settled { objects: t.objects, records: t.records, bytes: t.bytes, object_bytes: t.object_bytes };
-            (o.name().to_owned(), settled)
-        });
-        let age_s = |track| {
-            let oldest = engine.oldest_pending_ms(track);
-            oldest.map_or(0, |ms| self.shared.clock.wall_ms().saturating_sub(ms) / 1000)
-        };
-        let has_backup = engine.state().backup_from.is_some();
-        Status {
-            stream: self.name.clone(),
-            state: match (self.ended, self.retired.load(Ordering::Relaxed)) {
-                (true, _) => "stopped",
-                (_, true) => "retired",
-                _ if engine.state().paused => "paused",
-                _ => "running",
-            }
-            .into(),
-            alarm: self.alarm.clone().or_else(|| engine.alarm().map(str::to_owned)),
-            accepted: engine.accepted(),
-            pending: engine.pending(Track::Main),
-            gap: engine.gap(),
-            lost: engine.lost(),
-            backup_pending: if has_backup { engine.pending(Track::Backup) } else { 0 },
-            outlets: outlets.collect(),
-            open_plans: engine.state().open_plans().count() as u64,
-            epoch: engine.epoch(),
-            disk_bytes: engine.disk_bytes(),
-            freshness_s: age_s(Track::Main),
-            backup_freshness_s: if has_backup { age_s(Track::Backup) } else { 0 },
-            lane: engine.describe(),
-        }
+        self.running.stop();
     }
 }

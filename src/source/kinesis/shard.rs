@@ -1,0 +1,293 @@
+//! A shard as a lane: what was read of it and not yet passed by every track, in memory only. Kinesis keeps the records;
+//! what is held here can always be read again from where the plan log says that the lane begins.
+
+use crate::error::{Error, Kind, Result};
+use crate::lane::{Cursor, Lane, Read, Start};
+use crate::record::{Batch, Entry, Frame, Origin, Position};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::Notify;
+
+/// Records between two places from which the lane could begin again: each costs memory, and what lies behind the last
+/// one is read again after a restart.
+const ANCHOR_RECORDS: u64 = 1000;
+
+/// See the module.
+pub struct Shard {
+    state: Mutex<State>,
+    /// There is room again, or the shard is closed.
+    room: Notify,
+}
+
+struct State {
+    frames: VecDeque<Arc<Frame>>,
+    bytes: usize,
+    bytes_max: usize,
+    /// One above the last record's offset that was read in this life.
+    end: u64,
+    /// Offsets below were given out by an earlier life.
+    known: u64,
+    /// Ends of frames and the places of their last records, in order.
+    anchors: VecDeque<(u64, Position)>,
+    /// Kinesis has no more records.
+    at_end: bool,
+    closed: bool,
+    alarm: Option<String>,
+}
+
+/// One record of Kinesis, taken apart.
+pub struct Taken<'a> {
+    pub data: &'a [u8],
+    pub origin: Origin,
+    pub arrival_ms: u64,
+}
+
+impl Shard {
+    /// `known`: one above the highest offset that any plan lists.
+    pub fn new(start: &Start, known: u64) -> Arc<Shard> {
+        let end = start.offset();
+        let anchors = match start {
+            Start::After { offset, position } => VecDeque::from([(*offset, position.clone())]),
+            _ => VecDeque::new(),
+        };
+        let state = State {
+            frames: VecDeque::new(),
+            bytes: 0,
+            bytes_max: 0,
+            end,
+            known: known.max(end),
+            anchors,
+            at_end: matches!(start, Start::End { .. }),
+            closed: false,
+            alarm: None,
+        };
+        Arc::new(Shard { state: Mutex::new(state), room: Notify::new() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of a shard's state panics")
+    }
+
+    /// Appends records in the order of the shard. Records that arrived at the same time become one frame.
+    pub fn push<'a>(&self, records: impl IntoIterator<Item = Taken<'a>>) {
+        let mut state = self.state();
+        let mut frame: Option<Frame> = None;
+        for Taken { data, origin, arrival_ms } in records {
+            if frame.as_ref().is_some_and(|f| f.arrival_ms != arrival_ms) {
+                state.append(frame.take().expect("just seen"));
+            }
+            let first = state.end;
+            let frame = frame.get_or_insert_with(|| Frame {
+                first,
+                arrival_ms,
+                entry: Entry::Source,
+                batch: Arc::new(Batch::default()),
+                origins: Vec::new(),
+            });
+            Arc::make_mut(&mut frame.batch).push(data);
+            frame.origins.push(origin);
+        }
+        if let Some(frame) = frame {
+            state.append(frame);
+        }
+    }
+
+    /// Kinesis has no more records: the shard was split or merged, and everything was read.
+    pub fn reached_end(&self) {
+        self.state().at_end = true;
+    }
+
+    /// Whether everything was read to the end of the shard.
+    pub fn is_at_end(&self) -> bool {
+        self.state().at_end
+    }
+
+    /// Waits until there is room for more. `false`: nobody reads any more.
+    pub async fn has_room(&self) -> bool {
+        loop {
+            let room = self.room.notified();
+            {
+                let state = self.state();
+                if state.closed {
+                    return false;
+                }
+                if state.bytes <= state.bytes_max {
+                    return true;
+                }
+            }
+            room.await;
+        }
+    }
+
+    /// Nobody reads any more.
+    pub fn close(&self) {
+        self.state().closed = true;
+        self.room.notify_waiters();
+    }
+
+    /// What a person should know; `None` takes it back.
+    pub fn set_alarm(&self, alarm: Option<String>) {
+        self.state().alarm = alarm;
+    }
+}
+
+impl State {
+    fn append(&mut self, frame: Frame) {
+        self.end = frame.end();
+        self.bytes += frame_bytes(&frame);
+        let last = frame.origins.last().expect("a frame holds a record").position.clone();
+        // The last one stays exact, those before it lie apart.
+        if let [.., (before, _), (_, _)] = self.anchors.make_contiguous()
+            && self.end - *before < ANCHOR_RECORDS
+        {
+            self.anchors.pop_back();
+        }
+        self.anchors.push_back((self.end, last));
+        self.frames.push_back(Arc::new(frame));
+    }
+}
+
+/// What a frame takes in memory, about.
+fn frame_bytes(frame: &Frame) -> usize {
+    frame.batch.bytes().len() + frame.batch.len() * (size_of::<Origin>() + size_of::<u32>())
+}
+
+impl Lane for Shard {
+    fn read(&self, cursor: &mut Cursor) -> Result<Read> {
+        let state = self.state();
+        if cursor.offset >= state.end {
+            return Ok(Read::End);
+        }
+        let i = state.frames.partition_point(|f| f.end() <= cursor.offset);
+        match state.frames.get(i).filter(|f| f.first <= cursor.offset) {
+            Some(frame) => {
+                *cursor = Cursor::at(frame.end());
+                Ok(Read::Frame(frame.clone()))
+            }
+            None => Err(Error::new(Kind::Bug, format!("record {} of a shard is not held any more", cursor.offset))),
+        }
+    }
+
+    fn durable(&self) -> u64 {
+        self.state().end
+    }
+
+    fn accepted(&self) -> u64 {
+        let state = self.state();
+        state.end.max(state.known)
+    }
+
+    fn records_from(&self, from: u64) -> u64 {
+        self.accepted().saturating_sub(from)
+    }
+
+    fn trim_tail(&self, offset: u64, bytes_max: usize) -> usize {
+        let mut state = self.state();
+        state.bytes_max = bytes_max;
+        while let Some(frame) = state.frames.front().filter(|f| f.end() <= offset) {
+            state.bytes -= frame_bytes(frame);
+            state.frames.pop_front();
+        }
+        if state.bytes <= bytes_max {
+            self.room.notify_waiters();
+        }
+        state.bytes
+    }
+
+    fn recycle(&self, low: u64) -> Result<u64> {
+        let mut state = self.state();
+        let passed = state.anchors.partition_point(|(offset, _)| *offset <= low);
+        state.anchors.drain(..passed.saturating_sub(1));
+        Ok(0)
+    }
+
+    fn anchor(&self, low: u64) -> Option<Start> {
+        let state = self.state();
+        if state.at_end && low >= state.end && state.end >= state.known {
+            return Some(Start::End { offset: low });
+        }
+        let passed = state.anchors.partition_point(|(offset, _)| *offset <= low);
+        let (offset, position) = state.anchors.get(passed.checked_sub(1)?)?;
+        Some(Start::After { offset: *offset, position: position.clone() })
+    }
+
+    fn alarm(&self) -> Option<String> {
+        self.state().alarm.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(n: u64, arrival_ms: u64) -> Taken<'static> {
+        let position = Position { sequence: n.to_string().into(), sub_sequence: 0 };
+        Taken { data: b"record", origin: Origin { position, partition_key: "key".into() }, arrival_ms }
+    }
+
+    fn offsets(shard: &Shard, from: u64) -> Vec<(u64, u64)> {
+        let (mut cursor, mut found) = (Cursor::at(from), Vec::new());
+        while let Read::Frame(frame) = shard.read(&mut cursor).unwrap() {
+            found.push((frame.first, frame.end()));
+        }
+        found
+    }
+
+    #[test]
+    fn records_are_counted_from_where_it_begins_and_kept_until_every_track_has_passed() {
+        let after = Position { sequence: "7".into(), sub_sequence: 3 };
+        let shard = Shard::new(&Start::After { offset: 40, position: after }, 50);
+        assert_eq!((shard.durable(), shard.accepted(), shard.records_from(40)), (40, 50, 10));
+        shard.push([taken(8, 1), taken(9, 1), taken(10, 2)]);
+        assert_eq!(offsets(&shard, 40), [(40, 42), (42, 43)]);
+        assert_eq!(offsets(&shard, 41), [(40, 42), (42, 43)]);
+        assert_eq!((shard.durable(), shard.accepted()), (43, 50));
+        shard.trim_tail(42, 100);
+        assert_eq!(offsets(&shard, 42), [(42, 43)]);
+        assert_eq!(shard.read(&mut Cursor::at(41)).err().map(|e| e.kind), Some(Kind::Bug));
+    }
+
+    #[test]
+    fn it_begins_again_behind_a_record_that_is_settled_and_never_before_one_that_is_not() {
+        let shard = Shard::new(&Start::TrimHorizon, 0);
+        assert_eq!(shard.anchor(0), None);
+        for n in 0..5000 {
+            shard.push([taken(n, n)]);
+        }
+        let anchor = |low| match shard.anchor(low) {
+            Some(Start::After { offset, position }) => {
+                assert_eq!(position.sequence.parse::<u64>().unwrap() + 1, offset);
+                offset
+            }
+            other => panic!("{other:?}"),
+        };
+        for low in [1, 999, 1500, 4999, 5000] {
+            let offset = anchor(low);
+            assert!(offset <= low && low - offset <= ANCHOR_RECORDS, "{offset} for {low}");
+        }
+        assert_eq!(anchor(5000), 5000);
+        shard.recycle(3000).unwrap();
+        assert!(anchor(3000) > 1900);
+        shard.reached_end();
+        assert_eq!(anchor(4999) , anchor(4999));
+        assert_eq!(shard.anchor(5000), Some(Start::End { offset: 5000 }));
+    }
+
+    #[tokio::test]
+    async fn reading_waits_for_room() {
+        let shard = Shard::new(&Start::TrimHorizon, 0);
+        shard.trim_tail(0, 50);
+        assert!(shard.has_room().await);
+        shard.push([taken(1, 1), taken(2, 1)]);
+        let waiting = tokio::spawn({
+            let shard = shard.clone();
+            async move { shard.has_room().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        shard.trim_tail(2, 50);
+        assert!(waiting.await.unwrap());
+        shard.close();
+        assert!(!shard.has_room().await);
+    }
+}

@@ -1,0 +1,408 @@
+//! A lane's thread: it owns the engine, does what is asked of it between two steps, and starts uploads, which run on the
+//! runtime's blocking threads.
+
+use super::engine::{Engine, Progress};
+use super::live::Live;
+use super::load::Loader;
+use super::open;
+use super::plan::{Outlet, Track};
+use super::route::HTTP_ENDPOINT;
+use super::sinks::Sinks;
+use super::status::{Settled, Status};
+use super::supervise::Shared;
+use crate::config::StreamConfig;
+use crate::deliver::{Attempt, Shipment, Sink};
+use crate::error::{Error, Kind, Result};
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Pause before work that failed for want of room, or because a person has to act, is tried again.
+const RETRY_STEP: Duration = Duration::from_millis(250);
+
+/// Records that come within this time of an idle stream's first are read together with it: waking the stream for each
+/// would cost those that are being put more than it gains those that are in the journal.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// See [`Command::Do`].
+pub(super) type Work = Box<dyn FnOnce(&mut Engine, &mut Sinks) + Send>;
+
+pub(super) enum Command {
+    Records,
+    Reply(u64, Attempt),
+    Reload(Box<Reload>),
+    /// Something is done on the stream's own thread.
+    Do(Work),
+    Status(Sender<Status>),
+    /// Deliver what is held, then end.
+    Drain,
+    /// End now; what is held is found again at the next start.
+    Stop,
+}
+
+pub(super) struct Reload {
+    definition: Vec<u8>,
+    live: Live,
+    sinks: Sinks,
+    loader: Loader,
+    answer: Sender<Result<()>>,
+}
+
+/// A running lane, as who started it sees it.
+pub(super) struct Running {
+    commands: Sender<Command>,
+    told: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
+    epoch: Arc<AtomicU32>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// As status and logs call it: the stream's name, and the shard's behind it if it is one.
+    name: String,
+}
+
+impl Running {
+    /// Starts the thread. `retired`: whether the configuration does not name the stream any more.
+    pub(super) fn start(shared: &Shared, name: &str, engine: Engine, sinks: Sinks, retired: &Arc<AtomicBool>) -> Running {
+        let (commands, receiver) = channel();
+        let (told, stopped) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let epoch = Arc::new(AtomicU32::new(engine.epoch()));
+        let runner = Runner {
+            engine,
+            commands: receiver,
+            own: commands.clone(),
+            told: told.clone(),
+            sinks,
+            shared: shared.clone(),
+            name: name.to_owned(),
+            retired: retired.clone(),
+            ended: false,
+            alarm: None,
+            reported: None,
+            draining: false,
+            turns_busy: 0,
+            epoch: epoch.clone(),
+        };
+        let end = stopped.clone();
+        let thread = std::thread::Builder::new().name(format!("stream {name}"));
+        let thread = thread.spawn(move || runner.run(&end)).expect("a thread can be started");
+        Running { commands, told, stopped, epoch, thread: Mutex::new(Some(thread)), name: name.to_owned() }
+    }
+
+    /// Tells the lane that there are records; cheap when it has been told already.
+    pub(super) fn teller(&self) -> impl Fn() + Send + Sync + 'static {
+        let (told, commands) = (self.told.clone(), self.commands.clone());
+        move || {
+            if !told.swap(true, Ordering::AcqRel) {
+                let _ = commands.send(Command::Records);
+            }
+        }
+    }
+
+    fn gone(&self) -> Error {
+        Error::new(Kind::Stopping, format!("stream `{}` has stopped", self.name))
+    }
+
+    /// The number of the configuration in force, from 1.
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Relaxed)
+    }
+
+    /// How the lane stands. Blocks until its current step ends.
+    pub(super) fn status(&self) -> Status {
+        let (answer, status) = channel();
+        let gone = || Status { stream: self.name.clone(), state: "stopped".into(), ..Status::default() };
+        if self.commands.send(Command::Status(answer)).is_err() {
+            return gone();
+        }
+        status.recv().unwrap_or_else(|_| gone())
+    }
+
+    /// Has something done on the lane's own thread, between two steps. Blocks.
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Engine, &mut Sinks) -> T + Send + 'static,
+    ) -> Result<T> {
+        let (answer, answered) = channel();
+        let work = Box::new(move |engine: &mut Engine, sinks: &mut Sinks| drop(answer.send(work(engine, sinks))));
+        self.commands.send(Command::Do(work)).map_err(|_| self.gone())?;
+        answered.recv().map_err(|_| self.gone())
+    }
+
+    /// Brings a configuration into force: a changed route is an epoch, the rest applies at once. Blocks. `dir`: the
+    /// lane's.
+    pub(super) fn reload(&self, shared: &Shared, stream: &str, dir: &Path, config: &StreamConfig) -> Result<()> {
+        let blobs = super::epoch::Blobs::open(shared.fs.clone(), dir.join("epochs"))?;
+        let (answer, answered) = channel();
+        let reload = Reload {
+            definition: open::definition(config, &blobs)?,
+            live: open::live(config),
+            sinks: Sinks::new(shared, stream, Some(config)),
+            loader: open::loader(shared, Some(config)),
+            answer,
+        };
+        self.commands.send(Command::Reload(Box::new(reload))).map_err(|_| self.gone())?;
+        answered.recv().map_err(|_| self.gone())?
+    }
+
+    /// Begins to deliver what is held and then to end.
+    pub(super) fn drain(&self) {
+        let _ = self.commands.send(Command::Drain);
+    }
+
+    /// Whether its thread has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Ends it where it is.
+    pub(super) fn stop(&self) {
+        let _ = self.commands.send(Command::Stop);
+        if let Some(thread) = self.thread.lock().expect("nobody panics while holding it").take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The lane's own thread.
+struct Runner {
+    engine: Engine,
+    commands: Receiver<Command>,
+    own: Sender<Command>,
+    /// A `Records` is under way: nobody sends another.
+    told: Arc<AtomicBool>,
+    sinks: Sinks,
+    shared: Shared,
+    name: String,
+    retired: Arc<AtomicBool>,
+    ended: bool,
+    /// Why the engine cannot step.
+    alarm: Option<String>,
+    /// The alarm last logged.
+    reported: Option<String>,
+    draining: bool,
+    turns_busy: u64,
+    epoch: Arc<AtomicU32>,
+}
+
+/// What ended a turn of the loop.
+enum Turn {
+    Again,
+    Wait(Option<Duration>),
+    End,
+}
+
+impl Runner {
+    fn run(mut self, stopped: &AtomicBool) {
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| self.turns()));
+        stopped.store(true, Ordering::Relaxed);
+        match outcome {
+            Ok(Ok(())) => return,
+            Ok(Err(e)) => self.alarm = Some(e.to_string()),
+            Err(_) => self.alarm = Some("a rule of our own was broken (see the log for the panic)".into()),
+        }
+        self.ended = true;
+        tracing::error!(stream = self.name, alarm = self.alarm, "stream stopped");
+        // Status is still answered, and shows why.
+        while let Ok(command) = self.commands.recv() {
+            match command {
+                Command::Status(answer) => drop(answer.send(self.status())),
+                Command::Reload(reload) => {
+                    let message = format!("stream `{}` has stopped", self.name);
+                    drop(reload.answer.send(Err(Error::new(Kind::Stopping, message))));
+                }
+                Command::Drain | Command::Stop => return,
+                Command::Records | Command::Reply(..) | Command::Do(_) => {}
+            }
+        }
+    }
+
+    /// Runs until told to end, or until an error after which only a new start can help.
+    fn turns(&mut self) -> Result<()> {
+        loop {
+            while let Ok(command) = self.commands.try_recv() {
+                if self.obey(command) {
+                    return Ok(());
+                }
+            }
+            match self.turn()? {
+                Turn::Again => {}
+                Turn::End => return Ok(()),
+                Turn::Wait(until) => {
+                    let now = self.shared.clock.steady();
+                    let pause = until.map_or(Duration::from_secs(3600), |u| u.saturating_sub(now));
+                    if self.wait(pause) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for a command, and for [`GATHER`] more if it says that there are records. Whether to end at once.
+    fn wait(&mut self, pause: Duration) -> bool {
+        let mut deadline = Instant::now() + pause;
+        loop {
+            match self.commands.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Command::Records) => {
+                    deadline = deadline.min(Instant::now() + GATHER);
+                    continue;
+                }
+                other => {
+                    // Whatever is durable by now is read next; who commits from here on tells again.
+                    self.told.store(false, Ordering::Release);
+                    return match other {
+                        Ok(command) => self.obey(command),
+                        Err(e) => e == RecvTimeoutError::Disconnected,
+                    };
+                }
+            }
+        }
+    }
+
+    fn turn(&mut self) -> Result<Turn> {
+        let stepped = self.engine.step();
+        self.ship();
+        let turn = match stepped {
+            Ok(Progress::Busy) => {
+                self.alarm = None;
+                self.turns_busy += 1;
+                if self.turns_busy.is_multiple_of(64) {
+                    let _ = self.engine.prepare_spare();
+                }
+                Turn::Again
+            }
+            Ok(Progress::Idle { until }) => {
+                self.alarm = None;
+                // A spare segment is written while nothing else is to do; without room the commit path tries itself.
+                let _ = self.engine.prepare_spare();
+                match self.draining {
+                    true if self.engine.is_drained() => Turn::End,
+                    true if self.engine.flush()? => Turn::Again,
+                    // It would wait for somebody to let it go on.
+                    true if self.engine.state().paused => Turn::End,
+                    _ => Turn::Wait(until),
+                }
+            }
+            Err(e) if matches!(e.kind, Kind::NoSpace | Kind::Misconfigured | Kind::Retry) => {
+                self.alarm = Some(e.to_string());
+                Turn::Wait(Some(self.shared.clock.steady() + RETRY_STEP))
+            }
+            Err(e) => return Err(e),
+        };
+        self.report();
+        Ok(turn)
+    }
+
+    /// Logs an alarm once, when it begins or changes, and its end.
+    fn report(&mut self) {
+        let alarm = self.alarm.clone().or_else(|| self.engine.alarm().map(str::to_owned));
+        // The count of attempts changes all the time and is not worth a line.
+        let essence =
+            |a: &Option<String>| a.as_ref().map(|a| a.chars().filter(|c| !c.is_ascii_digit()).collect::<String>());
+        if essence(&alarm) != essence(&self.reported) {
+            match &alarm {
+                Some(alarm) => tracing::warn!(stream = self.name, alarm, "stream does not get on"),
+                None => tracing::info!(stream = self.name, "stream gets on again"),
+            }
+            self.reported = alarm;
+        }
+    }
+
+    fn ship(&mut self) {
+        for (outlet, store, shipment) in self.engine.shipments() {
+            if store == HTTP_ENDPOINT {
+                // Firehose counts every attempt here.
+                let labels = [("DeliveryStreamName", self.name.clone())];
+                let processed = |what: &str| format!("hydrant_DeliveryToHttpEndpoint_Processed{what}");
+                metrics::counter!(processed("Records"), &labels).increment(shipment.outputs);
+                metrics::counter!(processed("Bytes"), &labels).increment(shipment.body.len());
+            }
+            match self.sinks.sink(outlet, &store) {
+                Ok(sink) => self.upload(sink, shipment),
+                Err(e) => self.engine.reply(shipment.plan, Attempt::Misconfigured { reason: e.to_string() }),
+            }
+        }
+    }
+
+    fn upload(&self, sink: Arc<dyn Sink>, shipment: Shipment) {
+        let replies = self.own.clone();
+        self.shared.runtime.spawn_blocking(move || {
+            let plan = shipment.plan;
+            let attempt = std::panic::catch_unwind(AssertUnwindSafe(|| sink.attempt(&shipment)));
+            let attempt = attempt.unwrap_or_else(|_| Attempt::Retry { reason: "the sink panicked".into() });
+            crate::sabotage::point("upload.answered");
+            let _ = replies.send(Command::Reply(plan, attempt));
+        });
+    }
+
+    /// Whether to end at once.
+    fn obey(&mut self, command: Command) -> bool {
+        match command {
+            Command::Records => self.told.store(false, Ordering::Release),
+            Command::Reply(plan, attempt) => self.engine.reply(plan, attempt),
+            Command::Status(answer) => {
+                for (name, n) in self.engine.take_metrics() {
+                    let labels = [("DeliveryStreamName", self.name.clone()), ("name", name)];
+                    metrics::counter!("hydrant_transform_metrics", &labels).increment(n);
+                }
+                drop(answer.send(self.status()));
+            }
+            Command::Do(work) => work(&mut self.engine, &mut self.sinks),
+            Command::Drain => self.draining = true,
+            Command::Stop => return true,
+            Command::Reload(reload) => {
+                let Reload { definition, live, sinks, loader, answer } = *reload;
+                let done = self.engine.reload(&definition, Box::new(loader));
+                self.epoch.store(self.engine.epoch(), Ordering::Relaxed);
+                if done.is_ok() {
+                    let before = std::mem::replace(&mut self.sinks, sinks);
+                    self.sinks.follow(before, &self.engine.open_stores());
+                    self.engine.set_live(live);
+                }
+                let _ = answer.send(done);
+            }
+        }
+        false
+    }
+
+    fn status(&self) -> Status {
+        let engine = &self.engine;
+        let outlets = Outlet::ALL.iter().map(|&o| {
+            let t = engine.state().totals[o as usize];
+            let settled =
+                Settled { objects: t.objects, records: t.records, bytes: t.bytes, object_bytes: t.object_bytes };
+            (o.name().to_owned(), settled)
+        });
+        let age_s = |track| {
+            let oldest = engine.oldest_pending_ms(track);
+            oldest.map_or(0, |ms| self.shared.clock.wall_ms().saturating_sub(ms) / 1000)
+        };
+        let has_backup = engine.state().backup_from.is_some();
+        Status {
+            stream: self.name.clone(),
+            state: match (self.ended, self.retired.load(Ordering::Relaxed)) {
+                (true, _) => "stopped",
+                (_, true) => "retired",
+                _ if engine.state().paused => "paused",
+                _ => "running",
+            }
+            .into(),
+            alarm: self.alarm.clone().or_else(|| engine.alarm().map(str::to_owned)),
+            accepted: engine.accepted(),
+            pending: engine.pending(Track::Main),
+            gap: engine.gap(),
+            lost: engine.lost(),
+            backup_pending: if has_backup { engine.pending(Track::Backup) } else { 0 },
+            outlets: outlets.collect(),
+            open_plans: engine.state().open_plans().count() as u64,
+            epoch: engine.epoch(),
+            disk_bytes: engine.disk_bytes(),
+            freshness_s: age_s(Track::Main),
+            backup_freshness_s: if has_backup { age_s(Track::Backup) } else { 0 },
+            lane: engine.describe(),
+        }
+    }
+}
