@@ -8,6 +8,7 @@ const LINES_MAX: usize = 500;
 
 /// Which modules a module may import from the crate; `*` for all. Steps know the words and nothing of each other.
 const IMPORTS: &[(&str, &[&str])] = &[
+    ("aws", &["error"]),
     ("clock", &[]),
     ("error", &[]),
     ("record", &[]),
@@ -20,8 +21,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("partition", &["error"]),
     ("format", &["error", "record", "sabotage"]),
     ("compress", &["error"]),
-    ("source", &[]),
-    ("deliver", &["config", "error", "fs", "record", "sabotage"]),
+    ("source", &["aws", "config", "error", "lane", "record", "sabotage"]),
+    ("deliver", &["aws", "config", "error", "fs", "record", "sabotage"]),
     ("config", &["units", "error", "partition"]),
     (
         "stream",
@@ -38,6 +39,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "partition",
             "record",
             "sabotage",
+            "source",
             "transform",
         ],
     ),

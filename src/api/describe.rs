@@ -35,6 +35,12 @@ pub fn arn(config: &Config, stream: &str) -> String {
     config.api.stream_arn(stream)
 }
 
+/// A stream's source, as Firehose calls it.
+pub fn stream_type(config: &Config, name: &str) -> &'static str {
+    let kinesis = config.streams.get(name).and_then(StreamConfig::kinesis);
+    if kinesis.is_some() { "KinesisStreamAsSource" } else { "DirectPut" }
+}
+
 /// A stream's description. Of one that is not in the configuration no destination is known.
 pub fn description(config: &Config, name: &str, standing: Standing, epoch: u32) -> Value {
     let destinations: Vec<Value> = config.streams.get(name).map(|s| destination(config, s)).into_iter().collect();
@@ -42,11 +48,22 @@ pub fn description(config: &Config, name: &str, standing: Standing, epoch: u32) 
         "DeliveryStreamName": name,
         "DeliveryStreamARN": arn(config, name),
         "DeliveryStreamStatus": standing.name(),
-        "DeliveryStreamType": "DirectPut",
+        "DeliveryStreamType": stream_type(config, name),
         "VersionId": epoch.to_string(),
         "Destinations": destinations,
         "HasMoreDestinations": false,
     });
+    if let Some(kinesis) = config.streams.get(name).and_then(StreamConfig::kinesis) {
+        let arn = match kinesis.stream.starts_with("arn:") {
+            true => kinesis.stream.clone(),
+            false => format!("arn:aws:kinesis:{}:{}:stream/{}", kinesis.region, config.api.account, kinesis.stream),
+        };
+        let mut source = json!({ "KinesisStreamARN": arn });
+        if let Some(role) = &kinesis.role_arn {
+            source["RoleARN"] = role.as_str().into();
+        }
+        description["Source"] = json!({ "KinesisStreamSourceDescription": source });
+    }
     if matches!(standing, Standing::Failed | Standing::RetiredFailed) {
         let details = "The stream could not be opened; the log of the service says why.";
         description["FailureDescription"] = json!({ "Type": "UNKNOWN_ERROR", "Details": details });

@@ -19,7 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const TARGET_PREFIX: &str = "Firehose_20150804.";
-/// Sources of the model; ours are all of the first.
+/// What Firehose says of a put into a stream that reads from Kinesis.
+const NOT_PERMITTED: &str = "This operation is not permitted on KinesisStreamAsSource delivery stream type.";
 const STREAM_TYPES: [&str; 4] = ["DirectPut", "KinesisStreamAsSource", "MSKAsSource", "DatabaseAsSource"];
 
 /// The API of a node. The configuration is swapped by a reload.
@@ -174,6 +175,9 @@ impl Api {
         if stream.is_retired() {
             return Err(ApiError::not_found(&input.stream, &config.api.account));
         }
+        if stream.reads_kinesis() {
+            return Err(ApiError::invalid_argument(NOT_PERMITTED));
+        }
         let tally = self.tallies.of(&input.stream);
         let put = stream.put(input.batch).await;
         tally.put(operation).calls.count(self.since(began));
@@ -224,9 +228,13 @@ impl Api {
             let constraint = format!("Member must satisfy enum value set: [{}]", STREAM_TYPES.join(", "));
             return Err(ApiError::validation("deliveryStreamType", &constraint));
         }
-        let direct = of_type.is_none_or(|t| t == STREAM_TYPES[0]);
         let after = input.exclusive_start_delivery_stream_name.unwrap_or_default();
-        let names: Vec<String> = self.node.names().into_iter().filter(|n| direct && *n > after).collect();
+        let names: Vec<String> = self
+            .node
+            .names()
+            .into_iter()
+            .filter(|n| of_type.is_none_or(|t| t == super::describe::stream_type(config, n)) && *n > after)
+            .collect();
         let more = names.len() > limit as usize;
         let names = &names[..names.len().min(limit as usize)];
         Ok(to_bytes(&json!({ "DeliveryStreamNames": names, "HasMoreDeliveryStreams": more })))

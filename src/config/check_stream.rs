@@ -2,6 +2,7 @@
 
 use super::check::{Checker, Keys, STREAM_DISK_MIN};
 use super::check_http;
+use super::check_kinesis;
 use super::place::one_of;
 use super::tree::quote;
 use super::{
@@ -34,6 +35,9 @@ const STORAGE_CLASSES: [&str; 8] = [
 pub fn check(checker: &mut Checker, name: &str, stream: &mut StreamConfig) {
     let mut rules = Rules { checker, name };
     rules.name();
+    if let Some(kinesis) = stream.kinesis() {
+        check_kinesis::check(&mut rules, kinesis);
+    }
     rules.transforms(stream);
     rules.format(stream);
     rules.compress(&["compress"], &stream.compress);
@@ -53,6 +57,15 @@ pub fn check(checker: &mut Checker, name: &str, stream: &mut StreamConfig) {
 pub(super) struct Rules<'r, 'c> {
     pub(super) checker: &'r mut Checker<'c>,
     pub(super) name: &'r str,
+}
+
+/// What settings say of who we are to AWS.
+pub(super) struct Login<'a> {
+    pub(super) region: &'a str,
+    pub(super) key: bool,
+    pub(super) secret: bool,
+    pub(super) token: bool,
+    pub(super) role: Option<&'a str>,
 }
 
 /// A stream's keys in front of those of a value in it.
@@ -201,6 +214,23 @@ impl Rules<'_, '_> {
         }
     }
 
+    pub(super) fn login(&mut self, keys: &Keys, login: &Login) {
+        let at = |key: &'static str| [keys, &[key]].concat();
+        self.checker.region(&below(self.name, &at("region")), login.region);
+        if login.key != login.secret {
+            let key = if login.key { "access_key_id" } else { "secret_access_key" };
+            self.problem(&at(key), "stands alone, expected `access_key_id` and `secret_access_key` or neither");
+        } else if login.token && !login.key {
+            self.problem(
+                &at("session_token"),
+                "stands alone, expected `access_key_id` and `secret_access_key` with it",
+            );
+        }
+        if login.role.is_some_and(|arn| !is_role(arn)) {
+            self.expected(&at("role_arn"), "a role such as `arn:aws:iam::123456789012:role/hydrant`");
+        }
+    }
+
     fn s3(&mut self, keys: &Keys, s3: &S3) {
         let at = |key: &'static str| [keys, &[key]].concat();
         let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
@@ -210,19 +240,15 @@ impl Rules<'_, '_> {
         if s3.endpoint.as_deref().is_some_and(|endpoint| !is_endpoint(endpoint)) {
             self.expected(&at("endpoint"), "`http://` or `https://` with a host and perhaps a port, and nothing after");
         }
-        self.checker.region(&below(self.name, &at("region")), &s3.region);
-        if s3.access_key_id.is_some() != s3.secret_access_key.is_some() {
-            let key = if s3.access_key_id.is_some() { "access_key_id" } else { "secret_access_key" };
-            self.problem(&at(key), "stands alone, expected `access_key_id` and `secret_access_key` or neither");
-        } else if s3.session_token.is_some() && s3.access_key_id.is_none() {
-            self.problem(
-                &at("session_token"),
-                "stands alone, expected `access_key_id` and `secret_access_key` with it",
-            );
-        }
-        if s3.role_arn.as_deref().is_some_and(|arn| !is_role(arn)) {
-            self.expected(&at("role_arn"), "a role such as `arn:aws:iam::123456789012:role/hydrant`");
-        }
+        let key = s3.access_key_id.is_some();
+        let login = Login {
+            region: &s3.region,
+            key,
+            secret: s3.secret_access_key.is_some(),
+            token: s3.session_token.is_some(),
+            role: s3.role_arn.as_deref(),
+        };
+        self.login(keys, &login);
         if s3.storage_class.as_deref().is_some_and(|class| !STORAGE_CLASSES.contains(&class)) {
             self.expected(&at("storage_class"), &one_of(&STORAGE_CLASSES));
         }
@@ -332,7 +358,7 @@ fn is_extension(text: &str) -> bool {
     (1..=127).contains(&rest.len()) && rest.bytes().all(is_allowed)
 }
 
-fn is_endpoint(text: &str) -> bool {
+pub(super) fn is_endpoint(text: &str) -> bool {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     let Some(authority) = rest.map(|rest| rest.strip_suffix('/').unwrap_or(rest)) else { return false };
     let (host, port) = match authority.rsplit_once(':') {

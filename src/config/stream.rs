@@ -1,6 +1,6 @@
 //! Settings of one stream, its keys in path order.
 
-use super::{Compress, Format, Http, Local, Postgres, Redshift, S3, Transform};
+use super::{Compress, Format, Http, Kinesis, Local, Postgres, Redshift, S3, Transform};
 use crate::units::{self, ByteSize};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de as serde_de};
@@ -43,6 +43,14 @@ pub struct StreamConfig {
 }
 
 impl StreamConfig {
+    /// The stream of Kinesis that it reads, if it does.
+    pub fn kinesis(&self) -> Option<&Kinesis> {
+        match &self.source {
+            Source::Kinesis(kinesis) => Some(kinesis),
+            Source::DirectPut => None,
+        }
+    }
+
     /// The zone of `time_zone`, which was checked when the file was read.
     pub fn zone(&self) -> jiff::tz::TimeZone {
         let named = self.time_zone.as_deref().and_then(|name| jiff::tz::TimeZone::get(name).ok());
@@ -51,40 +59,14 @@ impl StreamConfig {
 }
 
 /// Where records come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// PutRecord and PutRecordBatch.
     #[default]
     DirectPut,
-}
-
-impl<'de> Deserialize<'de> for Source {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        enum Name {
-            DirectPut,
-            Kinesis(serde_de::IgnoredAny),
-            Kafka(serde_de::IgnoredAny),
-        }
-        let not_yet = |name| serde_de::Error::custom(format!("`{name}` is not there yet, expected `direct_put`"));
-        match Name::deserialize(deserializer)? {
-            Name::DirectPut => Ok(Source::DirectPut),
-            Name::Kinesis(_) => Err(not_yet("kinesis")),
-            Name::Kafka(_) => Err(not_yet("kafka")),
-        }
-    }
-}
-
-impl JsonSchema for Source {
-    fn schema_name() -> Cow<'static, str> {
-        "Source".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "description": "Where records come from.", "type": "string", "enum": ["direct_put"] })
-    }
+    /// A stream of Kinesis Data Streams.
+    Kinesis(Box<Kinesis>),
 }
 
 /// Partition keys. There is no value of this type: every text is refused.

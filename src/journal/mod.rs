@@ -237,7 +237,6 @@ impl Journal {
         Ok(())
     }
 
-
     /// Removes the spares that are smaller than `size` bytes. Whether there were any.
     fn remove_spares_below(&self, size: u64) -> Result<bool> {
         let outgrown: Vec<Spare> = self.shared().spares.extract_if(.., |s| s.1 < size).collect();

@@ -24,11 +24,18 @@ impl Stream {
 
     /// Keeps everything from being delivered, or lets it go on; also through restarts. Puts are taken all the same.
     pub fn pause(&self, paused: bool) -> Result<()> {
+        if let Some(shards) = &*self.shards() {
+            shards.ask_all(move |engine, _| engine.pause(paused).map(|()| 0))?;
+        }
         self.ask(move |engine, _| engine.pause(paused))?
     }
 
     /// Gives up on every plan that the destination has refused so far: its records go where failures go. How many.
     pub fn abandon(&self) -> Result<u64> {
-        self.ask(|engine, _| engine.give_up_refused())
+        let of_shards = match &*self.shards() {
+            Some(shards) => shards.ask_all(|engine, _| Ok(engine.give_up_refused()))?,
+            None => 0,
+        };
+        Ok(of_shards + self.ask(|engine, _| engine.give_up_refused())?)
     }
 }

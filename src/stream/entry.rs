@@ -2,8 +2,8 @@
 
 use super::codec::{Reader, put_bytes, put_varint};
 use super::list::List;
-use super::span::{Span, decode_start, encode_start};
 use super::plan::{Abandoned, Entry, Epoch, Mark, Outlet, Plan, Reason, Totals, Track};
+use super::span::{Span, decode_start, encode_start};
 use crate::error::{Error, Kind, Result};
 use uuid::Uuid;
 

@@ -29,6 +29,7 @@ pub mod replay;
 pub mod route;
 mod runner;
 mod settle;
+mod shards;
 pub mod ship;
 pub mod sinks;
 mod snapshot;

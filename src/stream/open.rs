@@ -4,6 +4,7 @@ use super::engine::{Bounds, Engine, Home, floor};
 use super::epoch::{Blobs, hash, hex};
 use super::live::{Gate, Limits, Live};
 use super::load::{LiveTransform, Loader};
+use super::plan::Entry;
 use super::plan_log::PlanLog;
 use super::supervise::Shared;
 use crate::config::{Destination, Format, Store, StreamConfig, Transform};
@@ -12,6 +13,8 @@ use crate::deliver::retry::{Pace, Patience};
 use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
 use crate::journal::{self, Budget, Journal, Writer};
+use crate::lane::{Lane, Start};
+use crate::source::kinesis::shard::Shard;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +23,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 const META_FORMAT: u32 = 1;
+/// Of each plan log file of a shard: there may be a thousand of them.
+const SHARD_RESERVE_BYTES: u64 = 64 << 10;
 /// Of a directory: what one disk does well.
 const SHIPMENTS_MAX: usize = 4;
 
@@ -56,6 +61,43 @@ pub fn open(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConf
     } else if recovered.records_rewritten > 0 {
         tracing::info!(stream = meta.name, ?recovered, "journal recovered");
     }
+    let engine = engine(shared, dir, meta, config, bounds, log, journal)?;
+    Ok(Opened { engine, writer, budget })
+}
+
+/// Opens the lane of a shard in `dir`. `begin`: where to begin to read it, if it was not opened before.
+pub fn open_shard(
+    shared: &Shared,
+    dir: &Path,
+    meta: &Meta,
+    config: &StreamConfig,
+    begin: Start,
+) -> Result<(Engine, Arc<Shard>)> {
+    let bounds = Bounds { reserve_bytes: SHARD_RESERVE_BYTES, ..Bounds::default() };
+    let mut log = PlanLog::open(&*shared.fs, dir, *meta.incarnation.as_bytes(), bounds.reserve_bytes)?;
+    let start = match log.state().start.clone() {
+        Some(start) => start,
+        None => {
+            // Durable before the first record is read: a restart begins where we did.
+            log.commit(vec![Entry::Start(begin.clone())])?;
+            begin
+        }
+    };
+    let shard = Shard::new(&start, floor(log.state()));
+    let engine = engine(shared, dir, meta, Some(config), bounds, log, shard.clone())?;
+    Ok((engine, shard))
+}
+
+fn engine(
+    shared: &Shared,
+    dir: &Path,
+    meta: &Meta,
+    config: Option<&StreamConfig>,
+    bounds: Bounds,
+    log: PlanLog,
+    lane: Arc<dyn Lane>,
+) -> Result<Engine> {
+    let fs = shared.fs.clone();
     let blobs = Blobs::open(fs.clone(), dir.join("epochs"))?;
     let definition = match config {
         Some(config) => definition(config, &blobs)?,
@@ -67,7 +109,7 @@ pub fn open(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConf
     let home = Home {
         fs,
         dir: dir.to_path_buf(),
-        incarnation,
+        incarnation: *meta.incarnation.as_bytes(),
         stream: meta.name.clone(),
         clock: shared.clock.clone(),
         random: Box::new(rand::random),
@@ -77,8 +119,7 @@ pub fn open(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConf
     };
     let live = config.map_or_else(default_live, live);
     let loader = Box::new(loader(shared, config));
-    let engine = Engine::open(home, live, log, journal, loader, &definition)?;
-    Ok(Opened { engine, writer, budget })
+    Engine::open(home, live, log, lane, loader, &definition)
 }
 
 /// Bytes of disk that a stream may use.

@@ -13,6 +13,7 @@ use super::supervise::Shared;
 use crate::config::StreamConfig;
 use crate::deliver::{Attempt, Shipment, Sink};
 use crate::error::{Error, Kind, Result};
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -65,7 +66,13 @@ pub(super) struct Running {
 
 impl Running {
     /// Starts the thread. `retired`: whether the configuration does not name the stream any more.
-    pub(super) fn start(shared: &Shared, name: &str, engine: Engine, sinks: Sinks, retired: &Arc<AtomicBool>) -> Running {
+    pub(super) fn start(
+        shared: &Shared,
+        name: &str,
+        engine: Engine,
+        sinks: Sinks,
+        retired: &Arc<AtomicBool>,
+    ) -> Running {
         let (commands, receiver) = channel();
         let (told, stopped) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let epoch = Arc::new(AtomicU32::new(engine.epoch()));
@@ -403,6 +410,7 @@ impl Runner {
             freshness_s: age_s(Track::Main),
             backup_freshness_s: if has_backup { age_s(Track::Backup) } else { 0 },
             lane: engine.describe(),
+            shards: BTreeMap::new(),
         }
     }
 }

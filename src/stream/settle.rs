@@ -6,6 +6,7 @@ use super::ledger::Line;
 use super::list::Item;
 use super::plan::{Completed, Entry, Mark, Plan, Track};
 use crate::error::{Kind, Result};
+use crate::lane::Start;
 use crate::sabotage;
 
 /// Records that `low` moves over before it is worth a commit of its own.
@@ -51,19 +52,10 @@ impl Engine {
                 entries.push(Entry::Low { track, low });
             }
         }
+        let start = self.start_after(&entries);
+        entries.extend(start.map(Entry::Start));
         if entries.is_empty() {
             return Ok(false);
-        }
-        if entries.iter().any(|e| matches!(e, Entry::Low { .. })) {
-            let low_of = |track: Track| {
-                let moved = entries.iter().find_map(|e| match e {
-                    Entry::Low { track: of, low } if *of == track => Some(*low),
-                    _ => None,
-                });
-                moved.unwrap_or(self.state().low[track as usize])
-            };
-            let low = self.tracks().map(low_of).min().unwrap_or(0);
-            entries.extend(self.lane.anchor(low).map(Entry::Start));
         }
         let trim = entries.iter().any(|e| matches!(e, Entry::Low { .. }));
         if trim && sabotage::on("recycle_before_low") {
@@ -89,6 +81,21 @@ impl Engine {
             self.forget_epochs();
         }
         Ok(true)
+    }
+
+    /// Where a lane whose log is somebody else's begins again once `entries` are persisted, if that is worth persisting:
+    /// whenever `low` moves, and when its end is reached.
+    fn start_after(&self, entries: &[Entry]) -> Option<Start> {
+        let moved = |track: Track| {
+            entries.iter().find_map(|e| match e {
+                Entry::Low { track: of, low } if *of == track => Some(*low),
+                _ => None,
+            })
+        };
+        let low = self.tracks().map(|t| moved(t).unwrap_or(self.state().low[t as usize])).min()?;
+        let start = self.lane.anchor(low)?;
+        let is_end = matches!(start, Start::End { .. }) && self.state().start.as_ref() != Some(&start);
+        (is_end || entries.iter().any(|e| matches!(e, Entry::Low { .. }))).then_some(start)
     }
 
     /// A wrong build's order: the line before its mark.

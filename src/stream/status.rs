@@ -27,6 +27,50 @@ pub struct Status {
     #[serde(default)]
     pub backup_freshness_s: u64,
     pub lane: String,
+    /// Of a stream that reads from Kinesis: its shards, whose records are counted above too.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shards: BTreeMap<String, ShardStatus>,
+}
+
+/// How a shard stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ShardStatus {
+    /// As a stream's, or `done`: read to its end and settled.
+    pub state: String,
+    pub alarm: Option<String>,
+    pub accepted: u64,
+    pub pending: u64,
+    pub gap: i64,
+    /// Milliseconds that the last answer was behind the newest record.
+    pub behind_ms: u64,
+    pub lane: String,
+}
+
+impl Status {
+    /// Adds how one of the stream's shards stands.
+    pub fn add_shard(&mut self, id: String, shard: Status, behind_ms: Option<u64>) {
+        self.accepted += shard.accepted;
+        self.pending += shard.pending;
+        self.gap += shard.gap;
+        self.lost += shard.lost;
+        self.backup_pending += shard.backup_pending;
+        self.open_plans += shard.open_plans;
+        self.disk_bytes += shard.disk_bytes;
+        self.freshness_s = self.freshness_s.max(shard.freshness_s);
+        self.backup_freshness_s = self.backup_freshness_s.max(shard.backup_freshness_s);
+        for (outlet, settled) in shard.outlets {
+            let sum = self.outlets.entry(outlet).or_default();
+            sum.objects += settled.objects;
+            sum.records += settled.records;
+            sum.bytes += settled.bytes;
+            sum.object_bytes += settled.object_bytes;
+        }
+        let alarm = shard.alarm.as_ref().map(|alarm| format!("shard `{id}`: {alarm}"));
+        self.alarm = self.alarm.take().or(alarm);
+        let Status { alarm, accepted, pending, gap, lane, .. } = shard;
+        let (state, behind_ms) = behind_ms.map_or(("done".to_owned(), 0), |ms| (shard.state, ms));
+        self.shards.insert(id, ShardStatus { state, alarm, accepted, pending, gap, behind_ms, lane });
+    }
 }
 
 /// What an outlet has settled.

@@ -4,6 +4,7 @@ use super::memory::NodeMemory;
 use super::open::{Meta, Opened, disk_limit, open};
 use super::redrive;
 use super::runner::Running;
+use super::shards::Shards;
 use super::sinks::Sinks;
 pub use super::status::{Settled, Status};
 use super::workers::Workers;
@@ -15,7 +16,7 @@ use crate::journal::{Budget, Committer, Put};
 use crate::record::{Batch, Entry};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What every stream of a node shares.
 #[derive(Clone)]
@@ -43,6 +44,9 @@ pub struct Stream {
     dir: PathBuf,
     pub(super) shared: Shared,
     pub(super) redrive: Mutex<redrive::Progress>,
+    reads_kinesis: AtomicBool,
+    /// The shards that it reads, if it reads from Kinesis.
+    pub(super) shards: Mutex<Option<Shards>>,
 }
 
 impl Stream {
@@ -55,6 +59,8 @@ impl Stream {
         let sinks = Sinks::new(shared, &meta.name, config);
         let running = Running::start(shared, &meta.name, engine, sinks, &retired);
         let put = Committer::start(&meta.name, writer, running.teller());
+        let kinesis = config.filter(|c| c.kinesis().is_some());
+        let shards = kinesis.map(|config| Shards::start(shared, &meta.name, dir, config, &retired));
         Ok(Stream {
             name: meta.name.clone(),
             put,
@@ -65,6 +71,8 @@ impl Stream {
             dir: dir.to_path_buf(),
             shared: shared.clone(),
             redrive: Mutex::default(),
+            reads_kinesis: shards.is_some().into(),
+            shards: Mutex::new(shards),
         })
     }
 
@@ -77,6 +85,15 @@ impl Stream {
             return Err(Error::new(Kind::Invalid, format!("stream `{}` is retired", self.name)));
         }
         self.put.put(Put { arrival_ms: self.shared.clock.wall_ms(), entry: Entry::Source, batch }).await
+    }
+
+    pub(super) fn shards(&self) -> MutexGuard<'_, Option<Shards>> {
+        self.shards.lock().expect("nobody panics holding the shards")
+    }
+
+    /// Whether its records come from Kinesis: puts are refused.
+    pub fn reads_kinesis(&self) -> bool {
+        self.reads_kinesis.load(Ordering::Relaxed)
     }
 
     /// Where it keeps what it holds.
@@ -106,30 +123,50 @@ impl Stream {
 
     /// Whether it has to be opened again to go on: its thread has ended, or a write of its journal failed.
     pub fn is_broken(&self) -> bool {
-        self.has_ended() || self.put.is_poisoned()
+        let shards = self.shards().as_ref().is_some_and(Shards::are_broken);
+        self.running.has_ended() || self.put.is_poisoned() || shards
     }
 
     /// Asks the stream how it stands. Blocks until its current step ends.
     pub fn status(&self) -> Status {
-        self.running.status()
+        let mut status = self.running.status();
+        if let Some(shards) = &*self.shards() {
+            shards.add_to(&mut status);
+        }
+        status
     }
 
     /// Brings a configuration into force: a changed route is an epoch, the rest applies at once. Blocks.
     pub fn reload(&self, config: &StreamConfig) -> Result<()> {
         self.budget.set_limit(disk_limit(Some(config)));
         self.running.reload(&self.shared, &self.name, &self.dir, config)?;
+        let mut shards = self.shards();
+        match (&*shards, config.kinesis().is_some()) {
+            (Some(running), true) => running.reload(config)?,
+            (Some(running), false) => {
+                running.stop();
+                *shards = None;
+            }
+            (None, true) => *shards = Some(Shards::start(&self.shared, &self.name, &self.dir, config, &self.retired)),
+            (None, false) => {}
+        }
+        self.reads_kinesis.store(shards.is_some(), Ordering::Relaxed);
+        drop(shards);
         self.retired.store(false, Ordering::Relaxed);
         Ok(())
     }
 
     /// Begins to deliver what is held and then to end.
     pub fn drain(&self) {
+        if let Some(shards) = &*self.shards() {
+            shards.drain();
+        }
         self.running.drain();
     }
 
     /// Whether the stream's thread has ended.
     pub fn has_ended(&self) -> bool {
-        self.running.has_ended()
+        self.running.has_ended() && self.shards().as_ref().is_none_or(Shards::have_ended)
     }
 
     /// Ends the stream where it is.
@@ -137,6 +174,9 @@ impl Stream {
         // Handlers of requests may hold this stream still: what they put from now on is refused, and nothing is written
         // any more when somebody else opens the journal.
         self.put.close();
+        if let Some(shards) = &*self.shards() {
+            shards.stop();
+        }
         self.running.stop();
     }
 }

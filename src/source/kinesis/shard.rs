@@ -33,6 +33,8 @@ struct State {
     at_end: bool,
     closed: bool,
     alarm: Option<String>,
+    /// Milliseconds that the last answer was behind the newest record.
+    behind_ms: u64,
 }
 
 /// One record of Kinesis, taken apart.
@@ -60,6 +62,7 @@ impl Shard {
             at_end: matches!(start, Start::End { .. }),
             closed: false,
             alarm: None,
+            behind_ms: 0,
         };
         Arc::new(Shard { state: Mutex::new(state), room: Notify::new() })
     }
@@ -100,6 +103,20 @@ impl Shard {
     /// Whether everything was read to the end of the shard.
     pub fn is_at_end(&self) -> bool {
         self.state().at_end
+    }
+
+    /// One above the last record's offset.
+    pub fn end(&self) -> u64 {
+        self.state().end
+    }
+
+    pub fn set_behind(&self, ms: u64) {
+        self.state().behind_ms = ms;
+    }
+
+    /// Milliseconds that the last answer was behind the newest record.
+    pub fn behind_ms(&self) -> u64 {
+        self.state().behind_ms
     }
 
     /// Waits until there is room for more. `false`: nobody reads any more.
@@ -269,7 +286,7 @@ mod tests {
         shard.recycle(3000).unwrap();
         assert!(anchor(3000) > 1900);
         shard.reached_end();
-        assert_eq!(anchor(4999) , anchor(4999));
+        assert_eq!(anchor(4999), anchor(4999));
         assert_eq!(shard.anchor(5000), Some(Start::End { offset: 5000 }));
     }
 

@@ -1,0 +1,194 @@
+//! The API of Kinesis Data Streams as far as a reader needs it.
+
+use crate::aws::Login;
+use crate::config;
+use crate::error::{Error, Kind, Result};
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::retry::RetryConfig;
+use aws_sdk_kinesis::config::timeout::TimeoutConfig;
+use aws_sdk_kinesis::config::{BehaviorVersion, Builder};
+use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
+use aws_sdk_kinesis::types::ShardIteratorType;
+use std::time::Duration;
+
+/// A service that is there answers the handshake sooner.
+const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
+
+/// See the module. Nothing is retried here.
+#[derive(Clone)]
+pub struct Kinesis {
+    client: Client,
+    /// Its name or ARN.
+    stream: String,
+}
+
+/// What is known of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    pub arn: String,
+    /// Milliseconds since the Unix epoch. A stream that was deleted and made again is another one.
+    pub created_ms: u64,
+    pub retention: Duration,
+}
+
+/// A shard as the stream lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub id: String,
+    /// The shards that it was made from by a split (one) or a merge (two); they may not be listed any more.
+    pub parents: Vec<String>,
+}
+
+/// Where an iterator begins.
+#[derive(Clone, Copy, Debug)]
+pub enum At<'a> {
+    TrimHorizon,
+    /// Milliseconds since the Unix epoch.
+    Timestamp(u64),
+    Sequence(&'a str),
+}
+
+/// Why Kinesis did not do what was asked.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    pub what: What,
+    /// Its code and message, or what the connection said.
+    pub message: String,
+}
+
+/// What a refusal means for whoever asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Too often or too much: the same again, later.
+    Throttled,
+    /// The iterator is of no use any more: another one.
+    Iterator,
+    /// The same again; a person may have to act.
+    Other,
+}
+
+impl Kinesis {
+    /// Makes the client. Nothing is sent yet.
+    pub async fn connect(settings: &config::Kinesis) -> Result<Kinesis> {
+        let login = Login {
+            region: &settings.region,
+            access_key_id: settings.access_key_id.as_deref(),
+            secret_access_key: settings.secret_access_key.as_ref(),
+            session_token: settings.session_token.as_ref(),
+            role_arn: settings.role_arn.as_deref(),
+        };
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(settings.timeout.min(CONNECT_TIMEOUT_MAX))
+            .operation_attempt_timeout(settings.timeout)
+            .build();
+        let mut builder = Builder::new()
+            .behavior_version(BehaviorVersion::latest())
+            .region(login.region())
+            .credentials_provider(login.credentials().await?)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts);
+        builder.set_endpoint_url(settings.endpoint.clone());
+        Ok(Kinesis { client: Client::from_conf(builder.build()), stream: settings.stream.clone() })
+    }
+
+    /// Name and ARN, of which a request has one.
+    fn stream(&self) -> (Option<String>, Option<String>) {
+        let given = Some(self.stream.clone());
+        if self.stream.starts_with("arn:") { (None, given) } else { (given, None) }
+    }
+
+    pub async fn summary(&self) -> Result<Summary> {
+        let (name, arn) = self.stream();
+        let request = self.client.describe_stream_summary().set_stream_name(name).set_stream_arn(arn);
+        let answer = request.send().await.map_err(|e| refused(&e).about("DescribeStreamSummary"))?;
+        let found = answer.stream_description_summary();
+        let found =
+            found.ok_or_else(|| Error::new(Kind::Retry, "DescribeStreamSummary: an answer without a summary"))?;
+        let created = found.stream_creation_timestamp().to_millis().unwrap_or(0);
+        Ok(Summary {
+            arn: found.stream_arn().to_owned(),
+            created_ms: created.max(0) as u64,
+            retention: Duration::from_secs(3600 * found.retention_period_hours().max(0) as u64),
+        })
+    }
+
+    /// Every shard whose records may still be there.
+    pub async fn shards(&self) -> Result<Vec<Listed>> {
+        let (mut shards, mut token) = (Vec::new(), None);
+        loop {
+            let request = self.client.list_shards();
+            let request = match token.take() {
+                Some(token) => request.next_token(token),
+                None => {
+                    let (name, arn) = self.stream();
+                    request.set_stream_name(name).set_stream_arn(arn)
+                }
+            };
+            let answer = request.send().await.map_err(|e| refused(&e).about("ListShards"))?;
+            shards.extend(answer.shards().iter().map(|shard| {
+                Listed {
+                    id: shard.shard_id().to_owned(),
+                    parents: [shard.parent_shard_id(), shard.adjacent_parent_shard_id()]
+                        .into_iter()
+                        .flatten()
+                        .map(str::to_owned)
+                        .collect(),
+                }
+            }));
+            match answer.next_token() {
+                Some(next) => token = Some(next.to_owned()),
+                None => return Ok(shards),
+            }
+        }
+    }
+
+    pub async fn iterator(&self, shard: &str, at: At<'_>) -> std::result::Result<String, Refused> {
+        let (name, arn) = self.stream();
+        let request = self.client.get_shard_iterator().set_stream_name(name).set_stream_arn(arn).shard_id(shard);
+        let request = match at {
+            At::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
+            At::Timestamp(ms) => {
+                let at = aws_sdk_kinesis::primitives::DateTime::from_millis(ms as i64);
+                request.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(at)
+            }
+            At::Sequence(sequence) => {
+                request.shard_iterator_type(ShardIteratorType::AtSequenceNumber).starting_sequence_number(sequence)
+            }
+        };
+        let answer = request.send().await.map_err(|e| refused(&e))?;
+        let none = || Refused { what: What::Other, message: "an answer without an iterator".to_owned() };
+        answer.shard_iterator.ok_or_else(none)
+    }
+
+    pub async fn records(&self, iterator: &str) -> std::result::Result<GetRecordsOutput, Refused> {
+        self.client.get_records().shard_iterator(iterator).send().await.map_err(|e| refused(&e))
+    }
+}
+
+impl Refused {
+    fn about(self, operation: &str) -> Error {
+        let kind = if self.what == What::Throttled { Kind::Retry } else { Kind::Misconfigured };
+        Error::new(kind, format!("{operation}: {}", self.message))
+    }
+}
+
+fn refused<E>(error: &SdkError<E>) -> Refused
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let meta = error.as_service_error().map(ProvideErrorMetadata::meta);
+    let Some(code) = meta.and_then(|m| m.code()) else {
+        return Refused { what: What::Other, message: DisplayErrorContext(error).to_string() };
+    };
+    let what = match code {
+        "ProvisionedThroughputExceededException"
+        | "LimitExceededException"
+        | "KMSThrottlingException"
+        | "ThrottlingException" => What::Throttled,
+        "ExpiredIteratorException" | "InvalidArgumentException" => What::Iterator,
+        _ => What::Other,
+    };
+    let message = meta.and_then(|m| m.message()).unwrap_or("no message");
+    Refused { what, message: format!("{code}: {message}") }
+}
