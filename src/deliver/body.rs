@@ -131,8 +131,7 @@ pub struct Reader<'b> {
 impl std::io::Read for Reader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let n = (self.body.len() - self.at).min(buffer.len() as u64) as usize;
-        let piece = self.body.read(self.at, n)?;
-        buffer[..n].copy_from_slice(&piece);
+        self.body.read_into(self.at, &mut buffer[..n])?;
         self.at += n as u64;
         Ok(n)
     }
@@ -184,19 +183,26 @@ impl Body {
     /// Reads exactly `bytes` bytes from `offset`; both lie within the body.
     pub fn read(&self, offset: u64, bytes: usize) -> std::io::Result<Vec<u8>> {
         let mut out = vec![0; bytes];
+        self.read_into(offset, &mut out)?;
+        Ok(out)
+    }
+
+    /// Fills `out` with the bytes from `offset`; all of them lie within the body.
+    pub fn read_into(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
         let in_file = self.len - self.memory.len() as u64;
-        let from_file = (in_file.saturating_sub(offset) as usize).min(bytes);
-        if from_file > 0 {
+        let from_file = (in_file.saturating_sub(offset) as usize).min(out.len());
+        let (front, behind) = out.split_at_mut(from_file);
+        if !front.is_empty() {
             let (_, file) = self.file.as_ref().expect("bytes before the memory part are in a file");
-            let n = crate::fs::read_full_at(&**file, &mut out[..from_file], offset)?;
-            if n < from_file {
+            let n = crate::fs::read_full_at(&**file, front, offset)?;
+            if n < front.len() {
                 return Err(std::io::Error::other("a scratch file is shorter than what was written to it"));
             }
         }
-        if from_file < bytes {
+        if !behind.is_empty() {
             let at = (offset + from_file as u64 - in_file) as usize;
-            out[from_file..].copy_from_slice(&self.memory[at..at + bytes - from_file]);
+            behind.copy_from_slice(&self.memory[at..at + behind.len()]);
         }
-        Ok(out)
+        Ok(())
     }
 }

@@ -31,11 +31,12 @@ impl<'b> Records<'b> {
             }
             // As much as is here already again, so that a record of many pieces is not gone through for each of them.
             let more = left.min(PIECE.max((self.bytes.len() - self.at) as u64));
-            let piece = self.body.read(self.next, more as usize)?;
-            self.next += more;
             self.bytes.drain(..self.at);
-            self.bytes.extend_from_slice(&piece);
             self.at = 0;
+            let held = self.bytes.len();
+            self.bytes.resize(held + more as usize, 0);
+            self.body.read_into(self.next, &mut self.bytes[held..])?;
+            self.next += more;
         }
         let mut rest = &self.bytes[self.at..];
         let (arrival, record) = packed::take(&mut rest).expect("just seen");
