@@ -12,6 +12,7 @@ use super::rows::Rows;
 use super::{columns, source};
 use crate::config::{Dialect, Target, WarehouseInput, quoted_name};
 use crate::deliver::Shipment;
+use crate::sabotage;
 use bytes::Bytes;
 use futures_util::SinkExt;
 use std::io::Read;
@@ -85,13 +86,16 @@ impl Transaction<'_> {
             }
             Claim::Made => {}
         }
+        sabotage::point("load.claimed");
         match &self.target.dialect {
             Dialect::Redshift { copy_options, role_arn } => {
                 self.copy_objects(copy_options, role_arn.as_deref()).await?
             }
             Dialect::Postgres { input } => self.copy_rows(*input).await?,
         }
+        sabotage::point("load.copied");
         self.execute("commit", "COMMIT").await?;
+        sabotage::point("load.committed");
         Ok(Loaded::of(self.shipment))
     }
 
