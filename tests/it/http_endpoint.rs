@@ -1,16 +1,18 @@
 //! The `http` destination against an endpoint that does what it is told, and against one that we did not write. What the
 //! endpoint took and what stands under the error prefix is what was put, each record once, whatever goes wrong.
 
+use crate::clients;
 use crate::endpoint::{Answer, Arrived, Endpoint};
 use crate::outage::Store;
 use crate::s3::Eye;
 use crate::s3::double::{Double, Fault};
-use crate::service::Service;
+use crate::service::{Service, scale};
 use crate::telegraf::Telegraf;
 use rustix::process::Signal;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
+use std::time::Instant;
 
 /// Memory that the service may take more of, whatever an endpoint answers.
 const GROWTH_KIB_MAX: u64 = 64 << 10;
@@ -678,23 +680,35 @@ fn rows_33_to_43_a_failure_bucket_that_misbehaves_has_each_failure_once_in_the_e
 
 #[test]
 fn a_receiver_that_we_did_not_write_gets_what_was_put() {
-    let telegraf = Telegraf::start("k1", &["/path"], &["a"]);
-    let plain = [("content_encoding", "none")];
-    let streams = stream("zipped", &telegraf.url("/path?query=1"), &[], FAILED)
-        + &stream("plain", &telegraf.url("/path"), &plain, FAILED)
-        + &stream("refused", &telegraf.url("/path"), &[("access_key", "k2"), ("retry_duration", "500ms")], FAILED);
+    const ATTRIBUTES: [(&str, &str); 3] = [("a", "b"), ("stage", "test 1"), ("owner", "Zoë, \"data\" 😀")];
+    let telegraf = Telegraf::start("k1", &["/path"], &ATTRIBUTES.map(|(name, _)| name));
+    let attributes = serde_json::json!(BTreeMap::from(ATTRIBUTES)).to_string();
+    let stream = |name: &str, url: &str, more: &[(&str, &str)]| {
+        stream(name, &telegraf.url(url), &[&[("common_attributes", attributes.as_str())], more].concat(), FAILED)
+    };
+    let streams = stream("zipped", "/path?query=1", &[])
+        + &stream("plain", "/path", &[("content_encoding", "none")])
+        + &stream("refused", "/path", &[("access_key", "k2"), ("retry_duration", "500ms")]);
     let mut service = Service::start(&streams);
-    let records = numbered(0..500, 200);
-    for name in ["zipped", "plain"] {
-        put(&service, name, &records);
+    let each = (50_000.0 * scale()) as u64;
+    let mut expected = Vec::new();
+    let began = Instant::now();
+    for (i, name) in (0..).zip(["zipped", "plain"]) {
+        let sent = clients::put(&service, "boto3", name, "all", i * each..(i + 1) * each);
+        expected.extend(std::fs::read_to_string(sent).unwrap().lines().map(str::to_owned));
     }
-    put(&service, "refused", &records[..1]);
-    service.settled(1001);
-    let written = telegraf.until_written(1000);
-    let mut expected: Vec<_> = records.iter().chain(&records).map(|r| String::from_utf8(r.clone()).unwrap()).collect();
+    put(&service, "refused", &[b"{}".to_vec()]);
+    service.settled(2 * each + 1);
+    let written = telegraf.until_written(2 * each as usize);
     expected.sort();
-    assert_eq!(written.iter().map(|w| w.value.clone()).collect::<Vec<_>>(), expected);
-    assert!(written.iter().all(|w| w.tags["a"] == "b" && w.tags["path"] == "/path"), "{:?}", written[0]);
+    let (bytes, seconds) = (expected.iter().map(String::len).sum::<usize>(), began.elapsed().as_secs_f64());
+    println!("{} real records of {bytes} bytes put, {} written, in {seconds:.1} s", expected.len(), written.len());
+    let same = written.iter().map(|w| &w.value).eq(&expected);
+    assert!(same, "{} records were put, {} are written, or others than were put", expected.len(), written.len());
+    let tags: BTreeMap<String, String> =
+        [("path", "/path")].into_iter().chain(ATTRIBUTES).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    let other = written.iter().find(|w| w.tags != tags);
+    assert!(other.is_none(), "{other:?}, expected {tags:?}");
     let failed = failed(&service, "refused");
     assert_eq!(failed.len(), 1);
     assert!(failed[0].error_message.contains("401: "), "{failed:?}");
