@@ -25,6 +25,7 @@ mod redrive;
 mod redshift_front;
 mod s3;
 mod service;
+mod sinks;
 mod streams;
 mod telegraf;
 mod transform;
