@@ -4,6 +4,7 @@
 use crate::clients;
 use crate::endpoint::{Answer, Arrived, Endpoint};
 use crate::outage::Store;
+use crate::pace::Pace;
 use crate::s3::Eye;
 use crate::s3::double::{Double, Fault};
 use crate::service::{Service, scale};
@@ -135,13 +136,6 @@ fn alarm_says(service: &Service, stream: &str, text: &str) -> bool {
     service.status(stream).alarm.is_some_and(|a| a.contains(text))
 }
 
-/// Memory of the service, in KiB.
-fn resident_kib(service: &Service) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", service.pid())).expect("it runs");
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("it says what it takes");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
 const EXCEPTION: &str = "HttpEndpoint.DestinationException";
 const INVALID: &str = "HttpEndpoint.InvalidResponseFromDestination";
 const UNRECOGNISED: &str = "is not recognized as valid JSON or has unexpected fields. Raw response received: 200 ";
@@ -261,13 +255,13 @@ fn row_44_what_is_never_a_success_fails_with_its_reason_in_bounded_memory() {
     let all = |service: &Service, records: &[Vec<u8>]| faults.iter().for_each(|(n, ..)| put(service, n, records));
     all(&service, &records[..1]);
     service.settled(faults.len() as u64);
-    let before = resident_kib(&service);
+    let before = service.resident_kib();
     endpoint.script(misbehave(&faults, usize::MAX));
     all(&service, &records[1..3]);
     let most = Mutex::new(before);
     service.until("all has failed", |s| {
         let mut most = most.lock().unwrap();
-        *most = (*most).max(resident_kib(s));
+        *most = (*most).max(s.resident_kib());
         faults.iter().all(|(name, ..)| is_settled(s, name, 3))
     });
     let growth = most.into_inner().unwrap() - before;
@@ -517,13 +511,13 @@ fn a_hanging_endpoint_holds_up_nobody_else() {
     put(&service, "s", &records);
     // One that never answered is not given more at once.
     service.until("it hangs", |_| hanging.requests().len() == 1);
-    let before = resident_kib(&service);
+    let before = service.resident_kib();
     for round in 0..3 {
         put(&service, "other", &records[..10]);
         service.until("others are served", |s| is_settled(s, "other", 10 * (round + 1)));
     }
     assert_eq!(hanging.requests().len(), 1, "no more than allowed are under way");
-    let growth = resident_kib(&service).saturating_sub(before);
+    let growth = service.resident_kib().saturating_sub(before);
     assert!(growth < GROWTH_KIB_MAX, "{growth} KiB");
     hanging.always(Answer::Ok);
     hanging.release();
@@ -531,6 +525,34 @@ fn a_hanging_endpoint_holds_up_nobody_else() {
     assert_once("released", &records, hanging.accepted(), &failed(&service, "s"));
     hanging.assert_one_body_per_id();
     assert_audit(&service);
+}
+
+#[test]
+fn a_hanging_endpoint_slows_down_nobody_else() {
+    let [mut calm, mut troubled] = [(), ()].map(|()| {
+        let (hanging, other) = (Endpoint::start(), Endpoint::start());
+        let streams = stream("s", &hanging.url("/"), &[("timeout", "60s")], FAILED)
+            + &stream("other", &other.url("/"), &[], FAILED);
+        (Service::start(&streams), hanging, other)
+    });
+    let mut pace = Pace::default();
+    for _ in 0..2 {
+        let (service, hanging, _) = &mut troubled;
+        hanging.always(Answer::Hang);
+        for service in [&calm.0, &*service] {
+            put(service, "s", &numbered(0..80, 100_000));
+        }
+        calm.0.until("the like is delivered", |s| s.status("s").pending == 0);
+        service.until("it hangs", |_| hanging.requests().len() > hanging.successes().len());
+        pace.half(&calm.0, service, "other", &numbered(0..20, 50));
+        service.until("others are served", |s| s.status("other").pending == 0);
+        assert!(service.status("s").pending > 0, "still hanging");
+        hanging.always(Answer::Ok);
+        hanging.release();
+        service.until("what hung is delivered", |s| s.status("s").pending == 0);
+        std::mem::swap(&mut calm, &mut troubled);
+    }
+    pace.assert_same();
 }
 
 #[test]

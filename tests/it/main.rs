@@ -19,6 +19,7 @@ mod lives;
 #[cfg(feature = "sabotage")]
 mod model;
 mod outage;
+mod pace;
 mod postgres;
 #[cfg(feature = "sabotage")]
 mod redrive;

@@ -12,15 +12,15 @@ use hydrant::deliver::{Attempt, Shipment, Sink};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// By what an attempt that is repeated finds what an earlier one left.
+/// By what a repeated attempt finds what an earlier one left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Once {
     /// Its object stands at its name.
-    ByName,
+    Name,
     /// The receiver knows the request by its id, and it comes with the same body.
-    ByRequestId,
+    RequestId,
     /// A row that was written with its data says so; its object stands at its name as well.
-    ByClaim,
+    Claim,
 }
 
 /// In what sinks differ.

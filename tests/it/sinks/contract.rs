@@ -95,7 +95,7 @@ fn a_repeated_attempt_finds_the_first(place: &dyn Place) {
     let tag = stored(sink.attempt(&shipment));
     assert_eq!(stored(sink.attempt(&shipment)), tag);
     assert_eq!(stored(place.sink().attempt(&shipment)), tag, "a process that has just started finds it too");
-    if place.nature().once != Once::ByRequestId {
+    if place.nature().once != Once::RequestId {
         // Rebuilt, a plan may be encoded differently: it is the same plan all the same, and the first stays.
         let rebuilt = Shipment { body: made(place, 50, 20).0.body, ..shipment.clone() };
         assert_eq!(stored(place.sink().attempt(&rebuilt)), tag);
@@ -184,9 +184,9 @@ fn what_is_not_ours_stays(place: &dyn Place) {
     // Another plan that wants the same name.
     let stranger = Shipment { id: Uuid::new_v4(), ..shipment.clone() };
     match once {
-        Once::ByName | Once::ByClaim => assert_eq!(place.sink().attempt(&stranger), Attempt::Foreign),
+        Once::Name | Once::Claim => assert_eq!(place.sink().attempt(&stranger), Attempt::Foreign),
         // Nothing has a name there: it is another request.
-        Once::ByRequestId => _ = stored(sink.attempt(&stranger)),
+        Once::RequestId => _ = stored(sink.attempt(&stranger)),
     }
     assert_there(place, "after a stranger", &shipment, &sent);
     if compares {
@@ -197,7 +197,7 @@ fn what_is_not_ours_stays(place: &dyn Place) {
         assert!(matches!(place.sink().attempt(&other), Attempt::Differs { .. }));
         assert_there(place, "after another list", &shipment, &sent);
     }
-    if once == Once::ByRequestId {
+    if once == Once::RequestId {
         return;
     }
     let things = place.things();
@@ -207,9 +207,9 @@ fn what_is_not_ours_stays(place: &dyn Place) {
         assert_eq!(sink.attempt(&ours), Attempt::Foreign);
         assert_eq!(place.bytes_at("p/taken"), b"theirs");
         // Where what is delivered is not the object, nothing was.
-        assert!(once == Once::ByName || place.found(&ours).is_empty());
+        assert!(once == Once::Name || place.found(&ours).is_empty());
     }
-    assert_eq!(place.things(), things + usize::from(once == Once::ByName), "the object of somebody else");
+    assert_eq!(place.things(), things + usize::from(once == Once::Name), "the object of somebody else");
 }
 
 fn a_look_changes_nothing(place: &dyn Place) {

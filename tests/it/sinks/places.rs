@@ -64,7 +64,7 @@ impl Directory {
 
 impl Place for Directory {
     fn nature(&self) -> Nature {
-        Nature { once: Once::ByName, looks: true, compares: false, empty: true, shared: false }
+        Nature { once: Once::Name, looks: true, compares: false, empty: true, shared: false }
     }
 
     fn shipment(&self, name: &str, records: &[Vec<u8>]) -> Shipment {
@@ -129,7 +129,7 @@ impl Bucket {
 
 impl Place for Bucket {
     fn nature(&self) -> Nature {
-        Nature { once: Once::ByName, looks: true, compares: true, empty: true, shared: true }
+        Nature { once: Once::Name, looks: true, compares: true, empty: true, shared: true }
     }
 
     fn shipment(&self, name: &str, records: &[Vec<u8>]) -> Shipment {
@@ -219,7 +219,7 @@ impl Receiver {
 
 impl Place for Receiver {
     fn nature(&self) -> Nature {
-        Nature { once: Once::ByRequestId, looks: false, compares: false, empty: false, shared: true }
+        Nature { once: Once::RequestId, looks: false, compares: false, empty: false, shared: true }
     }
 
     fn shipment(&self, name: &str, records: &[Vec<u8>]) -> Shipment {
@@ -309,7 +309,7 @@ impl Table {
 
 impl Place for Table {
     fn nature(&self) -> Nature {
-        Nature { once: Once::ByClaim, looks: true, compares: true, empty: true, shared: true }
+        Nature { once: Once::Claim, looks: true, compares: true, empty: true, shared: true }
     }
 
     fn shipment(&self, name: &str, records: &[Vec<u8>]) -> Shipment {
