@@ -106,13 +106,16 @@ fn redshift_keeps_the_contract() {
     contract::hold(|| Box::new(places::Table::new(crate::warehouse::Dialect::Redshift)));
 }
 
-/// Wrong builds of what lies behind S3, and what a stranger's object would become by them.
 #[cfg(feature = "sabotage")]
 #[test]
 fn a_sink_that_breaks_the_contract_is_noticed() {
-    for rule in ["taken_is_success", "upload_without_condition"] {
+    let bucket = || Box::new(places::Bucket::new()) as Box<dyn Place>;
+    let table = || Box::new(places::Table::new(crate::warehouse::Dialect::Postgres)) as Box<dyn Place>;
+    let rules: [(&str, &dyn Fn() -> Box<dyn Place>); 3] =
+        [("taken_is_success", &bucket), ("upload_without_condition", &bucket), ("claimed_is_loaded_again", &table)];
+    for (rule, place) in rules {
         hydrant::sabotage::break_here(Some(rule));
-        let held = std::panic::catch_unwind(|| contract::hold(|| Box::new(places::Bucket::new())));
+        let held = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| contract::hold(place)));
         hydrant::sabotage::break_here(None);
         assert!(held.is_err(), "`{rule}` was not noticed");
     }
