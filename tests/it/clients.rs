@@ -4,6 +4,7 @@ use crate::service::{Service, scale, variable};
 use aws_sdk_firehose::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_firehose::primitives::Blob;
 use aws_sdk_firehose::types::Record;
+use std::ops::Range;
 use std::process::Command;
 
 /// A bucket of its own for a test, made through the API of the store.
@@ -39,12 +40,14 @@ pub fn s3(bucket: &str, rest: &str) -> String {
 const COLUMNS: &str = "columns: { iata: string, name: string, city: string, state: string, country: string, \
                        latitude: double, longitude: double, _seq: bigint }\n";
 
-fn put(service: &Service, client: &str, stream: &str, records: u64, first: u64) -> String {
+/// Has a client put real records, numbered from `first`: the file that holds them, one a line.
+pub fn put(service: &Service, client: &str, stream: &str, dataset: &str, numbers: Range<u64>) -> String {
     let out = service.dir.path().join(format!("sent-{stream}-{client}.jsonl"));
     let out = out.display().to_string();
-    let (records, first, endpoint) = (records.to_string(), first.to_string(), service.endpoint());
+    let (records, first) = ((numbers.end - numbers.start).to_string(), numbers.start.to_string());
+    let endpoint = service.endpoint();
     let arguments = ["--endpoint", &endpoint, "--stream", stream, "--client", client, "--records", &records];
-    let more = ["--out", &out, "--dataset", "airports", "--seq-start", &first];
+    let more = ["--out", &out, "--dataset", dataset, "--seq-start", &first];
     let script = ["tests/clients/put.py"];
     python(&[&script[..], &arguments[..], &more[..]].concat());
     out
@@ -100,7 +103,8 @@ fn every_client_can_put_and_every_reader_finds_what_was_put() {
     {
         let mut sent = Vec::new();
         for (i, client) in ["boto3", "aws-v1", "aws-v2"].into_iter().enumerate() {
-            sent.push(put(&service, client, name, each, i as u64 * each));
+            let first = i as u64 * each;
+            sent.push(put(&service, client, name, "airports", first..first + each));
         }
         sent.push(put_with_rust(&service, name, &sent[0], 3 * each));
         service.until("all is delivered", |s| {

@@ -1,16 +1,19 @@
 //! The `http` destination against an endpoint that does what it is told, and against one that we did not write. What the
 //! endpoint took and what stands under the error prefix is what was put, each record once, whatever goes wrong.
 
+use crate::clients;
 use crate::endpoint::{Answer, Arrived, Endpoint};
 use crate::outage::Store;
+use crate::pace::Pace;
 use crate::s3::Eye;
 use crate::s3::double::{Double, Fault};
-use crate::service::Service;
+use crate::service::{Service, scale};
 use crate::telegraf::Telegraf;
 use rustix::process::Signal;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
+use std::time::Instant;
 
 /// Memory that the service may take more of, whatever an endpoint answers.
 const GROWTH_KIB_MAX: u64 = 64 << 10;
@@ -133,13 +136,6 @@ fn alarm_says(service: &Service, stream: &str, text: &str) -> bool {
     service.status(stream).alarm.is_some_and(|a| a.contains(text))
 }
 
-/// Memory of the service, in KiB.
-fn resident_kib(service: &Service) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", service.pid())).expect("it runs");
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("it says what it takes");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
-}
-
 const EXCEPTION: &str = "HttpEndpoint.DestinationException";
 const INVALID: &str = "HttpEndpoint.InvalidResponseFromDestination";
 const UNRECOGNISED: &str = "is not recognized as valid JSON or has unexpected fields. Raw response received: 200 ";
@@ -259,13 +255,13 @@ fn row_44_what_is_never_a_success_fails_with_its_reason_in_bounded_memory() {
     let all = |service: &Service, records: &[Vec<u8>]| faults.iter().for_each(|(n, ..)| put(service, n, records));
     all(&service, &records[..1]);
     service.settled(faults.len() as u64);
-    let before = resident_kib(&service);
+    let before = service.resident_kib();
     endpoint.script(misbehave(&faults, usize::MAX));
     all(&service, &records[1..3]);
     let most = Mutex::new(before);
     service.until("all has failed", |s| {
         let mut most = most.lock().unwrap();
-        *most = (*most).max(resident_kib(s));
+        *most = (*most).max(s.resident_kib());
         faults.iter().all(|(name, ..)| is_settled(s, name, 3))
     });
     let growth = most.into_inner().unwrap() - before;
@@ -515,13 +511,13 @@ fn a_hanging_endpoint_holds_up_nobody_else() {
     put(&service, "s", &records);
     // One that never answered is not given more at once.
     service.until("it hangs", |_| hanging.requests().len() == 1);
-    let before = resident_kib(&service);
+    let before = service.resident_kib();
     for round in 0..3 {
         put(&service, "other", &records[..10]);
         service.until("others are served", |s| is_settled(s, "other", 10 * (round + 1)));
     }
     assert_eq!(hanging.requests().len(), 1, "no more than allowed are under way");
-    let growth = resident_kib(&service).saturating_sub(before);
+    let growth = service.resident_kib().saturating_sub(before);
     assert!(growth < GROWTH_KIB_MAX, "{growth} KiB");
     hanging.always(Answer::Ok);
     hanging.release();
@@ -529,6 +525,34 @@ fn a_hanging_endpoint_holds_up_nobody_else() {
     assert_once("released", &records, hanging.accepted(), &failed(&service, "s"));
     hanging.assert_one_body_per_id();
     assert_audit(&service);
+}
+
+#[test]
+fn a_hanging_endpoint_slows_down_nobody_else() {
+    let [mut calm, mut troubled] = [(), ()].map(|()| {
+        let (hanging, other) = (Endpoint::start(), Endpoint::start());
+        let streams = stream("s", &hanging.url("/"), &[("timeout", "60s")], FAILED)
+            + &stream("other", &other.url("/"), &[], FAILED);
+        (Service::start(&streams), hanging, other)
+    });
+    let mut pace = Pace::default();
+    for _ in 0..2 {
+        let (service, hanging, _) = &mut troubled;
+        hanging.always(Answer::Hang);
+        for service in [&calm.0, &*service] {
+            put(service, "s", &numbered(0..80, 100_000));
+        }
+        calm.0.until("the like is delivered", |s| s.status("s").pending == 0);
+        service.until("it hangs", |_| hanging.requests().len() > hanging.successes().len());
+        pace.half(&calm.0, service, "other", &numbered(0..20, 50));
+        service.until("others are served", |s| s.status("other").pending == 0);
+        assert!(service.status("s").pending > 0, "still hanging");
+        hanging.always(Answer::Ok);
+        hanging.release();
+        service.until("what hung is delivered", |s| s.status("s").pending == 0);
+        std::mem::swap(&mut calm, &mut troubled);
+    }
+    pace.assert_same();
 }
 
 #[test]
@@ -678,23 +702,35 @@ fn rows_33_to_43_a_failure_bucket_that_misbehaves_has_each_failure_once_in_the_e
 
 #[test]
 fn a_receiver_that_we_did_not_write_gets_what_was_put() {
-    let telegraf = Telegraf::start("k1", &["/path"], &["a"]);
-    let plain = [("content_encoding", "none")];
-    let streams = stream("zipped", &telegraf.url("/path?query=1"), &[], FAILED)
-        + &stream("plain", &telegraf.url("/path"), &plain, FAILED)
-        + &stream("refused", &telegraf.url("/path"), &[("access_key", "k2"), ("retry_duration", "500ms")], FAILED);
+    const ATTRIBUTES: [(&str, &str); 3] = [("a", "b"), ("stage", "test 1"), ("owner", "Zoë, \"data\" 😀")];
+    let telegraf = Telegraf::start("k1", &["/path"], &ATTRIBUTES.map(|(name, _)| name));
+    let attributes = serde_json::json!(BTreeMap::from(ATTRIBUTES)).to_string();
+    let stream = |name: &str, url: &str, more: &[(&str, &str)]| {
+        stream(name, &telegraf.url(url), &[&[("common_attributes", attributes.as_str())], more].concat(), FAILED)
+    };
+    let streams = stream("zipped", "/path?query=1", &[])
+        + &stream("plain", "/path", &[("content_encoding", "none")])
+        + &stream("refused", "/path", &[("access_key", "k2"), ("retry_duration", "500ms")]);
     let mut service = Service::start(&streams);
-    let records = numbered(0..500, 200);
-    for name in ["zipped", "plain"] {
-        put(&service, name, &records);
+    let each = (50_000.0 * scale()) as u64;
+    let mut expected = Vec::new();
+    let began = Instant::now();
+    for (i, name) in (0..).zip(["zipped", "plain"]) {
+        let sent = clients::put(&service, "boto3", name, "all", i * each..(i + 1) * each);
+        expected.extend(std::fs::read_to_string(sent).unwrap().lines().map(str::to_owned));
     }
-    put(&service, "refused", &records[..1]);
-    service.settled(1001);
-    let written = telegraf.until_written(1000);
-    let mut expected: Vec<_> = records.iter().chain(&records).map(|r| String::from_utf8(r.clone()).unwrap()).collect();
+    put(&service, "refused", &[b"{}".to_vec()]);
+    service.settled(2 * each + 1);
+    let written = telegraf.until_written(2 * each as usize);
     expected.sort();
-    assert_eq!(written.iter().map(|w| w.value.clone()).collect::<Vec<_>>(), expected);
-    assert!(written.iter().all(|w| w.tags["a"] == "b" && w.tags["path"] == "/path"), "{:?}", written[0]);
+    let (bytes, seconds) = (expected.iter().map(String::len).sum::<usize>(), began.elapsed().as_secs_f64());
+    println!("{} real records of {bytes} bytes put, {} written, in {seconds:.1} s", expected.len(), written.len());
+    let same = written.iter().map(|w| &w.value).eq(&expected);
+    assert!(same, "{} records were put, {} are written, or others than were put", expected.len(), written.len());
+    let tags: BTreeMap<String, String> =
+        [("path", "/path")].into_iter().chain(ATTRIBUTES).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    let other = written.iter().find(|w| w.tags != tags);
+    assert!(other.is_none(), "{other:?}, expected {tags:?}");
     let failed = failed(&service, "refused");
     assert_eq!(failed.len(), 1);
     assert!(failed[0].error_message.contains("401: "), "{failed:?}");

@@ -2,21 +2,23 @@
 //! every record in exactly one place.
 //!
 //! `record` makes records that say who they are, `load` puts them, `world` starts and ends the process, `aim` says
-//! when, `bucket` and `judge` read what was delivered, `wrong` shows that all this notices a wrong build.
+//! when, `tally` counts, `bucket` and `judge` read what was delivered, `wrong` shows that all this notices a wrong build.
 
 mod aim;
 mod bucket;
 mod judge;
 mod load;
 pub mod record;
+pub mod tally;
 mod world;
 mod wrong;
 
 use crate::service::scale;
-use aim::{Aim, End, live};
+use aim::{Aim, live};
 use load::Load;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
+use tally::Tally;
 use world::World;
 
 /// Kills after which everything is delivered once and judged.
@@ -39,13 +41,16 @@ const STEPS: [(&str, &str, u64); 12] = [
 ];
 /// Steps that this load never reaches, or hardly: a local destination, an object above 64 MiB, a full ledger file,
 /// destinations that are no stores, and what is put in again.
-const NOT_OURS: [&str; 8] = [
+const NOT_OURS: [&str; 11] = [
     "upload.linked",
     "upload.part",
     "ledger.archived",
     "request.taken",
     "plan.abandoned",
     "plan.split",
+    "load.claimed",
+    "load.copied",
+    "load.committed",
     "redrive.put",
     "redrive.marked",
 ];
@@ -74,58 +79,32 @@ fn word(step: &str) -> &str {
     STEPS.iter().find(|s| s.0 == step).map_or(step, |s| s.1)
 }
 
-/// Kills by the word for the step they hit: at random, and at a step that was named.
-#[derive(Default)]
-struct Tally {
-    kills: BTreeMap<String, [u64; 2]>,
-    /// Named lives so far that ended where they should.
-    hits: usize,
-    /// Named steps that a life did not come to: the next named life tries again, at their first time.
-    missed: u64,
-    again: bool,
-}
-
-impl Tally {
-    fn count(&mut self, end: &End, named: bool) {
-        let named = named && end.hit;
-        self.kills.entry(word(&end.step).to_owned()).or_default()[usize::from(named)] += 1;
-    }
-
-    fn print(&self, world: &World, seconds: f64) {
-        let sum = |i: usize| self.kills.values().map(|k| k[i]).sum::<u64>();
-        println!("\n{:<12}{:>8}{:>8}{:>8}", "killed at", "random", "named", "all");
-        let others = self.kills.keys().map(String::as_str).filter(|k| !WORDS.contains(k));
-        for step in WORDS.into_iter().chain(others) {
-            let [random, named] = self.kills.get(step).copied().unwrap_or_default();
-            println!("{step:<12}{random:>8}{named:>8}{:>8}", random + named);
-        }
-        println!("{:<12}{:>8}{:>8}{:>8}  in {seconds:.0} s", "all", sum(0), sum(1), sum(0) + sum(1));
-        let s = &world.judge.sums;
-        println!(
-            "acked {}, in doubt {} of which taken {}, refused {}, objects {}, at most {} plans open at once",
-            s.acked,
-            s.in_doubt,
-            s.accepted - s.acked,
-            s.refused,
-            s.objects,
-            world.most_open
-        );
-        println!("delivered {}, dropped {}, failed {} {:?}", s.delivered, s.dropped, s.failed, s.codes);
-        println!("named steps that were not reached {}", self.missed);
-    }
+fn print(tally: &Tally, world: &World, seconds: f64) {
+    tally.print(&WORDS);
+    let s = &world.judge.sums;
+    println!(
+        "{seconds:.0} s, acked {}, in doubt {} of which taken {}, refused {}, objects {}, at most {} plans open at once",
+        s.acked,
+        s.in_doubt,
+        s.accepted - s.acked,
+        s.refused,
+        s.objects,
+        world.most_open
+    );
+    println!("delivered {}, dropped {}, failed {} {:?}", s.delivered, s.dropped, s.failed, s.codes);
 }
 
 /// The i-th life: even ones die at random, odd ones at a named step; every fifth has a reload.
 fn one_kill(world: &mut World, i: usize, tally: &mut Tally) -> Result<(), String> {
     if i % 2 == 1 {
-        let step = STEPS[tally.hits % STEPS.len()];
-        let n = if tally.again { 1 } else { 1 + world.rng.below(step.2) };
+        let step = tally.next(&STEPS);
+        let n = tally.nth(step.2, &mut world.rng);
         return kill_at(world, step.0, n, i % 5 == 4, tally);
     }
     let pause = Duration::from_millis(20 + world.rng.below(580));
     let reload = (i % 5 == 4).then(|| pause.mul_f64(world.rng.below(100) as f64 / 100.0));
     let end = live(world, Aim::After(pause), reload, &Load::MIXED)?;
-    tally.count(&end, false);
+    tally.random(word(&end.step));
     Ok(())
 }
 
@@ -139,10 +118,7 @@ fn kill_at(world: &mut World, step: &'static str, n: u64, reload: bool, tally: &
         reload = Some(Duration::from_millis(50));
     }
     let end = live(world, Aim::At(step, n), reload, &Load::MIXED).map_err(|e| format!("{step}:{n}: {e}"))?;
-    tally.again = !end.hit;
-    tally.hits += usize::from(end.hit);
-    tally.missed += u64::from(!end.hit);
-    tally.count(&end, true);
+    tally.named(word(&end.step), end.hit);
     Ok(())
 }
 
@@ -150,7 +126,7 @@ fn kill_at(world: &mut World, step: &'static str, n: u64, reload: bool, tally: &
 fn fill_up(world: &mut World, tally: &mut Tally) -> Result<(), String> {
     for (step, word, _) in STEPS {
         for _ in 0..3 {
-            if !tally.kills.contains_key(word) {
+            if tally.at(word) == [0, 0] {
                 kill_at(world, step, 1, false, tally)?;
                 world.settle(false)?;
             }
@@ -195,7 +171,7 @@ fn kill_9_loses_nothing_and_writes_nothing_twice() {
         stays_alive(&mut world).map_err(|e| format!("after the last kill: {e}"))
     };
     let outcome = run();
-    tally.print(&world, began.elapsed().as_secs_f64());
+    print(&tally, &world, began.elapsed().as_secs_f64());
     if let Err(why) = outcome {
         panic!("seed {seed}: {why}");
     }
@@ -203,9 +179,9 @@ fn kill_9_loses_nothing_and_writes_nothing_twice() {
     let s = &world.judge.sums;
     assert!([s.acked, s.delivered, s.dropped, s.failed].iter().all(|n| *n > 0), "{s:?}");
     for word in WORDS {
-        assert!(tally.kills.contains_key(word), "no kill hit `{word}`");
+        assert!(tally.at(word) != [0, 0], "no kill hit `{word}`");
     }
-    let random: u64 = tally.kills.values().map(|k| k[0]).sum();
+    let [random, _] = tally.sum();
     assert!(random * 2 >= kills as u64, "{random} of {kills} kills were at random");
 }
 

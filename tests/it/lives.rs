@@ -6,7 +6,7 @@
 mod clients;
 #[cfg(feature = "sabotage")]
 mod poison;
-mod proxy;
+pub mod proxy;
 
 use crate::outage::{Store, fill};
 use crate::s3::Eye;

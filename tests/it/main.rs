@@ -19,12 +19,14 @@ mod lives;
 #[cfg(feature = "sabotage")]
 mod model;
 mod outage;
+mod pace;
 mod postgres;
 #[cfg(feature = "sabotage")]
 mod redrive;
 mod redshift_front;
 mod s3;
 mod service;
+mod sinks;
 mod streams;
 mod telegraf;
 mod transform;

@@ -66,7 +66,7 @@ fn what_an_endpoint_did_not_take_is_delivered_once_although_redrives_are_killed(
     // Each life dies at another step of the redrive.
     service.terminate();
     for (step, n) in [("redrive.put", 1), ("journal.synced", 2), ("redrive.put", 2), ("redrive.marked", 1)] {
-        service.restart_to_die(step, n);
+        service.restart_to_die(Some((step, n)));
         let (code, text) = redrive(&service, &[]);
         assert_ne!(code, 0, "{step}: {text}");
         service.reap();

@@ -1,6 +1,7 @@
 //! The built binary as a child process, and what tests ask of it.
 
 use hydrant::stream::supervise::Status;
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -98,14 +99,18 @@ impl Service {
 
     /// Starts the process (again) and waits until it answers at `page`: `/healthz` does also where a stream is broken.
     pub fn restart_until(&mut self, page: &str) {
-        self.spawn(None);
+        self.spawn([]);
         self.until(page, |s| s.get(page).is_some_and(|(status, _)| status == 200));
     }
 
-    /// Starts the process (again), to be killed at the n-th time it reaches a step, and waits until it is ready or dead.
+    /// Starts the process (again), to be killed at the n-th time it reaches a step or else by whoever calls, and waits until
+    /// it is ready or dead. It notes its steps in [`Service::step_file`].
     #[cfg(feature = "sabotage")]
-    pub fn restart_to_die(&mut self, step: &str, n: u64) {
-        self.spawn(Some(format!("{step}:{n}")));
+    pub fn restart_to_die(&mut self, at: Option<(&str, u64)>) {
+        let _ = std::fs::remove_file(self.step_file());
+        let file = self.step_file().into_os_string();
+        let kill_at = at.map(|(step, n)| ("HYDRANT_KILL_AT", format!("{step}:{n}").into()));
+        self.spawn([("HYDRANT_STEP_FILE", file)].into_iter().chain(kill_at));
         let began = Instant::now();
         while !self.has_ended() && self.get("/readyz").is_none_or(|(status, _)| status != 200) {
             assert!(began.elapsed() < PATIENCE, "neither ready nor dead within {PATIENCE:?}\n{}", self.log());
@@ -113,12 +118,17 @@ impl Service {
         }
     }
 
-    fn spawn(&mut self, kill_at: Option<String>) {
+    #[cfg(feature = "sabotage")]
+    pub fn step_file(&self) -> PathBuf {
+        self.dir.path().join("step")
+    }
+
+    fn spawn(&mut self, variables: impl IntoIterator<Item = (&'static str, OsString)>) {
         let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("log"));
         let log = log.expect("open the log");
         let mut command = Command::new(variable("HYDRANT_TEST_BIN"));
         command.arg("run").arg(self.config()).stdin(Stdio::null());
-        command.envs(kill_at.map(|at| ("HYDRANT_KILL_AT", at)));
+        command.envs(variables);
         command.stdout(log.try_clone().expect("a file can be cloned")).stderr(log);
         self.child = command.spawn().expect("start hydrant");
     }
@@ -150,6 +160,13 @@ impl Service {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Memory that it takes, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("it says what it takes");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
     pub fn log(&self) -> String {

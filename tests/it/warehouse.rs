@@ -3,7 +3,7 @@
 
 mod faults;
 mod once;
-mod proxy;
+pub mod proxy;
 mod refusals;
 
 use crate::postgres::{Database, PASSWORD, RUNTIME, SHARED, USER};
@@ -19,6 +19,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Where sinks load into if nothing else is said.
+pub const TABLE: &str = "t";
 pub const ROLE: &str = "arn:aws:iam::123456789012:role/copy";
 
 fn no_tls() -> WarehouseTls {
@@ -29,7 +31,7 @@ fn no_tls() -> WarehouseTls {
 fn postgres(database: &Database, eye: &Eye) -> Postgres {
     Postgres {
         url: format!("postgresql://127.0.0.1:{}/{}", database.server.port, database.name),
-        table: "t".to_owned(),
+        table: TABLE.to_owned(),
         columns: Vec::new(),
         input: WarehouseInput::Json,
         username: USER.to_owned(),
@@ -97,12 +99,25 @@ impl Dialect {
 
     /// A sink for the table `t` that connects to `address`.
     fn sink(self, database: &Database, eye: &Eye, address: SocketAddr, timeout: Duration) -> Warehouse {
+        self.sink_of(TABLE, database, eye, address, timeout)
+    }
+
+    /// The same for another table.
+    pub fn sink_of(
+        self,
+        table: &str,
+        database: &Database,
+        eye: &Eye,
+        address: SocketAddr,
+        timeout: Duration,
+    ) -> Warehouse {
+        let table = table.to_owned();
         match self {
             Dialect::Postgres => {
                 let url = format!("postgresql://{address}/{}", database.name);
-                postgres_sink(&Postgres { url, timeout, ..postgres(database, eye) }, eye)
+                postgres_sink(&Postgres { url, table, timeout, ..postgres(database, eye) }, eye)
             }
-            Dialect::Redshift => redshift_sink(&Redshift { timeout, ..redshift(address, database, eye) }, eye),
+            Dialect::Redshift => redshift_sink(&Redshift { table, timeout, ..redshift(address, database, eye) }, eye),
         }
     }
 

@@ -12,6 +12,7 @@ use super::rows::Rows;
 use super::{columns, source};
 use crate::config::{Dialect, Target, WarehouseInput, quoted_name};
 use crate::deliver::Shipment;
+use crate::sabotage;
 use bytes::Bytes;
 use futures_util::SinkExt;
 use std::io::Read;
@@ -79,19 +80,22 @@ impl Transaction<'_> {
         self.claims.prepare(self.session).await?;
         self.execute("begin", &begin(self.target)).await?;
         match self.claims.claim(self.session, self.shipment).await? {
-            Claim::Found(loaded) => {
+            Claim::Found(loaded) if !sabotage::on("claimed_is_loaded_again") => {
                 self.execute("roll back", "ROLLBACK").await?;
                 return Ok(loaded);
             }
-            Claim::Made => {}
+            Claim::Found(_) | Claim::Made => {}
         }
+        sabotage::point("load.claimed");
         match &self.target.dialect {
             Dialect::Redshift { copy_options, role_arn } => {
                 self.copy_objects(copy_options, role_arn.as_deref()).await?
             }
             Dialect::Postgres { input } => self.copy_rows(*input).await?,
         }
+        sabotage::point("load.copied");
         self.execute("commit", "COMMIT").await?;
+        sabotage::point("load.committed");
         Ok(Loaded::of(self.shipment))
     }
 

@@ -68,11 +68,11 @@ pub struct Head {
 impl Head {
     /// `None` at the connection's end.
     pub fn read(link: &mut Link) -> io::Result<Option<Head>> {
-        let mut head = Head::default();
-        let line = read_line(link)?;
-        if line.is_empty() {
+        if link.stream.fill_buf()?.is_empty() {
             return Ok(None);
         }
+        let mut head = Head::default();
+        let line = read_line(link)?;
         let mut words = line.split(' ').map(str::to_owned);
         head.method = words.next().unwrap_or_default();
         head.target = words.next().unwrap_or_default();
@@ -107,9 +107,13 @@ impl Head {
     }
 }
 
+/// A whole line. A request whose sender dies amid it is none.
 fn read_line(link: &mut Link) -> io::Result<String> {
     let mut line = String::new();
     link.stream.read_line(&mut line)?;
+    if !line.ends_with('\n') {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 

@@ -5,6 +5,7 @@ use super::load::{self, Load, STREAM};
 use super::mix::{Hung, Mood, turn};
 use crate::endpoint::Endpoint;
 use crate::kill::record::{Known, Rng};
+use crate::kill::tally::last_step;
 use crate::service::{exchange, variable};
 use hydrant::stream::supervise::Status;
 use rustix::process::{Pid, Signal, kill_process};
@@ -241,8 +242,7 @@ streams:
     }
 
     fn step(&self) -> String {
-        let step = std::fs::read_to_string(self.path("step")).unwrap_or_default();
-        if step.trim().is_empty() { "start".to_owned() } else { step.trim().to_owned() }
+        last_step(&self.path("step"))
     }
 
     fn status(&self, life: &Life) -> Option<Status> {

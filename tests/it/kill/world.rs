@@ -4,6 +4,7 @@ use super::bucket::Bucket;
 use super::judge::Judge;
 use super::load;
 use super::record::{Known, Rng};
+use super::tally::last_step;
 use crate::service::variable;
 use hydrant::stream::supervise::Status;
 use std::collections::BTreeMap;
@@ -241,8 +242,7 @@ streams:
     }
 
     pub fn step(&self) -> String {
-        let step = std::fs::read_to_string(self.path("step")).unwrap_or_default();
-        if step.trim().is_empty() { "start".to_owned() } else { step.trim().to_owned() }
+        last_step(&self.path("step"))
     }
 
     /// Has the configuration read again, unless the process is dead.

@@ -56,33 +56,38 @@ impl Proxy {
 fn relay(client: TcpStream, server: TcpStream, next: &Mutex<Option<Commit>>) {
     let lose = Arc::new(AtomicBool::new(false));
     let (Ok(back_from), Ok(back_to), theirs) = (server.try_clone(), client.try_clone(), lose.clone()) else { return };
-    std::thread::spawn(move || pass(back_from, back_to, |_| !theirs.load(Ordering::Acquire)));
+    std::thread::spawn(move || {
+        pass(back_from, back_to, |bytes| if theirs.load(Ordering::Acquire) { 0 } else { bytes.len() })
+    });
     pass(client, server, |bytes| {
         if memchr::memmem::find(bytes, b"COMMIT\0").is_none() {
-            return true;
+            return bytes.len();
         }
         match next.lock().expect("no test panics here").take() {
-            None => true,
-            Some(Commit::LoseAnswer) => {
-                lose.store(true, Ordering::Release);
-                true
-            }
+            None => {}
+            Some(Commit::LoseAnswer) => lose.store(true, Ordering::Release),
             Some(Commit::Hold { came, go }) => {
                 let _ = came.send(());
-                matches!(go.recv(), Ok(Go::On))
+                if !matches!(go.recv(), Ok(Go::On)) {
+                    return 0;
+                }
             }
         }
+        bytes.len()
     });
 }
 
-/// Passes bytes on while `may` agrees; then ends both ways.
-fn pass(mut from: TcpStream, mut to: TcpStream, may: impl Fn(&[u8]) -> bool) {
+/// Passes on as many of the bytes that come as `may` says, until these are fewer than came; then ends both ways.
+pub fn pass(mut from: TcpStream, mut to: TcpStream, may: impl Fn(&[u8]) -> usize) {
     let mut bytes = [0; 64 << 10];
     while let Ok(n) = from.read(&mut bytes)
         && n > 0
-        && may(&bytes[..n])
-        && to.write_all(&bytes[..n]).is_ok()
-    {}
+    {
+        let passed = may(&bytes[..n]);
+        if to.write_all(&bytes[..passed]).is_err() || passed < n {
+            break;
+        }
+    }
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
 }

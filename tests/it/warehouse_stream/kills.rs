@@ -2,23 +2,33 @@
 //! table once.
 
 use super::{Place, Put, assert_audit, outlet, put, row};
+use crate::kill::record::Rng;
+use crate::kill::tally::{Tally, last_step};
 use crate::postgres::Postgres;
 use crate::s3::Eye;
 use crate::service::{Client, Service, scale};
 use crate::warehouse::Dialect;
-use rand::RngExt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Where a life ends, over and over; none: at any time.
-const ENDS: [Option<&str>; 4] = [None, Some("plan.persisted"), Some("upload.answered"), Some("mark.persisted")];
+/// Steps to be killed at, and how often they are reached before, at most.
+const STEPS: [(&str, u64); 8] = [
+    ("plan.persisted", 4),
+    ("upload.stored", 4),
+    ("load.claimed", 4),
+    ("load.copied", 4),
+    ("load.committed", 4),
+    ("upload.answered", 4),
+    ("mark.persisted", 4),
+    ("lane.read", 4),
+];
+/// How long a life goes on in which what was aimed at does not come about.
+const REACHED_WITHIN: Duration = Duration::from_secs(4);
 /// Rows put at once while there are some to put.
 const BATCH: u64 = 100;
-/// Something that must happen within this time, on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Rows that are put all the time, by a thread that outlives the service.
 struct Load {
@@ -81,17 +91,44 @@ fn sum(ranges: &[Range<u64>]) -> u64 {
     ranges.iter().map(|r| r.end - r.start).sum()
 }
 
-/// Waits until the service has been killed at its step.
-fn until_dead(service: &mut Service, step: &str) {
+/// Whether the service dies at its step.
+fn dies(service: &mut Service) -> bool {
     let began = Instant::now();
     while !service.has_ended() {
-        assert!(began.elapsed() < PATIENCE, "`{step}` is not reached: {:?}", service.statuses());
+        if began.elapsed() > REACHED_WITHIN {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(2));
     }
+    true
 }
 
-fn pause(milliseconds: Range<u64>) {
-    std::thread::sleep(Duration::from_millis(rand::rng().random_range(milliseconds)));
+fn pause(least: u64, more: u64, rng: &mut Rng) {
+    std::thread::sleep(Duration::from_millis(least + rng.below(more)));
+}
+
+/// A life that ends at a step, or at any time; with `down`, the database is killed in it as well.
+fn live(service: &mut Service, at: Option<(&str, u64)>, down: Option<&Postgres>, rng: &mut Rng, tally: &mut Tally) {
+    service.restart_to_die(at);
+    if let Some(server) = down {
+        pause(0, 300, rng);
+        server.kill();
+        pause(0, 200, rng);
+        server.restart();
+    }
+    let died = at.is_some() && dies(service);
+    if at.is_none() {
+        pause(20, 580, rng);
+    }
+    if !died {
+        service.kill();
+    }
+    match at {
+        // Another thread may have come to another step while this one was being killed.
+        Some((step, _)) if died => tally.named(step, true),
+        Some(_) => tally.named(&last_step(&service.step_file()), false),
+        None => tally.random(&last_step(&service.step_file())),
+    }
 }
 
 fn every_row_is_there_once(dialect: Dialect) {
@@ -99,9 +136,12 @@ fn every_row_is_there_once(dialect: Dialect) {
     let mut database = server.database();
     let (_front, address) = dialect.front(&database);
     database.run("CREATE TABLE s (n bigint, s text)");
-    let kills = (20.0 * scale()).ceil().max(4.0) as u64;
-    let downs = (5.0 * scale()).ceil().max(1.0) as u64;
+    let kills = (200.0 * scale()).ceil() as u64;
+    let downs = (20.0 * scale()).ceil() as u64;
     let rows = (100_000.0 * scale()) as u64;
+    let seed = rand::random();
+    println!("seed {seed}");
+    let (mut rng, mut tally) = (Rng(seed), Tally::default());
 
     let mut service = Service::new();
     service.configure("", &Place { dialect, address, database: &database, bucket: &eye.bucket }.stream("s", &[]));
@@ -109,22 +149,17 @@ fn every_row_is_there_once(dialect: Dialect) {
     let began = Instant::now();
     for i in 0..kills {
         load.shared.allowed.store(rows * (i + 1) / kills, Ordering::Relaxed);
-        let end = ENDS[i as usize % ENDS.len()];
-        match end {
-            Some(step) => service.restart_to_die(step, rand::rng().random_range(1..=4)),
-            None => service.restart(),
-        }
-        if i * downs / kills != (i + 1) * downs / kills {
-            pause(0..300);
-            server.kill();
-            pause(0..200);
-            server.restart();
-        }
-        match end {
-            Some(step) => until_dead(&mut service, step),
-            None => {
-                pause(20..600);
-                service.kill();
+        let at = (i % 2 == 1).then(|| {
+            let (step, most) = tally.next(&STEPS);
+            (step, tally.nth(most, &mut rng))
+        });
+        let down = (i * downs / kills != (i + 1) * downs / kills).then_some(&server);
+        live(&mut service, at, down, &mut rng, &mut tally);
+    }
+    for (step, _) in STEPS {
+        for _ in 0..5 {
+            if tally.at(step)[1] == 0 {
+                live(&mut service, Some((step, 1)), None, &mut rng, &mut tally);
             }
         }
     }
@@ -136,31 +171,41 @@ fn every_row_is_there_once(dialect: Dialect) {
     let (taken, in_doubt) = (sum(&outcome.taken), sum(&outcome.in_doubt));
     database.reconnect();
     let found = database.rows("SELECT n, s FROM s ORDER BY n");
-    println!(
-        "{dialect:?}: {kills} kills of the service, {downs} of the database, in {:.1} s: {taken} rows taken, {in_doubt} in \
-         doubt, {} refused; {} in the table by {} loads",
-        began.elapsed().as_secs_f64(),
-        outcome.refused,
-        found.len(),
-        database.value("SELECT count(*) FROM claims_s"),
-    );
-    assert!(taken >= rows - in_doubt, "fewer rows were put than should be");
-    let mut times = vec![0_u8; (taken + in_doubt + outcome.refused) as usize];
+    let mut times = vec![0_u64; (taken + in_doubt + outcome.refused) as usize];
     for found in &found {
         let n: u64 = found[0].as_deref().and_then(|n| n.parse().ok()).expect("a number");
         assert_eq!(found[1], Some(format!("row {n} \t\\ é")));
         times[n as usize] += 1;
     }
-    let once = |n: u64| times[n as usize] == 1;
     let lost: Vec<u64> = outcome.taken.iter().cloned().flatten().filter(|n| times[*n as usize] == 0).collect();
+    let twice: Vec<usize> = (0..times.len()).filter(|n| times[*n] > 1).collect();
+    let of_doubt = outcome.in_doubt.iter().cloned().flatten().filter(|n| times[*n as usize] > 0).count() as u64;
+    let [random, named] = tally.sum();
+    let failed = outlet(&service, "s", "delivery-failed");
+    tally.print(&[]);
+    println!(
+        "{dialect:?}: {} kills of the service, {downs} of the database, in {:.0} s\nacknowledged {taken}, in doubt {in_doubt} \
+         of which taken {of_doubt}, refused {}\nin the table {} by {} loads, failed {failed}, duplicates {}, lost {}, gap {}",
+        random + named,
+        began.elapsed().as_secs_f64(),
+        outcome.refused,
+        found.len(),
+        database.value("SELECT count(*) FROM claims_s"),
+        twice.len(),
+        lost.len(),
+        status.gap,
+    );
     assert!(lost.is_empty(), "{} rows are lost, the first {}", lost.len(), lost[0]);
-    assert!(times.iter().all(|times| *times <= 1), "rows are there twice: {:?}", times.iter().position(|t| *t > 1));
-    let of_doubt = outcome.in_doubt.iter().cloned().flatten().filter(|n| once(*n)).count() as u64;
+    assert!(twice.is_empty(), "{} rows are there twice, the first {}", twice.len(), twice[0]);
+    assert!(taken >= rows - in_doubt, "fewer rows were put than should be");
     assert_eq!(found.len() as u64, taken + of_doubt, "what was refused is not there");
     assert_eq!((status.accepted, status.gap, status.lost), (taken + of_doubt, 0, 0), "{status:?}");
-    assert_eq!(outlet(&service, "s", "destination"), status.accepted);
-    assert_eq!(outlet(&service, "s", "delivery-failed"), 0);
+    assert_eq!((outlet(&service, "s", "destination"), failed), (status.accepted, 0));
     assert_audit(&service);
+    for (step, _) in STEPS {
+        assert!(tally.at(step)[1] > 0, "no kill that was aimed at `{step}` hit it");
+    }
+    assert!(random * 2 >= kills, "{random} of {kills} kills were at random");
 }
 
 #[test]
