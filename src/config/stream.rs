@@ -157,6 +157,14 @@ impl Store<'_> {
         }
     }
 
+    /// The name that plans and the ledger have for it.
+    pub fn url(self) -> String {
+        match self {
+            Store::S3(s3) => format!("s3://{}", s3.bucket),
+            Store::Local(local) => format!("file://{}", local.dir.display()),
+        }
+    }
+
     pub fn prefix(&self) -> &str {
         match self {
             Store::S3(s3) => &s3.prefix,

@@ -113,6 +113,11 @@ impl Line {
         self.store.contains("://")
     }
 
+    /// Whether what it names holds failures.
+    pub fn is_of_failures(&self) -> bool {
+        self.is_of_object() && Outlet::ALL.iter().any(|o| o.is_failure() && o.name() == self.outlet)
+    }
+
     /// The line of a settled plan.
     pub fn of(plan: &Plan) -> Option<Line> {
         let mark = plan.mark.as_ref()?;

@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod list;
 pub mod live;
 pub mod load;
+pub mod marks;
 pub mod memory;
 pub mod node;
 pub mod open;
