@@ -9,7 +9,6 @@ use crate::stream::audit::{Audit, Found, Stores, audit as audit_stream, identity
 use crate::stream::ledger::{Line, Stub};
 use crate::stream::marks::{Mark, Marks, lines_of};
 use crate::stream::open::Meta;
-use crate::stream::plan::Outlet;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,7 +97,7 @@ fn one(dir: &Path, meta: &Meta, objects: Option<&Objects>) -> Audit {
             found.problems.push(format!("ledger file `{}/{}`: {why}", stub.store, stub.name));
         }
     }
-    let marks = match objects.marks(&meta.name, names.failure_stores()) {
+    let marks = match objects.marks(&meta.name, names.redrivable()) {
         Ok(marks) => marks,
         Err(why) => {
             found.problems.push(why);
@@ -178,12 +177,16 @@ impl Objects<'_> {
         body.read(0, body.len() as usize).map_err(|e| e.to_string())
     }
 
-    /// The marks of a stream, in the stores its failures are in and in the one they go to today.
-    fn marks(&self, stream: &str, mut stores: BTreeSet<String>) -> Result<Marks, String> {
-        stores.extend(self.config.streams.get(stream).and_then(StreamConfig::failures).map(Store::url));
+    /// The marks of a stream, in the stores its failures and backups are in and in the one failures go to today.
+    fn marks(&self, stream: &str, stores: BTreeSet<(bool, String)>) -> Result<Marks, String> {
+        let today = self.config.streams.get(stream).and_then(StreamConfig::failures).map(Store::url);
+        let today = today.map(|store| (false, store));
+        // One store may be both.
+        let stores: BTreeMap<String, bool> = stores.into_iter().chain(today).map(|(of, store)| (store, of)).collect();
         let mut marks = Marks::default();
-        for store in stores {
-            let read = self.with_shelf(stream, self.fails_into_backup(stream), &store, |shelf| {
+        for (store, is_backup) in stores {
+            let is_backup = is_backup || self.fails_into_backup(stream);
+            let read = self.with_shelf(stream, is_backup, &store, |shelf| {
                 let names = shelf.list(&Mark::of_stream(stream))?.into_iter();
                 names.map(|name| Ok((fetch(shelf, &name)?, name))).collect::<Result<Vec<_>, _>>()
             });
@@ -213,7 +216,7 @@ impl Objects<'_> {
                 false => Err(format!("its contents are {found}, expected {}", line.tag)),
             };
         }
-        let is_backup = line.outlet == Outlet::Backup.name() || line.is_of_failures() && self.fails_into_backup(stream);
+        let is_backup = line.is_of_backup() || line.is_of_failures() && self.fails_into_backup(stream);
         match self.with_bucket(stream, is_backup, store, |bucket| bucket.look(&line.name))? {
             Looked::Absent => Ok(Found::Absent),
             Looked::Failed(failure) => Err(failure.reason),

@@ -53,14 +53,13 @@ impl Audit {
             self.objects_checked += 1;
             let mut problems = Vec::new();
             let is_failure = line.is_of_failures();
-            let mut redriven = 0;
+            let of_marks = marks.take(line);
+            problems.extend(of_marks.problems(line.outputs));
+            let redriven = of_marks.records();
+            if redriven > line.outputs && problems.is_empty() {
+                problems.push(format!("{redriven} records of it were redriven, and it holds {}", line.outputs));
+            }
             if is_failure {
-                let of_marks = marks.take(line);
-                problems = of_marks.problems(line.outputs);
-                redriven = of_marks.records();
-                if redriven > line.outputs && problems.is_empty() {
-                    problems.push(format!("{redriven} records of it were redriven, and it holds {}", line.outputs));
-                }
                 self.failed_in_objects += line.outputs;
                 self.redriven += redriven.min(line.outputs);
             }
@@ -133,9 +132,10 @@ impl Names {
         Ok(())
     }
 
-    /// Where failures are.
-    pub fn failure_stores(&self) -> BTreeSet<String> {
-        self.lines.iter().filter(|line| line.is_of_failures()).map(|line| line.store.clone()).collect()
+    /// The stores whose objects can be put in again, and whether they hold backups.
+    pub fn redrivable(&self) -> BTreeSet<(bool, String)> {
+        let lines = self.lines.iter().filter(|line| line.is_of_failures() || line.is_of_backup());
+        lines.map(|line| (line.is_of_backup(), line.store.clone())).collect()
     }
 }
 
@@ -165,6 +165,13 @@ pub fn audit(fs: &dyn Fs, dir: &Path, meta: &Meta) -> Result<(Audit, Names)> {
     compare_digest(&state, &journal, &sums, &mut audit);
     lines.retain(Line::is_of_object);
     Ok((audit, Names { lines, archived: stubs(fs, &dir.join("ledger"))? }))
+}
+
+/// What names the objects of the stream in `dir`, while the service runs.
+pub fn names(fs: &dyn Fs, dir: &Path) -> Result<Names> {
+    let (_, mut lines) = read_ledger(fs, &dir.join("ledger"))?;
+    lines.retain(Line::is_of_object);
+    Ok(Names { lines, archived: stubs(fs, &dir.join("ledger"))? })
 }
 
 fn read_ledger(fs: &dyn Fs, dir: &Path) -> Result<(Sums, Vec<Line>)> {

@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::Rows;
 use crate::journal::Cursor;
 use crate::partition::prefix::Key;
+use crate::record::Entry;
 use crate::sabotage;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -456,8 +457,9 @@ impl Engine {
             self.replays[1].at(offset, &mut listed);
             match listed.first() {
                 Some(l) if self.state().plans[&l.plan].is_open() => rebuilt.entry(l.plan).or_default().push(i as u32),
-                Some(_) => {}
-                None => fresh.push(i as u32),
+                // What is put in again was backed up when it came.
+                None if chunk.entry == Entry::Source => fresh.push(i as u32),
+                _ => {}
             }
         }
         for (plan, picked) in rebuilt {
@@ -472,7 +474,9 @@ impl Engine {
             let buffer = self.buffer(&Slot::open(Outlet::Backup, key), chunk.arrivals[fresh[0] as usize])?;
             for &i in &fresh {
                 buffer.list.push(chunk.offsets[i as usize], 0, 1);
-                buffer.bytes += chunk.records.get(i as usize).len() as u64;
+                let bytes = chunk.records.get(i as usize).len();
+                buffer.bytes += bytes as u64;
+                buffer.lengths.push(bytes);
             }
             buffer.filling.write(|encoder, out| encoder.push(&chunk.records, &Rows::Bytes, &fresh, &[], out));
         }

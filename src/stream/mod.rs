@@ -6,6 +6,7 @@ mod ahead;
 mod archive;
 mod ask;
 pub mod audit;
+pub mod backed_up;
 pub mod buffer;
 pub mod codec;
 mod cut;

@@ -4,6 +4,10 @@
 //! beside the failures, `_hydrant/redriven/STREAM/OBJECT/…`, says it for good; a second run reads both. Objects may be
 //! ours or AWS's: every line says at which step its record failed. Manifests are loaded again under the plans they name.
 
+mod backup;
+
+use super::backed_up::BACKUP;
+use super::ledger::Line;
 use super::list::{List, ListBuilder};
 use super::marks::Mark;
 use super::plan::{Entry, Outlet};
@@ -37,7 +41,7 @@ const NOTES_MAX: usize = 200;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Selection {
-    /// Firehose's error type, such as `http-endpoint-failed`; without it all.
+    /// Firehose's error type, such as `http-endpoint-failed`, or `backup`; without it all failures.
     pub kind: Option<String>,
     /// Only records that failed with this code, such as `HttpEndpoint.RequestTimeout`.
     pub code: Option<String>,
@@ -102,6 +106,8 @@ struct Run<'s> {
     /// Of an object's lines that are in the journal, not yet told to the plan log; and where the last frame ended.
     told: Option<Entry>,
     behind: u64,
+    /// The ledger's of the backup, if that is put in again, by the names of objects.
+    lines: BTreeMap<String, Line>,
 }
 
 impl Stream {
@@ -137,28 +143,43 @@ impl Stream {
 }
 
 fn run(stream: &Stream, selection: Selection) -> Result<()> {
-    let begun = stream.ask(|engine, sinks| {
+    let begun = stream.ask(|engine, _| {
         engine.begin_redrive()?;
         let (route, scratch) = engine.places()?;
-        let shelf = sinks.shelf(Outlet::ProcessingFailed, &route.failures.store)?;
-        let of_backup = route.backup.as_ref().map(|b| b.prefix.beginning(""));
-        let ahead = engine.journal_end();
-        Ok::<_, Error>((route.failure_places(), route.store.clone(), shelf, scratch, of_backup, ahead))
+        Ok::<_, Error>((route, scratch, engine.journal_end()))
     })?;
-    let (places, destination, shelf, scratch, of_backup, behind) = begun?;
-    let known: Vec<&str> = places.iter().map(|(kind, _)| *kind).collect();
+    let (route, scratch, behind) = begun?;
+    let (places, of_backup) = (route.failure_places(), route.backup.as_ref().map(|b| b.prefix.beginning("")));
+    let known: Vec<&str> = places.iter().map(|(kind, _)| *kind).chain(of_backup.is_some().then_some(BACKUP)).collect();
     if let Some(kind) = selection.kind.as_deref().filter(|kind| !known.contains(kind)) {
         let message = format!("found the kind `{kind}`, expected one of {}", known.join(", "));
         return Err(Error::new(Kind::Invalid, message));
     }
-    if selection.prefix.is_some() && selection.prefix == of_backup {
-        let message = "backup objects are records with nothing between them: where one ends cannot be told from them";
+    let wants_backup = selection.kind.as_deref() == Some(BACKUP);
+    let is_of_records = selection.code.is_some() || selection.from_ms.is_some() || selection.to_ms.is_some();
+    let refused = match () {
+        () if wants_backup && is_of_records => Some("a backup tells of its records neither code nor arrival"),
+        () if !wants_backup && selection.prefix.is_some() && selection.prefix == of_backup => {
+            Some("this is the backup: its objects are put in again with the kind `backup`")
+        }
+        () => None,
+    };
+    if let Some(message) = refused {
         return Err(Error::new(Kind::Invalid, message));
     }
-    let mut run = Run { stream, selection, shelf, scratch, destination, told: None, behind };
+    let outlet = if wants_backup { Outlet::Backup } else { Outlet::ProcessingFailed };
+    let (store, destination) = (route.store(outlet).to_owned(), route.store.clone());
+    let of = store.clone();
+    let shelf = stream.ask(move |_, sinks| sinks.shelf(outlet, &of))??;
+    let mut run = Run { stream, selection, shelf, scratch, destination, lines: BTreeMap::new(), told: None, behind };
     let mut names = BTreeSet::new();
     let chosen = |kind: &str| run.selection.kind.as_deref().is_none_or(|wanted| wanted == kind);
     match &run.selection.prefix {
+        prefix if wants_backup => {
+            let found = run.list(prefix.as_deref().or(of_backup.as_deref()).unwrap_or_default())?;
+            run.lines = run.lines_of_backup(&store)?;
+            names.extend(found.into_iter().filter(|name| run.lines.contains_key(name)));
+        }
         Some(prefix) => names.extend(run.list(prefix)?),
         None => {
             for (kind, begins) in places.iter().filter(|(kind, _)| chosen(kind)) {
@@ -224,9 +245,10 @@ impl Run<'_> {
         let mut lines = body.plain().map_err(|e| cannot_read(name, e))?;
         let is_manifest = manifest::begins(lines.fill_buf().map_err(|e| cannot_read(name, e))?);
         let records_before = self.stream.progress().records;
-        let mut put = match is_manifest {
-            true => self.manifest(name, lines, &before.taken)?,
-            false => self.records(name, lines, &before.taken)?,
+        let mut put = match self.lines.get(name).cloned() {
+            Some(line) => self.backed_up(name, lines, &line, &before.taken)?,
+            None if is_manifest => self.manifest(name, lines, &before.taken)?,
+            None => self.records(name, lines, &before.taken)?,
         };
         if !self.selection.dry_run {
             put.lines.extend(before.unmarked);
@@ -249,7 +271,7 @@ impl Run<'_> {
 
     /// Puts in what is selected of an object's lines; which they are.
     fn records(&mut self, name: &str, mut lines: impl BufRead, taken: &HashSet<u64>) -> Result<Put> {
-        let (mut put, mut frame): (Vec<List>, Option<Frame>) = (Vec::new(), None);
+        let mut filling = Filling::default();
         let mut line = Vec::new();
         for number in 0.. {
             line.clear();
@@ -279,18 +301,28 @@ impl Run<'_> {
                 self.stream.progress().not_selected += 1;
                 continue;
             }
-            if frame.as_ref().is_some_and(|f| f.is_full() || f.entry != failed.entry) {
-                put.extend(self.put(name, frame.take())?);
-            }
-            let frame = frame.get_or_insert_with(|| Frame::new(failed.entry));
-            frame.lines.push(number, 0, 1);
-            frame.batch.push(&failed.record);
+            self.add(name, &mut filling, (number, failed.entry, &failed.record))?;
         }
-        put.extend(self.put(name, frame)?);
+        self.finish(name, filling)
+    }
+
+    /// Adds a record: number of its line, where it enters, and its bytes.
+    fn add(&mut self, name: &str, filling: &mut Filling, (number, entry, record): (u64, Stage, &[u8])) -> Result<()> {
+        if filling.frame.as_ref().is_some_and(|f| f.is_full() || f.entry != entry) {
+            filling.put.extend(self.put(name, filling.frame.take())?);
+        }
+        let frame = filling.frame.get_or_insert_with(|| Frame::new(entry));
+        frame.lines.push(number, 0, 1);
+        frame.batch.push(record);
+        Ok(())
+    }
+
+    fn finish(&mut self, name: &str, mut filling: Filling) -> Result<Put> {
+        filling.put.extend(self.put(name, filling.frame)?);
         if let Some(told) = self.told.take() {
             self.tell(vec![told], None)?;
         }
-        Ok(Put { lines: runs(&put).collect(), records: None })
+        Ok(Put { lines: runs(&filling.put).collect(), records: None })
     }
 
     /// Puts a frame in: announced in the plan log before, acknowledged there with what comes next.
@@ -436,6 +468,13 @@ fn runs(lists: &[List]) -> impl Iterator<Item = (u64, u64)> {
 
 fn cannot_read(name: &str, e: std::io::Error) -> Error {
     Error::io(format!("read `{name}`"), e)
+}
+
+/// What is put in of an object, frame by frame.
+#[derive(Default)]
+struct Filling {
+    put: Vec<List>,
+    frame: Option<Frame>,
 }
 
 /// Records of one step on their way into the journal.

@@ -85,7 +85,7 @@ pub struct Stream {
     epoch: Arc<AtomicU32>,
     thread: Mutex<Option<JoinHandle<()>>>,
     budget: Arc<Budget>,
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     pub(super) shared: Shared,
     pub(super) redrive: Mutex<redrive::Progress>,
 }

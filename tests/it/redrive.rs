@@ -1,6 +1,7 @@
 //! What failed is put in again where it failed, each record once, through kills and second runs.
 
 mod audited;
+mod backup;
 
 use crate::endpoint::{Answer, Endpoint};
 use crate::service::Service;
