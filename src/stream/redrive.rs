@@ -345,7 +345,7 @@ impl Run<'_> {
         progress.records += count;
         let step = if entry == Stage::Again {
             "transform"
-        } else if entry == Stage::Format {
+        } else if matches!(entry, Stage::Format | Stage::Keyed) {
             "format"
         } else {
             "deliver"
