@@ -95,6 +95,34 @@ pub mod packed {
     }
 }
 
+/// Records that know their partition keys on their way through the journal: the length of the keys' JSON (u32, little
+/// endian), the keys, the record.
+pub mod keyed {
+    use super::Batch;
+
+    /// Names and values.
+    pub type Keys = Vec<(String, String)>;
+
+    pub fn pack(keys: &Keys, record: &[u8]) -> Vec<u8> {
+        let json = serde_json::to_vec(keys).expect("texts always serialise into memory");
+        let length = u32::try_from(json.len()).expect("keys are bounded far below 4 GiB");
+        [&length.to_le_bytes(), json.as_slice(), record].concat()
+    }
+
+    /// Takes keys and records apart. `None` if they were not packed so.
+    pub fn unpack(packed: &Batch) -> Option<(Batch, Vec<Keys>)> {
+        let mut records = Batch::with_capacity(packed.len(), packed.bytes().len());
+        let mut keys = Vec::with_capacity(packed.len());
+        for packed in packed.iter() {
+            let (length, rest) = packed.split_first_chunk::<4>()?;
+            let (json, record) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            keys.push(serde_json::from_slice(json).ok()?);
+            records.push(record);
+        }
+        Some((records, keys))
+    }
+}
+
 /// Where on the path a record enters. Numbers are on disk: never reuse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(u8)]
@@ -108,6 +136,8 @@ pub enum Entry {
     Again = 2,
     /// To the destination as it is: what a redriven failure of the destination holds.
     Deliver = 3,
+    /// After the transform, with the partition keys that it gave in front (see [`keyed`]).
+    Keyed = 4,
 }
 
 impl Entry {
@@ -117,6 +147,7 @@ impl Entry {
             1 => Some(Entry::Format),
             2 => Some(Entry::Again),
             3 => Some(Entry::Deliver),
+            4 => Some(Entry::Keyed),
             _ => None,
         }
     }

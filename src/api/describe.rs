@@ -2,6 +2,7 @@
 
 use crate::config::{
     Backup, Buffer, Compress, Config, ContentEncoding, Destination, Format, Http, Sse, Store, StreamConfig,
+    WarehouseSettings,
 };
 use serde_json::{Value, json};
 
@@ -76,12 +77,8 @@ fn destination(config: &Config, stream: &StreamConfig) -> Value {
         Destination::S3(s3) => s3_destination(config, stream, Store::S3(s3)),
         Destination::Local(local) => s3_destination(config, stream, Store::Local(local)),
         Destination::Http(http) => json!({ "HttpEndpointDestinationDescription": http_endpoint(config, stream, http) }),
-        Destination::Redshift(w) => {
-            let options = w.copy_options.as_str();
-            redshift(config, stream, (&w.url, &w.table, &w.columns, options, &w.username, w.retry_duration))
-        }
-        Destination::Postgres(w) => {
-            redshift(config, stream, (&w.url, &w.table, &w.columns, "", &w.username, w.retry_duration))
+        Destination::Redshift(_) | Destination::Postgres(_) => {
+            stream.destination.warehouse().map_or_else(|| json!({}), |warehouse| redshift(config, stream, &warehouse))
         }
     };
     destination["DestinationId"] = "destinationId-000000000001".into();
@@ -133,18 +130,15 @@ fn http_endpoint(config: &Config, stream: &StreamConfig, http: &Http) -> Value {
     description
 }
 
-/// A warehouse (URL, table, columns, options of COPY, user, retry duration): Firehose knows one kind.
-fn redshift(
-    config: &Config,
-    stream: &StreamConfig,
-    (url, table, columns, options, user, retry): (&str, &str, &[String], &str, &str, std::time::Duration),
-) -> Value {
+/// A warehouse: Firehose knows one kind.
+fn redshift(config: &Config, stream: &StreamConfig, warehouse: &WarehouseSettings) -> Value {
+    let (columns, options) = (warehouse.columns.join(","), warehouse.copy_options);
     let mut description = json!({
         "RoleARN": role(config),
-        "ClusterJDBCURL": url,
-        "CopyCommand": { "DataTableName": table, "DataTableColumns": columns.join(","), "CopyOptions": options },
-        "Username": user,
-        "RetryOptions": { "DurationInSeconds": retry.as_secs() },
+        "ClusterJDBCURL": warehouse.url,
+        "CopyCommand": { "DataTableName": warehouse.table, "DataTableColumns": columns, "CopyOptions": options },
+        "Username": warehouse.username,
+        "RetryOptions": { "DurationInSeconds": warehouse.retry_duration.as_secs() },
         "ProcessingConfiguration": processing(stream),
         "S3BackupMode": if stream.source_backup().is_some() { "Enabled" } else { "Disabled" },
         "CloudWatchLoggingOptions": { "Enabled": false },

@@ -2,18 +2,19 @@
 
 use super::{Outcome, load, out::say};
 use crate::config::{Config, Destination, S3, Store, StreamConfig};
-use crate::deliver::object::{Looked, ObjectStore};
-use crate::deliver::{local::file_tag, s3};
+use crate::deliver::object::{Failure, Looked, ObjectStore};
+use crate::deliver::{Body, Shelf, local::Local, local::file_tag, s3};
 use crate::fs::{Fs, real::RealFs};
-use crate::stream::audit::{Audit, audit as audit_stream, identity};
+use crate::stream::audit::{Audit, Found, Stores, audit as audit_stream, identity};
 use crate::stream::ledger::{Line, Stub};
+use crate::stream::marks::{Mark, Marks, lines_of};
 use crate::stream::open::Meta;
-use crate::stream::plan::Outlet;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// While the service runs, files are read at slightly different moments: an audit that does not add up is repeated.
 const TRIES: u32 = 20;
@@ -24,7 +25,8 @@ pub struct Options {
     /// The configuration: its data directory is audited, the service may run or not.
     config: PathBuf,
     /// Also look at every object that the ledger names: whether it is there, ours, and unchanged. Objects in a directory
-    /// are read again, of objects in a bucket the tag and the plan's digest are compared.
+    /// are read again, of objects in a bucket the tag and the plan's digest are compared. And at the marks of `redrive`:
+    /// each failed record is in its failure object or was redriven, none twice.
     #[arg(long)]
     deep: bool,
     /// One JSON object a stream.
@@ -95,16 +97,19 @@ fn one(dir: &Path, meta: &Meta, objects: Option<&Objects>) -> Audit {
             found.problems.push(format!("ledger file `{}/{}`: {why}", stub.store, stub.name));
         }
     }
+    let marks = match objects.marks(&meta.name, names.redrivable()) {
+        Ok(marks) => marks,
+        Err(why) => {
+            found.problems.push(why);
+            return found;
+        }
+    };
     let lines = names.lines;
     // Shown on a terminal only; that is indicatif's default.
     let progress = ProgressBar::new(lines.len() as u64).with_message(meta.name.clone());
     let style = ProgressStyle::with_template("{msg}: {wide_bar} {pos} of {len} objects looked at");
     progress.set_style(style.expect("a constant"));
-    found.look(&lines, &|line| {
-        let looked = objects.check(&meta.name, line);
-        progress.inc(1);
-        looked
-    });
+    found.look(&lines, marks, &Of { objects, stream: &meta.name, progress: &progress });
     progress.finish_and_clear();
     found
 }
@@ -122,7 +127,33 @@ fn print(a: &Audit) {
         a.gap
     );
     say!("  backed up {}, objects {}, looked at {}", a.backed_up, a.objects, a.objects_checked);
+    if a.failed_in_objects > 0 {
+        say!("  in failure objects {}, of these redriven {}", a.failed_in_objects, a.redriven);
+    }
     a.problems.iter().for_each(|p| say!("  PROBLEM: {p}"));
+}
+
+/// The objects of a stream.
+struct Of<'o> {
+    objects: &'o Objects<'o>,
+    stream: &'o str,
+    progress: &'o ProgressBar,
+}
+
+impl Stores for Of<'_> {
+    fn check(&self, line: &Line) -> Result<Found, String> {
+        self.progress.inc(1);
+        self.objects.check(self.stream, line)
+    }
+
+    fn lines_of(&self, store: &str, name: &str) -> Result<Option<u64>, String> {
+        let is_backup = self.objects.fails_into_backup(self.stream);
+        let body = self.objects.with_shelf(self.stream, is_backup, store, |shelf| {
+            let is_there = shelf.list(name)?.iter().any(|found| found == name);
+            is_there.then(|| fetch(shelf, name)).transpose()
+        })?;
+        body.map(|body| lines_of(&body).map_err(|e| e.to_string())).transpose()
+    }
 }
 
 /// Looks at objects where they were delivered.
@@ -142,26 +173,52 @@ impl Objects<'_> {
 
     /// The bytes of an archived file of the ledger.
     fn archived(&self, stream: &str, stub: &Stub) -> Result<Vec<u8>, String> {
-        if let Some(path) = local_path(&stub.store, &stub.name) {
-            return std::fs::read(path).map_err(|e| e.to_string());
-        }
-        self.with_bucket(stream, false, &stub.store, |bucket| bucket.read(&stub.name).map_err(|f| f.reason))?
+        let body = self.with_shelf(stream, self.fails_into_backup(stream), &stub.store, |s| fetch(s, &stub.name))?;
+        body.read(0, body.len() as usize).map_err(|e| e.to_string())
     }
 
-    fn check(&self, stream: &str, line: &Line) -> Result<(), String> {
+    /// The marks of a stream, in the stores its failures and backups are in and in the one failures go to today.
+    fn marks(&self, stream: &str, stores: BTreeSet<(bool, String)>) -> Result<Marks, String> {
+        let today = self.config.streams.get(stream).and_then(StreamConfig::failures).map(Store::url);
+        let today = today.map(|store| (false, store));
+        // One store may be both.
+        let stores: BTreeMap<String, bool> = stores.into_iter().chain(today).map(|(of, store)| (store, of)).collect();
+        let mut marks = Marks::default();
+        for (store, is_backup) in stores {
+            let is_backup = is_backup || self.fails_into_backup(stream);
+            let read = self.with_shelf(stream, is_backup, &store, |shelf| {
+                let names = shelf.list(&Mark::of_stream(stream))?.into_iter();
+                names.map(|name| Ok((fetch(shelf, &name)?, name))).collect::<Result<Vec<_>, _>>()
+            });
+            for (body, name) in read.map_err(|why| format!("the marks of redrives in `{store}`: {why}"))? {
+                let bytes = body.read(0, body.len() as usize).map_err(|e| e.to_string())?;
+                marks.add(&store, Mark::read(&name, &bytes).map_err(|e| e.to_string())?);
+            }
+        }
+        Ok(marks)
+    }
+
+    fn fails_into_backup(&self, stream: &str) -> bool {
+        self.config.streams.get(stream).is_some_and(StreamConfig::fails_into_backup)
+    }
+
+    fn check(&self, stream: &str, line: &Line) -> Result<Found, String> {
         // What a warehouse has loaded stays where it was staged.
         let store = line.store.split_once('+').map_or(line.store.as_str(), |(_, staged)| staged);
         if let Some(path) = local_path(store, &line.name) {
-            let file = RealFs.open(&path).map_err(|e| e.to_string())?;
+            let file = match RealFs.open(&path) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Absent),
+                file => file.map_err(|e| e.to_string())?,
+            };
             let found = file_tag(&*file).map_err(|e| e.to_string())?;
             return match found == line.tag {
-                true => Ok(()),
+                true => Ok(Found::AsItWas),
                 false => Err(format!("its contents are {found}, expected {}", line.tag)),
             };
         }
-        let is_backup = line.outlet == Outlet::Backup.name();
+        let is_backup = line.is_of_backup() || line.is_of_failures() && self.fails_into_backup(stream);
         match self.with_bucket(stream, is_backup, store, |bucket| bucket.look(&line.name))? {
-            Looked::Absent => Err("it is not there any more".into()),
+            Looked::Absent => Ok(Found::Absent),
             Looked::Failed(failure) => Err(failure.reason),
             Looked::Present { owner: None, .. } => Err("it is not ours".into()),
             Looked::Present { owner: Some(owner), tag } => {
@@ -169,10 +226,24 @@ impl Objects<'_> {
                 match (ours, tag == line.tag) {
                     (false, _) => Err(format!("it belongs to plan {}", owner.id)),
                     (true, false) => Err(format!("its tag is {tag}, expected {}", line.tag)),
-                    (true, true) => Ok(()),
+                    (true, true) => Ok(Found::AsItWas),
                 }
             }
         }
+    }
+
+    fn with_shelf<T>(
+        &self,
+        stream: &str,
+        is_backup: bool,
+        store: &str,
+        work: impl FnOnce(&dyn Shelf) -> Result<T, Failure>,
+    ) -> Result<T, String> {
+        let done = match store.strip_prefix("file://") {
+            Some(dir) => work(&Local::new(Arc::new(RealFs), dir.into())),
+            None => self.with_bucket(stream, is_backup, store, |bucket| work(bucket))?,
+        };
+        done.map_err(|failure| failure.reason)
     }
 
     fn with_bucket<T>(
@@ -193,6 +264,12 @@ impl Objects<'_> {
         }
         Ok(work(&buckets[&place]))
     }
+}
+
+/// An object's bytes, in memory.
+fn fetch(shelf: &dyn Shelf, name: &str) -> Result<Body, Failure> {
+    let mut spool = Body::of(Vec::new()).spool();
+    shelf.fetch(name, &mut spool).map(|()| spool.finish(false))
 }
 
 /// Where an object of a directory is; `None` if its store is none.

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Destination, Problem, Store, StreamConfig, Written};
 use crate::deliver::warehouse::Warehouse;
-use crate::deliver::{Sink, http::Http, s3::S3};
+use crate::deliver::{http::Http, s3::S3};
 use crate::error::Result as Done;
 use std::path::Path;
 use std::sync::Arc;
@@ -40,28 +40,19 @@ fn of_stream(config: &Config, name: &str, stream: &StreamConfig, runtime: &Handl
     }
     let at = vec!["destination", stream.destination.kind()];
     let table = |made: Done<Warehouse>| made.map_or_else(|e| vec![e.to_string()], |warehouse| warehouse.check());
-    let messages = match (&stream.destination, destination) {
+    let messages = match (&stream.destination, stream.destination.warehouse()) {
         (Destination::Http(http), _) => {
             let made = Http::connect(http, &config.api.stream_arn(name), runtime.clone()).map_err(|e| e.to_string());
             made.and_then(|http| http.check()).err().into_iter().collect()
         }
-        (Destination::Redshift(settings), Some(store)) => match stage(store, runtime) {
-            Ok(stage) => table(Warehouse::redshift(settings, stage, runtime.clone())),
-            Err(message) => vec![message],
-        },
-        (Destination::Postgres(settings), Some(store)) => match stage(store, runtime) {
-            Ok(stage) => table(Warehouse::postgres(settings, stage, runtime.clone())),
-            Err(message) => vec![message],
+        (_, Some(warehouse)) => match S3::connect(warehouse.s3, runtime.clone()) {
+            Ok(stage) => table(Warehouse::connect(warehouse.target, Arc::new(stage), runtime.clone())),
+            Err(e) => vec![e.to_string()],
         },
         _ => Vec::new(),
     };
     found.extend(messages.into_iter().map(|message| (at.clone(), message)));
     found
-}
-
-fn stage(store: Store, runtime: &Handle) -> Result<Arc<dyn Sink>, String> {
-    let Store::S3(s3) = store else { return Err("objects for a warehouse are staged in S3".to_owned()) };
-    Ok(Arc::new(S3::connect(s3, runtime.clone()).map_err(|e| e.to_string())?))
 }
 
 fn try_store(stream: &str, store: Store, runtime: &Handle) -> Result<(), String> {

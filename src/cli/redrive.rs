@@ -26,7 +26,8 @@ pub struct Stream {
 pub struct Options {
     #[command(flatten)]
     of: Stream,
-    /// Only failures of this kind: processing-failed, format-conversion-failed, http-endpoint-failed, manifests.
+    /// Only failures of this kind: processing-failed, format-conversion-failed, http-endpoint-failed, manifests. Or
+    /// `backup`: what was backed up, from its source on, where the ledger makes certain where each record ends.
     #[arg(long)]
     kind: Option<String>,
     /// Only what failed with this code, such as HttpEndpoint.RequestTimeout.

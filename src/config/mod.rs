@@ -52,8 +52,8 @@ pub use schema::{Column, load_columns, parse_columns};
 pub use stream::{Backup, BackupMode, Buffer, Destination, Partition, Source, Store, StreamConfig};
 pub use transform::{Batch, Isolate, Limits, Transform, Wasi, Wasm};
 pub use warehouse::{
-    Address, Dialect, Postgres, Redshift, TableName, Target, WarehouseInput, WarehouseTls, WarehouseTlsMode,
-    quoted_name,
+    Address, Dialect, Postgres, Redshift, TableName, Target, WarehouseInput, WarehouseSettings, WarehouseTls,
+    WarehouseTlsMode, quoted_name,
 };
 
 use crate::units::{self, ByteSize};

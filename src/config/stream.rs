@@ -1,6 +1,6 @@
 //! Settings of one stream, its keys in path order.
 
-use super::{Compress, Format, Http, Kinesis, Local, Postgres, Redshift, S3, Transform};
+use super::{Compress, Format, Http, Kinesis, Local, Postgres, Redshift, S3, Transform, WarehouseSettings};
 use crate::units::{self, ByteSize};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de as serde_de};
@@ -139,6 +139,14 @@ impl Store<'_> {
         }
     }
 
+    /// The name that plans and the ledger have for it.
+    pub fn url(self) -> String {
+        match self {
+            Store::S3(s3) => format!("s3://{}", s3.bucket),
+            Store::Local(local) => format!("file://{}", local.dir.display()),
+        }
+    }
+
     pub fn prefix(&self) -> &str {
         match self {
             Store::S3(s3) => &s3.prefix,
@@ -172,8 +180,16 @@ impl Destination {
             Destination::S3(s3) => Some(Store::S3(s3)),
             Destination::Local(local) => Some(Store::Local(local)),
             Destination::Http(_) => None,
-            Destination::Redshift(redshift) => Some(Store::S3(&redshift.s3)),
-            Destination::Postgres(postgres) => Some(Store::S3(&postgres.s3)),
+            Destination::Redshift(_) | Destination::Postgres(_) => self.warehouse().map(|w| Store::S3(w.s3)),
+        }
+    }
+
+    /// What a warehouse is set to; `None` if it is none.
+    pub fn warehouse(&self) -> Option<WarehouseSettings<'_>> {
+        match self {
+            Destination::S3(_) | Destination::Local(_) | Destination::Http(_) => None,
+            Destination::Redshift(redshift) => Some(redshift.settings()),
+            Destination::Postgres(postgres) => Some(postgres.settings()),
         }
     }
 

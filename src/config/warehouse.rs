@@ -84,6 +84,22 @@ macro_rules! warehouse {
                 })
             }
 
+            /// What it has in common with the other.
+            fn in_common<'c>(&'c self, copy_options: &'c str) -> WarehouseSettings<'c> {
+                WarehouseSettings {
+                    copy_options,
+                    url: &self.url,
+                    table: &self.table,
+                    columns: &self.columns,
+                    username: &self.username,
+                    concurrency: self.concurrency,
+                    retry_duration: self.retry_duration,
+                    retry_every: self.retry_every,
+                    s3: &self.s3,
+                    target: self.target(),
+                }
+            }
+
             fn shared_problems(&self, name_bytes_max: usize) -> Problems {
                 let mut problems = Problems::default();
                 problems.expect("url", Address::parse(&self.url).map(drop));
@@ -164,6 +180,22 @@ pub enum WarehouseTlsMode {
     Disable,
 }
 
+/// The settings of a warehouse of either dialect.
+pub struct WarehouseSettings<'c> {
+    pub url: &'c str,
+    pub table: &'c str,
+    pub columns: &'c [String],
+    /// Empty where there is no COPY with options.
+    pub copy_options: &'c str,
+    pub username: &'c str,
+    pub concurrency: u32,
+    pub retry_duration: Duration,
+    pub retry_every: Duration,
+    pub s3: &'c S3,
+    /// What the sink works with, or what is wrong with it.
+    pub target: Result<Target, String>,
+}
+
 /// A warehouse of either dialect, its texts taken apart.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -188,6 +220,10 @@ pub enum Dialect {
 }
 
 impl Redshift {
+    pub(super) fn settings(&self) -> WarehouseSettings<'_> {
+        self.in_common(&self.copy_options)
+    }
+
     fn dialect(&self) -> Dialect {
         Dialect::Redshift { copy_options: self.copy_options.clone(), role_arn: self.role_arn.clone() }
     }
@@ -204,6 +240,10 @@ impl Redshift {
 }
 
 impl Postgres {
+    pub(super) fn settings(&self) -> WarehouseSettings<'_> {
+        self.in_common("")
+    }
+
     fn dialect(&self) -> Dialect {
         Dialect::Postgres { input: self.input }
     }

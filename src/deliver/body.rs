@@ -4,6 +4,8 @@
 use crate::error::{Error, Result};
 use crate::fs::real::RealFs;
 use crate::fs::{File, Fs};
+use flate2::bufread::MultiGzDecoder;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -167,6 +169,17 @@ impl Body {
     /// All of it, from its beginning.
     pub fn reader(&self) -> Reader<'_> {
         Reader { body: self, at: 0 }
+    }
+
+    /// The same, decompressed if it is gzip.
+    pub fn plain(&self) -> std::io::Result<Box<dyn BufRead + '_>> {
+        let mut reader = BufReader::with_capacity(256 << 10, self.reader());
+        let is_gzip = reader.fill_buf()?.starts_with(&[0x1f, 0x8b]);
+        Ok(if is_gzip {
+            Box::new(BufReader::with_capacity(256 << 10, MultiGzDecoder::new(reader)))
+        } else {
+            Box::new(reader)
+        })
     }
 
     /// An empty spool where this body is.

@@ -2,7 +2,9 @@
 //! AWS's failure objects reads ours.
 
 use crate::record::Entry;
+use crate::record::keyed::{self, Keys};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A failed record as it stands in an object under an error prefix. Times are milliseconds since the Unix epoch.
 #[derive(Debug, Serialize)]
@@ -32,6 +34,9 @@ struct ConversionRecord<'a> {
     /// Where the record has to enter again, if that is not behind the transform.
     #[serde(skip_serializing_if = "Option::is_none")]
     entry: Option<&'static str>,
+    /// What the transform gave; AWS's records do not have them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    partition_keys: BTreeMap<&'a str, &'a str>,
 }
 
 /// The same for records that a destination did not take (contract §4.7).
@@ -68,6 +73,8 @@ struct Written<'a> {
     /// Ours: see [`ErrorRecord::conversion_line`].
     #[serde(default)]
     entry: Option<String>,
+    #[serde(default)]
+    partition_keys: BTreeMap<String, String>,
 }
 
 /// A failed record, read again.
@@ -77,6 +84,7 @@ pub struct Failed {
     pub entry: Entry,
     pub code: String,
     pub arrival_ms: u64,
+    /// As its entry takes it.
     pub record: Vec<u8>,
 }
 
@@ -103,6 +111,13 @@ impl Failed {
             () if is_conversion || begins(&CONVERSION_CODES) => Entry::Format,
             () => Entry::Again,
         };
+        let (entry, record) = match entry {
+            Entry::Format if !written.partition_keys.is_empty() => {
+                let keys = written.partition_keys.into_iter().collect();
+                (Entry::Keyed, keyed::pack(&keys, &record))
+            }
+            entry => (entry, record),
+        };
         Ok(Failed { entry, code, arrival_ms: written.arrival_timestamp, record })
     }
 }
@@ -113,9 +128,10 @@ impl ErrorRecord<'_> {
         push_line(self, out);
     }
 
-    /// The line for `format-conversion-failed/`; the record's offset stands for AWS's sequence number. `is_source`: one of
-    /// several outputs did not convert, and what stands here is the record that they were made of.
-    pub fn conversion_line(&self, offset: u64, is_source: bool, out: &mut Vec<u8>) {
+    /// The line for `format-conversion-failed/`; the record's offset stands for AWS's sequence number. `keys`: what the
+    /// transform gave with it; `None`: one of several outputs did not convert, and what stands here is the record that they
+    /// were made of.
+    pub fn conversion_line(&self, offset: u64, keys: Option<&Keys>, out: &mut Vec<u8>) {
         let record = ConversionRecord {
             attempts_made: self.attempts_made,
             arrival_timestamp: self.arrival_timestamp,
@@ -125,7 +141,8 @@ impl ErrorRecord<'_> {
             raw_data: &self.raw_data,
             sequence_number: offset.to_string(),
             sub_sequence_number: 0,
-            entry: is_source.then_some("source"),
+            entry: keys.is_none().then_some("source"),
+            partition_keys: keys.into_iter().flatten().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
         };
         push_line(&record, out);
     }
@@ -207,5 +224,37 @@ mod tests {
         for wrong in ["", "x", "{}", r#"{"rawData":"*"}"#, r#"["rawData"]"#] {
             assert!(Failed::read(wrong.as_bytes()).unwrap_err().starts_with("no error record"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_conversion_failure_keeps_the_partition_keys_that_its_transform_gave() {
+        let raw_data = "eA==".to_owned();
+        let (error_code, error_message) = ("DataFormatConversion.ParseError", "m");
+        let (attempts_made, arrival_timestamp, attempt_ending_timestamp) = (1, 7, 8);
+        let record = ErrorRecord {
+            raw_data,
+            error_code,
+            error_message,
+            attempts_made,
+            arrival_timestamp,
+            attempt_ending_timestamp,
+        };
+        let keys = vec![("country".to_owned(), "NO".to_owned()), ("day".to_owned(), "1".to_owned())];
+        let read = |keys: Option<&Keys>| {
+            let mut line = Vec::new();
+            record.conversion_line(4, keys, &mut line);
+            let failed = Failed::read(&line).unwrap();
+            (failed.entry, failed.record, String::from_utf8(line).unwrap())
+        };
+        let (entry, packed, line) = read(Some(&keys));
+        assert!(line.contains(r#""partitionKeys":{"country":"NO","day":"1"}"#), "{line}");
+        let mut batch = crate::record::Batch::default();
+        batch.push(&packed);
+        let (records, found) = keyed::unpack(&batch).unwrap();
+        assert_eq!((entry, records.get(0), &found[0]), (Entry::Keyed, &b"x"[..], &keys));
+        let (entry, record, line) = read(Some(&Vec::new()));
+        assert_eq!((entry, record), (Entry::Format, b"x".to_vec()));
+        assert!(!line.contains("partitionKeys"), "{line}");
+        assert_eq!(read(None).0, Entry::Again);
     }
 }

@@ -23,7 +23,7 @@ pub mod rows;
 mod source;
 
 use super::{Attempt, Shipment, Sink};
-use crate::config::{Dialect, Postgres, Redshift, Target};
+use crate::config::{Dialect, Target};
 use crate::error::{Error, Kind, Result};
 use claim::{Claims, Loaded};
 use connect::Door;
@@ -49,17 +49,8 @@ pub struct Warehouse {
 }
 
 impl Warehouse {
-    /// Redshift. `stage` is the bucket of its settings. Nothing is sent yet.
-    pub fn redshift(settings: &Redshift, stage: Arc<dyn Sink>, runtime: Handle) -> Result<Warehouse> {
-        Warehouse::new(settings.target(), stage, runtime)
-    }
-
-    /// PostgreSQL. `stage` is the bucket of its settings. Nothing is sent yet.
-    pub fn postgres(settings: &Postgres, stage: Arc<dyn Sink>, runtime: Handle) -> Result<Warehouse> {
-        Warehouse::new(settings.target(), stage, runtime)
-    }
-
-    fn new(target: Result<Target, String>, stage: Arc<dyn Sink>, runtime: Handle) -> Result<Warehouse> {
+    /// What its settings lead to, as far as they are sound. `stage` is the bucket of them. Nothing is sent yet.
+    pub fn connect(target: Result<Target, String>, stage: Arc<dyn Sink>, runtime: Handle) -> Result<Warehouse> {
         let target = target.map_err(|message| Error::new(Kind::Misconfigured, message))?;
         Ok(Warehouse { door: Door::new(&target)?, target, stage, staged: Mutex::default(), runtime })
     }

@@ -3,6 +3,7 @@
 
 use super::ledger::{Contents, Line, Stub, Sums, files, stubs};
 use super::list::{Item, position_hash};
+use super::marks::Marks;
 use super::open::{Meta, read_or_make_meta};
 use super::plan::{Outlet, State, Track};
 use super::plan_log::read_state;
@@ -10,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fs::{Fs, read};
 use crate::journal::{Survey, survey};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A stream's account.
@@ -28,6 +30,9 @@ pub struct Audit {
     pub backed_up: u64,
     pub objects: u64,
     pub objects_checked: u64,
+    /// What stands in failure objects, and how much of it marks say was put in again.
+    pub failed_in_objects: u64,
+    pub redriven: u64,
     /// What does not agree; empty if all is well.
     pub problems: Vec<String>,
 }
@@ -42,19 +47,62 @@ impl Audit {
         self.gap == 0 && self.problems.is_empty()
     }
 
-    /// Looks at every object that the lines name.
-    pub fn look(&mut self, lines: &[Line], check: Check) {
+    /// Looks at every object that the lines name, and every one that marks do.
+    pub fn look(&mut self, lines: &[Line], mut marks: Marks, stores: &dyn Stores) {
         for line in lines {
             self.objects_checked += 1;
-            if let Err(why) = check(line) {
-                self.problems.push(format!("object `{}/{}` of plan {}: {why}", line.store, line.name, line.plan));
+            let mut problems = Vec::new();
+            let is_failure = line.is_of_failures();
+            let of_marks = marks.take(line);
+            problems.extend(of_marks.problems(line.outputs));
+            let redriven = of_marks.records();
+            if redriven > line.outputs && problems.is_empty() {
+                problems.push(format!("{redriven} records of it were redriven, and it holds {}", line.outputs));
             }
+            if is_failure {
+                self.failed_in_objects += line.outputs;
+                self.redriven += redriven.min(line.outputs);
+            }
+            match stores.check(line) {
+                Ok(Found::AsItWas) => {}
+                // It has done all it was there for.
+                Ok(Found::Absent) if is_failure && redriven == line.outputs => {}
+                Ok(Found::Absent) if is_failure => problems.push(format!(
+                    "it is not there any more, and {redriven} of its {} records were redriven",
+                    line.outputs
+                )),
+                Ok(Found::Absent) => problems.push("it is not there any more".into()),
+                Err(why) => problems.push(why),
+            }
+            let problems = problems.into_iter();
+            let named = |why| format!("object `{}/{}` of plan {}: {why}", line.store, line.name, line.plan);
+            self.problems.extend(problems.map(named));
+        }
+        // Failures of somewhere else, AWS's for instance, may have been put in again too.
+        for (store, name, redriven) in marks.rest() {
+            let problems = match stores.lines_of(&store, &name) {
+                Ok(Some(lines)) => redriven.problems(lines),
+                Ok(None) => vec!["marks say it was redriven, and it is neither there nor in the ledger".into()],
+                Err(why) => vec![why],
+            };
+            self.problems.extend(problems.into_iter().map(|why| format!("object `{store}/{name}`: {why}")));
         }
     }
 }
 
-/// Looks at one object of the ledger: `Err` says what is wrong with it.
-pub type Check<'a> = &'a dyn Fn(&Line) -> std::result::Result<(), String>;
+/// Where an audit looks at objects. Errors say what is wrong with them.
+pub trait Stores {
+    /// Looks at the object of a line.
+    fn check(&self, line: &Line) -> std::result::Result<Found, String>;
+    /// How many lines a failure object holds that the ledger does not name; `None`: it is not there.
+    fn lines_of(&self, store: &str, name: &str) -> std::result::Result<Option<u64>, String>;
+}
+
+/// How an object was found.
+pub enum Found {
+    AsItWas,
+    Absent,
+}
 
 /// Whose directory `dir` is. `None` if it was being made when the process died: it never held a record.
 pub fn identity(fs: &dyn Fs, dir: &Path) -> Result<Option<Meta>> {
@@ -82,6 +130,12 @@ impl Names {
         let lines = Contents::parse(file)?.lines;
         self.lines.extend(lines.into_iter().filter(Line::is_of_object));
         Ok(())
+    }
+
+    /// The stores whose objects can be put in again, and whether they hold backups.
+    pub fn redrivable(&self) -> BTreeSet<(bool, String)> {
+        let lines = self.lines.iter().filter(|line| line.is_of_failures() || line.is_of_backup());
+        lines.map(|line| (line.is_of_backup(), line.store.clone())).collect()
     }
 }
 
@@ -113,6 +167,13 @@ pub fn audit(fs: &dyn Fs, dir: &Path, meta: &Meta) -> Result<(Audit, Names)> {
     Ok((audit, Names { lines, archived: stubs(fs, &dir.join("ledger"))? }))
 }
 
+/// What names the objects of the stream in `dir`, while the service runs.
+pub fn names(fs: &dyn Fs, dir: &Path) -> Result<Names> {
+    let (_, mut lines) = read_ledger(fs, &dir.join("ledger"))?;
+    lines.retain(Line::is_of_object);
+    Ok(Names { lines, archived: stubs(fs, &dir.join("ledger"))? })
+}
+
 fn read_ledger(fs: &dyn Fs, dir: &Path) -> Result<(Sums, Vec<Line>)> {
     let (mut sums, mut lines) = (Sums::default(), Vec::new());
     for (_, path) in files(fs, dir)? {
@@ -128,7 +189,7 @@ fn read_ledger(fs: &dyn Fs, dir: &Path) -> Result<(Sums, Vec<Line>)> {
 /// Offsets at or above `low` whose outputs are all settled.
 fn settled_above(state: &State, low: u64) -> Vec<u64> {
     let mut offsets = Vec::new();
-    let incomplete: std::collections::BTreeSet<u64> = state.incomplete().collect();
+    let incomplete: BTreeSet<u64> = state.incomplete().collect();
     let settled = state.plans.values().filter(|p| !p.is_open() && p.outlet.track() == Track::Main);
     for item in settled.flat_map(|p| p.list.items()) {
         match item {

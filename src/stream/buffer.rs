@@ -1,6 +1,7 @@
 //! Records on their way into one object: the list that a plan will hold, and the object's bytes as far as they are
 //! made. The bytes may be dropped and made again; the list decides.
 
+use super::backed_up::Lengths;
 use super::list::ListBuilder;
 use super::plan::Reason;
 use super::route::Chunk;
@@ -18,6 +19,8 @@ use std::time::Duration;
 pub struct Buffer {
     pub list: ListBuilder,
     pub reasons: Vec<Reason>,
+    /// Of a backup.
+    pub lengths: Lengths,
     /// Bytes of the records as they came, before format and compression: what `buffer.size` counts.
     pub bytes: u64,
     pub oldest_arrival_ms: u64,
@@ -89,6 +92,7 @@ impl Buffer {
         Buffer {
             list: ListBuilder::default(),
             reasons: Vec::new(),
+            lengths: Lengths::default(),
             bytes: 0,
             oldest_arrival_ms: u64::MAX,
             span: None,

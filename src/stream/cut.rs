@@ -123,6 +123,7 @@ impl Engine {
         let id = if sabotage::on("plan_id_from_offsets") { Uuid::from_u128(list.digest()) } else { id };
         let (oldest_arrival_ms, bytes) = (buffer.oldest_arrival_ms, buffer.bytes);
         let reasons = buffer.reasons.clone();
+        let lengths = (*outlet == Outlet::Backup).then(|| buffer.lengths.digest());
         let (mut store, mut name) = (String::new(), String::new());
         if outlet.has_sink() {
             let route = self.route(epoch)?;
@@ -144,6 +145,7 @@ impl Engine {
             oldest_arrival_ms,
             reasons,
             bytes,
+            lengths,
             planned_ms: self.home.clock.wall_ms(),
             abandoned: None,
             mark: None,

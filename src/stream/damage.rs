@@ -86,7 +86,7 @@ impl Engine {
         let abandoned = old.abandoned.clone();
         let abandoned = abandoned.map(|a| Box::new(Abandoned { name: alternate_name(&a.name, &id), ..*a }));
         let name = alternate_name(&old.name, &id);
-        Plan { number, id, name, reasons, list, abandoned, ..old.clone() }
+        Plan { number, id, name, reasons, list, abandoned, lengths: None, ..old.clone() }
     }
 
     /// The plan of what is lost of `old`, and its mark.

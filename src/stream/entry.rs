@@ -23,15 +23,18 @@ const PAUSE: u8 = 12;
 const TAKE: u8 = 13;
 const TAKEN: u8 = 14;
 const REDRIVEN: u8 = 15;
-const START: u8 = 16;
-const SPAN: u8 = 17;
+/// A plan of the backup: it has a digest of lengths too.
+const BACKUP_PLAN: u8 = 16;
+const START: u8 = 17;
+const SPAN: u8 = 18;
 
 impl Entry {
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Entry::Plan(plan) => {
-                out.push(PLAN);
+                out.push(if plan.lengths.is_some() { BACKUP_PLAN } else { PLAN });
                 encode_plan(plan, out);
+                out.extend(plan.lengths.iter().flat_map(|digest| digest.to_le_bytes()));
             }
             Entry::Mark(m) => {
                 out.push(MARK);
@@ -105,6 +108,10 @@ impl Entry {
         let tag = from.take(1)?[0];
         Ok(match tag {
             PLAN | PLAN_1 => Entry::Plan(decode_plan(from, tag == PLAN)?),
+            BACKUP_PLAN => {
+                let plan = decode_plan(from, true)?;
+                Entry::Plan(Plan { lengths: Some(u128::from_le_bytes(from.array()?)), ..plan })
+            }
             MARK | MARK_1 => Entry::Mark(decode_mark(from, tag == MARK)?),
             ABANDON => Entry::Abandon { plan: from.varint()?, abandoned: Box::new(decode_abandoned(from)?) },
             PAUSE => Entry::Pause(from.take(1)?[0] == 1),
@@ -254,8 +261,46 @@ fn decode_plan(from: &mut Reader<'_>, whole: bool) -> Result<Plan> {
         oldest_arrival_ms,
         reasons,
         bytes,
+        lengths: None,
         planned_ms,
         abandoned,
         mark,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::list::ListBuilder;
+    use super::*;
+
+    #[test]
+    fn a_plan_of_the_backup_keeps_the_digest_of_lengths_and_others_are_written_as_before() {
+        let mut list = ListBuilder::default();
+        list.push(7, 0, 1);
+        let plan = Plan {
+            number: 1,
+            id: Uuid::from_u128(2),
+            outlet: Outlet::Backup,
+            epoch: 3,
+            store: "s3://raw".into(),
+            name: "x".into(),
+            list: list.finish(),
+            oldest_arrival_ms: 4,
+            reasons: Vec::new(),
+            bytes: 5,
+            lengths: Some(6 << 100),
+            planned_ms: 7,
+            abandoned: None,
+            mark: None,
+        };
+        for (plan, tag) in [(plan.clone(), BACKUP_PLAN), (Plan { lengths: None, ..plan }, PLAN)] {
+            let (mut bytes, next) = (Vec::new(), Entry::Pause(true));
+            let entry = Entry::Plan(plan);
+            entry.encode(&mut bytes);
+            next.encode(&mut bytes);
+            let mut reader = Reader(&bytes);
+            assert_eq!(bytes[0], tag);
+            assert_eq!([Entry::decode(&mut reader).unwrap(), Entry::decode(&mut reader).unwrap()], [entry, next]);
+        }
+    }
 }

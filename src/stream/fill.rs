@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::Rows;
 use crate::lane::Cursor;
 use crate::partition::prefix::Key;
+use crate::record::Entry;
 use crate::sabotage;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -240,19 +241,14 @@ impl Engine {
                     let key = self.route(epoch)?.failure_key(Outlet::ProcessingFailed);
                     let slot = Slot::open(Outlet::ProcessingFailed, key);
                     let reason = Reason { code: String::new(), message: String::new(), attempts: 1, ended_ms: 0 };
-                    let told =
-                        Told { reason: &reason, offset, output: 0, arrival_ms: arrival, raw: &[], is_source: true };
+                    let told = Told { reason: &reason, offset, output: 0, arrival_ms: arrival, raw: &[], keys: None };
                     self.place_failure(&slot, chunk, i, &told)?;
                 }
             }
             Verdict::Failed { outlet, reason, raw, .. } => {
                 let slot = Slot::open(*outlet, self.route(epoch)?.failure_key(*outlet));
-                let is_source = *raw == Raw::Source;
-                let raw = match raw {
-                    Raw::Source => chunk.records.get(i),
-                    Raw::Output(output) => judged.outputs.get(*output as usize),
-                };
-                let told = Told { reason, offset, output: 0, arrival_ms: arrival, raw, is_source };
+                let (raw, keys) = judged.given(chunk, i, *raw);
+                let told = Told { reason, offset, output: 0, arrival_ms: arrival, raw, keys };
                 self.place_failure(&slot, chunk, i, &told)?;
             }
         }
@@ -401,12 +397,12 @@ impl Engine {
     /// Makes a bound record's error line again, with the reason its plan keeps.
     fn rebuild_failure(&mut self, plan: u64, chunk: &Chunk, i: usize, now: &Verdict, judged: &Judged) -> Result<()> {
         let outlet = self.state().plans[&plan].outlet;
-        let (raw, is_source) = match (outlet, now) {
-            (Outlet::ConversionFailed, Verdict::Failed { raw: Raw::Output(output), .. }) => {
-                (judged.outputs.get(*output as usize), false)
-            }
-            _ => (chunk.records.get(i), true),
+        let may_be_output = outlet == Outlet::ConversionFailed || !chunk.entry.is_before_transform();
+        let raw = match now {
+            Verdict::Failed { raw, .. } if may_be_output => *raw,
+            _ => Raw::Source,
         };
+        let (raw, keys) = judged.given(chunk, i, raw);
         let (offset, arrival) = (chunk.offsets[i], chunk.arrivals[i]);
         let Some(shipping) = self.rebuilding(plan)? else { return Ok(()) };
         let Phase::Rebuilding { outputs, .. } = &shipping.phase else { return Ok(()) };
@@ -415,7 +411,7 @@ impl Engine {
         if let Some(shipping) = self.rebuilding(plan)?
             && let Phase::Rebuilding { filling, outputs } = &mut shipping.phase
         {
-            let told = Told { reason: &reason, offset, output: 0, arrival_ms: arrival, raw, is_source };
+            let told = Told { reason: &reason, offset, output: 0, arrival_ms: arrival, raw, keys };
             filling.write(|encoder, out| push_line(encoder, out, outlet, &told));
             *outputs += 1;
         }
@@ -455,8 +451,9 @@ impl Engine {
             self.replays[1].at(offset, &mut listed);
             match listed.first() {
                 Some(l) if self.state().plans[&l.plan].is_open() => rebuilt.entry(l.plan).or_default().push(i as u32),
-                Some(_) => {}
-                None => fresh.push(i as u32),
+                // What is put in again was backed up when it came.
+                None if chunk.entry == Entry::Source => fresh.push(i as u32),
+                _ => {}
             }
         }
         for (plan, picked) in rebuilt {
@@ -470,7 +467,9 @@ impl Engine {
         if let Some(key) = key.filter(|_| !fresh.is_empty()) {
             let buffer = self.buffer(&Slot::open(Outlet::Backup, key), chunk.arrivals[fresh[0] as usize])?;
             for &i in &fresh {
-                buffer.push(&chunk, i as usize, (0, 1), chunk.records.get(i as usize).len());
+                let bytes = chunk.records.get(i as usize).len();
+                buffer.push(&chunk, i as usize, (0, 1), bytes);
+                buffer.lengths.push(bytes);
             }
             buffer.filling.write(|encoder, out| encoder.push(&chunk.records, &Rows::Bytes, &fresh, &[], out));
         }

@@ -111,7 +111,7 @@ impl Engine {
                     let Some((arrival, record)) = records.read().map_err(unreadable)? else { break };
                     line.clear();
                     let (reason, raw) = (&abandoned.reason, record);
-                    let told = Told { reason, offset, output, arrival_ms: arrival, raw, is_source: false };
+                    let told = Told { reason, offset, output, arrival_ms: arrival, raw, keys: None };
                     error_line(Outlet::DeliveryFailed, &told, &mut line);
                     filling.write(|_, out| out.extend_from_slice(&line));
                 }

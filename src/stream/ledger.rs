@@ -76,7 +76,7 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 /// One settled plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     pub mark: u64,
     pub plan: uuid::Uuid,
@@ -92,6 +92,9 @@ pub struct Line {
     pub first: u64,
     pub end: u64,
     pub digest: Digest,
+    /// Of a backup (see `backed_up`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lengths: Option<Digest>,
     /// Bytes as buffered, and as stored.
     pub bytes: u64,
     pub object_bytes: u64,
@@ -113,6 +116,15 @@ impl Line {
         self.store.contains("://")
     }
 
+    /// Whether what it names holds failures.
+    pub fn is_of_failures(&self) -> bool {
+        self.is_of_object() && Outlet::ALL.iter().any(|o| o.is_failure() && o.name() == self.outlet)
+    }
+
+    pub fn is_of_backup(&self) -> bool {
+        self.outlet == Outlet::Backup.name()
+    }
+
     /// The line of a settled plan.
     pub fn of(plan: &Plan) -> Option<Line> {
         let mark = plan.mark.as_ref()?;
@@ -128,6 +140,7 @@ impl Line {
             first: plan.list.first(),
             end: plan.list.end(),
             digest: Digest(plan.list.digest()),
+            lengths: plan.lengths.map(Digest),
             bytes: plan.bytes,
             object_bytes: mark.object_bytes,
             store: store.to_owned(),

@@ -168,14 +168,10 @@ pub fn live(config: &StreamConfig) -> Live {
         let pace = Pace::Doubling { first: http.retry_first, max: http.retry_max };
         live.patience = Some(Patience { duration: http.retry_duration, pace });
     }
-    let warehouse = match &config.destination {
-        Destination::Redshift(w) => Some((w.concurrency, w.retry_duration, w.retry_every)),
-        Destination::Postgres(w) => Some((w.concurrency, w.retry_duration, w.retry_every)),
-        _ => None,
-    };
-    if let Some((concurrency, duration, every)) = warehouse {
-        live.shipments_max[Gate::Destination as usize] = concurrency as usize;
-        live.patience = Some(Patience { duration, pace: Pace::Every(every) });
+    if let Some(warehouse) = config.destination.warehouse() {
+        live.shipments_max[Gate::Destination as usize] = warehouse.concurrency as usize;
+        let (duration, pace) = (warehouse.retry_duration, Pace::Every(warehouse.retry_every));
+        live.patience = Some(Patience { duration, pace });
     }
     live
 }

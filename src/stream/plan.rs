@@ -102,6 +102,8 @@ pub struct Plan {
     pub reasons: Vec<Reason>,
     /// Bytes of the records as they were buffered, before compression.
     pub bytes: u64,
+    /// Of a backup: the digest of its records' lengths (see `backed_up`).
+    pub lengths: Option<u128>,
     /// Milliseconds since the Unix epoch at which it was decided.
     pub planned_ms: u64,
     /// Its destination was given up on: it is never sent there again.

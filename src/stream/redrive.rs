@@ -4,25 +4,28 @@
 //! beside the failures, `_hydrant/redriven/STREAM/OBJECT/…`, says it for good; a second run reads both. Objects may be
 //! ours or AWS's: every line says at which step its record failed. Manifests are loaded again under the plans they name.
 
-use super::list::{Item, List, ListBuilder};
+mod backup;
+
+use super::backed_up::BACKUP;
+use super::ledger::Line;
+use super::list::{List, ListBuilder};
+use super::marks::Mark;
 use super::plan::{Entry, Outlet};
 use super::route::MANIFESTS;
 use super::supervise::Stream;
 use crate::deliver::body::Scratch;
 use crate::deliver::error_record::Failed;
+use crate::deliver::object::Failure;
 use crate::deliver::warehouse::manifest;
 use crate::deliver::{Attempt, Body, Shelf, Shipment, Spool, retry};
 use crate::error::{Error, Kind, Result};
 use crate::partition::prefix::is_object_of;
 use crate::record::{Batch, Entry as Stage};
-use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, Read};
 use std::ops::Range;
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// One frame of records that are put in again.
 const FRAME_RECORDS_MAX: u64 = 5000;
@@ -33,13 +36,12 @@ const LINE_BYTES_MAX: u64 = 64 << 20;
 const TRIES: u32 = 30;
 /// Messages that are kept of a run.
 const NOTES_MAX: usize = 200;
-const MARKS: &str = "_hydrant/redriven";
 
 /// What is put in again.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Selection {
-    /// Firehose's error type, such as `http-endpoint-failed`; without it all.
+    /// Firehose's error type, such as `http-endpoint-failed`, or `backup`; without it all failures.
     pub kind: Option<String>,
     /// Only records that failed with this code, such as `HttpEndpoint.RequestTimeout`.
     pub code: Option<String>,
@@ -76,13 +78,22 @@ pub struct Progress {
     pub notes: Vec<String>,
 }
 
-/// The mark of an object.
-#[derive(Serialize, Deserialize)]
-struct Mark {
-    object: String,
-    /// First line, from 0, and how many.
+/// What is known of an object before a run.
+#[derive(Default)]
+struct Before {
+    /// Its lines that were put in.
+    taken: HashSet<u64>,
+    /// Those of which no mark says so.
+    unmarked: Vec<(u64, u64)>,
+    /// The plan log knows of some.
+    is_in_log: bool,
+}
+
+/// What a run put in of an object: lines, and of a manifest how many records these are.
+#[derive(Default)]
+struct Put {
     lines: Vec<(u64, u64)>,
-    redriven_ms: u64,
+    records: Option<u64>,
 }
 
 struct Run<'s> {
@@ -95,6 +106,8 @@ struct Run<'s> {
     /// Of an object's lines that are in the journal, not yet told to the plan log; and where the last frame ended.
     told: Option<Entry>,
     behind: u64,
+    /// The ledger's of the backup, if that is put in again, by the names of objects.
+    lines: BTreeMap<String, Line>,
 }
 
 impl Stream {
@@ -130,32 +143,47 @@ impl Stream {
 }
 
 fn run(stream: &Stream, selection: Selection) -> Result<()> {
-    let begun = stream.ask(|engine, sinks| {
+    let begun = stream.ask(|engine, _| {
         engine.begin_redrive()?;
         let (route, scratch) = engine.places()?;
-        let shelf = sinks.shelf(Outlet::ProcessingFailed, &route.failures.store)?;
-        let of_backup = route.backup.as_ref().map(|b| b.prefix.beginning(""));
-        let ahead = engine.journal_end();
-        Ok::<_, Error>((route.failure_places(), route.store.clone(), shelf, scratch, of_backup, ahead))
+        Ok::<_, Error>((route, scratch, engine.journal_end()))
     })?;
-    let (places, destination, shelf, scratch, of_backup, behind) = begun?;
-    let known: Vec<&str> = places.iter().map(|(kind, _)| *kind).collect();
+    let (route, scratch, behind) = begun?;
+    let (places, of_backup) = (route.failure_places(), route.backup.as_ref().map(|b| b.prefix.beginning("")));
+    let known: Vec<&str> = places.iter().map(|(kind, _)| *kind).chain(of_backup.is_some().then_some(BACKUP)).collect();
     if let Some(kind) = selection.kind.as_deref().filter(|kind| !known.contains(kind)) {
         let message = format!("found the kind `{kind}`, expected one of {}", known.join(", "));
         return Err(Error::new(Kind::Invalid, message));
     }
-    if selection.prefix.is_some() && selection.prefix == of_backup {
-        let message = "backup objects are records with nothing between them: where one ends cannot be told from them";
+    let wants_backup = selection.kind.as_deref() == Some(BACKUP);
+    let is_of_records = selection.code.is_some() || selection.from_ms.is_some() || selection.to_ms.is_some();
+    let refused = match () {
+        () if wants_backup && is_of_records => Some("a backup tells of its records neither code nor arrival"),
+        () if !wants_backup && selection.prefix.is_some() && selection.prefix == of_backup => {
+            Some("this is the backup: its objects are put in again with the kind `backup`")
+        }
+        () => None,
+    };
+    if let Some(message) = refused {
         return Err(Error::new(Kind::Invalid, message));
     }
-    let mut run = Run { stream, selection, shelf, scratch, destination, told: None, behind };
+    let outlet = if wants_backup { Outlet::Backup } else { Outlet::ProcessingFailed };
+    let (store, destination) = (route.store(outlet).to_owned(), route.store.clone());
+    let of = store.clone();
+    let shelf = stream.ask(move |_, sinks| sinks.shelf(outlet, &of))??;
+    let mut run = Run { stream, selection, shelf, scratch, destination, lines: BTreeMap::new(), told: None, behind };
     let mut names = BTreeSet::new();
     let chosen = |kind: &str| run.selection.kind.as_deref().is_none_or(|wanted| wanted == kind);
     match &run.selection.prefix {
-        Some(prefix) => names.extend(run.again("list", |shelf| shelf.list(prefix))?),
+        prefix if wants_backup => {
+            let found = run.list(prefix.as_deref().or(of_backup.as_deref()).unwrap_or_default())?;
+            run.lines = run.lines_of_backup(&store)?;
+            names.extend(found.into_iter().filter(|name| run.lines.contains_key(name)));
+        }
+        Some(prefix) => names.extend(run.list(prefix)?),
         None => {
             for (kind, begins) in places.iter().filter(|(kind, _)| chosen(kind)) {
-                let found = run.again("list", |shelf| shelf.list(begins))?;
+                let found = run.list(begins)?;
                 // Streams may share a place for their failures.
                 names.extend(found.into_iter().filter(|name| is_object_of(name, &stream.name, *kind != MANIFESTS)));
             }
@@ -178,70 +206,55 @@ impl Run<'_> {
         }
     }
 
-    /// Asks the store until it answers, within reason.
-    fn again<T>(
-        &self,
-        what: &str,
-        ask: impl Fn(&dyn Shelf) -> std::result::Result<T, crate::deliver::object::Failure>,
-    ) -> Result<T> {
-        for attempt in 1.. {
-            match ask(&*self.shelf) {
-                Ok(done) => return Ok(done),
-                Err(failure) if failure.misconfigured || attempt == TRIES => {
-                    return Err(Error::new(Kind::Retry, format!("{what}: {}", failure.reason)));
-                }
-                Err(_) => std::thread::sleep(retry::pause(attempt, false, 0.5)),
-            }
-        }
-        unreachable!("the last attempt returns")
+    fn list(&self, prefix: &str) -> Result<Vec<String>> {
+        again(|| self.shelf.list(prefix).map_err(|failure| refused("list", prefix, failure)))
     }
 
-    fn fetch(&self, name: &str) -> Result<Body> {
-        self.again("read", |shelf| {
+    fn fetch(&self, shelf: &dyn Shelf, name: &str) -> Result<Body> {
+        again(|| {
             let mut spool = Spool::new(&self.scratch);
-            shelf.fetch(name, &mut spool).map(|()| spool.finish(false))
+            let fetched = shelf.fetch(name, &mut spool);
+            fetched.map(|()| spool.finish(false)).map_err(|failure| refused("read", name, failure))
         })
     }
 
     /// The lines of an object that were put in before, as its marks and the plan log know them.
-    fn taken(&self, name: &str) -> Result<(Vec<List>, HashSet<u64>)> {
+    fn before(&self, name: &str) -> Result<Before> {
         let object = name.to_owned();
         let takes = self.stream.ask(move |engine, _| engine.takes_of(&object))?;
-        let mut taken = HashSet::new();
-        let mut add = |first: u64, count: u64| taken.extend(first..first + count);
-        for item in takes.taken.iter().flat_map(List::items) {
-            add(item.offset(), item.end() - item.offset());
-        }
-        let marks = format!("{MARKS}/{}/{name}/", self.stream.name);
-        for mark in self.again("list", |shelf| shelf.list(&marks))? {
-            let body = self.fetch(&mark)?;
+        let mut before = Before { is_in_log: !takes.taken.is_empty(), ..Before::default() };
+        for mark in self.list(&Mark::of_object(&self.stream.name, name))? {
+            let body = self.fetch(&*self.shelf, &mark)?;
             let bytes = body.read(0, body.len() as usize).map_err(|e| Error::io("read scratch", e))?;
-            let mark: Mark = serde_json::from_slice(&bytes)
-                .map_err(|e| Error::new(Kind::Corrupt, format!("the mark `{mark}` cannot be read: {e}")))?;
-            mark.lines.into_iter().for_each(|(first, count)| add(first, count));
+            let lines = Mark::read(&mark, &bytes)?.lines;
+            before.taken.extend(lines.into_iter().flat_map(|(first, count)| first..first + count));
         }
-        Ok((takes.taken, taken))
+        // A run may have died between a mark and the plan log's note of it: what stands in one is not put into another.
+        for (first, count) in runs(&takes.taken) {
+            if !before.taken.contains(&first) {
+                before.unmarked.push((first, count));
+            }
+            before.taken.extend(first..first + count);
+        }
+        Ok(before)
     }
 
     fn object(&mut self, name: &str) -> Result<()> {
-        let (unmarked, taken) = self.taken(name)?;
-        let body = self.fetch(name)?;
-        let start = body.read(0, body.len().min(2) as usize).map_err(|e| Error::io("read scratch", e))?;
-        let reader: Box<dyn Read> = match start == [0x1f, 0x8b] {
-            true => Box::new(MultiGzDecoder::new(BufReader::new(body.reader()))),
-            false => Box::new(body.reader()),
+        let before = self.before(name)?;
+        let body = self.fetch(&*self.shelf, name)?;
+        let mut lines = body.plain().map_err(|e| cannot_read(name, e))?;
+        let is_manifest = manifest::begins(lines.fill_buf().map_err(|e| cannot_read(name, e))?);
+        let records_before = self.stream.progress().records;
+        let mut put = match self.lines.get(name).cloned() {
+            Some(line) => self.backed_up(name, lines, &line, &before.taken)?,
+            None if is_manifest => self.manifest(name, lines, &before.taken)?,
+            None => self.records(name, lines, &before.taken)?,
         };
-        let mut lines = BufReader::with_capacity(256 << 10, reader);
-        let is_manifest = lines.fill_buf().map_err(|e| cannot_read(name, e))?.starts_with(b"{\"entries\"");
-        let before = self.stream.progress().records;
-        let marked = match is_manifest {
-            true => self.manifest(name, lines, &taken)?,
-            false => self.records(name, lines, &taken)?,
-        };
-        let put = self.stream.progress().records - before;
-        if !self.selection.dry_run && (!marked.is_empty() || !unmarked.is_empty()) {
-            self.mark(name, unmarked.iter().chain(&marked))?;
+        if !self.selection.dry_run {
+            put.lines.extend(before.unmarked);
+            self.mark(name, put, before.is_in_log)?;
         }
+        let put = self.stream.progress().records - records_before;
         if put > 0 {
             let verb = if self.selection.dry_run { "would be put in" } else { "put in" };
             self.note(format!("`{name}`: {put} {verb}"));
@@ -257,8 +270,8 @@ impl Run<'_> {
     }
 
     /// Puts in what is selected of an object's lines; which they are.
-    fn records(&mut self, name: &str, mut lines: impl BufRead, taken: &HashSet<u64>) -> Result<Vec<List>> {
-        let (mut put, mut frame): (Vec<List>, Option<Frame>) = (Vec::new(), None);
+    fn records(&mut self, name: &str, mut lines: impl BufRead, taken: &HashSet<u64>) -> Result<Put> {
+        let mut filling = Filling::default();
         let mut line = Vec::new();
         for number in 0.. {
             line.clear();
@@ -276,7 +289,7 @@ impl Run<'_> {
                 Err(why) if number == 0 => {
                     self.stream.progress().unreadable += 1;
                     self.note(format!("`{name}` is left: {why}"));
-                    return Ok(put);
+                    return Ok(Put::default());
                 }
                 Err(why) => {
                     self.stream.progress().unreadable += 1;
@@ -288,18 +301,28 @@ impl Run<'_> {
                 self.stream.progress().not_selected += 1;
                 continue;
             }
-            if frame.as_ref().is_some_and(|f| f.is_full() || f.entry != failed.entry) {
-                put.extend(self.put(name, frame.take())?);
-            }
-            let frame = frame.get_or_insert_with(|| Frame::new(failed.entry));
-            frame.lines.push(number, 0, 1);
-            frame.batch.push(&failed.record);
+            self.add(name, &mut filling, (number, failed.entry, &failed.record))?;
         }
-        put.extend(self.put(name, frame)?);
+        self.finish(name, filling)
+    }
+
+    /// Adds a record: number of its line, where it enters, and its bytes.
+    fn add(&mut self, name: &str, filling: &mut Filling, (number, entry, record): (u64, Stage, &[u8])) -> Result<()> {
+        if filling.frame.as_ref().is_some_and(|f| f.is_full() || f.entry != entry) {
+            filling.put.extend(self.put(name, filling.frame.take())?);
+        }
+        let frame = filling.frame.get_or_insert_with(|| Frame::new(entry));
+        frame.lines.push(number, 0, 1);
+        frame.batch.push(record);
+        Ok(())
+    }
+
+    fn finish(&mut self, name: &str, mut filling: Filling) -> Result<Put> {
+        filling.put.extend(self.put(name, filling.frame)?);
         if let Some(told) = self.told.take() {
             self.tell(vec![told], None)?;
         }
-        Ok(put)
+        Ok(Put { lines: runs(&filling.put).collect(), records: None })
     }
 
     /// Puts a frame in: announced in the plan log before, acknowledged there with what comes next.
@@ -311,7 +334,8 @@ impl Run<'_> {
             let take = Entry::Take { object: object.clone(), lines: lines.clone(), from: self.behind };
             let entries = self.told.take().into_iter().chain([take]).collect();
             self.tell(entries, None)?;
-            let first = self.put_frame(batch, entry)?;
+            // Nothing of a frame that was refused is in the journal.
+            let first = again(|| self.stream.put_again(batch.clone(), entry))?;
             self.behind = first + count;
             crate::sabotage::point("redrive.put");
             self.tell(Vec::new(), Some(first..first + count))?;
@@ -321,7 +345,7 @@ impl Run<'_> {
         progress.records += count;
         let step = if entry == Stage::Again {
             "transform"
-        } else if entry == Stage::Format {
+        } else if matches!(entry, Stage::Format | Stage::Keyed) {
             "format"
         } else {
             "deliver"
@@ -330,31 +354,18 @@ impl Run<'_> {
         Ok(Some(lines))
     }
 
-    fn put_frame(&self, batch: Batch, entry: Stage) -> Result<u64> {
-        for attempt in 1.. {
-            match self.stream.put_again(batch.clone(), entry) {
-                // Nothing of it is in the journal.
-                Err(e) if matches!(e.kind, Kind::Retry | Kind::NoSpace) && attempt < TRIES => {
-                    std::thread::sleep(retry::pause(attempt, false, 0.5));
-                }
-                done => return done,
-            }
-        }
-        unreachable!("the last attempt returns")
-    }
-
     fn tell(&self, entries: Vec<Entry>, put: Option<Range<u64>>) -> Result<()> {
         self.stream.ask(move |engine, _| engine.note_take(entries, put))?
     }
 
     /// Loads what a manifest names that was not loaded again yet.
-    fn manifest(&mut self, name: &str, mut bytes: impl Read, taken: &HashSet<u64>) -> Result<Vec<List>> {
+    fn manifest(&mut self, name: &str, mut bytes: impl Read, taken: &HashSet<u64>) -> Result<Put> {
         let mut text = Vec::new();
         bytes.read_to_end(&mut text).map_err(|e| cannot_read(name, e))?;
         let manifest = manifest::read(&text).map_err(|why| Error::new(Kind::Invalid, format!("`{name}`: {why}")))?;
         let selected = self.selection.code.is_none()
             || manifest.error.as_ref().is_some_and(|(code, _)| Some(code) == self.selection.code.as_ref());
-        let mut done = ListBuilder::default();
+        let (mut lines, mut records) = (Vec::new(), 0);
         for (i, load) in (0..).zip(manifest.loads) {
             if taken.contains(&i) {
                 self.stream.progress().before += load.outputs;
@@ -366,23 +377,27 @@ impl Run<'_> {
             }
             if !self.selection.dry_run {
                 self.load(&load)?;
-                done.push(i, 0, 1);
+                lines.push((i, 1));
+                records += load.outputs;
             }
             let mut progress = self.stream.progress();
             progress.records += load.outputs;
             *progress.steps.entry(MANIFESTS.to_owned()).or_default() += load.outputs;
         }
-        Ok(if done.is_empty() { Vec::new() } else { vec![done.finish()] })
+        Ok(Put { lines, records: Some(records) })
     }
 
     fn load(&self, load: &manifest::Load) -> Result<()> {
-        let staged = self.destination.split_once('+').map(|(_, staged)| staged.to_owned());
-        if staged.as_deref() != Some(&format!("s3://{}", load.bucket)) {
+        // Objects are staged where the destination's settings lead; failures may be elsewhere.
+        let staged = format!("s3://{}", load.bucket);
+        if self.destination.split_once('+').is_none_or(|(_, store)| store != staged) {
             let message = format!("`s3://{}/{}` is not where the stream stages its objects", load.bucket, load.object);
             return Err(Error::new(Kind::Invalid, message));
         }
         let store = self.destination.clone();
-        let sink = self.stream.ask(move |_, sinks| sinks.sink(Outlet::Destination, &store))??;
+        let (sink, stage) = self.stream.ask(move |_, sinks| {
+            Ok::<_, Error>((sinks.sink(Outlet::Destination, &store)?, sinks.shelf(Outlet::Destination, &staged)?))
+        })??;
         let gzip = load.content_encoding.as_deref() == Some("gzip");
         let shipment = Shipment {
             plan: 0,
@@ -392,7 +407,7 @@ impl Run<'_> {
             name: load.object.clone(),
             planned_ms: 0,
             content_encoding: gzip.then_some("gzip"),
-            body: Arc::new(self.fetch_staged(&load.object)?),
+            body: Arc::new(self.fetch(&*stage, &load.object)?),
             only_look: false,
         };
         match sink.attempt(&shipment) {
@@ -404,61 +419,62 @@ impl Run<'_> {
         }
     }
 
-    /// Objects are staged where the destination's settings lead; failures may be elsewhere.
-    fn fetch_staged(&self, name: &str) -> Result<Body> {
-        let store = self.destination.split_once('+').map_or(String::new(), |(_, staged)| staged.to_owned());
-        let shelf = self.stream.ask(move |_, sinks| sinks.shelf(Outlet::Destination, &store))??;
-        let mut spool = Spool::new(&self.scratch);
-        let fetched = shelf.fetch(name, &mut spool);
-        fetched.map_err(|failure| Error::new(Kind::Retry, format!("read `{name}`: {}", failure.reason)))?;
-        Ok(spool.finish(false))
-    }
-
     /// Leaves the mark of an object, and only then lets the plan log forget it.
-    fn mark<'l>(&self, name: &str, lists: impl Iterator<Item = &'l List>) -> Result<()> {
-        let runs = lists.flat_map(List::items).map(|item| match item {
-            Item::Whole { first, count } => (first, count),
-            Item::Part { offset, .. } => (offset, 1),
-        });
-        let mut lines: Vec<(u64, u64)> = runs.collect();
+    fn mark(&self, name: &str, put: Put, is_in_log: bool) -> Result<()> {
+        let Put { mut lines, records } = put;
         lines.sort_unstable();
-        lines.dedup();
-        let hash = Sha256::new_with_prefix(name).chain_update(format!("{lines:?}")).finalize();
-        let id: [u8; 16] = hash[..16].try_into().expect("sixteen bytes");
-        let id: Uuid = uuid::Builder::from_custom_bytes(id).into_uuid();
-        let redriven_ms = jiff::Timestamp::now().as_millisecond() as u64;
-        let count = lines.iter().map(|(_, n)| n).sum();
-        let mark = Mark { object: name.to_owned(), lines, redriven_ms };
-        let bytes = serde_json::to_vec(&mark).expect("plain values always serialise into memory");
-        let shipment = Shipment {
-            plan: 0,
-            id,
-            outputs: count,
-            digest: u128::from_le_bytes(hash[16..].try_into().expect("sixteen bytes")),
-            name: format!("{MARKS}/{}/{name}/{id}.json", self.stream.name),
-            planned_ms: 0,
-            content_encoding: None,
-            body: Arc::new(Body::of(bytes)),
-            only_look: false,
-        };
-        for attempt in 1.. {
-            let why = match self.shelf.attempt(&shipment) {
-                Attempt::Stored { .. } => break,
-                Attempt::Retry { .. } if attempt < TRIES => {
-                    std::thread::sleep(retry::pause(attempt, false, 0.5));
-                    continue;
+        if !lines.is_empty() {
+            let redriven_ms = jiff::Timestamp::now().as_millisecond() as u64;
+            let mark = Mark { object: name.to_owned(), lines, records, redriven_ms };
+            let shipment = mark.shipment(&self.stream.name);
+            again(|| match self.shelf.attempt(&shipment) {
+                Attempt::Stored { .. } => Ok(()),
+                other => {
+                    let kind = if matches!(other, Attempt::Retry { .. }) { Kind::Retry } else { Kind::Invalid };
+                    Err(Error::new(kind, format!("mark `{name}` as put in again: {other:?}")))
                 }
-                other => format!("{other:?}"),
-            };
-            return Err(Error::new(Kind::Retry, format!("mark `{name}` as put in again: {why}")));
+            })?;
+        } else if !is_in_log {
+            return Ok(());
         }
         crate::sabotage::point("redrive.marked");
         self.tell(vec![Entry::Redriven { object: name.to_owned() }], None)
     }
 }
 
+/// Asks until there is an answer, within reason.
+fn again<T>(ask: impl Fn() -> Result<T>) -> Result<T> {
+    for attempt in 1.. {
+        match ask() {
+            Err(e) if matches!(e.kind, Kind::Retry | Kind::NoSpace) && attempt < TRIES => {
+                std::thread::sleep(retry::pause(attempt, false, 0.5));
+            }
+            done => return done,
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+fn refused(what: &str, name: &str, failure: Failure) -> Error {
+    let kind = if failure.misconfigured { Kind::Misconfigured } else { Kind::Retry };
+    Error::new(kind, format!("{what} `{name}`: {}", failure.reason))
+}
+
+/// The lines that lists name.
+fn runs(lists: &[List]) -> impl Iterator<Item = (u64, u64)> {
+    let items = lists.iter().flat_map(List::items);
+    items.map(|item| (item.offset(), item.end() - item.offset()))
+}
+
 fn cannot_read(name: &str, e: std::io::Error) -> Error {
     Error::io(format!("read `{name}`"), e)
+}
+
+/// What is put in of an object, frame by frame.
+#[derive(Default)]
+struct Filling {
+    put: Vec<List>,
+    frame: Option<Frame>,
 }
 
 /// Records of one step on their way into the journal.

@@ -136,6 +136,7 @@ mod tests {
             oldest_arrival_ms: 0,
             reasons: Vec::new(),
             bytes: 0,
+            lengths: None,
             planned_ms: 0,
             abandoned: None,
             mark: None,

@@ -4,10 +4,10 @@
 use super::plan::{Outlet, Reason};
 use crate::compress::Compress;
 use crate::deliver::error_record::ErrorRecord;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::format::{Format, Rows};
 use crate::partition::prefix::{Key, Prefix};
-use crate::record::{Batch, Entry, Origin};
+use crate::record::{Batch, Entry, Origin, keyed};
 use crate::transform::{Failed, PartitionKeys, Transform, Verdict as FromTransform};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -102,6 +102,8 @@ pub struct Judged {
     /// Distinct keys, and of each output the index of its key.
     pub keys: Vec<Key>,
     pub key_of: Vec<u32>,
+    /// Of each output, as far as a transform gave any.
+    pub partition_keys: Vec<PartitionKeys>,
     /// One per record.
     pub verdicts: Vec<Verdict>,
 }
@@ -143,12 +145,20 @@ impl Route {
                 let verdicts = done.verdicts.into_iter().map(|v| Verdict::from_transform(v, now_ms)).collect();
                 (Arc::new(done.outputs), done.partition_keys, verdicts)
             }
+            _ if chunk.entry == Entry::Keyed => {
+                let unpacked = keyed::unpack(&chunk.records);
+                let (outputs, keys) =
+                    unpacked.ok_or_else(|| Error::new(Kind::Bug, "a record with keys was not packed so"))?;
+                (Arc::new(outputs), keys, Verdict::all_kept(chunk.records.len()))
+            }
             _ => (chunk.records.clone(), Vec::new(), Verdict::all_kept(chunk.records.len())),
         };
+        let is_source = chunk.entry.is_before_transform();
         let (keys, key_of, bad_keys) = self.partition(&partition_keys, outputs.len());
         let converted = self.format.convert(&outputs);
         fail_outputs(
             &mut verdicts,
+            is_source,
             bad_keys.into_iter().map(|(i, message)| {
                 let code = "Transform.InvalidPartitionKey".to_owned();
                 (i, Outlet::ProcessingFailed, Reason { code, message, attempts: 1, ended_ms: now_ms })
@@ -156,12 +166,13 @@ impl Route {
         );
         fail_outputs(
             &mut verdicts,
+            is_source,
             converted.failed.into_iter().map(|(i, why)| {
                 let reason = Reason { code: why.code.into(), message: why.message, attempts: 1, ended_ms: now_ms };
                 (i, Outlet::ConversionFailed, reason)
             }),
         );
-        Ok(Judged { outputs, rows: converted.rows, keys, key_of, verdicts })
+        Ok(Judged { outputs, rows: converted.rows, keys, key_of, partition_keys, verdicts })
     }
 
     /// The key of each output, and the outputs whose partition keys cannot be used.
@@ -273,9 +284,24 @@ impl Verdict {
     }
 }
 
+impl Judged {
+    /// What an error record of a chunk's record `i` holds, and the partition keys of that; `None`: it is the record as its
+    /// source gave it.
+    pub fn given<'a>(&'a self, chunk: &'a Chunk, i: usize, raw: Raw) -> (&'a [u8], Option<&'a PartitionKeys>) {
+        const NONE: &PartitionKeys = &Vec::new();
+        match raw {
+            Raw::Source => (chunk.records.get(i), None),
+            Raw::Output(output) => {
+                let output = output as usize;
+                (self.outputs.get(output), Some(self.partition_keys.get(output).unwrap_or(NONE)))
+            }
+        }
+    }
+}
+
 /// Turns records with a failed output into failed records, whole: none of their other outputs is kept. Failures come in
-/// order of outputs; the first one of a record counts.
-fn fail_outputs(verdicts: &mut [Verdict], failures: impl Iterator<Item = (usize, Outlet, Reason)>) {
+/// order of outputs; the first one of a record counts. `is_source`: the records are as their source gave them.
+fn fail_outputs(verdicts: &mut [Verdict], is_source: bool, failures: impl Iterator<Item = (usize, Outlet, Reason)>) {
     let mut failures = failures.peekable();
     for verdict in verdicts {
         if failures.peek().is_none() {
@@ -286,7 +312,7 @@ fn fail_outputs(verdicts: &mut [Verdict], failures: impl Iterator<Item = (usize,
         while let Some((i, outlet, reason)) = failures.next_if(|(i, ..)| *i < range.end) {
             if range.contains(&i) && matches!(verdict, Verdict::Kept { .. }) {
                 // Alone, an output can be tried again from where it failed; one of several only from the source.
-                let from_source = count > 1 || outlet == Outlet::ProcessingFailed;
+                let from_source = is_source && (count > 1 || outlet == Outlet::ProcessingFailed);
                 let raw = if from_source { Raw::Source } else { Raw::Output(i as u32) };
                 *verdict = Verdict::Failed { outlet, reason, raw, may_differ: false };
             }
@@ -301,8 +327,8 @@ pub struct Told<'a> {
     pub output: u32,
     pub arrival_ms: u64,
     pub raw: &'a [u8],
-    /// `raw` is the record as its source gave it.
-    pub is_source: bool,
+    /// What the transform gave with `raw`; `None`: that is the record as its source gave it.
+    pub keys: Option<&'a PartitionKeys>,
 }
 
 /// Appends the error record of a failed record.
@@ -316,7 +342,7 @@ pub fn error_line(outlet: Outlet, told: &Told, out: &mut Vec<u8>) {
         attempt_ending_timestamp: told.reason.ended_ms,
     };
     match outlet {
-        Outlet::ConversionFailed => record.conversion_line(told.offset, told.is_source, out),
+        Outlet::ConversionFailed => record.conversion_line(told.offset, told.keys, out),
         Outlet::DeliveryFailed => record.delivery_line((told.offset, told.output), out),
         _ => record.line(out),
     }

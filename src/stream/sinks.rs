@@ -4,7 +4,7 @@
 use super::plan::Outlet;
 use super::route::HTTP_ENDPOINT;
 use super::supervise::Shared;
-use crate::config::{Conditional, Destination, Http, Postgres, Redshift, S3, Store, StreamConfig};
+use crate::config::{Conditional, Destination, Http, S3, Store, StreamConfig, Target};
 use crate::deliver::object::{Failure, Looked, ObjectStore};
 use crate::deliver::warehouse::Warehouse;
 use crate::deliver::{Attempt, Shelf, Shipment, Sink, Spool, http, local::Local, s3};
@@ -34,8 +34,8 @@ struct Settings {
     /// Failures go where the backup goes.
     fails_into_backup: bool,
     http: Option<Http>,
-    redshift: Option<Redshift>,
-    postgres: Option<Postgres>,
+    /// Of each kind of warehouse; the error is what is wrong with the settings.
+    warehouses: BTreeMap<&'static str, std::result::Result<Target, String>>,
 }
 
 /// Whose settings lead to a store, and its name: the same bucket name may stand for different stores.
@@ -69,14 +69,12 @@ impl Settings {
         let backup = config.backup.as_ref().and_then(|b| b.destination.store());
         let buckets = [bucket(config.destination.store()), bucket(backup)];
         let fails_into_backup = config.fails_into_backup();
-        let mut settings = Settings { buckets, fails_into_backup, ..Settings::default() };
-        match &config.destination {
-            Destination::S3(_) | Destination::Local(_) => {}
-            Destination::Http(http) => settings.http = Some((**http).clone()),
-            Destination::Redshift(redshift) => settings.redshift = Some((**redshift).clone()),
-            Destination::Postgres(postgres) => settings.postgres = Some((**postgres).clone()),
-        }
-        settings
+        let http = match &config.destination {
+            Destination::Http(http) => Some((**http).clone()),
+            _ => None,
+        };
+        let warehouse = config.destination.warehouse().map(|w| (config.destination.kind(), w.target));
+        Settings { buckets, fails_into_backup, http, warehouses: warehouse.into_iter().collect() }
     }
 
     /// What was known before and is not now.
@@ -85,8 +83,9 @@ impl Settings {
             *bucket = bucket.take().or(before);
         }
         self.http = self.http.take().or(before.http);
-        self.redshift = self.redshift.take().or(before.redshift);
-        self.postgres = self.postgres.take().or(before.postgres);
+        for (kind, before) in before.warehouses {
+            self.warehouses.entry(kind).or_insert(before);
+        }
     }
 
     /// Whether the backup's settings lead to an outlet's store. Failures go to either: to the one that has their bucket.
@@ -190,12 +189,8 @@ impl Sinks {
     fn make_warehouse(&mut self, kind: &str, store: &str) -> Result<Made> {
         let stage = self.sink(Outlet::Destination, store)?;
         let runtime = self.runtime.clone();
-        let warehouse = match (kind, &self.settings.redshift, &self.settings.postgres) {
-            ("redshift", Some(settings), _) => Warehouse::redshift(settings, stage, runtime)?,
-            ("postgres", _, Some(settings)) => Warehouse::postgres(settings, stage, runtime)?,
-            _ => return Err(no_settings(kind)),
-        };
-        Ok(Made::Other(Arc::new(warehouse)))
+        let target = self.settings.warehouses.get(kind).cloned().ok_or_else(|| no_settings(kind))?;
+        Ok(Made::Other(Arc::new(Warehouse::connect(target, stage, runtime)?)))
     }
 }
 

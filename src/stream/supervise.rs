@@ -41,7 +41,7 @@ pub struct Stream {
     retired: Arc<AtomicBool>,
     lane: u64,
     budget: Arc<Budget>,
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     pub(super) shared: Shared,
     pub(super) redrive: Mutex<redrive::Progress>,
     reads_kinesis: AtomicBool,

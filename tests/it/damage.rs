@@ -1,11 +1,13 @@
 //! Records that were acknowledged and that the medium lost: they are accounted for, exactly, and cost no others.
 
 use crate::model::{DIR, Life, World};
+use hydrant::deliver::Attempt;
 use hydrant::fs::{Fs, read};
 use hydrant::journal::Put;
 use hydrant::record::{Batch, Entry};
 use hydrant::stream::engine::Progress;
-use hydrant::stream::plan::Outlet;
+use hydrant::stream::plan::{Outlet, Plan};
+use hydrant::stream::route::HTTP_ENDPOINT;
 use std::path::Path;
 
 /// Puts records that are delivered as they are, three to a frame, and plans all of them.
@@ -94,4 +96,37 @@ fn a_stream_whose_records_are_all_damaged_goes_on() {
     world.put_plain(&mut life, 99).unwrap();
     drop(life);
     assert_eq!(counts(&world.drain().unwrap()), (1, 3, 0));
+}
+
+/// Plans that were given up on, and records of them lost before their error records are anywhere: what is left fails, and
+/// what is gone is lost, not failed.
+#[test]
+fn a_damaged_record_in_a_plan_that_was_given_up_on_is_lost_and_the_others_fail() {
+    for seed in 0..20 {
+        let mut world = World::of_records(seed);
+        let mut life = planned(&mut world, 12);
+        let refused = Attempt::Refused { code: "c".into(), message: "m".into(), busy: false, instead: None };
+        let goes_there = |plan: &Plan| plan.outlet == Outlet::Destination && plan.abandoned.is_none();
+        while life.engine.state().plans.values().any(goes_there) {
+            for (_, store, shipment) in life.engine.shipments() {
+                if store == HTTP_ENDPOINT {
+                    life.engine.reply(shipment.plan, refused.clone());
+                }
+            }
+            life.engine.give_up_refused();
+            life.engine.step().unwrap();
+        }
+        drop(life);
+        world.fs = world.fs.after_kill();
+        damage(&world, 4);
+        // A restart finds the same account.
+        for _ in 0..2 {
+            let life = world.drain().unwrap();
+            let failed = life.engine.state().totals[Outlet::DeliveryFailed as usize].records;
+            assert_eq!((failed, counts(&life)), (9, (0, 3, 0)), "seed {seed}: {:?}", life.engine.alarm());
+            let mut undelivered = world.undelivered();
+            undelivered.sort();
+            assert_eq!(undelivered, [0, 1, 2, 6, 7, 8, 9, 10, 11], "seed {seed}");
+        }
+    }
 }

@@ -177,6 +177,7 @@ fn entries() -> Vec<plan::Entry> {
         oldest_arrival_ms: 1_790_000_000_000,
         reasons: vec![Reason { code: "Transform.Trap".into(), message: "m".into(), attempts: 2, ended_ms: 5 }; 3],
         bytes: 30,
+        lengths: None,
         planned_ms: 1_790_000_000_000,
         abandoned: None,
         mark: None,

@@ -337,6 +337,11 @@ impl World {
         world
     }
 
+    /// One whose destination takes records.
+    pub fn of_records(seed: u64) -> World {
+        World { definition: format!("{ENDPOINT} 0"), ..World::new(seed) }
+    }
+
     pub fn chance(&self, percent: u64) -> bool {
         self.rng.lock().unwrap().chance(percent)
     }
@@ -500,6 +505,16 @@ impl World {
         let lines =
             main.flat_map(|(_, bytes)| String::from_utf8_lossy(bytes).lines().map(str::to_owned).collect::<Vec<_>>());
         lines.map(|line| line[..5].parse().unwrap()).collect()
+    }
+
+    /// Numbers of the records in error records of the destination's.
+    pub fn undelivered(&self) -> Vec<u64> {
+        let objects = self.objects().into_iter().filter(|(name, _)| name.starts_with("errors/http-endpoint-failed/"));
+        let lines: Vec<u8> = objects.flat_map(|(_, bytes)| bytes).collect();
+        let records = lines
+            .split_inclusive(|&b| b == b'\n')
+            .map(|line| hydrant::deliver::error_record::Failed::read(line).unwrap().record);
+        records.map(|record| String::from_utf8_lossy(&record)[..5].parse().unwrap()).collect()
     }
 
     fn late_request(&mut self) {

@@ -1,5 +1,8 @@
 //! What failed is put in again where it failed, each record once, through kills and second runs.
 
+mod audited;
+mod backup;
+
 use crate::endpoint::{Answer, Endpoint};
 use crate::service::Service;
 
@@ -255,5 +258,40 @@ fn what_a_broken_transform_or_schema_failed_is_delivered_when_it_is_mended() {
     assert_eq!(count(&service, "destination"), 3);
     let (code, text) = redrive(&service, &[]);
     assert!(code == 0 && text.contains("0 records put in, 2 were before"), "{text}");
+    assert_audit(&service);
+}
+
+/// What did not convert knows the partition keys that its transform gave it, also when it fails once more.
+#[test]
+fn what_did_not_convert_is_redriven_into_its_partition() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let mut service = Service::new();
+    let schema = service.dir.path().join("schema.yaml");
+    std::fs::write(&schema, "columns: { email: string, n: int }\n").unwrap();
+    service.configure(
+        "",
+        &format!(
+            "  s:\n    transform: [{{ wasm: {{ module: {root}/transforms/blueprints/mask.wasm, config: {{ mask_fields: [email], \
+             partition_keys: {{ country: country }} }} }} }}]\n    format: {{ parquet: {{ schema: DIR/schema.yaml }} }}\n    \
+             buffer: {{ size: 1MiB, interval: 100ms }}\n    destination:\n      local: {{ dir: DIR/out, prefix: \
+             \"in/!{{partitionKeyFromLambda:country}}/\", error_prefix: \"errors/!{{firehose:error-output-type}}/\" }}\n"
+        ),
+    );
+    service.restart();
+    let records = ["NO", "SE"].map(|country| format!(r#"{{"email":"a@example.com","n":"x","country":"{country}"}}"#));
+    assert_eq!(service.put("s", &records.each_ref().map(|r| r.as_bytes())), 200);
+    service.settled(2);
+    let (code, text) = redrive(&service, &[]);
+    assert!(code == 1 && text.contains("became: format-conversion-failed 2"), "{text}");
+
+    std::fs::write(&schema, "columns: { email: string, n: string }\n").unwrap();
+    service.signal(rustix::process::Signal::HUP);
+    service.until("the mended schema is in force", |s| s.status("s").epoch == 2);
+    let (code, text) = redrive(&service, &[]);
+    assert!(code == 0 && text.contains("2 records put in (2 at `format`), 2 were before"), "{text}");
+    service.settled(6);
+    for country in ["NO", "SE"] {
+        assert_eq!(service.objects(&format!("out/in/{country}")).len(), 1, "{country}");
+    }
     assert_audit(&service);
 }

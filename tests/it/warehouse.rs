@@ -68,11 +68,13 @@ fn redshift(address: SocketAddr, database: &Database, eye: &Eye) -> Redshift {
 }
 
 fn postgres_sink(settings: &Postgres, eye: &Eye) -> Warehouse {
-    Warehouse::postgres(settings, Arc::new(eye.sink()), RUNTIME.handle().clone()).expect("the settings are sound")
+    Warehouse::connect(settings.target(), Arc::new(eye.sink()), RUNTIME.handle().clone())
+        .expect("the settings are sound")
 }
 
 fn redshift_sink(settings: &Redshift, eye: &Eye) -> Warehouse {
-    Warehouse::redshift(settings, Arc::new(eye.sink()), RUNTIME.handle().clone()).expect("the settings are sound")
+    Warehouse::connect(settings.target(), Arc::new(eye.sink()), RUNTIME.handle().clone())
+        .expect("the settings are sound")
 }
 
 /// Either dialect, for what holds for both.

@@ -24,17 +24,6 @@ impl S3 {
         }
     }
 
-    /// The object's bytes, all in memory: for what is known to be small.
-    pub fn read(&self, name: &str) -> Result<Vec<u8>, Failure> {
-        let found = self.runtime.block_on(async {
-            let object = self.client().get_object().bucket(&self.settings.bucket).key(name).send().await;
-            let object = object.map_err(|e| self.refusal("read", name, &e))?;
-            Ok(object.body.collect().await.map(|bytes| bytes.to_vec()).map_err(|e| e.to_string()))
-        });
-        let bytes = found.map_err(|refusal| self.failure(refusal))?;
-        bytes.map_err(|reason| Failure { misconfigured: false, reason })
-    }
-
     /// The names that begin with `prefix`, in order.
     pub(super) fn names(&self, prefix: &str) -> Result<Vec<String>, Failure> {
         let found = self.runtime.block_on(async {

@@ -128,6 +128,11 @@ fn bytes(file: &File) -> Vec<u8> {
     serde_json::to_vec(file).expect("texts and numbers can always be written as JSON")
 }
 
+/// Whether what begins so is a manifest.
+pub fn begins(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"{\"entries\"")
+}
+
 /// Reads a manifest, Firehose's as well: its objects get plans that follow from their addresses.
 pub fn read(bytes: &[u8]) -> Result<Manifest, String> {
     let file: File = serde_json::from_slice(bytes).map_err(|e| format!("found no manifest: {e}"))?;

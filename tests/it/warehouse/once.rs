@@ -132,7 +132,7 @@ fn an_object_is_staged_once_and_its_trouble_is_not_the_databases() {
     let front = Front::of(&database);
     let stage = Arc::new(Counted(eye.sink(), AtomicUsize::new(0)));
     let settings = redshift(front.address, &database, &eye);
-    let sink = Warehouse::redshift(&settings, stage.clone(), RUNTIME.handle().clone()).expect("they are sound");
+    let sink = Warehouse::connect(settings.target(), stage.clone(), RUNTIME.handle().clone()).expect("they are sound");
     let object = s3::shipment("object", OBJECT);
     for _ in 0..3 {
         refused(sink.attempt(&object), "Redshift.TableNotFound");
@@ -143,6 +143,7 @@ fn an_object_is_staged_once_and_its_trouble_is_not_the_databases() {
     assert_eq!(stage.1.load(Ordering::Relaxed), 4);
 
     let nowhere = s3::connect(&hydrant::config::S3 { bucket: "no-such-bucket".to_owned(), ..*settings.s3.clone() });
-    let sink = Warehouse::redshift(&settings, Arc::new(nowhere), RUNTIME.handle().clone()).expect("they are sound");
+    let sink =
+        Warehouse::connect(settings.target(), Arc::new(nowhere), RUNTIME.handle().clone()).expect("they are sound");
     assert!(matches!(sink.attempt(&object), Attempt::Misconfigured { .. }));
 }

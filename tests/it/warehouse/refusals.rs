@@ -121,7 +121,7 @@ fn the_servers_certificate_is_looked_at_as_the_settings_say() {
     let message = refused(attempt(&plain, "plain"), "Postgres.ConnectionFailed");
     assert!(message.contains("TLS"), "{message}");
     let wrong = settings(WarehouseTlsMode::Verify, Some("/nowhere/ca.pem"));
-    let wrong = Warehouse::postgres(&wrong, Arc::new(eye.sink()), RUNTIME.handle().clone());
+    let wrong = Warehouse::connect(wrong.target(), Arc::new(eye.sink()), RUNTIME.handle().clone());
     assert!(wrong.is_err_and(|e| e.to_string().starts_with("read `/nowhere/ca.pem`: ")));
     assert_eq!(database.value("SELECT count(*) FROM t"), "2");
 }

@@ -43,4 +43,6 @@ fn a_manifest_is_loaded_again_once_and_only_by_its_own_stream() {
         assert_eq!(found, "300 300", "{stream}");
     }
     assert_audit(&service);
+    let (_, text) = service.command(&["audit", "--deep"]);
+    assert_eq!(text.matches("in failure objects 300, of these redriven 300").count(), 2, "{text}");
 }
