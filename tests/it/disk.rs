@@ -3,7 +3,8 @@
 use hydrant::error::Kind;
 use hydrant::fs::fake::FakeFs;
 use hydrant::fs::{Fs, real::RealFs};
-use hydrant::journal::{Budget, Cursor, Journal, Limits, Put, Read, Writer, survey};
+use hydrant::journal::{Budget, Journal, Limits, Put, Writer, survey};
+use hydrant::lane::{Cursor, Lane, Read};
 use hydrant::record::{Batch, Entry, Frame};
 use hydrant::stream::list::ListBuilder;
 use hydrant::stream::plan::{self, Epoch, Mark, Outlet, Plan, Reason, Track};

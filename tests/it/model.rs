@@ -12,6 +12,7 @@ use hydrant::format::{Format, lines::Lines};
 use hydrant::fs::fake::FakeFs;
 use hydrant::fs::{Fs, read};
 use hydrant::journal::{self, Budget, Journal, Put, Writer};
+use hydrant::lane::Lane;
 use hydrant::partition::prefix::{Prefix, PrefixKind};
 use hydrant::record::{Batch, Entry};
 use hydrant::sabotage;

@@ -36,7 +36,7 @@ pub struct Evidence<'a> {
     pub endpoint: &'a Endpoint,
     pub hung: &'a Hung,
     /// The number of the first request of each life.
-    pub lives: &'a [usize],
+    pub lives: &'a [(usize, u64)],
     /// Where failures go.
     pub failed: &'a Path,
     pub known: &'a Known,
@@ -72,10 +72,10 @@ impl Evidence<'_> {
         wrong.extend(found.iter().filter(|id| !known.contains_key(id)).map(|id| format!("{id:?} was never sent")));
         for (&id, &fate) in known.iter() {
             let holders = holders.get(&id).map_or(&[][..], Vec::as_slice);
-            let failed = failures.get(&id).copied().unwrap_or(0);
+            let failed = failures.get(&id).copied().unwrap_or((0, 0));
             if let Err(why) = self.one(id, fate, holders, failed, &mut sums) {
                 let at: Vec<&str> = holders.iter().map(|h| h[0].0.id.as_str()).collect();
-                wrong.push(format!("record {id:?}, {fate:?}: {why}; taken as {at:?}, {failed} error records"));
+                wrong.push(format!("record {id:?}, {fate:?}: {why}; taken as {at:?}, {} error records", failed.0));
             }
         }
         wrong.extend(self.miscounted(&sums));
@@ -86,7 +86,14 @@ impl Evidence<'_> {
     }
 
     /// Judges one record by the requests that were taken with it in them, and its error records.
-    fn one(&self, id: Id, fate: Fate, holders: &[&Requests], failed: u64, sums: &mut Sums) -> Result<(), &'static str> {
+    fn one(
+        &self,
+        id: Id,
+        fate: Fate,
+        holders: &[&Requests],
+        (failed, given_up_ms): (u64, u64),
+        sums: &mut Sums,
+    ) -> Result<(), &'static str> {
         match fate {
             Fate::Acked => sums.acked += 1,
             Fate::InDoubt => sums.in_doubt += 1,
@@ -116,7 +123,7 @@ impl Evidence<'_> {
         sums.delivered += u64::from(failed == 0);
         if answered && failed > 0 {
             sums.both += 1;
-            if requests.is_some_and(|r| self.was_heard(r)) {
+            if requests.is_some_and(|r| self.was_heard(r, given_up_ms)) {
                 return Err("among the failures, though its success was heard");
             }
         }
@@ -125,20 +132,21 @@ impl Evidence<'_> {
 
     /// The life in which a request came.
     fn life(&self, request: &Request) -> usize {
-        self.lives.partition_point(|first| *first <= request.number)
+        self.lives.partition_point(|(first, _)| *first <= request.number)
     }
 
     fn is_hung(&self, request: &Request) -> bool {
         self.hung.lock().expect("nobody panics").contains(&request.number)
     }
 
-    /// Whether the last success of a request was heard: it was not if a later life asked again, or if nobody may have
-    /// waited for it any more.
-    fn was_heard(&self, requests: &Requests) -> bool {
+    /// Whether the last success of a request was heard: it was not if a later life asked again or gave up, perhaps without
+    /// reaching anybody, or if nobody may have waited for it any more.
+    fn was_heard(&self, requests: &Requests, given_up_ms: u64) -> bool {
         let last = requests.iter().rposition(|r| r.1 == Outcome::Accepted).expect("it was answered");
         let success = &requests[last].0;
         let asked_again = requests[last + 1..].iter().any(|r| self.life(&r.0) > self.life(success));
-        !asked_again && !self.is_hung(success)
+        let given_up_later = self.lives.partition_point(|(_, at_ms)| *at_ms <= given_up_ms) > self.life(success);
+        !asked_again && !given_up_later && !self.is_hung(success)
     }
 
     /// A life that was told of a success does not ask again.
@@ -152,8 +160,8 @@ impl Evidence<'_> {
         Some(format!("`{}` was taken as request {} and came again as {}", first.id, first.number, second.number))
     }
 
-    /// Records among the failures, and how often.
-    fn failures(&self, sums: &mut Sums, wrong: &mut Vec<String>) -> BTreeMap<Id, u64> {
+    /// Records among the failures: how often, and when the last attempt ended.
+    fn failures(&self, sums: &mut Sums, wrong: &mut Vec<String>) -> BTreeMap<Id, (u64, u64)> {
         let mut objects = Vec::new();
         collect(self.failed, &mut objects);
         let (mut found, mut ids) = (BTreeMap::new(), BTreeSet::new());
@@ -166,8 +174,9 @@ impl Evidence<'_> {
             for line in bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
                 match failure(line) {
                     Err(e) => wrong.push(format!("`{name}`: {e}")),
-                    Ok((id, code, data_id)) => {
-                        *found.entry(id).or_default() += 1;
+                    Ok((id, code, data_id, ended_ms)) => {
+                        let (count, last_ms) = found.entry(id).or_default();
+                        (*count, *last_ms) = (*count + 1, ended_ms);
                         *sums.codes.entry(code).or_default() += 1;
                         if !ids.insert(data_id.clone()) {
                             wrong.push(format!("`{name}`: another failure has the id {data_id}"));
@@ -202,8 +211,8 @@ fn whole(bytes: &[u8]) -> Result<Id, String> {
     }
 }
 
-/// A line under the error prefix: its record, code and id.
-fn failure(line: &[u8]) -> Result<(Id, String, String), String> {
+/// A line under the error prefix: its record, code and id, and when the last attempt ended.
+fn failure(line: &[u8]) -> Result<(Id, String, String, u64), String> {
     let line: serde_json::Value = serde_json::from_slice(line).map_err(|e| e.to_string())?;
     let raw = base64_simd::STANDARD.decode_to_vec(line["rawData"].as_str().unwrap_or_default());
     let id = whole(&raw.map_err(|e| e.to_string())?)?;
@@ -211,5 +220,6 @@ fn failure(line: &[u8]) -> Result<(Id, String, String), String> {
     if !code.starts_with("HttpEndpoint.") || line["attemptsMade"].as_u64().unwrap_or(0) == 0 {
         return Err(format!("not as an error record is: {line}"));
     }
-    Ok((id, code.to_owned(), format!("{}/{}", line["dataId"], line["subsequenceNumber"])))
+    let ended_ms = line["attemptEndingTimestamp"].as_u64().ok_or_else(|| format!("ended at no time: {line}"))?;
+    Ok((id, code.to_owned(), format!("{}/{}", line["dataId"], line["subsequenceNumber"]), ended_ms))
 }

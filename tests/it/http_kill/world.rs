@@ -64,8 +64,8 @@ pub struct World {
     second: bool,
     /// The rule that every life breaks.
     rule: Option<&'static str>,
-    /// The number of the first request of each life.
-    lives: Vec<usize>,
+    /// The number of the first request of each life, and when it began, in milliseconds since the Unix epoch.
+    lives: Vec<(usize, u64)>,
 }
 
 /// A running process, ended with its guard.
@@ -146,7 +146,8 @@ streams:
     fn start(&mut self, kill_at: Option<(&str, u64)>) -> Result<Option<Life>, String> {
         // What the last life sent has to be seen as the last life's.
         self.endpoint.quiet();
-        self.lives.push(self.endpoint.arrived());
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        self.lives.push((self.endpoint.arrived(), now.as_millis() as u64));
         let _ = std::fs::remove_file(self.path("step"));
         let log = std::fs::File::create(self.path("log")).expect("create the log");
         let mut command = Command::new(variable("HYDRANT_TEST_BIN"));

@@ -77,7 +77,7 @@ fn no_line_is_in_two_marks_although_a_redrive_died_beside_one() {
     let text = line("a", "Splunk.AckTimeout") + &line("b", "HttpEndpoint.RequestTimeout");
     std::fs::write(folder.join("1"), text).unwrap();
     service.terminate();
-    service.restart_to_die("redrive.marked", 1);
+    service.restart_to_die(Some(("redrive.marked", 1)));
     let (code, text) = redrive(&service, &["--prefix", "from-aws/", "--code", "Splunk.AckTimeout"]);
     assert_ne!(code, 0, "{text}");
     service.reap();

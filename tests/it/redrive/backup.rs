@@ -40,7 +40,7 @@ fn what_was_backed_up_is_put_in_again_once_where_the_ends_of_records_are_certain
     assert!(code == 1 && text.contains("neither code nor arrival"), "{text}");
 
     service.terminate();
-    service.restart_to_die("redrive.put", 1);
+    service.restart_to_die(Some(("redrive.put", 1)));
     let (code, text) = redrive(&service, &["--kind", "backup"]);
     assert_ne!(code, 0, "{text}");
     service.reap();
