@@ -4,11 +4,14 @@ use super::kpl;
 use crate::postgres::RUNTIME;
 use crate::service::PATIENCE;
 use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
+use aws_sdk_kinesis::operation::subscribe_to_shard::{SubscribeToShardError, SubscribeToShardOutput};
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{
-    ConsumerStatus, PutRecordsRequestEntry, Shard, ShardFilter, ShardFilterType, ShardIteratorType, StreamStatus,
+    ConsumerStatus, PutRecordsRequestEntry, Shard, ShardFilter, ShardFilterType, ShardIteratorType, StartingPosition,
+    StreamStatus,
 };
 use std::time::{Duration, Instant};
 
@@ -26,7 +29,17 @@ pub struct Put {
 
 impl Kinesis {
     pub fn at(endpoint: &str) -> Kinesis {
+        Kinesis::with(endpoint, RetryConfig::standard())
+    }
+
+    /// One that hands every error on at once.
+    pub fn without_retries(endpoint: &str) -> Kinesis {
+        Kinesis::with(endpoint, RetryConfig::disabled())
+    }
+
+    fn with(endpoint: &str, retries: RetryConfig) -> Kinesis {
         let config = aws_sdk_kinesis::Config::builder()
+            .retry_config(retries)
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("any", "any", None, None, "test"))
@@ -156,6 +169,20 @@ impl Kinesis {
 
     pub fn get_records(&self, iterator: &str) -> GetRecordsOutput {
         RUNTIME.block_on(self.client.get_records().shard_iterator(iterator).send()).expect("records")
+    }
+
+    /// Subscribes; `at` as for [`Kinesis::iterator`]. An error is one that the server sent.
+    pub fn subscribe(
+        &self,
+        consumer: &str,
+        shard: &str,
+        kind: ShardIteratorType,
+        at: Option<&str>,
+    ) -> Result<SubscribeToShardOutput, Box<SubscribeToShardError>> {
+        let start = StartingPosition::builder().r#type(kind).set_sequence_number(at.map(str::to_owned));
+        let ask = self.client.subscribe_to_shard().consumer_arn(consumer).shard_id(shard);
+        let ask = ask.starting_position(start.build().expect("complete")).send();
+        RUNTIME.block_on(ask).map_err(|error| Box::new(error.into_service_error()))
     }
 
     /// A consumer with enhanced fan-out, ready to subscribe: its ARN.

@@ -3,7 +3,7 @@
 use super::client::Kinesis;
 use super::servers::{Dynalite, KinesisLocal, Moto};
 use crate::postgres::RUNTIME;
-use aws_sdk_kinesis::types::{ShardIteratorType, StartingPosition, SubscribeToShardEventStream};
+use aws_sdk_kinesis::types::{ShardIteratorType, SubscribeToShardEventStream};
 
 fn records(count: usize) -> Vec<(String, Vec<u8>)> {
     (0..count).map(|i| (format!("key {}", i % 37), format!("record {i}").into_bytes())).collect()
@@ -53,13 +53,11 @@ fn what_is_put_into_kinesis_local_can_be_read_both_ways() {
     let mut subscribed = Vec::new();
     for shard in &shards {
         let all = went.iter().filter(|put| put.shard == shard.shard_id()).count();
-        let start = StartingPosition::builder().r#type(ShardIteratorType::TrimHorizon).build().unwrap();
-        let ask = kinesis.client.subscribe_to_shard().consumer_arn(&consumer).shard_id(shard.shard_id());
+        let mut output = kinesis.subscribe(&consumer, shard.shard_id(), ShardIteratorType::TrimHorizon, None).unwrap();
         RUNTIME.block_on(async {
-            let mut stream = ask.starting_position(start).send().await.expect("subscribe").event_stream;
             let before = subscribed.len();
             while subscribed.len() < before + all {
-                let event = stream.recv().await.expect("an event").expect("the stream goes on");
+                let event = output.event_stream.recv().await.expect("an event").expect("the stream goes on");
                 let SubscribeToShardEventStream::SubscribeToShardEvent(event) = event else { panic!("{event:?}") };
                 let all = event.records().iter();
                 subscribed
