@@ -15,6 +15,7 @@ mod http_kill;
 mod journal;
 #[cfg(feature = "sabotage")]
 mod kill;
+mod kinesis;
 mod lives;
 #[cfg(feature = "sabotage")]
 mod model;

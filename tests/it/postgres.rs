@@ -239,7 +239,7 @@ static NOBODY: LazyLock<(u32, u32)> = LazyLock::new(|| {
 });
 
 /// Starts a process from a thread that stays: its signal of a parent's death comes when the thread ends.
-fn spawn_kept(command: Command) -> Child {
+pub fn spawn_kept(command: Command) -> Child {
     type Order = (Command, mpsc::Sender<std::io::Result<Child>>);
     static ORDERS: LazyLock<Mutex<mpsc::Sender<Order>>> = LazyLock::new(|| {
         let (sender, orders) = mpsc::channel::<Order>();
@@ -252,5 +252,5 @@ fn spawn_kept(command: Command) -> Child {
     });
     let (answer, child) = mpsc::channel();
     ORDERS.lock().expect("no test panics here").send((command, answer)).expect("the thread stays");
-    child.recv().expect("the thread stays").expect("start PostgreSQL")
+    child.recv().expect("the thread stays").expect("start a server")
 }

@@ -1,0 +1,9 @@
+//! Kinesis Data Streams: servers that speak its protocol and a client that fills them.
+
+mod client;
+mod frames;
+mod kpl;
+mod proxy;
+mod proxy_tests;
+mod servers;
+mod smoke;
