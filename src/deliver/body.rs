@@ -4,10 +4,12 @@
 use crate::error::{Error, Result};
 use crate::fs::real::RealFs;
 use crate::fs::{File, Fs};
+use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use uuid::Uuid;
 
 /// An object being filled.
@@ -25,12 +27,16 @@ pub struct Scratch {
     pub fs: Arc<dyn Fs>,
     pub dir: PathBuf,
     pub memory_bytes_max: usize,
+    /// Bytes of the last spool that ended in memory.
+    usual: AtomicUsize,
 }
 
 /// A finished object.
 pub struct Body {
     scratch: Arc<Scratch>,
-    memory: Vec<u8>,
+    memory: Bytes,
+    /// What `memory` takes.
+    memory_bytes: usize,
     file: Option<(PathBuf, Arc<dyn File>)>,
     len: u64,
     crc: u32,
@@ -51,13 +57,19 @@ impl Scratch {
         for name in fs.list(&dir).map_err(io)? {
             fs.remove(&dir.join(name)).map_err(io)?;
         }
-        Ok(Arc::new(Scratch { fs, dir, memory_bytes_max }))
+        Ok(Arc::new(Scratch { fs, dir, memory_bytes_max, usual: AtomicUsize::new(0) }))
     }
 }
 
 impl Spool {
     pub fn new(scratch: &Arc<Scratch>) -> Spool {
         Spool { scratch: scratch.clone(), memory: Vec::new(), file: None, in_file: 0, crc: 0 }
+    }
+
+    /// Makes room for as much as the last one held in memory, where that is to be expected again: growing towards it
+    /// would copy it all more than once.
+    pub fn reserve_usual(&mut self) {
+        self.memory.reserve_exact(self.scratch.usual.load(Ordering::Relaxed));
     }
 
     /// Bytes held in memory.
@@ -105,10 +117,14 @@ impl Spool {
         if (self.file.is_some() || to_scratch) && !self.is_empty() && self.spill().is_ok() {
             self.memory = Vec::new();
         }
-        self.memory.shrink_to_fit();
+        // A copy of it all is worth no less than a quarter.
+        if self.memory.len() < self.memory.capacity() / 4 * 3 {
+            self.memory.shrink_to_fit();
+        }
+        self.scratch.usual.store(self.memory.len(), Ordering::Relaxed);
         let (len, crc) = (self.len(), self.crc);
         let (memory, file) = (std::mem::take(&mut self.memory), self.file.take());
-        Body { scratch: self.scratch.clone(), memory, file, len, crc }
+        Body { scratch: self.scratch.clone(), memory_bytes: memory.capacity(), memory: memory.into(), file, len, crc }
     }
 }
 
@@ -150,8 +166,14 @@ impl Body {
     /// Bytes that are known to be few, all in memory.
     pub fn of(bytes: Vec<u8>) -> Body {
         // Without a file the scratch directory is never looked at.
-        let scratch = Scratch { fs: Arc::new(RealFs), dir: PathBuf::new(), memory_bytes_max: usize::MAX };
-        Body { scratch: Arc::new(scratch), len: bytes.len() as u64, memory: bytes, file: None, crc: 0 }
+        let scratch = Scratch {
+            fs: Arc::new(RealFs),
+            dir: PathBuf::new(),
+            memory_bytes_max: usize::MAX,
+            usual: AtomicUsize::new(0),
+        };
+        let (len, memory_bytes) = (bytes.len() as u64, bytes.capacity());
+        Body { scratch: Arc::new(scratch), len, memory: bytes.into(), memory_bytes, file: None, crc: 0 }
     }
 
     pub fn len(&self) -> u64 {
@@ -163,7 +185,7 @@ impl Body {
     }
 
     pub fn memory_bytes(&self) -> usize {
-        self.memory.len()
+        self.memory_bytes
     }
 
     /// All of it, from its beginning.
@@ -198,6 +220,15 @@ impl Body {
         let mut out = vec![0; bytes];
         self.read_into(offset, &mut out)?;
         Ok(out)
+    }
+
+    /// Exactly `bytes` bytes from `offset`, which are not copied if they are in memory.
+    pub fn piece(&self, offset: u64, bytes: usize) -> std::io::Result<Bytes> {
+        let in_file = self.len - self.memory.len() as u64;
+        match offset.checked_sub(in_file) {
+            Some(at) => Ok(self.memory.slice(at as usize..at as usize + bytes)),
+            None => self.read(offset, bytes).map(Bytes::from),
+        }
     }
 
     /// Fills `out` with the bytes from `offset`; all of them lie within the body.

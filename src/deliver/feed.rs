@@ -41,7 +41,7 @@ async fn fill(body: &Body, mut at: u64, bytes: u64, sender: mpsc::Sender<Result<
     let end = at + bytes;
     while at < end {
         let piece_bytes = PIECE_BYTES.min(end - at);
-        let piece = body.read(at, piece_bytes as usize).map(Bytes::from).map_err(Unreadable);
+        let piece = body.piece(at, piece_bytes as usize).map_err(Unreadable);
         let broken = piece.is_err();
         // A receiver that is gone means that the request is over; its answer says how.
         if sender.send(piece).await.is_err() || broken {

@@ -45,7 +45,11 @@ const PIECES_MAX: usize = 4;
 
 impl Filling {
     pub fn new(encoder: Encoder, compress: compress::Encoder, scratch: &Arc<Scratch>, workers: &Arc<Workers>) -> Self {
-        let (pieces, spool, workers) = (VecDeque::new(), Spool::new(scratch), workers.clone());
+        let (pieces, mut spool, workers) = (VecDeque::new(), Spool::new(scratch), workers.clone());
+        // Where records are taken one by one there is one buffer, and each is about as large as the one before.
+        if matches!(encoder, Encoder::Packed) {
+            spool.reserve_usual();
+        }
         Filling { encoder, compress, pieces, spool, workers }
     }
 

@@ -43,7 +43,7 @@ fn sum(body: &Body, mut at: u64, bytes: u64, algorithm: &str) -> Option<String> 
     let mut hash = algorithm.parse::<aws_smithy_checksums::ChecksumAlgorithm>().ok()?.into_impl();
     let end = at + bytes;
     while at < end {
-        let piece = body.read(at, PIECE_BYTES.min(end - at) as usize).ok()?;
+        let piece = body.piece(at, PIECE_BYTES.min(end - at) as usize).ok()?;
         hash.update(&piece);
         at += piece.len() as u64;
     }
@@ -54,7 +54,7 @@ fn sum(body: &Body, mut at: u64, bytes: u64, algorithm: &str) -> Option<String> 
 /// rather than behind.
 pub(super) async fn send<T>(body: &Arc<Body>, at: u64, bytes: u64, request: impl AsyncFnOnce(ByteStream) -> T) -> T {
     if bytes <= PIECE_BYTES
-        && let Ok(piece) = body.read(at, bytes as usize)
+        && let Ok(piece) = body.piece(at, bytes as usize)
     {
         return request(ByteStream::from(piece)).await;
     }
