@@ -7,3 +7,4 @@ mod proxy;
 mod proxy_tests;
 mod servers;
 mod smoke;
+mod source;

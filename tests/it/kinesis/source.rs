@@ -1,0 +1,200 @@
+//! Streams that read from Kinesis: every record once, in order, whatever happens to the shards, the service and the wire.
+
+use super::client::Kinesis;
+use super::proxy::{Fault, Proxy};
+use super::servers::KinesisLocal;
+use crate::service::{PATIENCE, Service, scale};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const KEYS: usize = 23;
+
+/// A stream `r` that reads `s` of the Kinesis at `endpoint` from its oldest record.
+fn reads(endpoint: &str, more: &str) -> String {
+    format!(
+        "  r:\n    source:\n      kinesis: {{ stream: s, start: trim_horizon, endpoint: \"{endpoint}\", access_key_id: a, \
+         secret_access_key: b, poll_interval: 200ms, shards_interval: 300ms{more} }}\n    format: lines\n    \
+         buffer: {{ interval: 300ms }}\n    destination: {{ local: {{ dir: DIR/out }} }}\n"
+    )
+}
+
+/// Numbered records: those of a key are in order.
+fn numbered(range: std::ops::Range<usize>) -> Vec<(String, Vec<u8>)> {
+    range.map(|i| (format!("key {}", i % KEYS), format!("{{\"n\":{i}}}").into_bytes())).collect()
+}
+
+fn number(line: &[u8]) -> usize {
+    let json: serde_json::Value = serde_json::from_slice(line).expect("a record is JSON");
+    json["n"].as_u64().expect("a record has a number") as usize
+}
+
+/// Every record is in one object; within an object, and between objects, those of a key are in order.
+fn assert_each_once_and_in_order(service: &Service, records: usize) {
+    let mut found = BTreeSet::new();
+    let mut spans: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+    for (name, bytes) in service.objects("out") {
+        let mut of_key: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+        for n in bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(number) {
+            assert!(found.insert(n), "record {n} stands twice, the second time in {name}");
+            let (_, last) = of_key.entry(n % KEYS).or_insert((n, n));
+            assert!(*last <= n, "record {n} stands behind {last} in {name}");
+            *last = n;
+        }
+        of_key.into_iter().for_each(|(key, span)| spans.entry(key).or_default().push(span));
+    }
+    let missing: Vec<_> = (0..records).filter(|n| !found.contains(n)).take(5).collect();
+    assert!(missing.is_empty() && found.len() == records, "missing, among others: {missing:?}; {} found", found.len());
+    for spans in spans.values_mut() {
+        spans.sort_unstable();
+        assert!(spans.windows(2).all(|pair| pair[0].1 < pair[1].0), "objects of a key overlap: {spans:?}");
+    }
+}
+
+fn settled(service: &mut Service, records: u64) {
+    service.until("every record is delivered", |s| {
+        let status = s.status("r");
+        let delivered = status.outlets.get("destination").map_or(0, |o| o.records);
+        assert!(delivered <= records, "{status:?}");
+        delivered == records && status.pending == 0
+    });
+    let status = service.status("r");
+    assert_eq!((status.accepted, status.gap, status.lost), (records, 0, 0), "{status:?}");
+}
+
+#[test]
+fn every_record_is_delivered_once_and_in_order_through_kills_a_split_and_a_merge() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 2);
+    let proxy = Proxy::start(server.address);
+    let mut service = Service::start(&reads(&proxy.endpoint(), ""));
+    // Batches of 300, every third an aggregate of as many.
+    let batches = (40.0 * scale()).ceil() as usize * 10;
+    let put = Arc::new(AtomicUsize::new(0));
+    let writer = std::thread::spawn({
+        let (put, endpoint) = (put.clone(), server.endpoint());
+        move || {
+            let kinesis = Kinesis::at(&endpoint);
+            for batch in 0..batches {
+                let records = numbered(batch * 300..(batch + 1) * 300);
+                match batch % 3 {
+                    // All of an aggregate goes where its first key does: each key has aggregates of its own.
+                    2 => (0..KEYS).for_each(|key| {
+                        let of_key: Vec<_> = records.iter().filter(|r| r.0 == format!("key {key}")).cloned().collect();
+                        kinesis.put_aggregates("s", &of_key, 10);
+                    }),
+                    _ => drop(kinesis.put("s", &records)),
+                }
+                put.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    let reached = |part: usize| {
+        let began = Instant::now();
+        while put.load(Ordering::Relaxed) < batches * part / 8 {
+            assert!(began.elapsed() < 4 * PATIENCE, "the writer does not get on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let first = kinesis.shards("s")[0].shard_id().to_owned();
+    reached(1);
+    service.kill();
+    service.restart();
+    reached(2);
+    let children = kinesis.split("s", &first);
+    reached(4);
+    service.kill();
+    reached(5);
+    service.restart();
+    kinesis.merge("s", &children[0], &children[1]);
+    reached(7);
+    service.kill();
+    service.restart();
+    writer.join().expect("everything is put");
+    let records = batches * 300;
+    settled(&mut service, records as u64);
+    assert_each_once_and_in_order(&service, records);
+    let shards = service.status("r").shards;
+    let states: Vec<&str> = shards.values().map(|s| s.state.as_str()).collect();
+    assert_eq!(states, ["done", "running", "done", "done", "running"], "{shards:?}");
+    // Nothing is read twice, or not at all, by a life that finds everything settled.
+    assert_eq!(service.terminate(), Some(0));
+    service.restart();
+    settled(&mut service, records as u64);
+    assert_each_once_and_in_order(&service, records);
+    for (shard, most) in proxy.most("GetRecords", Duration::from_secs(1)) {
+        assert!(most.calls <= 6, "{} calls a second for {shard}: 5 and one of the next life", most.calls);
+    }
+}
+
+#[test]
+fn what_kinesis_refuses_or_does_not_say_costs_no_record() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    let proxy = Proxy::start(server.address);
+    let mut service = Service::start(&reads(&proxy.endpoint(), ""));
+    let faults = [
+        ("GetRecords", Fault::Error("ProvisionedThroughputExceededException")),
+        ("GetRecords", Fault::Error("ExpiredIteratorException")),
+        ("GetRecords", Fault::Error("InternalFailure")),
+        ("GetRecords", Fault::Error("AccessDeniedException")),
+        ("GetRecords", Fault::LoseAnswer),
+        ("GetRecords", Fault::GarbageIterator),
+        ("GetShardIterator", Fault::Error("ProvisionedThroughputExceededException")),
+        ("GetShardIterator", Fault::GarbageIterator),
+    ];
+    for (i, (operation, fault)) in faults.into_iter().enumerate() {
+        let struck = proxy.next(2, operation, None, fault);
+        if operation == "GetShardIterator" {
+            // Only whoever has to begin again asks for one.
+            proxy.next(1, "GetRecords", None, Fault::Error("ExpiredIteratorException"));
+        }
+        kinesis.put("s", &numbered(i * 100..(i + 1) * 100));
+        service.until("it was refused", |_| proxy.struck(struck) == 2);
+        settled(&mut service, (i as u64 + 1) * 100);
+    }
+    assert_each_once_and_in_order(&service, 800);
+    assert_eq!(service.status("r").alarm, None);
+}
+
+#[test]
+fn a_stream_that_is_not_there_is_named_and_read_when_it_is() {
+    let server = KinesisLocal::start();
+    let mut service = Service::start(&reads(&server.endpoint(), ""));
+    service.until("it says what is missing", |s| {
+        s.status("r").alarm.is_some_and(|alarm| alarm.contains("ResourceNotFoundException"))
+    });
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    kinesis.put("s", &numbered(0..50));
+    settled(&mut service, 50);
+    assert_each_once_and_in_order(&service, 50);
+    assert_eq!(service.status("r").alarm, None);
+}
+
+#[test]
+fn the_api_says_that_records_come_from_kinesis_and_takes_none() {
+    let server = KinesisLocal::start();
+    let service = Service::start(&reads(&server.endpoint(), ""));
+    let (status, answer) = service
+        .call("PutRecord", br#"{"DeliveryStreamName":"r","Record":{"Data":"YQ=="}}"#)
+        .expect("the service answers");
+    let answer: serde_json::Value = serde_json::from_slice(&answer).expect("JSON");
+    assert_eq!((status, answer["__type"].as_str()), (400, Some("InvalidArgumentException")));
+    assert_eq!(answer["message"], "This operation is not permitted on KinesisStreamAsSource delivery stream type.");
+    let (_, answer) = service.call("DescribeDeliveryStream", br#"{"DeliveryStreamName":"r"}"#).expect("it answers");
+    let answer: serde_json::Value = serde_json::from_slice(&answer).expect("JSON");
+    let description = &answer["DeliveryStreamDescription"];
+    assert_eq!(description["DeliveryStreamType"], "KinesisStreamAsSource");
+    let source = &description["Source"]["KinesisStreamSourceDescription"];
+    assert_eq!(source["KinesisStreamARN"], "arn:aws:kinesis:us-east-1:000000000000:stream/s");
+    for (of_type, names) in [("DirectPut", 0), ("KinesisStreamAsSource", 1)] {
+        let body = format!("{{\"DeliveryStreamType\":\"{of_type}\"}}");
+        let (_, answer) = service.call("ListDeliveryStreams", body.as_bytes()).expect("it answers");
+        let answer: serde_json::Value = serde_json::from_slice(&answer).expect("JSON");
+        assert_eq!(answer["DeliveryStreamNames"].as_array().map(Vec::len), Some(names));
+    }
+}
