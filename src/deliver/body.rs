@@ -16,18 +16,24 @@ use uuid::Uuid;
 pub struct Spool {
     scratch: Arc<Scratch>,
     memory: Vec<u8>,
+    memory_bytes_max: usize,
+    /// See [`Spool::one_of_few`].
+    is_usual: bool,
     file: Option<(PathBuf, Arc<dyn File>)>,
     in_file: u64,
     /// CRC32C of what is in the file.
     crc: u32,
 }
 
+/// What a spool that is one of few may hold in memory, of what others may.
+const FEW_FACTOR: usize = 8;
+
 /// Where scratch files live, and when a spool goes there.
 pub struct Scratch {
     pub fs: Arc<dyn Fs>,
     pub dir: PathBuf,
     pub memory_bytes_max: usize,
-    /// Bytes of the last spool that ended in memory.
+    /// Bytes that the last spool of [`Spool::one_of_few`] held in memory at its end.
     usual: AtomicUsize,
 }
 
@@ -63,13 +69,26 @@ impl Scratch {
 
 impl Spool {
     pub fn new(scratch: &Arc<Scratch>) -> Spool {
-        Spool { scratch: scratch.clone(), memory: Vec::new(), file: None, in_file: 0, crc: 0 }
+        let memory_bytes_max = scratch.memory_bytes_max;
+        Spool {
+            scratch: scratch.clone(),
+            memory: Vec::new(),
+            memory_bytes_max,
+            is_usual: false,
+            file: None,
+            in_file: 0,
+            crc: 0,
+        }
     }
 
-    /// Makes room for as much as the last one held in memory, where that is to be expected again: growing towards it
-    /// would copy it all more than once.
-    pub fn reserve_usual(&mut self) {
-        self.memory.reserve_exact(self.scratch.usual.load(Ordering::Relaxed));
+    /// One of few, each about as large as the one before: it may hold more before it goes to scratch, and has room for as
+    /// much as the last one from its beginning, since growing towards that would copy it all more than once.
+    pub fn one_of_few(scratch: &Arc<Scratch>) -> Spool {
+        let mut spool = Spool::new(scratch);
+        spool.memory_bytes_max = FEW_FACTOR * scratch.memory_bytes_max;
+        spool.is_usual = true;
+        spool.memory.reserve_exact(scratch.usual.load(Ordering::Relaxed));
+        spool
     }
 
     /// Bytes held in memory.
@@ -92,7 +111,7 @@ impl Spool {
 
     /// Moves what is in memory to the scratch file if it has become too much. `NoSpace`: it stays in memory.
     pub fn settle(&mut self) -> Result<()> {
-        if self.memory.len() > self.scratch.memory_bytes_max { self.spill() } else { Ok(()) }
+        if self.memory.len() > self.memory_bytes_max { self.spill() } else { Ok(()) }
     }
 
     fn spill(&mut self) -> Result<()> {
@@ -121,7 +140,9 @@ impl Spool {
         if self.memory.len() < self.memory.capacity() / 4 * 3 {
             self.memory.shrink_to_fit();
         }
-        self.scratch.usual.store(self.memory.len(), Ordering::Relaxed);
+        if self.is_usual {
+            self.scratch.usual.store(self.memory.len(), Ordering::Relaxed);
+        }
         let (len, crc) = (self.len(), self.crc);
         let (memory, file) = (std::mem::take(&mut self.memory), self.file.take());
         Body { scratch: self.scratch.clone(), memory_bytes: memory.capacity(), memory: memory.into(), file, len, crc }
@@ -206,7 +227,9 @@ impl Body {
 
     /// An empty spool where this body is.
     pub fn spool(&self) -> Spool {
-        Spool::new(&self.scratch)
+        let mut spool = Spool::new(&self.scratch);
+        spool.memory_bytes_max *= FEW_FACTOR;
+        spool
     }
 
     /// The file that holds all of it, if one does.

@@ -45,11 +45,12 @@ const PIECES_MAX: usize = 4;
 
 impl Filling {
     pub fn new(encoder: Encoder, compress: compress::Encoder, scratch: &Arc<Scratch>, workers: &Arc<Workers>) -> Self {
-        let (pieces, mut spool, workers) = (VecDeque::new(), Spool::new(scratch), workers.clone());
-        // Where records are taken one by one there is one buffer, and each is about as large as the one before.
-        if matches!(encoder, Encoder::Packed) {
-            spool.reserve_usual();
-        }
+        // Where records are taken one by one there is one buffer for all of them.
+        let spool = match encoder {
+            Encoder::Packed => Spool::one_of_few(scratch),
+            _ => Spool::new(scratch),
+        };
+        let (pieces, workers) = (VecDeque::new(), workers.clone());
         Filling { encoder, compress, pieces, spool, workers }
     }
 

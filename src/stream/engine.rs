@@ -68,7 +68,7 @@ impl Default for Bounds {
             plan_bytes_max: 16 << 20,
             open_keys_max: 500,
             reserve_bytes: 1 << 20,
-            spool_bytes_max: 8 << 20,
+            spool_bytes_max: 1 << 20,
             chunks_ahead_max: 4,
             ledger_file_bytes: 1 << 20,
         }
