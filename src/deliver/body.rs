@@ -85,7 +85,7 @@ impl Spool {
     /// much as the last one from its beginning, since growing towards that would copy it all more than once.
     pub fn one_of_few(scratch: &Arc<Scratch>) -> Spool {
         let mut spool = Spool::new(scratch);
-        spool.memory_bytes_max = FEW_FACTOR * scratch.memory_bytes_max;
+        spool.memory_bytes_max = scratch.memory_bytes_max.saturating_mul(FEW_FACTOR);
         spool.is_usual = true;
         spool.memory.reserve_exact(scratch.usual.load(Ordering::Relaxed));
         spool
@@ -228,7 +228,7 @@ impl Body {
     /// An empty spool where this body is.
     pub fn spool(&self) -> Spool {
         let mut spool = Spool::new(&self.scratch);
-        spool.memory_bytes_max *= FEW_FACTOR;
+        spool.memory_bytes_max = spool.memory_bytes_max.saturating_mul(FEW_FACTOR);
         spool
     }
 

@@ -119,6 +119,10 @@ impl Stream {
     /// that back.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
+        // What is not read stays in Kinesis, and what is planned in the plan logs of the shards.
+        if let Some(shards) = self.shards().take() {
+            shards.stop();
+        }
     }
 
     /// Whether it has to be opened again to go on: its thread has ended, or a write of its journal failed.

@@ -186,3 +186,85 @@ impl Poll {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::{Cursor, Lane, Read};
+    use aws_sdk_kinesis::primitives::{Blob, DateTime};
+    use md5::{Digest, Md5};
+
+    /// A record of Kinesis that is an aggregate of these.
+    fn aggregate(sequence: &str, records: &[&str]) -> Record {
+        let field = |tag: u8, bytes: &[u8]| [&[tag, bytes.len() as u8][..], bytes].concat();
+        let record = |data: &&str| field(0x1a, &[&[8, 0][..], &field(0x1a, data.as_bytes())].concat());
+        let message = [field(0x0a, b"key"), records.iter().flat_map(record).collect()].concat();
+        let data = [&[0xf3, 0x89, 0x9a, 0xc2][..], &message, &Md5::digest(&message)].concat();
+        plain(sequence, &data)
+    }
+
+    fn plain(sequence: &str, data: &[u8]) -> Record {
+        let arrived = DateTime::from_millis(7);
+        let record = Record::builder().sequence_number(sequence).partition_key("key").data(Blob::new(data));
+        record.approximate_arrival_timestamp(arrived).build().unwrap()
+    }
+
+    async fn poll(start: Start, bound: bool) -> Poll {
+        let settings = r#"{"stream":"s","access_key_id":"a","secret_access_key":"b"}"#;
+        let kinesis = Kinesis::connect(&serde_json::from_str(settings).unwrap()).await.unwrap();
+        let shard = Shard::new(&start, 0);
+        let interval = Duration::from_secs(1);
+        Poll { kinesis, stream: "r".into(), id: "0".into(), shard, start, bound, interval, tell: Box::new(|| {}) }
+    }
+
+    fn after(sequence: &str, sub_sequence: u64) -> Start {
+        Start::After { offset: 10, position: Position { sequence: sequence.into(), sub_sequence } }
+    }
+
+    /// Takes an answer that begins where the poll stands; offsets, positions and data of what was read.
+    fn taken(poll: &mut Poll, records: &[Record]) -> Result<Vec<(u64, String, String)>, Stop> {
+        let mut behind = match &poll.start {
+            Start::After { position, .. } => Some(position.clone()),
+            _ => None,
+        };
+        let mut cursor = Cursor::at(poll.shard.end());
+        poll.take(records, &mut behind)?;
+        let mut found = Vec::new();
+        while let Ok(Read::Frame(frame)) = poll.shard.read(&mut cursor) {
+            for (i, origin) in frame.origins.iter().enumerate() {
+                let data = String::from_utf8(frame.batch.get(i).to_vec()).unwrap();
+                found.push((frame.first + i as u64, origin.position.to_string(), data));
+            }
+        }
+        Ok(found)
+    }
+
+    #[tokio::test]
+    async fn reading_goes_on_within_an_aggregate_and_counts_on_from_there() {
+        let all = [aggregate("5", &["a", "b", "c"]), plain("12", b"d")];
+        let found = |n: u64, position: &str, data: &str| (n, position.to_owned(), data.to_owned());
+        let mut from_start = poll(Start::TrimHorizon, false).await;
+        let read = taken(&mut from_start, &all).ok().unwrap();
+        assert_eq!(read, [found(0, "5/0", "a"), found(1, "5/1", "b"), found(2, "5/2", "c"), found(3, "12/0", "d")]);
+        assert_eq!(
+            from_start.start,
+            Start::After { offset: 4, position: Position { sequence: "12".into(), sub_sequence: 0 } }
+        );
+        let mut within = poll(after("5", 0), true).await;
+        let read = taken(&mut within, &all).ok().unwrap();
+        assert_eq!(read, [found(10, "5/1", "b"), found(11, "5/2", "c"), found(12, "12/0", "d")]);
+        let mut behind_all = poll(after("12", 0), true).await;
+        assert_eq!(taken(&mut behind_all, &all).ok().unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn what_has_expired_is_passed_over_only_if_no_plan_lists_what_is_behind_it() {
+        // Numbers are compared as numbers: 9 is before 12.
+        let all = [plain("12", b"d")];
+        let stopped = taken(&mut poll(after("9", 0), true).await, &all);
+        let expected = Position { sequence: "9".into(), sub_sequence: 0 };
+        assert!(matches!(stopped, Err(Stop::Passed { expected: e, found }) if e == expected && found == "12"));
+        let read = taken(&mut poll(after("9", 0), false).await, &all).ok().unwrap();
+        assert_eq!(read, [(10, "12/0".to_owned(), "d".to_owned())]);
+    }
+}
