@@ -82,11 +82,6 @@ pub trait Lane: Send + Sync {
         None
     }
 
-    /// What a person should know of it.
-    fn alarm(&self) -> Option<String> {
-        None
-    }
-
     /// Bytes it occupies on our disk.
     fn disk_bytes(&self) -> u64 {
         0

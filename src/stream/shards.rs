@@ -17,7 +17,7 @@ use crate::source::kinesis::shard::Shard;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -45,6 +45,8 @@ struct Inner {
     alarm: Mutex<Option<String>>,
     retired: Arc<AtomicBool>,
     stopped: AtomicBool,
+    /// When the stream of Kinesis was made, as last seen; 0: not yet.
+    created_ms: AtomicU64,
 }
 
 enum Lane {
@@ -94,6 +96,7 @@ impl Shards {
             alarm: Mutex::default(),
             retired: retired.clone(),
             stopped: AtomicBool::new(false),
+            created_ms: AtomicU64::new(0),
         });
         let (wake, woken) = channel();
         let (of_thread, waker) = (inner.clone(), wake.clone());
@@ -108,7 +111,11 @@ impl Shards {
         status.alarm = status.alarm.take().or(alarm);
         for (id, lane) in self.shared.lanes().iter() {
             match lane {
-                Lane::Open(lane) => status.add_shard(id.clone(), lane.running.status(), Some(lane.shard.behind_ms())),
+                Lane::Open(lane) => {
+                    let mut of_shard = lane.running.status();
+                    of_shard.alarm = of_shard.alarm.or_else(|| lane.shard.alarm());
+                    status.add_shard(id.clone(), of_shard, Some(lane.shard.behind_ms()));
+                }
                 Lane::Done(done) => status.add_shard(id.clone(), (**done).clone(), None),
             }
         }
@@ -190,21 +197,21 @@ impl Inner {
     }
 
     fn run(&self, woken: &Receiver<()>, wake: &Sender<()>) {
-        let mut listed_at: Option<Instant> = None;
+        let mut next_list = Instant::now();
         while !self.stopped.load(Ordering::Relaxed) {
             let config = self.config();
             let Some(settings) = config.kinesis() else { return };
             let ended = self.end_lanes();
-            let mut pause = settings.shards_interval;
-            if ended > 0 || listed_at.is_none_or(|at| at.elapsed() >= settings.shards_interval) {
+            if ended > 0 || Instant::now() >= next_list {
                 let done = self.open_lanes(&config, settings, wake);
-                pause = if done.is_ok() { settings.shards_interval } else { RETRY };
-                listed_at = done.is_ok().then(Instant::now);
+                // A lane that is ending makes this loop turn often: Kinesis is not asked any sooner for that.
+                next_list = Instant::now() + if done.is_ok() { settings.shards_interval } else { RETRY };
                 if let Err(e) = &done {
                     tracing::warn!(stream = self.name, error = %e, "shards cannot be read");
                 }
                 *self.alarm.lock().expect("nobody panics holding it") = done.err().map(|e| e.to_string());
             }
+            let mut pause = next_list.saturating_duration_since(Instant::now());
             if self.lanes().values().any(|lane| matches!(lane, Lane::Open(l) if l.shard.is_at_end())) {
                 pause = pause.min(ENDING);
             }
@@ -251,6 +258,7 @@ impl Inner {
         let kinesis = self.shared.runtime.block_on(Kinesis::connect(settings))?;
         let summary = self.shared.runtime.block_on(kinesis.summary())?;
         let listed = self.shared.runtime.block_on(kinesis.shards())?;
+        self.meet(summary.created_ms);
         let dir = self.dir.join(summary.created_ms.to_string());
         let begin = self.begin(&dir, settings, &summary)?;
         for shard in &listed {
@@ -264,6 +272,26 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Takes note of when the stream was made. One that was deleted and made again has other shards under the same names:
+    /// those of before are read no more, and deliver what they hold.
+    fn meet(&self, created_ms: u64) {
+        let before = self.created_ms.swap(created_ms, Ordering::Relaxed);
+        if before == 0 || before == created_ms {
+            return;
+        }
+        tracing::error!(
+            stream = self.name,
+            "the stream of Kinesis was made anew: what was not read of the old one is lost"
+        );
+        let mut lanes = self.lanes();
+        for (id, lane) in std::mem::take(&mut *lanes) {
+            if let Lane::Open(open) = &lane {
+                open.reader.abort();
+            }
+            lanes.insert(format!("{id} of {before}"), lane);
+        }
     }
 
     /// Whether a shard may be read: its parents are done, or are not there any more.

@@ -63,13 +63,14 @@ impl Poll {
                 }
                 // Another iterator is asked for; that it expired is nobody's trouble.
                 Stop::Refused(Refused { what: What::Iterator, .. }) if tries == 0 => None,
-                Stop::Refused(refused) => Some(format!("shard `{}`: {}", self.id, refused.message)),
+                Stop::Refused(refused) => Some(refused.message.clone()),
                 Stop::Passed { expected, found } => Some(format!(
-                    "shard `{}`: record {expected}, behind which to go on, is gone, and the oldest is {found}: records between them have expired; plans list some of them, so nothing is read",
-                    self.id
+                    "record {expected}, behind which to go on, is gone, and the oldest is {found}: records between them have expired; plans list some of them, so nothing is read"
                 )),
             };
-            self.shard.set_alarm(alarm);
+            if self.shard.set_alarm(alarm.clone()) {
+                tracing::warn!(stream = self.stream, shard = self.id, alarm, "the shard is not read");
+            }
             let longest = (BACKOFF_FIRST * (1 << tries.min(10))).min(BACKOFF_MAX);
             tries += 1;
             tokio::time::sleep(longest.mul_f64(rand::random())).await;

@@ -142,9 +142,15 @@ impl Shard {
         self.room.notify_waiters();
     }
 
-    /// What a person should know; `None` takes it back.
-    pub fn set_alarm(&self, alarm: Option<String>) {
-        self.state().alarm = alarm;
+    /// What a person should know; `None` takes it back. Whether it is new.
+    pub fn set_alarm(&self, alarm: Option<String>) -> bool {
+        let before = std::mem::replace(&mut self.state().alarm, alarm.clone());
+        alarm.is_some() && alarm != before
+    }
+
+    /// What a person should know.
+    pub fn alarm(&self) -> Option<String> {
+        self.state().alarm.clone()
     }
 }
 
@@ -226,10 +232,6 @@ impl Lane for Shard {
         let passed = state.anchors.partition_point(|(offset, _)| *offset <= low);
         let (offset, position) = state.anchors.get(passed.checked_sub(1)?)?;
         Some(Start::After { offset: *offset, position: position.clone() })
-    }
-
-    fn alarm(&self) -> Option<String> {
-        self.state().alarm.clone()
     }
 }
 

@@ -56,6 +56,18 @@ impl Kinesis {
         });
     }
 
+    /// Deletes a stream and waits until it is gone.
+    pub fn delete(&self, stream: &str) {
+        let began = Instant::now();
+        RUNTIME.block_on(async {
+            self.client.delete_stream().stream_name(stream).send().await.expect("delete a stream");
+            while self.client.describe_stream_summary().stream_name(stream).send().await.is_ok() {
+                assert!(began.elapsed() < PATIENCE, "{stream} is still there");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+    }
+
     /// Waits until a change of the stream is over.
     async fn active(&self, stream: &str) {
         let began = Instant::now();
