@@ -16,6 +16,8 @@ pub enum Kind {
     Corrupt,
     /// A write or sync failed half-way: what is on disk is unknown until the next start. Accept nothing more.
     Poisoned,
+    /// What is written to has another owner by now: end, and touch nothing.
+    Fenced,
     /// The service is shutting down.
     Stopping,
     /// Input that will never be accepted.

@@ -1,5 +1,7 @@
 //! Records side by side: one buffer of bytes and the end of each record, never a vector of vectors.
 
+pub mod elements;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -67,31 +69,6 @@ impl Batch {
     /// The bytes of records `from..to`.
     pub fn bytes_of(&self, from: usize, to: usize) -> &[u8] {
         if from == to { &[] } else { &self.data[self.start(from)..self.ends[to - 1] as usize] }
-    }
-}
-
-/// Records one after the other with when each arrived, for destinations that take records rather than objects: what is
-/// in the body of a plan there, and never leaves the process. Each is its arrival (u64, little endian, milliseconds), the
-/// length of its bytes (u32) and the bytes.
-pub mod packed {
-    const HEAD: usize = 12;
-
-    /// Appends a record.
-    pub fn push(out: &mut Vec<u8>, arrival_ms: u64, record: &[u8]) {
-        out.extend_from_slice(&arrival_ms.to_le_bytes());
-        let length = u32::try_from(record.len()).expect("a record is bounded far below 4 GiB");
-        out.extend_from_slice(&length.to_le_bytes());
-        out.extend_from_slice(record);
-    }
-
-    /// Takes the first record off: its arrival and bytes. `None` if not all of it is there.
-    pub fn take<'a>(rest: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
-        let (head, behind) = rest.split_at_checked(HEAD)?;
-        let arrival = u64::from_le_bytes(head[..8].try_into().expect("eight bytes"));
-        let length = u32::from_le_bytes(head[8..].try_into().expect("four bytes"));
-        let (record, behind) = behind.split_at_checked(length as usize)?;
-        *rest = behind;
-        Some((arrival, record))
     }
 }
 
@@ -174,6 +151,8 @@ pub struct Frame {
 /// Where in somebody else's log a record stands, and what was said of it there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
+    /// The shard's id.
+    pub shard: Arc<str>,
     pub position: Position,
     pub partition_key: Arc<str>,
 }

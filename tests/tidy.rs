@@ -22,7 +22,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("format", &["error", "record", "sabotage"]),
     ("compress", &["error"]),
     ("source", &["aws", "config", "error", "lane", "record", "sabotage"]),
-    ("deliver", &["aws", "config", "error", "fs", "record", "sabotage"]),
+    ("deliver", &["aws", "compress", "config", "error", "fs", "record", "sabotage"]),
     ("config", &["units", "error", "partition"]),
     (
         "stream",

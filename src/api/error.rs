@@ -46,7 +46,7 @@ impl ApiError {
             Kind::Retry | Kind::NoSpace | Kind::Stopping | Kind::Misconfigured => ApiError::closed(stream),
             Kind::Invalid => ApiError::invalid_argument(format!("Firehose {stream} does not take these records.")),
             // The stream has stopped, but the records may be accepted after a restart: clients try 500 again.
-            Kind::Corrupt | Kind::Poisoned | Kind::Bug => {
+            Kind::Corrupt | Kind::Poisoned | Kind::Fenced | Kind::Bug => {
                 let message =
                     format!("Firehose {stream} has stopped after an internal failure. Please try again later.");
                 ApiError::new(500, "InternalFailure", message)

@@ -4,8 +4,9 @@ use super::{Outcome, load, out::say};
 use crate::config::{Config, Destination, S3, Store, StreamConfig};
 use crate::deliver::object::{Failure, Looked, ObjectStore};
 use crate::deliver::{Body, Shelf, local::Local, local::file_tag, s3};
+use crate::error::Error;
 use crate::fs::{Fs, real::RealFs};
-use crate::stream::audit::{Audit, Found, Stores, audit as audit_stream, identity};
+use crate::stream::audit::{Audit, Found, Stores, audit as audit_stream, identity, shards};
 use crate::stream::ledger::{Line, Stub};
 use crate::stream::marks::{Mark, Marks, lines_of};
 use crate::stream::open::Meta;
@@ -45,18 +46,39 @@ pub fn audit(options: &Options) -> Outcome {
     let mut clean = true;
     for entry in RealFs.list(&streams).map_err(|e| format!("`{}`: {e}", streams.display()))? {
         let dir = streams.join(entry);
-        let found = match identity(&RealFs, &dir) {
-            Ok(None) => continue,
-            Ok(Some(meta)) => one(&dir, &meta, objects.as_ref()),
-            Err(e) => Audit::impossible(dir.display().to_string(), e.to_string()),
-        };
-        clean &= found.is_clean();
-        match options.json {
-            true => say!("{}", serde_json::to_string(&found).map_err(|e| e.to_string())?),
-            false => print(&found),
+        for found in of_stream(&dir, objects.as_ref()) {
+            clean &= found.is_clean();
+            match options.json {
+                true => say!("{}", serde_json::to_string(&found).map_err(|e| e.to_string())?),
+                false => print(&found),
+            }
         }
     }
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Audits the stream in a directory, and the shards that it reads.
+fn of_stream(dir: &Path, objects: Option<&Objects>) -> Vec<Audit> {
+    let impossible = |dir: &Path, e: Error| vec![Audit::impossible(dir.display().to_string(), e.to_string())];
+    let meta = match identity(&RealFs, dir) {
+        Ok(None) => return Vec::new(),
+        Ok(Some(meta)) => meta,
+        Err(e) => return impossible(dir, e),
+    };
+    let mut found = vec![one(dir, &meta, objects)];
+    match shards(&RealFs, dir, &meta.name) {
+        Err(e) => found.extend(impossible(dir, e)),
+        Ok(shards) => {
+            for (name, dir) in shards {
+                match identity(&RealFs, &dir) {
+                    Ok(None) => {}
+                    Ok(Some(meta)) => found.push(Audit { stream: name, ..one(&dir, &meta, objects) }),
+                    Err(e) => found.extend(impossible(&dir, e)),
+                }
+            }
+        }
+    }
+    found
 }
 
 /// Where the streams are. Nothing there is not the same as nothing missing: `run` makes it before it takes a record.

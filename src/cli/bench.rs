@@ -4,6 +4,7 @@
 
 mod acks;
 mod corpus;
+mod decode;
 mod endpoint;
 mod load;
 mod machine;
@@ -13,12 +14,14 @@ mod reference;
 mod report;
 mod service;
 mod stats;
+mod table;
 
 use super::Outcome;
 use crate::config::{Log, LogFormat, LogLevel};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use corpus::{Corpus, Kind};
+use decode::Decode;
 use endpoint::Endpoint;
 use indicatif::{ProgressBar, ProgressStyle};
 use reference::{Loop, Own};
@@ -29,13 +32,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use table::{Servers, Tables};
 
 /// Of 16 connections that put single records, and half of it of the loop they are compared with.
 const PUTS_TIME: Duration = Duration::from_secs(1);
-/// Longer than a buffer takes to fill on anything but a very slow machine: buffers are cut by size.
+/// Longer than a buffer takes to fill: buffers are cut by size.
 const INTERVAL: &str = "10s";
-/// Buffers on their way to an endpoint: 10,000 records come first, of all that are here; and what is left behind a pass
-/// waits no longer than it has to.
+/// Buffers on their way to an endpoint: 10,000 records come first; what is left behind a pass waits no longer than it must.
 const HTTP_BUFFER_MIB: u64 = 16;
 const HTTP_INTERVAL: &str = "1s";
 
@@ -61,6 +64,11 @@ pub struct Options {
     /// temporary directory.
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// For `--only decode`: a Python that has `aws_kinesis_agg`.
+    #[arg(long, default_value = "python3")]
+    python: PathBuf,
+    #[command(flatten)]
+    servers: Servers,
     /// GiB of records for each measurement of memory.
     #[arg(long, default_value_t = 1.0)]
     memory_gib: f64,
@@ -83,12 +91,17 @@ enum Part {
     Puts,
     /// Resident memory.
     Memory,
+    /// User records out of answers of Kinesis, over `aws_kinesis_agg`; only when it is named, with the Python that has it.
+    Decode,
+    /// Rows into a table of PostgreSQL, over `\copy`; only when it is named, with the servers that it needs.
+    Postgres,
 }
 
 static GZIP: Ratio = Ratio::more("gzip", "service end to end over REF").on_two_threads();
 static LINES: Ratio = Ratio::more("lines", "service end to end over REF").on_two_threads();
 static PARQUET: Ratio = Ratio::more("parquet", "service end to end over REF").on_two_threads();
 static HTTP: Ratio = Ratio::more("http", "service end to end over the service's gzip pass").on_two_threads();
+static HTTP_S3: Ratio = Ratio::more("http over s3", "the same over a gzip pass into a bucket").on_two_threads();
 static GZIP_SIX: Ratio = Ratio::more("gzip / level 6", "service end to end over REFGZ").on_two_threads();
 static GZIP_SIZE: Ratio = Ratio::less("gzip size", "the service's objects over REFGZ's stream");
 static PARQUET_SIZE: Ratio = Ratio::less("parquet size", "the service's objects over REF's file");
@@ -162,6 +175,8 @@ before the clock starts. After each round, and from disk after the last, the ser
 delivered and none missing.
 http: the same, in gzip requests of 10,000 records, until the endpoint, which shares the CPUs too, has answered the last
 and its mark is durable.
+postgres: from records that are put and held back until most of them are in the table.
+decode: aggregates of 100 records in answers of 2 MiB, from the connection to the shard's lane.
 redrive: what the endpoint refused, from uncompressed failure objects into the journal, delivery paused.
 memory: the service alone, as a process; peak as the kernel saw it.";
 
@@ -192,15 +207,18 @@ impl Options {
             Shape::Gzip => Part::Gzip,
             Shape::Lines => Part::Lines,
             Shape::Parquet => Part::Parquet,
-            Shape::Http => Part::Http,
+            // Only with a bucket to measure it in.
+            Shape::S3 if self.servers.bucket.is_none() => return false,
+            Shape::Http | Shape::S3 => Part::Http,
         })
     }
 
     /// Steps of the progress bar.
     fn steps(&self) -> u64 {
         let shapes = Shape::ALL.into_iter().filter(|s| self.wants_shape(*s)).count();
-        let in_round = 3 + (shapes + [Part::Puts, Part::Redrive].iter().filter(|p| self.wants(**p)).count()) as u64;
-        in_round * (self.rounds as u64 + 1) + if self.wants(Part::Memory) { 3 } else { 0 }
+        let asked = [Part::Puts, Part::Redrive].iter().filter(|p| self.wants(**p)).count();
+        let named = [Part::Postgres, Part::Decode].iter().filter(|p| self.only.contains(p)).count();
+        (3 + shapes + asked + named) as u64 * (self.rounds as u64 + 1) + if self.wants(Part::Memory) { 3 } else { 0 }
     }
 }
 
@@ -224,6 +242,8 @@ struct Bench<'a> {
     lives: Vec<(Shape, Live)>,
     puts: Option<Live>,
     redrive: Option<Live>,
+    tables: Option<Tables>,
+    decode: Option<Decode>,
     progress: ProgressBar,
 }
 
@@ -238,13 +258,23 @@ impl<'a> Bench<'a> {
         let schema = options.corpus.schema()?;
         let own_parquet = options.wants(Part::Parquet).then(|| Own::parquet(&corpus, &schema));
         let own_gzip = options.wants(Part::Gzip).then(|| Own::gzip(&corpus));
-        let (bodies, single_bodies) = (service::bodies(&corpus), acks::bodies(&corpus));
+        let (bodies, single_bodies) = (service::bodies(corpus.records()), acks::bodies(&corpus));
         let some = service::full_requests(bodies.len());
         let requests = (bodies[..some].into(), corpus.len().min(some * service::RECORDS_PER_REQUEST));
         let start = |shape| {
             let (dir, kind, buffer_mib) = (service::next_dir(dir), options.corpus, options.mib);
-            let setup = Setup { dir, kind, shape, buffer_mib, interval: INTERVAL, ports: [0, 0], endpoint: None };
+            let setup = Setup {
+                dir,
+                kind,
+                shape,
+                buffer_mib,
+                interval: INTERVAL,
+                ports: [0, 0],
+                endpoint: None,
+                destination: None,
+            };
             Live::start(match shape {
+                Shape::S3 => Setup { destination: Some(options.servers.s3_yaml()?), ..setup },
                 Shape::Http => {
                     let endpoint = Some(Arc::new(Endpoint::start()?));
                     Setup { buffer_mib: HTTP_BUFFER_MIB, interval: HTTP_INTERVAL, endpoint, ..setup }
@@ -256,8 +286,27 @@ impl<'a> Bench<'a> {
         let lives = shapes.map(|s| Ok((s, start(s)?))).collect::<Result<_, String>>()?;
         let puts = if options.wants(Part::Puts) { Some(start(Shape::Lines)?) } else { None };
         let redrive = if options.wants(Part::Redrive) { Some(start(Shape::Http)?) } else { None };
+        let tables = options.only.contains(&Part::Postgres);
+        let tables = tables.then(|| Tables::start(&options.servers, dir, &corpus)).transpose()?;
+        let decode = options.only.contains(&Part::Decode);
+        let decode = decode.then(|| Decode::start(&options.python, &corpus, dir)).transpose()?;
         let own = [own_gzip, own_parquet];
-        Ok(Bench { options, dir, corpus, schema, own, bodies, requests, single_bodies, lives, puts, redrive, progress })
+        Ok(Bench {
+            options,
+            dir,
+            corpus,
+            schema,
+            own,
+            bodies,
+            requests,
+            single_bodies,
+            lives,
+            puts,
+            redrive,
+            tables,
+            decode,
+            progress,
+        })
     }
 
     /// Ends the services; what they left on disk must agree.
@@ -265,7 +314,8 @@ impl<'a> Bench<'a> {
         for (shape, live) in self.lives.drain(..) {
             live.end(true).map_err(|e| format!("{}, from disk: {e}", shape.name()))?;
         }
-        self.puts.take().into_iter().chain(self.redrive.take()).try_for_each(|live| live.end(false))
+        self.puts.take().into_iter().chain(self.redrive.take()).try_for_each(|live| live.end(false))?;
+        self.tables.take().map_or(Ok(()), Tables::end)
     }
 
     fn heading(&self, base: &Path) -> Heading {
@@ -297,11 +347,10 @@ impl<'a> Bench<'a> {
         let mut passes = Vec::new();
         for (shape, live) in &mut self.lives {
             step(&self.progress, format!("{name}: {}, end to end", shape.describe()));
-            let pass = match shape {
-                Shape::Http => live.pass_in_requests(&self.requests.0, self.requests.1)?,
-                _ => live.pass(&self.bodies, self.corpus.len())?,
-            };
-            passes.push((*shape, pass));
+            passes.push(match shape {
+                Shape::Http => (*shape, live.pass_in_requests(&self.requests.0, self.requests.1)?),
+                _ => (*shape, live.pass(&self.bodies, self.corpus.len())?),
+            });
         }
         self.step(format!("{name}: reference"));
         let after = reference::parquet(&self.corpus, &self.schema)?;
@@ -316,12 +365,22 @@ impl<'a> Bench<'a> {
             self.end_to_end(report, *shape, pass, &reference, &gzip);
         }
         let pass_of = |shape| passes.iter().find(|(of, _)| *of == shape).map(|(_, pass)| pass);
-        if let Some((gzip, http)) = pass_of(Shape::Gzip).zip(pass_of(Shape::Http)) {
-            report.ratio(&HTTP, http.records as f64 / http.seconds / (gzip.records as f64 / gzip.seconds));
+        for (shape, ratio) in [(Shape::Gzip, &HTTP), (Shape::S3, &HTTP_S3)] {
+            if let Some((other, http)) = pass_of(shape).zip(pass_of(Shape::Http)) {
+                report.ratio(ratio, http.records as f64 / http.seconds / (other.records as f64 / other.seconds));
+            }
         }
         if let Some(live) = &self.redrive {
             self.step(format!("{name}: redrive"));
             self.redrive(report, live)?;
+        }
+        if let Some(decode) = &self.decode {
+            self.step(format!("{name}: decode"));
+            decode.round(report)?;
+        }
+        if let Some(tables) = &self.tables {
+            self.step(format!("{name}: postgres"));
+            tables.round(report)?;
         }
         if let Some(live) = &self.puts {
             self.step(format!("{name}: single puts"));
@@ -348,32 +407,29 @@ impl<'a> Bench<'a> {
     }
 
     fn end_to_end(&self, report: &mut Report, shape: Shape, pass: &Pass, parquet: &Loop, gzip: &Loop) {
-        let bytes = pass.object_bytes as f64;
-        match shape {
-            Shape::Gzip => report.ratio(&GZIP, parquet.seconds / pass.seconds),
-            Shape::Lines => report.ratio(&LINES, parquet.seconds / pass.seconds),
-            Shape::Parquet => report.ratio(&PARQUET, parquet.seconds / pass.seconds),
-            Shape::Http => return self.requests(report, pass),
-        }
+        let (name, bytes) = (shape.name(), pass.object_bytes as f64);
         match shape {
             Shape::Gzip => {
+                report.ratio(&GZIP, parquet.seconds / pass.seconds);
                 report.ratio(&GZIP_SIX, gzip.seconds / pass.seconds);
                 report.ratio(&GZIP_CPU, pass.service_cpu_s / gzip.cpu_s);
                 report.ratio(&GZIP_SIZE, bytes / gzip.out_bytes as f64);
             }
-            Shape::Lines | Shape::Http => {}
+            Shape::Lines => report.ratio(&LINES, parquet.seconds / pass.seconds),
             Shape::Parquet => {
+                report.ratio(&PARQUET, parquet.seconds / pass.seconds);
                 report.ratio(&PARQUET_CPU, pass.service_cpu_s / parquet.cpu_s);
                 report.ratio(&PARQUET_SIZE, bytes / parquet.out_bytes as f64);
             }
+            Shape::Http => return self.requests(report, pass),
+            Shape::S3 => {}
         }
-        let name = shape.name();
-        let per_byte = pass.service_cpu_s * 1e9 / self.corpus.bytes().len() as f64;
+        let corpus_bytes = self.corpus.bytes().len() as f64;
         report.detail(format!("{name}: end to end"), "MB/s", self.mb_per_second(pass.seconds));
         report.detail(format!("{name}: acknowledged"), "MB/s", self.mb_per_second(pass.acks_s));
-        report.detail(format!("{name}: CPU of the service"), "ns/B", per_byte);
+        report.detail(format!("{name}: CPU of the service"), "ns/B", pass.service_cpu_s * 1e9 / corpus_bytes);
         report.detail(format!("{name}: objects"), "", pass.objects as f64);
-        report.detail(format!("{name}: object bytes / JSON bytes"), "", bytes / self.corpus.bytes().len() as f64);
+        report.detail(format!("{name}: object bytes / JSON bytes"), "", bytes / corpus_bytes);
         if pass.refused > 0 {
             report.detail(format!("{name}: told to slow down"), "times", pass.refused as f64);
         }

@@ -90,7 +90,7 @@ fn route(name: &str, stream: &StreamConfig, written: &Written) -> Option<Problem
         Some(_) => written.problem(&["streams", name, "transform", "[0]", "wasm", key], message),
         None => written.problem(&["streams", name], message),
     };
-    let made = Blobs::open(Arc::new(FakeFs::new()), PathBuf::from("epochs"));
+    let made = Blobs::open(Arc::new(FakeFs::new()), PathBuf::from("epochs"), None);
     let made = made.and_then(|blobs| Ok((definition(stream, &blobs)?, blobs)));
     let (definition, blobs) = match made {
         Ok(made) => made,

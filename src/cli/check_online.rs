@@ -25,6 +25,11 @@ type Found = Vec<(Vec<&'static str>, String)>;
 
 fn of_stream(config: &Config, name: &str, stream: &StreamConfig, runtime: &Handle) -> Found {
     let mut found = Found::new();
+    if let Some(kinesis) = stream.kinesis() {
+        let wrong = runtime.block_on(crate::source::kinesis::check::check(kinesis));
+        let below = |(keys, message)| ([&["source", "kinesis"], Vec::as_slice(&keys)].concat(), message);
+        found.extend(wrong.into_iter().map(below));
+    }
     let destination = stream.destination.store();
     for (keys, store) in [
         (stream.destination.store_keys(), destination),
@@ -35,7 +40,7 @@ fn of_stream(config: &Config, name: &str, stream: &StreamConfig, runtime: &Handl
         found.extend(try_store(name, store, runtime).err().map(|message| (keys, message)));
     }
     // A bucket that does not work would only be reported once more.
-    if !found.is_empty() {
+    if found.iter().any(|(keys, _)| keys[0] != "source") {
         return found;
     }
     let at = vec!["destination", stream.destination.kind()];

@@ -52,6 +52,16 @@ fn print(s: &Status) {
         s.gap
     );
     say!("  backed up {}, waiting for backup {}; {}", count("backup"), s.backup_pending, s.lane);
+    for (id, shard) in &s.shards {
+        let owner = shard.owner.as_ref().map_or(String::new(), |owner| format!(" by {owner}"));
+        let position = shard.position.as_deref().unwrap_or("its beginning");
+        let (behind, pending, gap) = (shard.behind_ms, shard.pending, shard.gap);
+        say!(
+            "  {id}: {}{owner}, at {position}, {behind} ms behind; accepted {}, pending {pending}, gap {gap}",
+            shard.state,
+            shard.accepted
+        );
+    }
     if let Some(alarm) = &s.alarm {
         say!("  ALARM: {alarm}");
     }

@@ -52,7 +52,7 @@ fn test(module: &PathBuf, input: &PathBuf, expect: Option<&PathBuf>, config: Opt
     let mut records = Batch::default();
     let text = read(input)?;
     text.split(|b| *b == b'\n').filter(|l| !l.is_empty()).for_each(|line| records.push(line));
-    let done = transform.apply(&records, &vec![0; records.len()]).map_err(|e| e.to_string())?;
+    let done = transform.apply(&records, &vec![0; records.len()], &[]).map_err(|e| e.to_string())?;
     let mut lines = Vec::new();
     let mut counts = [0u64; 3];
     for (i, verdict) in done.verdicts.iter().enumerate() {

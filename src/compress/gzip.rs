@@ -2,6 +2,7 @@
 //! a byte boundary (a sync flush), so that one deflate state serves all open objects of a thread, and an open object
 //! costs no more than its staged piece. Readers see a single member.
 
+use crc32fast::Hasher;
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use std::cell::RefCell;
 
@@ -69,6 +70,46 @@ impl Gzip {
         out.extend_from_slice(&self.crc.sum().to_le_bytes());
         out.extend_from_slice(&self.crc.amount().to_le_bytes());
     }
+}
+
+/// What makes `before`, the text of a stream of [`Gzip`], and `behind` one stream: it stands around the pieces, which are
+/// all of that stream but its ends.
+pub struct Around {
+    pub front: Vec<u8>,
+    pub back: Vec<u8>,
+}
+
+impl Around {
+    /// Bytes before the pieces of a stream.
+    pub const FRONT_BYTES: usize = HEADER.len();
+    /// Bytes behind them.
+    pub const BACK_BYTES: usize = LAST_BLOCK.len() + 8;
+
+    /// `back`: the last [`Around::BACK_BYTES`] of the stream. Both texts are short: they are stored as they are.
+    pub fn new(before: &[u8], back: &[u8; Around::BACK_BYTES], behind: &[u8]) -> Around {
+        let [.., c0, c1, c2, c3, a0, a1, a2, a3] = *back;
+        let (crc, amount) = (u32::from_le_bytes([c0, c1, c2, c3]), u32::from_le_bytes([a0, a1, a2, a3]));
+        let mut all = Hasher::new();
+        all.update(before);
+        all.combine(&Hasher::new_with_initial_len(crc, amount as u64));
+        all.update(behind);
+        let mut front = HEADER.to_vec();
+        push_stored(&mut front, before, false);
+        let mut back = Vec::new();
+        push_stored(&mut back, behind, true);
+        back.extend_from_slice(&all.finalize().to_le_bytes());
+        back.extend_from_slice(&amount.wrapping_add((before.len() + behind.len()) as u32).to_le_bytes());
+        Around { front, back }
+    }
+}
+
+/// RFC 1951 §3.2.4: a block that is not compressed, where a byte begins.
+fn push_stored(out: &mut Vec<u8>, text: &[u8], is_last: bool) {
+    let bytes = u16::try_from(text.len()).expect("a stored block is short");
+    out.push(is_last as u8);
+    out.extend_from_slice(&bytes.to_le_bytes());
+    out.extend_from_slice(&(!bytes).to_le_bytes());
+    out.extend_from_slice(text);
 }
 
 impl Piece {
@@ -145,7 +186,11 @@ mod tests {
             }
             out.extend(gzip.rest().compress());
             gzip.end(&mut out);
-            prop_assert_eq!(gunzip_one_member(&out), raw);
+            prop_assert_eq!(&gunzip_one_member(&out), &raw);
+            let (pieces, back) = out.split_last_chunk().unwrap();
+            let around = Around::new(b"before", back, b"and behind");
+            let larger = [&around.front, &pieces[Around::FRONT_BYTES..], &around.back].concat();
+            prop_assert_eq!(gunzip_one_member(&larger), [b"before", raw.as_slice(), b"and behind"].concat());
         }
     }
 }

@@ -9,6 +9,8 @@ const POLL_INTERVAL_MIN: Duration = Duration::from_millis(200);
 const POLL_INTERVAL_MAX: Duration = Duration::from_secs(60);
 const SHARDS_INTERVAL_MIN: Duration = Duration::from_millis(100);
 const SHARDS_INTERVAL_MAX: Duration = Duration::from_secs(3600);
+const FAILOVER_MIN: Duration = Duration::from_secs(1);
+const FAILOVER_MAX: Duration = Duration::from_secs(600);
 
 pub(super) fn check(rules: &mut Rules, kinesis: &Kinesis) {
     let keys = ["source", "kinesis"];
@@ -18,6 +20,9 @@ pub(super) fn check(rules: &mut Rules, kinesis: &Kinesis) {
             "a name of 1 to 128 of the characters a-z A-Z 0-9 _ . -, or `arn:aws:kinesis:REGION:ACCOUNT:stream/NAME`";
         rules.expected(&at("stream"), expected);
     }
+    if kinesis.consumer.as_ref().is_some_and(|name| !(1..=128).contains(&name.len()) || !name.bytes().all(is_name)) {
+        rules.expected(&at("consumer"), "a name of 1 to 128 of the characters a-z A-Z 0-9 _ . -");
+    }
     if !(POLL_INTERVAL_MIN..=POLL_INTERVAL_MAX).contains(&kinesis.poll_interval) {
         rules.expected(&at("poll_interval"), "a time from 200ms to 60s");
     }
@@ -26,6 +31,20 @@ pub(super) fn check(rules: &mut Rules, kinesis: &Kinesis) {
     }
     if kinesis.endpoint.as_deref().is_some_and(|endpoint| !is_endpoint(endpoint)) {
         rules.expected(&at("endpoint"), "`http://` or `https://` with a host and perhaps a port, and nothing after");
+    }
+    if let Some(coordination) = &kinesis.coordination {
+        let table = &coordination.dynamodb;
+        let at = |key: &'static str| [&keys[..], &["coordination", "dynamodb", key]].concat();
+        if !(3..=255).contains(&table.table.len()) || !table.table.bytes().all(is_name) {
+            rules.expected(&at("table"), "a name of 3 to 255 of the characters a-z A-Z 0-9 _ . -");
+        }
+        if table.endpoint.as_deref().is_some_and(|endpoint| !is_endpoint(endpoint)) {
+            rules
+                .expected(&at("endpoint"), "`http://` or `https://` with a host and perhaps a port, and nothing after");
+        }
+        if !(FAILOVER_MIN..=FAILOVER_MAX).contains(&table.failover) {
+            rules.expected(&at("failover"), "a time from 1s to 10m");
+        }
     }
     let login = Login {
         region: &kinesis.region,
@@ -40,6 +59,11 @@ pub(super) fn check(rules: &mut Rules, kinesis: &Kinesis) {
     }
 }
 
+/// What names of streams, consumers and tables are made of.
+fn is_name(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-')
+}
+
 fn is_stream(text: &str) -> bool {
     let name = match text.strip_prefix("arn:") {
         Some(arn) => {
@@ -47,6 +71,5 @@ fn is_stream(text: &str) -> bool {
         }
         None => Some(text),
     };
-    let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
     name.is_some_and(|name| (1..=128).contains(&name.len()) && name.bytes().all(is_name))
 }

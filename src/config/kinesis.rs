@@ -26,6 +26,10 @@ pub struct Kinesis {
     #[serde(default = "shards_interval", with = "units::duration")]
     #[schemars(with = "units::duration::Text")]
     pub shards_interval: Duration,
+    /// Enhanced fan-out: records are sent to the stream's consumer of this name, which is registered if it is not there.
+    /// Without, or while it cannot be had, they are asked for.
+    #[serde(default)]
+    pub consumer: Option<String>,
     /// Another service than AWS: `http://127.0.0.1:4567`.
     #[serde(default)]
     pub endpoint: Option<String>,
@@ -43,10 +47,38 @@ pub struct Kinesis {
     /// A role to assume with those credentials.
     #[serde(default)]
     pub role_arn: Option<String>,
+    /// Several nodes share the shards.
+    #[serde(default)]
+    pub coordination: Option<Coordination>,
     /// For one request.
     #[serde(default = "timeout", with = "units::duration")]
     #[schemars(with = "units::duration::Text")]
     pub timeout: Duration,
+}
+
+/// Where nodes find out which of them reads what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Coordination {
+    pub dynamodb: LeaseTable,
+}
+
+/// A table of leases in the layout of the Kinesis Client Library; made if there is none. The source's credentials are used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseTable {
+    /// Its name: one table for each stream that is read.
+    pub table: String,
+    /// Another service than AWS: `http://127.0.0.1:8000`.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// Without: the source's.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// A node that has not been heard of for so long has lost its shards to the others, 1s to 10m.
+    #[serde(default = "failover", with = "units::duration")]
+    #[schemars(with = "units::duration::Text")]
+    pub failover: Duration,
 }
 
 /// Where reading begins.
@@ -110,6 +142,11 @@ fn shards_interval() -> Duration {
 
 fn region() -> String {
     "us-east-1".to_string()
+}
+
+/// The library's default.
+fn failover() -> Duration {
+    Duration::from_secs(10)
 }
 
 fn timeout() -> Duration {

@@ -43,7 +43,7 @@ pub use check::REQUEST_BYTES_MAX;
 pub use format::{Compress, Format, Gzip, Lines, Parquet, ParquetCompression};
 pub use http::{ContentEncoding, Http};
 pub use json_schema::json_schema;
-pub use kinesis::{Kinesis, StartingPosition};
+pub use kinesis::{Coordination, Kinesis, LeaseTable, StartingPosition};
 pub use local::Local;
 pub use memory::Memory;
 pub use problem::{Errors, Problem};

@@ -79,6 +79,7 @@ macro_rules! warehouse {
                     password: self.password.clone(),
                     tls: self.tls.clone(),
                     timeout: self.timeout,
+                    concurrency: self.concurrency,
                     bucket: self.s3.bucket.clone(),
                     dialect: self.dialect(),
                 })
@@ -207,6 +208,8 @@ pub struct Target {
     pub password: Option<SecretString>,
     pub tls: WarehouseTls,
     pub timeout: Duration,
+    /// Loads at once.
+    pub concurrency: u32,
     /// Where objects are staged.
     pub bucket: String,
     pub dialect: Dialect,

@@ -4,12 +4,12 @@
 use crate::error::{Error, Result};
 use crate::fs::real::RealFs;
 use crate::fs::{File, Fs};
+use crate::record::elements::Arrivals;
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use uuid::Uuid;
 
 /// An object being filled.
@@ -17,24 +17,17 @@ pub struct Spool {
     scratch: Arc<Scratch>,
     memory: Vec<u8>,
     memory_bytes_max: usize,
-    /// See [`Spool::one_of_few`].
-    is_usual: bool,
     file: Option<(PathBuf, Arc<dyn File>)>,
     in_file: u64,
     /// CRC32C of what is in the file.
     crc: u32,
 }
 
-/// What a spool that is one of few may hold in memory, of what others may.
-const FEW_FACTOR: usize = 8;
-
 /// Where scratch files live, and when a spool goes there.
 pub struct Scratch {
     pub fs: Arc<dyn Fs>,
     pub dir: PathBuf,
     pub memory_bytes_max: usize,
-    /// Bytes that the last spool of [`Spool::one_of_few`] held in memory at its end.
-    usual: AtomicUsize,
 }
 
 /// A finished object.
@@ -46,6 +39,8 @@ pub struct Body {
     file: Option<(PathBuf, Arc<dyn File>)>,
     len: u64,
     crc: u32,
+    /// Of records whose elements the body holds.
+    arrivals: Option<Arrivals>,
 }
 
 /// The scratch file that holds all of a body.
@@ -63,32 +58,18 @@ impl Scratch {
         for name in fs.list(&dir).map_err(io)? {
             fs.remove(&dir.join(name)).map_err(io)?;
         }
-        Ok(Arc::new(Scratch { fs, dir, memory_bytes_max, usual: AtomicUsize::new(0) }))
+        Ok(Arc::new(Scratch { fs, dir, memory_bytes_max }))
     }
 }
 
 impl Spool {
     pub fn new(scratch: &Arc<Scratch>) -> Spool {
-        let memory_bytes_max = scratch.memory_bytes_max;
-        Spool {
-            scratch: scratch.clone(),
-            memory: Vec::new(),
-            memory_bytes_max,
-            is_usual: false,
-            file: None,
-            in_file: 0,
-            crc: 0,
-        }
+        Spool::holding(scratch, scratch.memory_bytes_max)
     }
 
-    /// One of few, each about as large as the one before: it may hold more before it goes to scratch, and has room for as
-    /// much as the last one from its beginning, since growing towards that would copy it all more than once.
-    pub fn one_of_few(scratch: &Arc<Scratch>) -> Spool {
-        let mut spool = Spool::new(scratch);
-        spool.memory_bytes_max = scratch.memory_bytes_max.saturating_mul(FEW_FACTOR);
-        spool.is_usual = true;
-        spool.memory.reserve_exact(scratch.usual.load(Ordering::Relaxed));
-        spool
+    /// The same with another bound of what is held in memory.
+    pub fn holding(scratch: &Arc<Scratch>, memory_bytes_max: usize) -> Spool {
+        Spool { scratch: scratch.clone(), memory: Vec::new(), memory_bytes_max, file: None, in_file: 0, crc: 0 }
     }
 
     /// Bytes held in memory.
@@ -140,12 +121,10 @@ impl Spool {
         if self.memory.len() < self.memory.capacity() / 4 * 3 {
             self.memory.shrink_to_fit();
         }
-        if self.is_usual {
-            self.scratch.usual.store(self.memory.len(), Ordering::Relaxed);
-        }
         let (len, crc) = (self.len(), self.crc);
         let (memory, file) = (std::mem::take(&mut self.memory), self.file.take());
-        Body { scratch: self.scratch.clone(), memory_bytes: memory.capacity(), memory: memory.into(), file, len, crc }
+        let (memory_bytes, scratch) = (memory.capacity(), self.scratch.clone());
+        Body { scratch, memory_bytes, memory: memory.into(), file, len, crc, arrivals: None }
     }
 }
 
@@ -187,14 +166,23 @@ impl Body {
     /// Bytes that are known to be few, all in memory.
     pub fn of(bytes: Vec<u8>) -> Body {
         // Without a file the scratch directory is never looked at.
-        let scratch = Scratch {
-            fs: Arc::new(RealFs),
-            dir: PathBuf::new(),
-            memory_bytes_max: usize::MAX,
-            usual: AtomicUsize::new(0),
-        };
+        let scratch = Scratch { fs: Arc::new(RealFs), dir: PathBuf::new(), memory_bytes_max: usize::MAX };
         let (len, memory_bytes) = (bytes.len() as u64, bytes.capacity());
-        Body { scratch: Arc::new(scratch), len, memory: bytes.into(), memory_bytes, file: None, crc: 0 }
+        let (scratch, memory) = (Arc::new(scratch), bytes.into());
+        Body { scratch, len, memory, memory_bytes, file: None, crc: 0, arrivals: None }
+    }
+
+    /// Says that the bytes are the elements of records (see [`elements`](crate::record::elements)), maybe gzip of them, and
+    /// when those arrived.
+    pub fn of_elements(mut self, arrivals: Arrivals) -> Body {
+        self.memory_bytes += arrivals.memory_bytes();
+        self.arrivals = Some(arrivals);
+        self
+    }
+
+    /// When the records arrived whose elements the body holds.
+    pub fn arrivals(&self) -> Option<&Arrivals> {
+        self.arrivals.as_ref()
     }
 
     pub fn len(&self) -> u64 {
@@ -214,11 +202,15 @@ impl Body {
         Reader { body: self, at: 0 }
     }
 
+    pub fn is_gzip(&self) -> std::io::Result<bool> {
+        const MAGIC: [u8; 2] = [0x1f, 0x8b];
+        Ok(self.len >= MAGIC.len() as u64 && self.read(0, MAGIC.len())? == MAGIC)
+    }
+
     /// The same, decompressed if it is gzip.
     pub fn plain(&self) -> std::io::Result<Box<dyn BufRead + '_>> {
-        let mut reader = BufReader::with_capacity(256 << 10, self.reader());
-        let is_gzip = reader.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-        Ok(if is_gzip {
+        let reader = BufReader::with_capacity(256 << 10, self.reader());
+        Ok(if self.is_gzip()? {
             Box::new(BufReader::with_capacity(256 << 10, MultiGzDecoder::new(reader)))
         } else {
             Box::new(reader)
@@ -227,9 +219,7 @@ impl Body {
 
     /// An empty spool where this body is.
     pub fn spool(&self) -> Spool {
-        let mut spool = Spool::new(&self.scratch);
-        spool.memory_bytes_max = spool.memory_bytes_max.saturating_mul(FEW_FACTOR);
-        spool
+        Spool::new(&self.scratch)
     }
 
     /// The file that holds all of it, if one does.

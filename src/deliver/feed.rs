@@ -8,6 +8,7 @@ use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
@@ -25,32 +26,65 @@ pub struct Feed {
     left: u64,
 }
 
-/// Sends a request with `bytes` bytes of the body from `at`.
-pub async fn send<T>(body: &Body, at: u64, bytes: u64, request: impl AsyncFnOnce(Feed) -> T) -> T {
+/// What a request is put together from.
+pub enum Part<'b> {
+    Bytes(&'b [u8]),
+    /// Some of a body.
+    Body(&'b Body, Range<u64>),
+}
+
+impl Part<'_> {
+    fn len(&self) -> u64 {
+        match self {
+            Part::Bytes(bytes) => bytes.len() as u64,
+            Part::Body(_, range) => range.end - range.start,
+        }
+    }
+}
+
+/// Bytes of all parts.
+pub fn len(parts: &[Part<'_>]) -> u64 {
+    parts.iter().map(Part::len).sum()
+}
+
+/// Sends a request with these parts, one after the other.
+pub async fn send<T>(parts: &[Part<'_>], request: impl AsyncFnOnce(Feed) -> T) -> T {
     let (sender, pieces) = mpsc::channel(1);
-    let feed = Feed { pieces, left: bytes };
+    let feed = Feed { pieces, left: len(parts) };
     tokio::select! {
         biased;
         answer = request(feed) => answer,
-        never = fill(body, at, bytes, sender) => match never {},
+        never = fill(parts, sender) => match never {},
     }
 }
 
 /// Reads piece after piece as they are taken; the request's answer ends it.
-async fn fill(body: &Body, mut at: u64, bytes: u64, sender: mpsc::Sender<Result<Bytes, Unreadable>>) -> Infallible {
-    let end = at + bytes;
-    while at < end {
-        let piece_bytes = PIECE_BYTES.min(end - at);
-        let piece = body.piece(at, piece_bytes as usize).map_err(Unreadable);
-        let broken = piece.is_err();
-        // A receiver that is gone means that the request is over; its answer says how.
-        if sender.send(piece).await.is_err() || broken {
-            break;
-        }
-        at += piece_bytes;
-    }
-    drop(sender);
+async fn fill(parts: &[Part<'_>], sender: mpsc::Sender<Result<Bytes, Unreadable>>) -> Infallible {
+    // A receiver that is gone means that the request is over; its answer says how.
+    let _ = hand_over(parts, sender).await;
     std::future::pending().await
+}
+
+async fn hand_over(
+    parts: &[Part<'_>],
+    sender: mpsc::Sender<Result<Bytes, Unreadable>>,
+) -> Result<(), mpsc::error::SendError<Result<Bytes, Unreadable>>> {
+    for part in parts {
+        match part {
+            Part::Bytes(bytes) => sender.send(Ok(Bytes::copy_from_slice(bytes))).await?,
+            Part::Body(body, range) => {
+                for at in range.clone().step_by(PIECE_BYTES as usize) {
+                    let piece = body.piece(at, PIECE_BYTES.min(range.end - at) as usize).map_err(Unreadable);
+                    let broken = piece.is_err();
+                    sender.send(piece).await?;
+                    if broken {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 impl HttpBody for Feed {

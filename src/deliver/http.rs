@@ -70,15 +70,16 @@ impl Http {
         Ok(Http { runtime: runtime.clone(), client, url, headers, gzip, timeout })
     }
 
-    async fn send(&self, shipment: &Shipment, body: &super::Body) -> Attempt {
+    async fn send(&self, shipment: &Shipment, request: &request::Request) -> Attempt {
         let id = shipment.id.to_string();
         let mut headers = self.headers.clone();
         let header = HeaderValue::from_str(&id).expect("a UUID is a header's value");
         headers.insert(HeaderName::from_static("x-amz-firehose-request-id"), header);
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        let request = self.client.post(&self.url).headers(headers);
-        let answered = feed::send(body, 0, body.len(), async |feed| {
-            let response = request.body(reqwest::Body::wrap(feed)).send().await?;
+        let parts = request.parts();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(feed::len(&parts)));
+        let post = self.client.post(&self.url).headers(headers);
+        let answered = feed::send(&parts, async |feed| {
+            let response = post.body(reqwest::Body::wrap(feed)).send().await?;
             read(response).await
         });
         match tokio::time::timeout(self.timeout, answered).await {
@@ -201,11 +202,11 @@ impl Sink for Http {
             // Nobody can be asked what it got; the plan's id tells a receiver as far as it looks.
             return Attempt::Absent;
         }
-        let body = match request::body(shipment, self.gzip) {
-            Ok(body) => body,
+        let request = match request::Request::new(shipment, self.gzip) {
+            Ok(request) => request,
             Err(e) => return Attempt::Retry { reason: format!("make the request: {e}") },
         };
-        let attempt = self.runtime.block_on(self.send(shipment, &body));
+        let attempt = self.runtime.block_on(self.send(shipment, &request));
         if matches!(attempt, Attempt::Stored { .. }) {
             sabotage::point("request.taken");
         }

@@ -32,6 +32,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 /// Plans whose staging is remembered. One that is forgotten is staged again, which finds it.
@@ -45,6 +46,8 @@ pub struct Warehouse {
     door: Door,
     stage: Arc<dyn Sink>,
     staged: Mutex<Staged>,
+    /// One for each load at once. Whoever has staged its object waits for one.
+    loads: Semaphore,
     runtime: Handle,
 }
 
@@ -52,7 +55,8 @@ impl Warehouse {
     /// What its settings lead to, as far as they are sound. `stage` is the bucket of them. Nothing is sent yet.
     pub fn connect(target: Result<Target, String>, stage: Arc<dyn Sink>, runtime: Handle) -> Result<Warehouse> {
         let target = target.map_err(|message| Error::new(Kind::Misconfigured, message))?;
-        Ok(Warehouse { door: Door::new(&target)?, target, stage, staged: Mutex::default(), runtime })
+        let loads = Semaphore::new(target.concurrency as usize);
+        Ok(Warehouse { door: Door::new(&target)?, target, stage, staged: Mutex::default(), loads, runtime })
     }
 
     /// What keeps loads from working, each in a sentence. Everything is tried out, and nothing of it stays.
@@ -89,7 +93,11 @@ impl Warehouse {
             Ok(tag) => tag,
             Err(attempt) => return attempt,
         };
-        match self.runtime.block_on(load::load(&self.door, &self.target, shipment)) {
+        let load = async {
+            let _turn = self.loads.acquire().await.expect("it is never closed");
+            load::load(&self.door, &self.target, shipment).await
+        };
+        match self.runtime.block_on(load) {
             Ok(loaded) => {
                 self.staged().remove(shipment.id);
                 judge(&loaded, shipment, tag)

@@ -4,11 +4,13 @@
 //! rows it made into one object per buffer. It knows nothing of plans, keys or clocks.
 
 mod dictionary;
+pub mod elements;
 pub mod lines;
 pub mod parquet;
 pub mod schema;
 
-use crate::record::{Batch, packed};
+use crate::record::Batch;
+use crate::record::elements::Arrivals;
 
 /// A stream's format.
 pub enum Format {
@@ -39,8 +41,7 @@ pub struct NotConverted {
 
 /// One object's encoding.
 pub enum Encoder {
-    /// No object: the records one by one, each with its arrival, for whoever takes records.
-    Packed,
+    Elements(elements::Encoder),
     Lines(lines::Encoder),
     Parquet(Box<parquet::Encoder>),
 }
@@ -83,26 +84,28 @@ impl Encoder {
     /// Appends the picked records' rows, which arrived at `arrivals`; bytes of the object that are done go to `out`.
     pub fn push(&mut self, records: &Batch, rows: &Rows, picked: &[u32], arrivals: &[u64], out: &mut Vec<u8>) {
         match (self, rows) {
-            (Encoder::Packed, _) => {
-                picked.iter().zip(arrivals).for_each(|(&i, &at)| packed::push(out, at, records.get(i as usize)));
-            }
+            (Encoder::Elements(elements), _) => elements.push(records, picked, arrivals, out),
             (Encoder::Lines(lines), Rows::Bytes) => lines.push(records, picked, out),
             (Encoder::Parquet(parquet), Rows::Columns(columns)) => parquet.push(columns, picked, out),
             _ => unreachable!("rows and encoder come from the same format"),
         }
     }
 
-    pub fn finish(self, out: &mut Vec<u8>) {
+    /// Appends the object's end. Elements have none, but know when they arrived.
+    pub fn finish(self, out: &mut Vec<u8>) -> Option<Arrivals> {
         match self {
-            Encoder::Packed | Encoder::Lines(_) => {}
+            Encoder::Elements(elements) => return Some(elements.arrivals()),
+            Encoder::Lines(_) => {}
             Encoder::Parquet(parquet) => parquet.finish(out),
         }
+        None
     }
 
     /// Bytes held in memory beyond what went to `out`.
     pub fn memory_bytes(&self) -> usize {
         match self {
-            Encoder::Packed | Encoder::Lines(_) => 0,
+            Encoder::Elements(elements) => elements.memory_bytes(),
+            Encoder::Lines(_) => 0,
             Encoder::Parquet(parquet) => parquet.memory_bytes(),
         }
     }

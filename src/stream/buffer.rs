@@ -9,8 +9,8 @@ use super::span::Span;
 use super::workers::{Job, Workers};
 use crate::compress;
 use crate::deliver::{Body, Spool, body::Scratch};
-use crate::format::Encoder;
-use crate::record::Origin;
+use crate::format::{Encoder, Rows};
+use crate::record::{Batch, Origin};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,16 +42,35 @@ pub struct Filling {
 
 /// Pieces of one object that are compressed at once; enough to keep the threads of a small machine busy.
 const PIECES_MAX: usize = 4;
+/// Of a plan for an endpoint in memory before it goes to scratch: most requests are smaller.
+const ELEMENTS_BYTES: usize = 8 << 20;
+/// Rows that are encoded at once where they are bytes: about a piece, which is compressed while its bytes are still near.
+const ENCODED_BYTES: usize = 128 << 10;
 
 impl Filling {
     pub fn new(encoder: Encoder, compress: compress::Encoder, scratch: &Arc<Scratch>, workers: &Arc<Workers>) -> Self {
-        // Where records are taken one by one there is one buffer for all of them.
         let spool = match encoder {
-            Encoder::Packed => Spool::one_of_few(scratch),
+            // There is one buffer of them, and each is sent soon.
+            Encoder::Elements(_) => Spool::holding(scratch, ELEMENTS_BYTES),
             _ => Spool::new(scratch),
         };
         let (pieces, workers) = (VecDeque::new(), workers.clone());
         Filling { encoder, compress, pieces, spool, workers }
+    }
+
+    /// Appends the picked records' rows, which arrived at `arrivals`.
+    pub fn push(&mut self, records: &Batch, rows: &Rows, picked: &[u32], arrivals: &[u64]) {
+        if !matches!(rows, Rows::Bytes) {
+            return self.write(|encoder, out| encoder.push(records, rows, picked, arrivals, out));
+        }
+        let (mut from, mut bytes) = (0, 0);
+        for (i, &record) in (1..).zip(picked) {
+            bytes += records.get(record as usize).len();
+            if bytes >= ENCODED_BYTES || i == picked.len() {
+                self.write(|encoder, out| encoder.push(records, rows, &picked[from..i], &arrivals[from..i], out));
+                (from, bytes) = (i, 0);
+            }
+        }
     }
 
     /// Lets `write` append rows through the encoder.
@@ -77,13 +96,17 @@ impl Filling {
     pub fn finish(mut self, to_scratch: bool) -> Body {
         self.collect(0);
         let Filling { encoder, mut compress, mut spool, .. } = self;
-        encoder.finish(compress.raw(spool.tail()));
+        let arrivals = encoder.finish(compress.raw(spool.tail()));
         if let Some(last) = compress.rest() {
             spool.tail().append(&mut last.compress());
         }
         compress.end(spool.tail());
         let _ = spool.settle();
-        spool.finish(to_scratch)
+        let body = spool.finish(to_scratch);
+        match arrivals {
+            Some(arrivals) => body.of_elements(arrivals),
+            None => body,
+        }
     }
 
     pub fn memory_bytes(&self) -> usize {

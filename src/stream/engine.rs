@@ -13,9 +13,10 @@ use super::epoch::{Blobs, Routes, hex};
 use super::fill::Again;
 use super::ledger::Ledger;
 use super::live::Live;
+use super::log::Log;
 use super::memory::StreamMemory;
+use super::objects::Objects;
 use super::plan::{Entry, Epoch, Outlet, State, Track};
-use super::plan_log::PlanLog;
 use super::replay::Replay;
 use super::route::Route;
 use super::ship::Shipping;
@@ -81,6 +82,8 @@ pub struct Home {
     /// The stream's directory.
     pub dir: PathBuf,
     pub incarnation: [u8; 16],
+    /// Where other nodes find what they need of the lane, if they may run it.
+    pub objects: Option<Arc<Objects>>,
     /// The stream's name, for object names and messages.
     pub stream: String,
     pub clock: Arc<dyn Clock>,
@@ -129,7 +132,7 @@ impl Slot {
 pub struct Engine {
     pub(super) home: Home,
     pub(super) live: Live,
-    pub(super) log: PlanLog,
+    pub(super) log: Log,
     pub(super) ledger: Ledger,
     pub(super) archive: Archive,
     pub(super) lane: Arc<dyn Lane>,
@@ -163,15 +166,16 @@ impl Engine {
     pub fn open(
         home: Home,
         live: Live,
-        log: PlanLog,
+        log: impl Into<Log>,
         lane: Arc<dyn Lane>,
         loader: Box<dyn Routes>,
         definition: &[u8],
     ) -> Result<Engine> {
-        let fs = home.fs.clone();
-        let ledger = Ledger::open(fs.clone(), home.dir.join("ledger"), home.bounds.ledger_file_bytes)?;
+        let (fs, log) = (home.fs.clone(), log.into());
+        let mut ledger = Ledger::open(fs.clone(), home.dir.join("ledger"), home.bounds.ledger_file_bytes)?;
+        log.ledger_from().map_or(Ok(()), |mark| ledger.pass_to(mark))?;
         let scratch = Scratch::open(fs.clone(), home.dir.join("scratch"), home.bounds.spool_bytes_max)?;
-        let blobs = Blobs::open(fs, home.dir.join("epochs"))?;
+        let blobs = Blobs::open(fs, home.dir.join("epochs"), home.objects.clone())?;
         let low = log.state().low;
         let replays = [Track::Main, Track::Backup].map(|t| Replay::new(log.state(), t, low[t as usize]));
         let mut engine = Engine {
@@ -216,6 +220,11 @@ impl Engine {
 
     pub fn state(&self) -> &State {
         self.log.state()
+    }
+
+    /// Where other nodes find what they need of the lane.
+    pub(super) fn objects(&self) -> Option<Arc<Objects>> {
+        self.home.objects.clone()
     }
 
     pub fn ledger(&self) -> &Ledger {

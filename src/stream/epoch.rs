@@ -1,6 +1,7 @@
 //! Epochs are facts on disk: every configuration that a record was or will be read under, by hash, durable before the
 //! first record is read under it.
 
+use super::objects::Objects;
 use super::route::Route;
 use crate::error::{Error, Kind, Result};
 use crate::fs::{Fs, read, write_atomically};
@@ -12,12 +13,17 @@ use std::sync::Arc;
 pub struct Blobs {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
+    /// Where other nodes find them too.
+    objects: Option<Arc<Objects>>,
 }
 
 /// Builds a route from an epoch's definition.
 pub trait Routes: Send {
     fn load(&self, definition: &[u8], blobs: &Blobs) -> Result<Route>;
 }
+
+/// Among objects.
+const KIND: &str = "epochs";
 
 pub fn hash(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
@@ -28,25 +34,48 @@ pub fn hex(hash: &[u8]) -> String {
     hash.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// The hash that [`hex`] wrote.
+pub fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    if text.len() != 2 * hash.len() {
+        return None;
+    }
+    for (byte, pair) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(hash)
+}
+
 impl Blobs {
-    pub fn open(fs: Arc<dyn Fs>, dir: PathBuf) -> Result<Blobs> {
+    pub fn open(fs: Arc<dyn Fs>, dir: PathBuf, objects: Option<Arc<Objects>>) -> Result<Blobs> {
         fs.create_dir_all(&dir).map_err(|e| Error::io(format!("create `{}`", dir.display()), e))?;
-        Ok(Blobs { fs, dir })
+        Ok(Blobs { fs, dir, objects })
     }
 
     /// Keeps `bytes`, durably, and returns their hash.
     pub fn put(&self, bytes: &[u8]) -> Result<[u8; 32]> {
         let hash = hash(bytes);
         let path = self.dir.join(hex(&hash));
-        if self.get(&hash).is_ok() {
+        if self.get_here(&hash).is_ok() {
             return Ok(hash);
         }
+        if let Some(objects) = &self.objects {
+            objects.put(KIND, bytes)?;
+        }
+        // Last: what is here is there too.
         write_atomically(&*self.fs, &path, bytes).map_err(|e| Error::io(format!("keep `{}`", path.display()), e))?;
         Ok(hash)
     }
 
     /// The contents with this hash; an error if they are missing or damaged.
     pub fn get(&self, wanted: &[u8; 32]) -> Result<Vec<u8>> {
+        match (self.get_here(wanted), &self.objects) {
+            (Err(_), Some(objects)) => objects.get(&objects.name(KIND, wanted)),
+            (here, _) => here,
+        }
+    }
+
+    fn get_here(&self, wanted: &[u8; 32]) -> Result<Vec<u8>> {
         let path = self.dir.join(hex(wanted));
         let bytes = read(&*self.fs, &path).map_err(|e| Error::io(format!("read `{}`", path.display()), e))?;
         if hash(&bytes) != *wanted {

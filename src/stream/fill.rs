@@ -224,7 +224,7 @@ impl Engine {
             buffer.push(chunk, record as usize, (number, of), judged.outputs.get(output as usize).len());
             outputs.push(output);
         }
-        buffer.filling.write(|encoder, out| encoder.push(&judged.outputs, &judged.rows, &outputs, &arrivals, out));
+        buffer.filling.push(&judged.outputs, &judged.rows, &outputs, &arrivals);
         Ok(())
     }
 
@@ -387,7 +387,7 @@ impl Engine {
             if let Some(shipping) = self.rebuilding(plan)?
                 && let Phase::Rebuilding { filling, outputs: so_far } = &mut shipping.phase
             {
-                filling.write(|encoder, out| encoder.push(&judged.outputs, &judged.rows, &outputs, &arrivals, out));
+                filling.push(&judged.outputs, &judged.rows, &outputs, &arrivals);
                 *so_far += outputs.len() as u64;
             }
         }

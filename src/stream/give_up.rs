@@ -7,10 +7,9 @@ use super::list::ListBuilder;
 use super::plan::{Abandoned, Entry, Outlet, Plan, Reason, Track};
 use super::route::{Told, error_line};
 use super::ship::{Phase, Shipping};
-use crate::deliver::records::Records;
+use crate::deliver::records::{Building, Records};
 use crate::deliver::{Body, Spool};
 use crate::error::{Error, Kind, Result};
-use crate::record::packed;
 use crate::sabotage;
 use std::sync::Arc;
 
@@ -105,7 +104,7 @@ impl Engine {
         match &abandoned.contents {
             Some(contents) => filling.write(|_, out| out.extend_from_slice(contents)),
             None => {
-                let mut records = Records::new(body);
+                let mut records = Records::new(body).map_err(unreadable)?;
                 let mut line = Vec::new();
                 for (offset, output) in outputs {
                     let Some((arrival, record)) = records.read().map_err(unreadable)? else { break };
@@ -157,24 +156,24 @@ impl Engine {
             return Ok(true);
         }
         let next = self.state().next_plan;
-        let mut halves = [(); 2].map(|()| (ListBuilder::default(), 0u64, Spool::new(&self.scratch)));
-        let mut records = Records::new(&body);
+        let gzip = self.live.gzip_requests;
+        let building = || Building::new(Spool::new(&self.scratch), gzip);
+        let mut halves = [(); 2].map(|()| (ListBuilder::default(), 0u64, building()));
+        let mut records = Records::new(&body).map_err(unreadable)?;
         for (i, (offset, output, of)) in (0..).zip(old.list.outputs_of()) {
-            let (list, bytes, spool) = &mut halves[(i >= outputs / 2) as usize];
+            let (list, bytes, building) = &mut halves[(i >= outputs / 2) as usize];
             list.push(offset, output, of);
             let Some((arrival, record)) = records.read().map_err(unreadable)? else { break };
             *bytes += record.len() as u64;
-            packed::push(spool.tail(), arrival, record);
-            // Without room for scratch it stays in memory.
-            let _ = spool.settle();
+            building.push(arrival, record);
         }
         let mut entries = vec![Entry::Close { plan: number }];
         let (mut children, full): (Vec<(Plan, Body)>, bool) = (Vec::new(), self.is_held_full());
-        for (number, (list, bytes, spool)) in (next..).zip(halves) {
+        for (number, (list, bytes, building)) in (next..).zip(halves) {
             let id = self.random_uuid();
             let plan = Plan { number, id, name: id.to_string(), list: list.finish(), bytes, ..old.clone() };
             entries.push(Entry::Plan(plan.clone()));
-            children.push((plan, spool.finish(full)));
+            children.push((plan, building.finish(full)));
         }
         if sabotage::on("split_not_persisted") {
             self.log.apply_in_memory(entries);

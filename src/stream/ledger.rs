@@ -215,6 +215,23 @@ impl Ledger {
         &self.sums
     }
 
+    /// Goes on behind `mark`, where lines of earlier marks are in the ledgers of other nodes: in a file of its own.
+    pub fn pass_to(&mut self, mark: u64) -> Result<()> {
+        if self.sums.mark >= mark {
+            return Ok(());
+        }
+        self.sums.mark = mark;
+        self.begin_file()
+    }
+
+    fn begin_file(&mut self) -> Result<()> {
+        let next = start_file(&*self.fs, &self.dir, self.number + 1, Vec::new(), &self.sums)?;
+        self.closed.push_back(self.number);
+        self.number += 1;
+        (self.file, self.at, self.written) = next;
+        Ok(())
+    }
+
     /// The oldest file that is closed and not archived.
     pub fn oldest_closed(&self) -> Option<u64> {
         self.closed.front().copied()
@@ -239,10 +256,7 @@ impl Ledger {
     pub fn append(&mut self, lines: &[Line]) -> Result<()> {
         let Some(last) = lines.last() else { return Ok(()) };
         if self.at > self.file_bytes {
-            let next = start_file(&*self.fs, &self.dir, self.number + 1, Vec::new(), &self.sums)?;
-            self.closed.push_back(self.number);
-            self.number += 1;
-            (self.file, self.at, self.written) = next;
+            self.begin_file()?;
         }
         let mut text = Vec::new();
         for line in lines {

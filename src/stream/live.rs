@@ -21,6 +21,8 @@ pub struct Live {
     pub adaptive: bool,
     /// The destination is given one plan after the other, in the order of their records.
     pub ordered: bool,
+    /// Requests to an endpoint are compressed.
+    pub gzip_requests: bool,
     /// How long a destination that refuses is asked again; `None`: for ever.
     pub patience: Option<Patience>,
 }

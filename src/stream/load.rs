@@ -1,7 +1,7 @@
 //! From an epoch's definition on disk to the route it describes. The definition is canonical JSON (see
 //! `config::StreamConfig::epoch_part`); files it needs are named by hash and kept beside it.
 
-use super::epoch::{Blobs, Routes};
+use super::epoch::{Blobs, Routes, unhex};
 use super::plan::Outlet;
 use super::route::{BackupRoute, FailureRoute, HTTP_ENDPOINT, Route, Takes, Undelivered};
 use crate::compress::Compress;
@@ -124,12 +124,7 @@ fn text<'a>(json: &'a Value, key: &str) -> Result<&'a str> {
 
 /// The contents that `json[key]` names by hash.
 fn blob(json: &Value, key: &str, blobs: &Blobs) -> Result<Vec<u8>> {
-    let name = text(json, key)?;
-    let mut hash = [0; 32];
-    for (byte, pair) in hash.iter_mut().zip(name.as_bytes().chunks(2)) {
-        let pair = std::str::from_utf8(pair).map_err(|_| missing(key))?;
-        *byte = u8::from_str_radix(pair, 16).map_err(|_| missing(key))?;
-    }
+    let hash = unhex(text(json, key)?).ok_or_else(|| missing(key))?;
     blobs.get(&hash)
 }
 

@@ -4,10 +4,13 @@ use super::engine::{Bounds, Engine, Home, floor};
 use super::epoch::{Blobs, hash, hex};
 use super::live::{Gate, Limits, Live};
 use super::load::{LiveTransform, Loader};
+use super::log::Log;
+use super::objects::Objects;
 use super::plan::Entry;
 use super::plan_log::PlanLog;
+use super::shared_log::SharedLog;
 use super::supervise::Shared;
-use crate::config::{Destination, Format, Store, StreamConfig, Transform};
+use crate::config::{ContentEncoding, Destination, Format, Store, StreamConfig, Transform};
 use crate::deliver::http;
 use crate::deliver::retry::{Pace, Patience};
 use crate::error::{Error, Kind, Result};
@@ -61,8 +64,14 @@ pub fn open(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConf
     } else if recovered.records_rewritten > 0 {
         tracing::info!(stream = meta.name, ?recovered, "journal recovered");
     }
-    let engine = engine(shared, dir, meta, config, bounds, log, journal)?;
+    let engine = engine(shared, dir, meta, config, bounds, log.into(), journal, None)?;
     Ok(Opened { engine, writer, budget })
+}
+
+/// Where the state of a shard's lane is kept, if not beside it.
+pub struct Elsewhere {
+    pub log: SharedLog,
+    pub objects: Arc<Objects>,
 }
 
 /// Opens the lane of a shard in `dir`. `begin`: where to begin to read it, if it was not opened before.
@@ -72,9 +81,13 @@ pub fn open_shard(
     meta: &Meta,
     config: &StreamConfig,
     begin: Start,
+    elsewhere: Option<Elsewhere>,
 ) -> Result<(Engine, Arc<Shard>)> {
     let bounds = Bounds { reserve_bytes: SHARD_RESERVE_BYTES, ..Bounds::default() };
-    let mut log = PlanLog::open(&*shared.fs, dir, *meta.incarnation.as_bytes(), bounds.reserve_bytes)?;
+    let (mut log, objects): (Log, _) = match elsewhere {
+        Some(elsewhere) => (elsewhere.log.into(), Some(elsewhere.objects)),
+        None => (PlanLog::open(&*shared.fs, dir, *meta.incarnation.as_bytes(), bounds.reserve_bytes)?.into(), None),
+    };
     let start = match log.state().start.clone() {
         Some(start) => start,
         None => {
@@ -84,21 +97,23 @@ pub fn open_shard(
         }
     };
     let shard = Shard::new(&start, floor(log.state()));
-    let engine = engine(shared, dir, meta, Some(config), bounds, log, shard.clone())?;
+    let engine = engine(shared, dir, meta, Some(config), bounds, log, shard.clone(), objects)?;
     Ok((engine, shard))
 }
 
+#[expect(clippy::too_many_arguments, reason = "all of them are what a lane is made of")]
 fn engine(
     shared: &Shared,
     dir: &Path,
     meta: &Meta,
     config: Option<&StreamConfig>,
     bounds: Bounds,
-    log: PlanLog,
+    log: Log,
     lane: Arc<dyn Lane>,
+    objects: Option<Arc<Objects>>,
 ) -> Result<Engine> {
     let fs = shared.fs.clone();
-    let blobs = Blobs::open(fs.clone(), dir.join("epochs"))?;
+    let blobs = Blobs::open(fs.clone(), dir.join("epochs"), objects.clone())?;
     let definition = match config {
         Some(config) => definition(config, &blobs)?,
         None => match log.state().epochs.last() {
@@ -110,6 +125,7 @@ fn engine(
         fs,
         dir: dir.to_path_buf(),
         incarnation: *meta.incarnation.as_bytes(),
+        objects,
         stream: meta.name.clone(),
         clock: shared.clock.clone(),
         random: Box::new(rand::random),
@@ -139,6 +155,7 @@ fn default_live() -> Live {
         shipments_max: [SHIPMENTS_MAX; 3],
         adaptive: false,
         ordered: false,
+        gzip_requests: false,
         patience: None,
     }
 }
@@ -165,11 +182,13 @@ pub fn live(config: &StreamConfig) -> Live {
         live.limits = Limits { outputs_max: http::RECORDS_MAX, bytes_max: live.size_bytes.min(http::BYTES_MAX) };
         live.shipments_max[Gate::Destination as usize] = if http.ordered { 1 } else { http.concurrency as usize };
         (live.adaptive, live.ordered) = (true, http.ordered);
+        live.gzip_requests = http.content_encoding == ContentEncoding::Gzip;
         let pace = Pace::Doubling { first: http.retry_first, max: http.retry_max };
         live.patience = Some(Patience { duration: http.retry_duration, pace });
     }
     if let Some(warehouse) = config.destination.warehouse() {
-        live.shipments_max[Gate::Destination as usize] = warehouse.concurrency as usize;
+        // The next object is staged while the ones before it are loaded; the sink keeps the loads apart.
+        live.shipments_max[Gate::Destination as usize] = warehouse.concurrency as usize + 1;
         let (duration, pace) = (warehouse.retry_duration, Pace::Every(warehouse.retry_every));
         live.patience = Some(Patience { duration, pace });
     }

@@ -244,14 +244,19 @@ fn header(incarnation: &[u8; 16], generation: u64) -> Vec<u8> {
 
 fn encode_frame(entries: &[Entry], seed: u32) -> Vec<u8> {
     let mut bytes = vec![0; FRAME_HEADER];
-    put_varint(&mut bytes, entries.len() as u64);
-    entries.iter().for_each(|e| e.encode(&mut bytes));
+    push_entries(&mut bytes, entries);
     bytes.resize(bytes.len().next_multiple_of(8), 0);
     let length = (bytes.len() - FRAME_HEADER) as u32;
     let crc = crc32c::crc32c_append(seed, &bytes[FRAME_HEADER..]);
     bytes[..4].copy_from_slice(&length.to_le_bytes());
     bytes[4..8].copy_from_slice(&crc.to_le_bytes());
     bytes
+}
+
+/// Appends entries as [`entries_of`] reads them.
+pub(super) fn push_entries(bytes: &mut Vec<u8>, entries: &[Entry]) {
+    put_varint(bytes, entries.len() as u64);
+    entries.iter().for_each(|e| e.encode(bytes));
 }
 
 /// The payload of the frame at the front of `bytes`, if a true one stands there.
@@ -262,7 +267,7 @@ fn frame_at(bytes: &[u8], seed: u32) -> Option<&[u8]> {
     (length > 0 && crc32c::crc32c_append(seed, payload) == crc).then_some(payload)
 }
 
-fn entries_of(payload: &[u8]) -> Result<Vec<Entry>> {
+pub(super) fn entries_of(payload: &[u8]) -> Result<Vec<Entry>> {
     let mut reader = Reader(payload);
     let n = reader.varint()?;
     (0..n).map(|_| Entry::decode(&mut reader)).collect()

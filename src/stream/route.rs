@@ -141,7 +141,7 @@ impl Route {
     pub fn judge(&self, chunk: &Chunk, now_ms: u64) -> Result<Judged> {
         let (outputs, partition_keys, mut verdicts) = match &self.transform {
             Some(transform) if chunk.entry.is_before_transform() => {
-                let done = transform.apply(&chunk.records, &chunk.arrivals)?;
+                let done = transform.apply(&chunk.records, &chunk.arrivals, &chunk.origins)?;
                 let verdicts = done.verdicts.into_iter().map(|v| Verdict::from_transform(v, now_ms)).collect();
                 (Arc::new(done.outputs), done.partition_keys, verdicts)
             }

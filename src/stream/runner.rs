@@ -4,6 +4,7 @@
 use super::engine::{Engine, Progress};
 use super::live::Live;
 use super::load::Loader;
+use super::objects::Objects;
 use super::open;
 use super::plan::{Outlet, Track};
 use super::route::HTTP_ENDPOINT;
@@ -62,6 +63,8 @@ pub(super) struct Running {
     thread: Mutex<Option<JoinHandle<()>>>,
     /// As status and logs call it: the stream's name, and the shard's behind it if it is one.
     name: String,
+    /// Where other nodes find what they need of it.
+    objects: Option<Arc<Objects>>,
 }
 
 impl Running {
@@ -76,6 +79,7 @@ impl Running {
         let (commands, receiver) = channel();
         let (told, stopped) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let epoch = Arc::new(AtomicU32::new(engine.epoch()));
+        let objects = engine.objects();
         let runner = Runner {
             engine,
             commands: receiver,
@@ -95,7 +99,8 @@ impl Running {
         let end = stopped.clone();
         let thread = std::thread::Builder::new().name(format!("stream {name}"));
         let thread = thread.spawn(move || runner.run(&end)).expect("a thread can be started");
-        Running { commands, told, stopped, epoch, thread: Mutex::new(Some(thread)), name: name.to_owned() }
+        let (thread, name) = (Mutex::new(Some(thread)), name.to_owned());
+        Running { commands, told, stopped, epoch, thread, name, objects }
     }
 
     /// Tells the lane that there are records; cheap when it has been told already.
@@ -141,7 +146,7 @@ impl Running {
     /// Brings a configuration into force: a changed route is an epoch, the rest applies at once. Blocks. `dir`: the
     /// lane's.
     pub(super) fn reload(&self, shared: &Shared, stream: &str, dir: &Path, config: &StreamConfig) -> Result<()> {
-        let blobs = super::epoch::Blobs::open(shared.fs.clone(), dir.join("epochs"))?;
+        let blobs = super::epoch::Blobs::open(shared.fs.clone(), dir.join("epochs"), self.objects.clone())?;
         let (answer, answered) = channel();
         let reload = Reload {
             definition: open::definition(config, &blobs)?,
@@ -205,13 +210,20 @@ impl Runner {
     fn run(mut self, stopped: &AtomicBool) {
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| self.turns()));
         stopped.store(true, Ordering::Relaxed);
+        let mut is_fenced = false;
         match outcome {
             Ok(Ok(())) => return,
-            Ok(Err(e)) => self.alarm = Some(e.to_string()),
+            Ok(Err(e)) => {
+                is_fenced = e.kind == Kind::Fenced;
+                self.alarm = Some(e.to_string());
+            }
             Err(_) => self.alarm = Some("a rule of our own was broken (see the log for the panic)".into()),
         }
         self.ended = true;
-        tracing::error!(stream = self.name, alarm = self.alarm, "stream stopped");
+        match is_fenced {
+            true => tracing::warn!(stream = self.name, alarm = self.alarm, "another node has it"),
+            false => tracing::error!(stream = self.name, alarm = self.alarm, "stream stopped"),
+        }
         // Status is still answered, and shows why.
         while let Ok(command) = self.commands.recv() {
             match command {
@@ -325,7 +337,8 @@ impl Runner {
                 let labels = [("DeliveryStreamName", self.name.clone())];
                 let processed = |what: &str| format!("hydrant_DeliveryToHttpEndpoint_Processed{what}");
                 metrics::counter!(processed("Records"), &labels).increment(shipment.outputs);
-                metrics::counter!(processed("Bytes"), &labels).increment(shipment.body.len());
+                let bytes = self.engine.state().plans.get(&shipment.plan).map_or(0, |plan| plan.bytes);
+                metrics::counter!(processed("Bytes"), &labels).increment(bytes);
             }
             match self.sinks.sink(outlet, &store) {
                 Ok(sink) => self.upload(sink, shipment),

@@ -1,32 +1,39 @@
 //! The lanes of a stream that reads from Kinesis: one a shard, each with a directory of its own, opened when the shards
-//! it was made from are read to their ends and settled, so that the records of a partition key stay in order.
+//! it was made from are read to their ends and settled, so that the records of a partition key stay in order. Where several
+//! nodes share the shards, the lanes here are those whose leases this node has.
 
 use super::engine::Engine;
-use super::open::{open_shard, read_or_make_meta};
+use super::open::{Elsewhere, open_shard, read_or_make_meta};
 use super::runner::Running;
 use super::sinks::Sinks;
-use super::status::Status;
+use super::status::{ShardStatus, Status};
 use super::supervise::Shared;
 use crate::config::{self, StartingPosition, StreamConfig};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{read, write_atomically};
 use crate::lane::Start;
 use crate::source::kinesis::client::{Kinesis, Listed, Summary};
-use crate::source::kinesis::poll::Poll;
+use crate::source::kinesis::leases::Lease;
+use crate::source::kinesis::reader::{Consumer, Reader};
 use crate::source::kinesis::shard::Shard;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Between two looks at a shard that was read to its end and has records that are not settled.
 const ENDING: Duration = Duration::from_millis(100);
 /// Between two tries of what Kinesis refused.
-const RETRY: Duration = Duration::from_secs(5);
+pub(super) const RETRY: Duration = Duration::from_secs(5);
+
+/// Of a stream's shards: they are looked for and read; what is held is delivered; nothing is done any more.
+pub(super) const READING: u8 = 0;
+pub(super) const DRAINING: u8 = 1;
+pub(super) const STOPPED: u8 = 2;
 
 /// See the module.
 pub(super) struct Shards {
@@ -35,28 +42,34 @@ pub(super) struct Shards {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Inner {
-    shared: Shared,
-    name: String,
+pub(super) struct Inner {
+    pub(super) shared: Shared,
+    pub(super) name: String,
     /// Holds a directory for each life of the Kinesis stream, by its time of creation, with one for each shard.
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     config: Mutex<StreamConfig>,
     lanes: Mutex<BTreeMap<String, Lane>>,
     alarm: Mutex<Option<String>>,
+    /// Who we are among the nodes that share the shards, if any do.
+    pub(super) worker: OnceLock<String>,
+    /// Leases of other nodes, as last seen.
+    pub(super) elsewhere: Mutex<Vec<Lease>>,
     retired: Arc<AtomicBool>,
-    stopped: AtomicBool,
+    phase: AtomicU8,
     /// When the stream of Kinesis was made, as last seen; 0: not yet.
-    created_ms: AtomicU64,
+    pub(super) created_ms: AtomicU64,
+    /// The ARN of the consumer that records are sent to, if that is wanted and can be had.
+    consumer: Consumer,
 }
 
-enum Lane {
+pub(super) enum Lane {
     Open(Box<OpenLane>),
     /// Read to its end and settled: how it stood then.
     Done(Box<Status>),
 }
 
-struct OpenLane {
-    running: Running,
+pub(super) struct OpenLane {
+    pub(super) running: Running,
     shard: Arc<Shard>,
     reader: tokio::task::JoinHandle<()>,
     dir: PathBuf,
@@ -68,6 +81,15 @@ impl Drop for OpenLane {
         self.reader.abort();
         self.running.stop();
     }
+}
+
+/// What a lane is opened from.
+pub(super) struct Place {
+    pub(super) dir: PathBuf,
+    /// Where it begins, if it was not opened before.
+    pub(super) start: Start,
+    /// Its state, if that is not in `dir`.
+    pub(super) elsewhere: Option<Elsewhere>,
 }
 
 /// The file `BEGIN`: where the shards of a stream begin to be read, decided once.
@@ -94,9 +116,12 @@ impl Shards {
             config: Mutex::new(config.clone()),
             lanes: Mutex::default(),
             alarm: Mutex::default(),
+            worker: OnceLock::new(),
+            elsewhere: Mutex::default(),
             retired: retired.clone(),
-            stopped: AtomicBool::new(false),
+            phase: AtomicU8::new(READING),
             created_ms: AtomicU64::new(0),
+            consumer: Consumer::default(),
         });
         let (wake, woken) = channel();
         let (of_thread, waker) = (inner.clone(), wake.clone());
@@ -114,10 +139,22 @@ impl Shards {
                 Lane::Open(lane) => {
                     let mut of_shard = lane.running.status();
                     of_shard.alarm = of_shard.alarm.or_else(|| lane.shard.alarm());
-                    status.add_shard(id.clone(), of_shard, Some(lane.shard.behind_ms()));
+                    let known = ShardStatus {
+                        owner: self.shared.worker.get().cloned(),
+                        position: lane.shard.position().map(|position| position.to_string()),
+                        behind_ms: lane.shard.behind_ms(),
+                        ..ShardStatus::default()
+                    };
+                    status.add_shard(id.clone(), of_shard, known);
                 }
-                Lane::Done(done) => status.add_shard(id.clone(), (**done).clone(), None),
+                Lane::Done(done) => {
+                    let known = ShardStatus { state: "done".into(), ..ShardStatus::default() };
+                    status.add_shard(id.clone(), (**done).clone(), known);
+                }
             }
+        }
+        for lease in self.shared.elsewhere.lock().expect("nobody panics holding it").iter() {
+            status.add_lease(&lease.shard, lease.owner.clone(), &lease.checkpoint, lease.is_ended());
         }
     }
 
@@ -149,7 +186,7 @@ impl Shards {
 
     /// Reads nothing more, and begins to deliver what is held.
     pub(super) fn drain(&self) {
-        self.end_thread();
+        self.enter(DRAINING);
         for lane in self.shared.lanes().values() {
             if let Lane::Open(lane) = lane {
                 lane.reader.abort();
@@ -168,13 +205,18 @@ impl Shards {
 
     /// Whether one of them ended by an error.
     pub(super) fn are_broken(&self) -> bool {
-        !self.shared.stopped.load(Ordering::Relaxed)
+        !self.shared.is_shared()
+            && self.shared.phase() != STOPPED
             && self.shared.lanes().values().any(|lane| matches!(lane, Lane::Open(l) if l.running.has_ended()))
     }
 
-    fn end_thread(&self) {
-        self.shared.stopped.store(true, Ordering::Relaxed);
+    fn enter(&self, phase: u8) {
+        self.shared.phase.store(phase, Ordering::Relaxed);
         let _ = self.wake.send(());
+    }
+
+    fn end_thread(&self) {
+        self.enter(STOPPED);
         if let Some(thread) = self.thread.lock().expect("nobody panics holding it").take() {
             let _ = thread.join();
         }
@@ -188,43 +230,71 @@ impl Shards {
 }
 
 impl Inner {
-    fn lanes(&self) -> MutexGuard<'_, BTreeMap<String, Lane>> {
+    pub(super) fn lanes(&self) -> MutexGuard<'_, BTreeMap<String, Lane>> {
         self.lanes.lock().expect("nobody panics holding the lanes")
     }
 
-    fn config(&self) -> StreamConfig {
+    pub(super) fn config(&self) -> StreamConfig {
         self.config.lock().expect("nobody panics holding it").clone()
     }
 
+    pub(super) fn phase(&self) -> u8 {
+        self.phase.load(Ordering::Relaxed)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.config().kinesis().is_some_and(|k| k.coordination.is_some())
+    }
+
     fn run(&self, woken: &Receiver<()>, wake: &Sender<()>) {
+        match self.is_shared() {
+            true => self.run_shared(woken, wake),
+            false => self.run_alone(woken, wake),
+        }
+    }
+
+    fn run_alone(&self, woken: &Receiver<()>, wake: &Sender<()>) {
         let mut next_list = Instant::now();
-        while !self.stopped.load(Ordering::Relaxed) {
+        while self.phase() == READING {
             let config = self.config();
             let Some(settings) = config.kinesis() else { return };
             let ended = self.end_lanes();
-            if ended > 0 || Instant::now() >= next_list {
+            if !ended.is_empty() || Instant::now() >= next_list {
                 let done = self.open_lanes(&config, settings, wake);
                 // A lane that is ending makes this loop turn often: Kinesis is not asked any sooner for that.
                 next_list = Instant::now() + if done.is_ok() { settings.shards_interval } else { RETRY };
-                if let Err(e) = &done {
-                    tracing::warn!(stream = self.name, error = %e, "shards cannot be read");
-                }
-                *self.alarm.lock().expect("nobody panics holding it") = done.err().map(|e| e.to_string());
+                self.report(done);
             }
-            let mut pause = next_list.saturating_duration_since(Instant::now());
-            if self.lanes().values().any(|lane| matches!(lane, Lane::Open(l) if l.shard.is_at_end())) {
-                pause = pause.min(ENDING);
-            }
-            match woken.recv_timeout(pause) {
-                Ok(()) => while woken.try_recv().is_ok() {},
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+            if !self.wait(next_list, woken) {
+                return;
             }
         }
     }
 
-    /// Ends lanes that were read to the end of their shard and are settled. How many.
-    fn end_lanes(&self) -> usize {
+    /// Waits until then, or until there may be something to do. `false`: nobody can say so any more.
+    pub(super) fn wait(&self, until: Instant, woken: &Receiver<()>) -> bool {
+        let mut pause = until.saturating_duration_since(Instant::now());
+        if self.lanes().values().any(|lane| matches!(lane, Lane::Open(l) if l.shard.is_at_end())) {
+            pause = pause.min(ENDING);
+        }
+        match woken.recv_timeout(pause) {
+            Ok(()) => while woken.try_recv().is_ok() {},
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        true
+    }
+
+    pub(super) fn report(&self, done: Result<()>) {
+        if let Err(e) = &done {
+            tracing::warn!(stream = self.name, error = %e, "shards cannot be read");
+        }
+        *self.alarm.lock().expect("nobody panics holding it") = done.err().map(|e| e.to_string());
+    }
+
+    /// Ends lanes that were read to the end of their shard and are settled. Which.
+    pub(super) fn end_lanes(&self) -> Vec<String> {
+        let is_shared = self.is_shared();
         let mut lanes = self.lanes();
         let mut done = Vec::new();
         for (id, lane) in lanes.iter() {
@@ -239,18 +309,23 @@ impl Inner {
             if matches!(is_done, Ok(Ok(true))) {
                 let status = lane.running.status();
                 let bytes = serde_json::to_vec(&status).expect("plain values always serialise into memory");
-                match write_atomically(&*self.shared.fs, &lane.dir.join("DONE"), &bytes) {
+                // Where lanes are shared, their leases say so.
+                let noted = match is_shared {
+                    true => Ok(()),
+                    false => write_atomically(&*self.shared.fs, &lane.dir.join("DONE"), &bytes),
+                };
+                match noted {
                     Ok(()) => done.push((id.clone(), status)),
                     Err(e) => tracing::warn!(stream = self.name, shard = id, error = %e, "cannot note that it is done"),
                 }
             }
         }
-        let n = done.len();
+        let ended = done.iter().map(|(id, _)| id.clone()).collect();
         for (id, status) in done {
             tracing::info!(stream = self.name, shard = id, "the shard was read to its end, and everything is settled");
             lanes.insert(id, Lane::Done(Box::new(status)));
         }
-        n
+        ended
     }
 
     /// Opens the lanes of shards whose parents are done.
@@ -258,20 +333,36 @@ impl Inner {
         let kinesis = self.shared.runtime.block_on(Kinesis::connect(settings))?;
         let summary = self.shared.runtime.block_on(kinesis.summary())?;
         let listed = self.shared.runtime.block_on(kinesis.shards())?;
+        self.find_consumer(&kinesis, settings, &summary);
         self.meet(summary.created_ms);
         let dir = self.dir.join(summary.created_ms.to_string());
         let begin = self.begin(&dir, settings, &summary)?;
         for shard in &listed {
-            if self.stopped.load(Ordering::Relaxed) {
+            if self.phase() != READING {
                 return Ok(());
             }
             if !self.lanes().contains_key(&shard.id) && self.is_next(shard, &listed) {
-                let lane = self.open(config, settings, &kinesis, &dir.join(&shard.id), shard, &begin, wake);
+                let start = begin.timestamp_ms.map_or(Start::TrimHorizon, Start::Timestamp);
+                let place = Place { dir: dir.join(&shard.id), start, elsewhere: None };
+                let lane = self.open(config, settings, &kinesis, &shard.id, place, wake);
                 let lane = lane.map_err(|e| e.during(format!("shard `{}`", shard.id)))?;
                 self.lanes().insert(shard.id.clone(), lane);
             }
         }
         Ok(())
+    }
+
+    /// Finds the consumer that records are sent to, if that is wanted. Without it they are asked for.
+    pub(super) fn find_consumer(&self, kinesis: &Kinesis, settings: &config::Kinesis, summary: &Summary) {
+        let found = settings.consumer.as_ref().and_then(|name| {
+            let found = self.shared.runtime.block_on(kinesis.consumer(&summary.arn, name));
+            found
+                .inspect_err(|e| {
+                    tracing::warn!(stream = self.name, error = %e, "the consumer cannot be had: records are asked for");
+                })
+                .ok()
+        });
+        *self.consumer.lock().expect("nobody panics holding it") = found;
     }
 
     /// Takes note of when the stream was made. One that was deleted and made again has other shards under the same names:
@@ -328,42 +419,41 @@ impl Inner {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "all of them are what a lane is made of")]
-    fn open(
+    pub(super) fn open(
         &self,
         config: &StreamConfig,
         settings: &config::Kinesis,
         kinesis: &Kinesis,
-        dir: &Path,
-        listed: &Listed,
-        begin: &Begin,
+        id: &str,
+        place: Place,
         wake: &Sender<()>,
     ) -> Result<Lane> {
         let shared = &self.shared;
+        let Place { dir, start: begin, elsewhere } = place;
         let during = |e| Error::io(format!("`{}`", dir.display()), e);
-        shared.fs.create_dir_all(dir).map_err(during)?;
-        if let Ok(bytes) = read(&*shared.fs, &dir.join("DONE")) {
+        shared.fs.create_dir_all(&dir).map_err(during)?;
+        if let Some(bytes) = read(&*shared.fs, &dir.join("DONE")).ok().filter(|_| elsewhere.is_none()) {
             let status = serde_json::from_slice(&bytes);
             return status.map(Lane::Done).map_err(|e| Error::new(Kind::Corrupt, format!("`DONE`: {e}")));
         }
-        let meta = read_or_make_meta(&*shared.fs, dir, Some(&self.name))?;
-        let begin = begin.timestamp_ms.map_or(Start::TrimHorizon, Start::Timestamp);
-        let (engine, shard) = open_shard(shared, dir, &meta, config, begin)?;
+        let meta = read_or_make_meta(&*shared.fs, &dir, Some(&self.name))?;
+        let (engine, shard) = open_shard(shared, &dir, &meta, config, begin, elsewhere)?;
         let state = engine.state();
         let start = state.start.clone().expect("it is persisted before the lane is opened");
         let bound = state.plans.values().any(|p| p.list.end() > state.low[p.outlet.track() as usize]);
-        let name = format!("{}/{}", self.name, listed.id);
+        let name = format!("{}/{id}", self.name);
         let running =
             Running::start(shared, &name, engine, Sinks::new(shared, &self.name, Some(config)), &self.retired);
         let (tell, wake, of_reader) = (running.teller(), wake.clone(), shard.clone());
-        let poll = Poll {
+        let reader = Reader {
             kinesis: kinesis.clone(),
             stream: self.name.clone(),
-            id: listed.id.clone(),
+            id: id.to_owned(),
             shard: shard.clone(),
             start,
             bound,
             interval: settings.poll_interval,
+            consumer: self.consumer.clone(),
             tell: Box::new(move || {
                 tell();
                 if of_reader.is_at_end() {
@@ -371,8 +461,8 @@ impl Inner {
                 }
             }),
         };
-        let reader = shared.runtime.spawn(poll.run());
-        tracing::info!(stream = self.name, shard = listed.id, "the shard is read");
-        Ok(Lane::Open(Box::new(OpenLane { running, shard, reader, dir: dir.to_path_buf() })))
+        let reader = shared.runtime.spawn(reader.run());
+        tracing::info!(stream = self.name, shard = id, "the shard is read");
+        Ok(Lane::Open(Box::new(OpenLane { running, shard, reader, dir })))
     }
 }

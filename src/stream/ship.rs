@@ -8,8 +8,9 @@ use super::live::Gate;
 use super::plan::{Entry, Outlet, Plan, Reason, Track};
 use super::route::Takes;
 use crate::compress::Compress;
-use crate::deliver::{Attempt, Body, Shipment, retry};
+use crate::deliver::{Attempt, Body, Shipment, records, retry};
 use crate::error::{Error, Kind, Result};
+use crate::format::elements::Encoder as Elements;
 use crate::format::lines::Lines;
 use crate::format::{Encoder, Format};
 use crate::sabotage;
@@ -153,9 +154,12 @@ impl Engine {
     /// An empty object of an outlet under an epoch.
     pub(super) fn filling(&mut self, epoch: u32, outlet: Outlet) -> Result<Filling> {
         let as_is = || Format::Lines(Lines { newline: false }).encoder();
+        let gzip = self.live.gzip_requests;
         let route = self.route(epoch)?;
         let (encoder, compress) = match outlet {
-            Outlet::Destination if route.takes == Takes::Records => (Encoder::Packed, Compress::None),
+            Outlet::Destination if route.takes == Takes::Records => {
+                (Encoder::Elements(Elements::default()), records::compress(gzip))
+            }
             Outlet::Destination => (route.format.encoder(), route.compress),
             Outlet::Backup => (as_is(), route.backup.as_ref().map_or(Compress::None, |b| b.compress)),
             _ => (as_is(), route.failures.compress),

@@ -35,20 +35,26 @@ pub struct Status {
 /// How a shard stands.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ShardStatus {
-    /// As a stream's, or `done`: read to its end and settled.
+    /// As a stream's, or `done`: read to its end and settled; or `elsewhere`: another node's, or nobody's yet.
     pub state: String,
+    /// The node that has its lease, if several nodes share the shards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     pub alarm: Option<String>,
     pub accepted: u64,
     pub pending: u64,
     pub gap: i64,
+    /// Where the last record stands that was read (sequence number / which of an aggregate); of another node's, its checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<String>,
     /// Milliseconds that the last answer was behind the newest record.
     pub behind_ms: u64,
     pub lane: String,
 }
 
 impl Status {
-    /// Adds how one of the stream's shards stands.
-    pub fn add_shard(&mut self, id: String, shard: Status, behind_ms: Option<u64>) {
+    /// Adds how one of the stream's shards stands: as a lane, and as far as the lane does not know it.
+    pub fn add_shard(&mut self, id: String, shard: Status, known: ShardStatus) {
         self.accepted += shard.accepted;
         self.pending += shard.pending;
         self.gap += shard.gap;
@@ -68,8 +74,15 @@ impl Status {
         let alarm = shard.alarm.as_ref().map(|alarm| format!("shard `{id}`: {alarm}"));
         self.alarm = self.alarm.take().or(alarm);
         let Status { alarm, accepted, pending, gap, lane, .. } = shard;
-        let (state, behind_ms) = behind_ms.map_or(("done".to_owned(), 0), |ms| (shard.state, ms));
-        self.shards.insert(id, ShardStatus { state, alarm, accepted, pending, gap, behind_ms, lane });
+        let state = if known.state.is_empty() { shard.state } else { known.state.clone() };
+        self.shards.insert(id, ShardStatus { state, alarm, accepted, pending, gap, lane, ..known });
+    }
+
+    /// Adds a shard that another node has.
+    pub fn add_lease(&mut self, id: &str, owner: Option<String>, checkpoint: &str, is_ended: bool) {
+        let state = if is_ended { "done" } else { "elsewhere" }.to_owned();
+        let position = Some(checkpoint.to_owned());
+        self.shards.insert(id.to_owned(), ShardStatus { state, owner, position, ..ShardStatus::default() });
     }
 }
 

@@ -3,7 +3,7 @@
 pub mod wasm;
 
 use crate::error::Result;
-use crate::record::Batch;
+use crate::record::{Batch, Origin};
 
 /// What became of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,10 +47,10 @@ pub trait Transform: Send + Sync {
     /// Records and bytes it wants to be given at once.
     fn batch_limits(&self) -> (usize, usize);
 
-    /// Transforms a chunk. `arrivals` has the arrival of each record in milliseconds since the Unix epoch. Blocks for
-    /// as long as its limits allow; chunks may be transformed at the same time. An error means that the transform as a
+    /// Transforms a chunk. `arrivals` has the arrival of each record in milliseconds since the Unix epoch, `origins` where
+    /// each stood in a shard, and nothing if they come from elsewhere. Blocks for as long as its limits allow; chunks may be transformed at the same time. An error means that the transform as a
     /// whole cannot run: nothing was judged.
-    fn apply(&self, records: &Batch, arrivals: &[u64]) -> Result<Transformed>;
+    fn apply(&self, records: &Batch, arrivals: &[u64], origins: &[Origin]) -> Result<Transformed>;
 
     /// What the user's code has counted since the last time, by name.
     fn take_metrics(&self) -> Vec<(String, u64)> {

@@ -3,6 +3,7 @@
 mod client;
 mod frames;
 mod kpl;
+mod nodes;
 mod proxy;
 mod proxy_tests;
 mod servers;

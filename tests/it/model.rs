@@ -14,7 +14,7 @@ use hydrant::fs::{Fs, read};
 use hydrant::journal::{self, Budget, Journal, Put, Writer};
 use hydrant::lane::Lane;
 use hydrant::partition::prefix::{Prefix, PrefixKind};
-use hydrant::record::{Batch, Entry};
+use hydrant::record::{Batch, Entry, Origin};
 use hydrant::sabotage;
 use hydrant::stream::engine::{Bounds, Engine, Home, Progress, floor};
 use hydrant::stream::epoch::{Blobs, Routes};
@@ -86,7 +86,7 @@ impl Transform for Scripted {
         (7, 1 << 20)
     }
 
-    fn apply(&self, records: &Batch, _arrivals: &[u64]) -> Result<Transformed> {
+    fn apply(&self, records: &Batch, _arrivals: &[u64], _origins: &[Origin]) -> Result<Transformed> {
         let mut done = Transformed::default();
         for record in records.iter() {
             let kind = record[record.len() - 1];
@@ -262,7 +262,11 @@ impl Sink for ModelEndpoint {
         if rng.chance(faults) {
             return refused();
         }
-        let (mut records, mut taken) = (Records::new(&shipment.body), Vec::new());
+        let mut taken = Vec::new();
+        let mut records = match Records::new(&shipment.body) {
+            Ok(records) => records,
+            Err(e) => return Attempt::Retry { reason: e.to_string() },
+        };
         loop {
             match records.read() {
                 Ok(Some((_, record))) => taken.push(record.to_vec()),
@@ -385,6 +389,7 @@ impl World {
             shipments_max: [3; 3],
             adaptive: self.definition.starts_with(ENDPOINT),
             ordered: self.ordered,
+            gzip_requests: self.ordered,
             patience: Some(Patience {
                 duration: Duration::from_secs(80),
                 pace: Pace::Doubling { first, max: 2 * first },
@@ -399,6 +404,7 @@ impl World {
             fs: fs.clone(),
             dir,
             incarnation: self.incarnation,
+            objects: None,
             stream: "s".into(),
             clock: self.clock.clone(),
             random: Box::new(random),

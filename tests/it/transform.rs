@@ -47,7 +47,7 @@ fn hasty(millis: u64) -> Settings {
 fn run<R: AsRef<[u8]>>(transform: &mut WasmTransform, records: &[R]) -> Transformed {
     let mut batch = Batch::default();
     records.iter().for_each(|r| batch.push(r.as_ref()));
-    let out = transform.apply(&batch, &vec![1_790_000_000_000; records.len()]).unwrap();
+    let out = transform.apply(&batch, &vec![1_790_000_000_000; records.len()], &[]).unwrap();
     assert_eq!(out.verdicts.len(), records.len(), "every record has a verdict");
     assert!(out.partition_keys.is_empty() || out.partition_keys.len() == out.outputs.len());
     out

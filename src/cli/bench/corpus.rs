@@ -47,9 +47,13 @@ impl Kind {
 
     /// The same as the service makes of that file.
     pub fn schema(self) -> std::result::Result<SchemaRef, String> {
+        schema(&self.columns()?).map_err(|e| e.to_string())
+    }
+
+    /// Names and types.
+    pub fn columns(self) -> std::result::Result<Vec<(String, String)>, String> {
         let columns = parse_columns(self.columns_yaml(), self.name()).map_err(|e| e.to_string())?;
-        let columns: Vec<(String, String)> = columns.into_iter().map(|c| (c.name, c.type_text)).collect();
-        schema(&columns).map_err(|e| e.to_string())
+        Ok(columns.into_iter().map(|c| (c.name, c.type_text)).collect())
     }
 }
 

@@ -83,7 +83,16 @@ pub fn run(
 ) -> Result<Resident, String> {
     let _remove = super::Removed(dir.clone());
     let ports = [free_port()?, free_port()?];
-    let setup = Setup { dir, kind, shape, buffer_mib: BUFFER_MIB, interval: INTERVAL, ports, endpoint: None };
+    let setup = Setup {
+        dir,
+        kind,
+        shape,
+        buffer_mib: BUFFER_MIB,
+        interval: INTERVAL,
+        ports,
+        endpoint: None,
+        destination: None,
+    };
     let [api, admin] = ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     let mut child = spawn(&setup)?;
     let runtime = small_runtime()?;

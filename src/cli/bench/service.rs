@@ -10,7 +10,7 @@
 //! Requests to an endpoint hold 10,000 records, and what opens the next one closes the last: a pass puts so many full ones
 //! and a few records more. Its clock stops when only those are pending; their timer is waited for behind it.
 
-use super::corpus::{Corpus, Kind};
+use super::corpus::Kind;
 use super::endpoint::Endpoint;
 use super::load::{End, KEY, Load, SECRET};
 use super::machine::process_cpu_s;
@@ -38,10 +38,12 @@ pub enum Shape {
     Parquet,
     /// Requests to an endpoint, gzip.
     Http,
+    /// As `Gzip`, into a bucket.
+    S3,
 }
 
 impl Shape {
-    pub const ALL: [Shape; 4] = [Shape::Gzip, Shape::Lines, Shape::Parquet, Shape::Http];
+    pub const ALL: [Shape; 5] = [Shape::Gzip, Shape::Lines, Shape::Parquet, Shape::Http, Shape::S3];
     /// Those that become objects.
     pub const OBJECTS: [Shape; 3] = [Shape::Gzip, Shape::Lines, Shape::Parquet];
 
@@ -51,6 +53,7 @@ impl Shape {
             Shape::Lines => "lines",
             Shape::Parquet => "parquet",
             Shape::Http => "http",
+            Shape::S3 => "s3",
         }
     }
 
@@ -60,13 +63,14 @@ impl Shape {
             Shape::Lines => "uncompressed lines",
             Shape::Parquet => "Parquet snappy",
             Shape::Http => "requests, gzip",
+            Shape::S3 => "gzip level 1 lines into a bucket",
         }
     }
 
     /// Format and buffer of a stream that becomes objects; an endpoint's records stay as they are.
     fn yaml(self) -> &'static str {
         match self {
-            Shape::Gzip => "    format: lines\n    compress: { gzip: { level: 1 } }",
+            Shape::Gzip | Shape::S3 => "    format: lines\n    compress: { gzip: { level: 1 } }",
             Shape::Lines => "    format: lines",
             Shape::Parquet => "    format: { parquet: { schema: columns.yaml, compression: snappy } }",
             Shape::Http => "    format: raw",
@@ -86,6 +90,8 @@ pub struct Setup {
     pub ports: [u16; 2],
     /// Where requests go, if that is what the records become.
     pub endpoint: Option<Arc<Endpoint>>,
+    /// Another destination, in YAML.
+    pub destination: Option<String>,
 }
 
 impl Setup {
@@ -111,6 +117,7 @@ impl Setup {
         let (dir, [api, admin]) = (self.dir.display(), self.ports);
         let (size, interval, format) = (self.buffer_mib, self.interval, self.shape.yaml());
         let places = match &self.endpoint {
+            None if self.destination.is_some() => self.destination.clone().unwrap_or_default(),
             None => format!("    destination: {{ local: {{ dir: \"{dir}/objects\" }} }}"),
             Some(endpoint) => format!(
                 r#"    destination:
@@ -138,8 +145,8 @@ streams:
 }
 
 /// Request bodies, 500 records each.
-pub fn bodies(corpus: &Corpus) -> Arc<[Bytes]> {
-    let records: Vec<&[u8]> = corpus.records().collect();
+pub fn bodies<'r>(records: impl Iterator<Item = &'r [u8]>) -> Arc<[Bytes]> {
+    let records: Vec<&[u8]> = records.collect();
     records.chunks(RECORDS_PER_REQUEST).map(|some| batch_body(STREAM, some.iter().copied())).collect()
 }
 

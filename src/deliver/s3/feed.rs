@@ -2,6 +2,7 @@
 
 use crate::deliver::Body;
 pub(super) use crate::deliver::feed::PIECE_BYTES;
+use crate::deliver::feed::{self, Part};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumAlgorithm;
 use std::sync::Arc;
@@ -59,5 +60,5 @@ pub(super) async fn send<T>(body: &Arc<Body>, at: u64, bytes: u64, request: impl
         return request(ByteStream::from(piece)).await;
     }
     let streamed = async |feed| request(ByteStream::from_body_1_x(feed)).await;
-    crate::deliver::feed::send(body, at, bytes, streamed).await
+    feed::send(&[Part::Body(body, at..at + bytes)], streamed).await
 }

@@ -4,16 +4,26 @@ use crate::aws::Login;
 use crate::config;
 use crate::error::{Error, Kind, Result};
 use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
 use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::config::{BehaviorVersion, Builder};
 use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
-use aws_sdk_kinesis::types::ShardIteratorType;
+use aws_sdk_kinesis::primitives::event_stream::EventReceiver;
+use aws_sdk_kinesis::types::error::SubscribeToShardEventStreamError;
+use aws_sdk_kinesis::types::{ConsumerStatus, ShardIteratorType, StartingPosition, SubscribeToShardEventStream};
 use std::time::Duration;
 
 /// A service that is there answers the handshake sooner.
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
+
+/// A consumer is registered in seconds.
+const CONSUMER_TRIES: u32 = 30;
+const CONSUMER_PAUSE: Duration = Duration::from_millis(500);
+
+/// What a consumer is sent of a shard.
+pub type Subscription = EventReceiver<SubscribeToShardEventStream, SubscribeToShardEventStreamError>;
 
 /// See the module. Nothing is retried here.
 #[derive(Clone)]
@@ -38,6 +48,8 @@ pub struct Listed {
     pub id: String,
     /// The shards that it was made from by a split (one) or a merge (two); they may not be listed any more.
     pub parents: Vec<String>,
+    /// The first and the last hash key of its records, in decimal.
+    pub hash_keys: Option<(String, String)>,
 }
 
 /// Where an iterator begins.
@@ -47,6 +59,7 @@ pub enum At<'a> {
     /// Milliseconds since the Unix epoch.
     Timestamp(u64),
     Sequence(&'a str),
+    AfterSequence(&'a str),
 }
 
 /// Why Kinesis did not do what was asked.
@@ -64,6 +77,8 @@ pub enum What {
     Throttled,
     /// The iterator is of no use any more: another one.
     Iterator,
+    /// No answer came, or one that the service failed: the same again.
+    Unanswered,
     /// The same again; a person may have to act.
     Other,
 }
@@ -87,7 +102,9 @@ impl Kinesis {
             .region(login.region())
             .credentials_provider(login.credentials().await?)
             .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts);
+            .timeout_config(timeouts)
+            // A subscription is silent for as long as there are no records.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         builder.set_endpoint_url(settings.endpoint.clone());
         Ok(Kinesis { client: Client::from_conf(builder.build()), stream: settings.stream.clone() })
     }
@@ -134,6 +151,9 @@ impl Kinesis {
                         .flatten()
                         .map(str::to_owned)
                         .collect(),
+                    hash_keys: shard
+                        .hash_key_range()
+                        .map(|range| (range.starting_hash_key().to_owned(), range.ending_hash_key().to_owned())),
                 }
             }));
             match answer.next_token() {
@@ -155,10 +175,75 @@ impl Kinesis {
             At::Sequence(sequence) => {
                 request.shard_iterator_type(ShardIteratorType::AtSequenceNumber).starting_sequence_number(sequence)
             }
+            At::AfterSequence(sequence) => {
+                request.shard_iterator_type(ShardIteratorType::AfterSequenceNumber).starting_sequence_number(sequence)
+            }
         };
         let answer = request.send().await.map_err(|e| refused(&e))?;
         let none = || Refused { what: What::Other, message: "an answer without an iterator".to_owned() };
         answer.shard_iterator.ok_or_else(none)
+    }
+
+    /// The ARN of the stream's consumer of this name, which is registered if it is not there.
+    pub async fn consumer(&self, stream_arn: &str, name: &str) -> Result<String> {
+        for _ in 0..CONSUMER_TRIES {
+            let described =
+                self.client.describe_stream_consumer().stream_arn(stream_arn).consumer_name(name).send().await;
+            match described {
+                Ok(answer) => {
+                    let found = answer.consumer_description();
+                    if let Some(found) = found.filter(|c| *c.consumer_status() == ConsumerStatus::Active) {
+                        return Ok(found.consumer_arn().to_owned());
+                    }
+                }
+                Err(e) if e.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
+                    let request = self.client.register_stream_consumer().stream_arn(stream_arn).consumer_name(name);
+                    match request.send().await {
+                        // Somebody else is at it.
+                        Err(e) if e.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {}
+                        Err(e) => return Err(refused(&e).about("RegisterStreamConsumer")),
+                        Ok(_) => {}
+                    }
+                }
+                Err(e) => return Err(refused(&e).about("DescribeStreamConsumer")),
+            }
+            tokio::time::sleep(CONSUMER_PAUSE).await;
+        }
+        Err(Error::new(Kind::Retry, format!("consumer `{name}` is still being registered")))
+    }
+
+    /// Whether the stream has a consumer of this name.
+    pub async fn has_consumer(&self, stream_arn: &str, name: &str) -> Result<bool> {
+        match self.client.describe_stream_consumer().stream_arn(stream_arn).consumer_name(name).send().await {
+            Ok(_) => Ok(true),
+            Err(e) if e.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => Ok(false),
+            Err(e) => Err(refused(&e).about("DescribeStreamConsumer")),
+        }
+    }
+
+    /// Has a shard's records sent to a consumer.
+    pub async fn subscribe(
+        &self,
+        consumer: &str,
+        shard: &str,
+        at: At<'_>,
+    ) -> std::result::Result<Subscription, Refused> {
+        let start = StartingPosition::builder();
+        let start = match at {
+            At::TrimHorizon => start.r#type(ShardIteratorType::TrimHorizon),
+            At::Timestamp(ms) => {
+                let at = aws_sdk_kinesis::primitives::DateTime::from_millis(ms as i64);
+                start.r#type(ShardIteratorType::AtTimestamp).timestamp(at)
+            }
+            At::Sequence(sequence) => start.r#type(ShardIteratorType::AtSequenceNumber).sequence_number(sequence),
+            At::AfterSequence(sequence) => {
+                start.r#type(ShardIteratorType::AfterSequenceNumber).sequence_number(sequence)
+            }
+        };
+        let start = start.build().map_err(|e| Refused { what: What::Other, message: e.to_string() })?;
+        let request = self.client.subscribe_to_shard().consumer_arn(consumer).shard_id(shard);
+        let answer = request.starting_position(start).send().await.map_err(|e| refused(&e))?;
+        Ok(answer.event_stream)
     }
 
     pub async fn records(&self, iterator: &str) -> std::result::Result<GetRecordsOutput, Refused> {
@@ -168,7 +253,8 @@ impl Kinesis {
 
 impl Refused {
     fn about(self, operation: &str) -> Error {
-        let kind = if self.what == What::Throttled { Kind::Retry } else { Kind::Misconfigured };
+        let kind =
+            if matches!(self.what, What::Throttled | What::Unanswered) { Kind::Retry } else { Kind::Misconfigured };
         Error::new(kind, format!("{operation}: {}", self.message))
     }
 }
@@ -179,16 +265,20 @@ where
 {
     let meta = error.as_service_error().map(ProvideErrorMetadata::meta);
     let Some(code) = meta.and_then(|m| m.code()) else {
-        return Refused { what: What::Other, message: DisplayErrorContext(error).to_string() };
+        return Refused { what: What::Unanswered, message: DisplayErrorContext(error).to_string() };
     };
     let what = match code {
         "ProvisionedThroughputExceededException"
         | "LimitExceededException"
         | "KMSThrottlingException"
-        | "ThrottlingException" => What::Throttled,
+        | "ThrottlingException"
+        // The subscription before this one is not over yet.
+        | "ResourceInUseException" => What::Throttled,
         "ExpiredIteratorException" | "InvalidArgumentException" => What::Iterator,
         _ => What::Other,
     };
+    let failed = matches!(error, SdkError::ServiceError(e) if e.raw().status().is_server_error());
+    let what = if failed && what == What::Other { What::Unanswered } else { what };
     let message = meta.and_then(|m| m.message()).unwrap_or("no message");
     Refused { what, message: format!("{code}: {message}") }
 }

@@ -1,6 +1,11 @@
 //! Kinesis Data Streams: what a stream's records hold, what a shard is to us, and how it is read.
 
 pub mod aggregate;
+pub mod balance;
+pub mod check;
 pub mod client;
-pub mod poll;
+mod fan_out;
+pub mod leases;
+mod poll;
+pub mod reader;
 pub mod shard;

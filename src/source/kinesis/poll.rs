@@ -1,13 +1,6 @@
 //! Reading a shard by asking for its records: GetShardIterator and GetRecords, within the limits of a shard.
 
-use super::aggregate::{UserRecord, user_records};
-use super::client::{At, Kinesis, Refused, What};
-use super::shard::{Shard, Taken};
-use crate::lane::Start;
-use crate::record::{Origin, Position};
-use aws_sdk_kinesis::types::Record;
-use std::cmp::Ordering;
-use std::sync::Arc;
+use super::reader::{Reader, Stop};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -15,86 +8,14 @@ use tokio::time::Instant;
 const CALLS_APART: Duration = Duration::from_millis(200);
 const BYTES_PER_SECOND: f64 = 2.0 * 1024.0 * 1024.0;
 
-/// Pauses after a refusal: a random part of twice the one before, from and up to these.
-const BACKOFF_FIRST: Duration = Duration::from_millis(250);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
-
-/// What reads a shard, and where it is. See the module.
-pub struct Poll {
-    pub kinesis: Kinesis,
-    /// The delivery stream's name, for metrics.
-    pub stream: String,
-    pub id: String,
-    pub shard: Arc<Shard>,
-    /// The next record to read.
-    pub start: Start,
-    /// Plans list records that are still to be read: what is not met where they say cannot be passed over.
-    pub bound: bool,
-    /// Between two requests when there are no more records.
-    pub interval: Duration,
-    /// Tells the lane that there are records, or that there will be no more.
-    pub tell: Box<dyn Fn() + Send + Sync>,
-}
-
-/// What stands in the way.
-enum Stop {
-    Refused(Refused),
-    /// The record behind which to begin is not there any more, and this one is what is.
-    Passed {
-        expected: Position,
-        found: String,
-    },
-}
-
-impl Poll {
-    /// Reads until the end of the shard, or until nobody reads any more.
-    pub async fn run(mut self) {
-        let mut tries = 0;
-        loop {
-            let stop = match self.read(&mut tries).await {
-                Ok(()) => return,
-                Err(stop) => stop,
-            };
-            let alarm = match &stop {
-                Stop::Refused(Refused { what: What::Throttled, .. }) => {
-                    let labels = [("DeliveryStreamName", self.stream.clone())];
-                    metrics::counter!("hydrant_ThrottledGetRecords", &labels).increment(1);
-                    None
-                }
-                // Another iterator is asked for; that it expired is nobody's trouble.
-                Stop::Refused(Refused { what: What::Iterator, .. }) if tries == 0 => None,
-                Stop::Refused(refused) => Some(refused.message.clone()),
-                Stop::Passed { expected, found } => Some(format!(
-                    "record {expected}, behind which to go on, is gone, and the oldest is {found}: records between them have expired; plans list some of them, so nothing is read"
-                )),
-            };
-            if self.shard.set_alarm(alarm.clone()) {
-                tracing::warn!(stream = self.stream, shard = self.id, alarm, "the shard is not read");
-            }
-            let longest = (BACKOFF_FIRST * (1 << tries.min(10))).min(BACKOFF_MAX);
-            tries += 1;
-            tokio::time::sleep(longest.mul_f64(rand::random())).await;
-            if !self.shard.has_room().await {
-                return;
-            }
-        }
-    }
-
-    /// Reads from where it is with a new iterator. `Ok`: to the end.
-    async fn read(&mut self, tries: &mut u32) -> Result<(), Stop> {
-        let at = match &self.start {
-            Start::TrimHorizon => At::TrimHorizon,
-            Start::Timestamp(ms) => At::Timestamp(*ms),
-            Start::After { position, .. } => At::Sequence(&position.sequence),
-            Start::End { .. } => return Ok(()),
-        };
+impl Reader {
+    /// Reads from where it is with a new iterator, until the end of the shard or until then.
+    pub(super) async fn poll(&mut self, until: Option<Instant>, tries: &mut u32) -> Result<(), Stop> {
+        let Some(at) = self.at() else { return Ok(()) };
         let mut iterator = self.kinesis.iterator(&self.id, at).await.map_err(Stop::Refused)?;
         // Only the first record of a new iterator can be one that was read before.
-        let mut behind = match &self.start {
-            Start::After { position, .. } => Some(position.clone()),
-            _ => None,
-        };
-        while self.shard.has_room().await {
+        let mut behind = self.behind();
+        while self.shard.has_room().await && until.is_none_or(|until| Instant::now() < until) {
             let asked = Instant::now();
             let answer = self.kinesis.records(&iterator).await.map_err(Stop::Refused)?;
             *tries = 0;
@@ -116,156 +37,5 @@ impl Poll {
             tokio::time::sleep_until(asked + pause).await;
         }
         Ok(())
-    }
-
-    fn count(&self, records: usize, bytes: usize, behind_ms: i64) {
-        let labels = [("DeliveryStreamName", self.stream.clone())];
-        metrics::counter!("hydrant_DataReadFromKinesisStream_Records", &labels).increment(records as u64);
-        metrics::counter!("hydrant_DataReadFromKinesisStream_Bytes", &labels).increment(bytes as u64);
-        let labels = [("DeliveryStreamName", self.stream.clone()), ("ShardId", self.id.clone())];
-        metrics::gauge!("hydrant_KinesisMillisBehindLatest", &labels).set(behind_ms as f64);
-        self.shard.set_behind(behind_ms.max(0) as u64);
-    }
-
-    /// Hands over the records of an answer. `behind`: the record that the first of them is or follows, if that is still
-    /// to be seen.
-    fn take(&mut self, records: &[Record], behind: &mut Option<Position>) -> Result<(), Stop> {
-        let mut taken = Vec::with_capacity(records.len());
-        let mut of_record: Vec<UserRecord> = Vec::new();
-        for record in records {
-            let (sequence, key) = (record.sequence_number(), record.partition_key().unwrap_or_default());
-            let passed = match behind.take() {
-                Some(position) => self.follow(position, sequence, behind)?,
-                None => 0,
-            };
-            if passed == u64::MAX {
-                continue;
-            }
-            let sequence: Arc<str> = sequence.into();
-            let arrived = record.approximate_arrival_timestamp().and_then(|at| at.to_millis().ok());
-            let arrival_ms = arrived.map_or(0, |ms| ms.max(0) as u64);
-            of_record.clear();
-            user_records(record.data().as_ref(), key, &mut of_record);
-            let outer: Arc<str> = key.into();
-            for UserRecord { data, partition_key, sub_sequence } in
-                of_record.drain(..).filter(|u| u.sub_sequence >= passed)
-            {
-                let partition_key = if *partition_key == *outer { outer.clone() } else { partition_key.into() };
-                let position = Position { sequence: sequence.clone(), sub_sequence };
-                taken.push(Taken { data, origin: Origin { position, partition_key }, arrival_ms });
-            }
-        }
-        let Some(last) = taken.last().map(|t| t.origin.position.clone()) else { return Ok(()) };
-        self.shard.push(taken);
-        self.start = Start::After { offset: self.shard.end(), position: last };
-        (self.tell)();
-        Ok(())
-    }
-
-    /// How many records of an aggregate to pass over, `u64::MAX` for all, so that the next one is behind `position`.
-    fn follow(&self, position: Position, found: &str, behind: &mut Option<Position>) -> Result<u64, Stop> {
-        let here = Position { sequence: found.into(), sub_sequence: position.sub_sequence };
-        match here.cmp(&position) {
-            Ordering::Less => {
-                *behind = Some(position);
-                Ok(u64::MAX)
-            }
-            Ordering::Equal => Ok(position.sub_sequence + 1),
-            Ordering::Greater if self.bound => Err(Stop::Passed { expected: position, found: found.to_owned() }),
-            Ordering::Greater => {
-                tracing::error!(
-                    stream = self.stream,
-                    shard = self.id,
-                    after = %position,
-                    oldest = found,
-                    "the record behind which to go on has expired: records between it and the oldest may be lost"
-                );
-                let labels = [("DeliveryStreamName", self.stream.clone())];
-                metrics::counter!("hydrant_kinesis_retention_passed", &labels).increment(1);
-                Ok(0)
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::lane::{Cursor, Lane, Read};
-    use aws_sdk_kinesis::primitives::{Blob, DateTime};
-    use md5::{Digest, Md5};
-
-    /// A record of Kinesis that is an aggregate of these.
-    fn aggregate(sequence: &str, records: &[&str]) -> Record {
-        let field = |tag: u8, bytes: &[u8]| [&[tag, bytes.len() as u8][..], bytes].concat();
-        let record = |data: &&str| field(0x1a, &[&[8, 0][..], &field(0x1a, data.as_bytes())].concat());
-        let message = [field(0x0a, b"key"), records.iter().flat_map(record).collect()].concat();
-        let data = [&[0xf3, 0x89, 0x9a, 0xc2][..], &message, &Md5::digest(&message)].concat();
-        plain(sequence, &data)
-    }
-
-    fn plain(sequence: &str, data: &[u8]) -> Record {
-        let arrived = DateTime::from_millis(7);
-        let record = Record::builder().sequence_number(sequence).partition_key("key").data(Blob::new(data));
-        record.approximate_arrival_timestamp(arrived).build().unwrap()
-    }
-
-    async fn poll(start: Start, bound: bool) -> Poll {
-        let settings = r#"{"stream":"s","access_key_id":"a","secret_access_key":"b"}"#;
-        let kinesis = Kinesis::connect(&serde_json::from_str(settings).unwrap()).await.unwrap();
-        let shard = Shard::new(&start, 0);
-        let interval = Duration::from_secs(1);
-        Poll { kinesis, stream: "r".into(), id: "0".into(), shard, start, bound, interval, tell: Box::new(|| {}) }
-    }
-
-    fn after(sequence: &str, sub_sequence: u64) -> Start {
-        Start::After { offset: 10, position: Position { sequence: sequence.into(), sub_sequence } }
-    }
-
-    /// Takes an answer that begins where the poll stands; offsets, positions and data of what was read.
-    fn taken(poll: &mut Poll, records: &[Record]) -> Result<Vec<(u64, String, String)>, Stop> {
-        let mut behind = match &poll.start {
-            Start::After { position, .. } => Some(position.clone()),
-            _ => None,
-        };
-        let mut cursor = Cursor::at(poll.shard.end());
-        poll.take(records, &mut behind)?;
-        let mut found = Vec::new();
-        while let Ok(Read::Frame(frame)) = poll.shard.read(&mut cursor) {
-            for (i, origin) in frame.origins.iter().enumerate() {
-                let data = String::from_utf8(frame.batch.get(i).to_vec()).unwrap();
-                found.push((frame.first + i as u64, origin.position.to_string(), data));
-            }
-        }
-        Ok(found)
-    }
-
-    #[tokio::test]
-    async fn reading_goes_on_within_an_aggregate_and_counts_on_from_there() {
-        let all = [aggregate("5", &["a", "b", "c"]), plain("12", b"d")];
-        let found = |n: u64, position: &str, data: &str| (n, position.to_owned(), data.to_owned());
-        let mut from_start = poll(Start::TrimHorizon, false).await;
-        let read = taken(&mut from_start, &all).ok().unwrap();
-        assert_eq!(read, [found(0, "5/0", "a"), found(1, "5/1", "b"), found(2, "5/2", "c"), found(3, "12/0", "d")]);
-        assert_eq!(
-            from_start.start,
-            Start::After { offset: 4, position: Position { sequence: "12".into(), sub_sequence: 0 } }
-        );
-        let mut within = poll(after("5", 0), true).await;
-        let read = taken(&mut within, &all).ok().unwrap();
-        assert_eq!(read, [found(10, "5/1", "b"), found(11, "5/2", "c"), found(12, "12/0", "d")]);
-        let mut behind_all = poll(after("12", 0), true).await;
-        assert_eq!(taken(&mut behind_all, &all).ok().unwrap(), []);
-    }
-
-    #[tokio::test]
-    async fn what_has_expired_is_passed_over_only_if_no_plan_lists_what_is_behind_it() {
-        // Numbers are compared as numbers: 9 is before 12.
-        let all = [plain("12", b"d")];
-        let stopped = taken(&mut poll(after("9", 0), true).await, &all);
-        let expected = Position { sequence: "9".into(), sub_sequence: 0 };
-        assert!(matches!(stopped, Err(Stop::Passed { expected: e, found }) if e == expected && found == "12"));
-        let read = taken(&mut poll(after("9", 0), false).await, &all).ok().unwrap();
-        assert_eq!(read, [(10, "12/0".to_owned(), "d".to_owned())]);
     }
 }

@@ -142,6 +142,11 @@ impl Shard {
         self.room.notify_waiters();
     }
 
+    /// Where the last record stands that was read.
+    pub fn position(&self) -> Option<Position> {
+        self.state().anchors.back().map(|(_, position)| position.clone())
+    }
+
     /// What a person should know; `None` takes it back. Whether it is new.
     pub fn set_alarm(&self, alarm: Option<String>) -> bool {
         let before = std::mem::replace(&mut self.state().alarm, alarm.clone());
@@ -241,7 +246,11 @@ mod tests {
 
     fn taken(n: u64, arrival_ms: u64) -> Taken<'static> {
         let position = Position { sequence: n.to_string().into(), sub_sequence: 0 };
-        Taken { data: b"record", origin: Origin { position, partition_key: "key".into() }, arrival_ms }
+        Taken {
+            data: b"record",
+            origin: Origin { shard: "shard".into(), position, partition_key: "key".into() },
+            arrival_ms,
+        }
     }
 
     fn offsets(shard: &Shard, from: u64) -> Vec<(u64, u64)> {

@@ -2,6 +2,7 @@
 
 use super::answer::{self, Answer};
 use super::bindings::InputRecord;
+use super::bindings::types::KinesisMetadata;
 use super::fault::Fault;
 use super::host::Counters;
 use super::instance::Instance;
@@ -9,7 +10,7 @@ use super::isolate::{Limits, isolate};
 use super::module::Module;
 use super::settings::Settings;
 use crate::error::{Error, Kind, Result};
-use crate::record::Batch;
+use crate::record::{Batch, Origin};
 use crate::transform::{Transform, Transformed, Verdict};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
@@ -36,6 +37,8 @@ struct Pass<'a> {
     transform: &'a WasmTransform,
     records: &'a Batch,
     arrivals: &'a [u64],
+    /// Where each stood in a shard, if it did.
+    origins: &'a [Origin],
     /// Of the records of a batch by position; grows to the largest batch.
     ids: Vec<String>,
     seen: Seen,
@@ -98,7 +101,13 @@ impl Pass<'_> {
                 record_id: id,
                 data: self.records.get(i),
                 approximate_arrival_timestamp: self.arrivals[i],
-                kinesis: None,
+                kinesis: self.origins.get(i).map(|origin| KinesisMetadata {
+                    shard_id: &origin.shard,
+                    partition_key: &origin.partition_key,
+                    sequence_number: &origin.position.sequence,
+                    subsequence_number: origin.position.sub_sequence,
+                    approximate_arrival_timestamp: self.arrivals[i],
+                }),
             })
             .collect();
         let answered = instance.transform(&inputs, settings, deadline);
@@ -133,7 +142,7 @@ impl Transform for WasmTransform {
         (self.settings.max_records, self.settings.max_bytes)
     }
 
-    fn apply(&self, records: &Batch, arrivals: &[u64]) -> Result<Transformed> {
+    fn apply(&self, records: &Batch, arrivals: &[u64], origins: &[Origin]) -> Result<Transformed> {
         if arrivals.len() != records.len() {
             let what = format!("{} records were given {} arrivals", records.len(), arrivals.len());
             return Err(Error::new(Kind::Bug, what));
@@ -144,7 +153,7 @@ impl Transform for WasmTransform {
             verdicts: Vec::with_capacity(records.len()),
         };
         let seen = Seen::new(&self.settings);
-        let mut pass = Pass { transform: self, records, arrivals, ids: Vec::new(), seen };
+        let mut pass = Pass { transform: self, records, arrivals, origins, ids: Vec::new(), seen };
         let mut from = 0;
         while from < records.len() {
             let to = batch_end(records, from, self.batch_limits());

@@ -197,6 +197,16 @@ impl Kinesis {
         RUNTIME.block_on(ask).map_err(|error| Box::new(error.into_service_error()))
     }
 
+    /// The names of a stream's consumers.
+    pub fn consumers(&self, stream: &str) -> Vec<String> {
+        RUNTIME.block_on(async {
+            let summary = self.client.describe_stream_summary().stream_name(stream).send().await.expect("describe");
+            let arn = summary.stream_description_summary().expect("a summary").stream_arn().to_owned();
+            let answer = self.client.list_stream_consumers().stream_arn(arn).send().await.expect("consumers");
+            answer.consumers().iter().map(|c| c.consumer_name().to_owned()).collect()
+        })
+    }
+
     /// A consumer with enhanced fan-out, ready to subscribe: its ARN.
     pub fn register(&self, stream: &str, consumer: &str) -> String {
         RUNTIME.block_on(async {

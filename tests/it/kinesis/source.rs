@@ -1,15 +1,15 @@
 //! Streams that read from Kinesis: every record once, in order, whatever happens to the shards, the service and the wire.
 
 use super::client::Kinesis;
-use super::proxy::{Fault, Proxy};
-use super::servers::KinesisLocal;
-use crate::service::{PATIENCE, Service, scale};
+use super::proxy::{EVENT, Fault, Proxy};
+use super::servers::{KinesisLocal, Server};
+use crate::service::{PATIENCE, Service, collect, scale};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-const KEYS: usize = 23;
+pub const KEYS: usize = 23;
 
 /// A stream `r` that reads `s` of the Kinesis at `endpoint` from its oldest record.
 fn reads(endpoint: &str, more: &str) -> String {
@@ -21,20 +21,24 @@ fn reads(endpoint: &str, more: &str) -> String {
 }
 
 /// Numbered records: those of a key are in order.
-fn numbered(range: std::ops::Range<usize>) -> Vec<(String, Vec<u8>)> {
+pub fn numbered(range: std::ops::Range<usize>) -> Vec<(String, Vec<u8>)> {
     range.map(|i| (format!("key {}", i % KEYS), format!("{{\"n\":{i}}}").into_bytes())).collect()
 }
 
-fn number(line: &[u8]) -> usize {
+pub fn number(line: &[u8]) -> usize {
     let json: serde_json::Value = serde_json::from_slice(line).expect("a record is JSON");
     json["n"].as_u64().expect("a record has a number") as usize
 }
 
-/// Every record is in one object; within an object, and between objects, those of a key are in order.
 fn assert_each_once_and_in_order(service: &Service, records: usize) {
+    assert_once_and_in_order(&service.objects("out"), records);
+}
+
+/// Every record is in one object; within an object, and between objects, those of a key are in order.
+pub fn assert_once_and_in_order(objects: &[(String, Vec<u8>)], records: usize) {
     let mut found = BTreeSet::new();
     let mut spans: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
-    for (name, bytes) in service.objects("out") {
+    for (name, bytes) in objects {
         let mut of_key: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
         for n in bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(number) {
             assert!(found.insert(n), "record {n} stands twice, the second time in {name}");
@@ -66,10 +70,33 @@ fn settled(service: &mut Service, records: u64) {
 #[test]
 fn every_record_is_delivered_once_and_in_order_through_kills_a_split_and_a_merge() {
     let server = KinesisLocal::start();
+    let proxy = Proxy::start(server.address);
+    through_kills_a_split_and_a_merge(&server, &proxy, "");
+    for (shard, most) in proxy.most("GetRecords", Duration::from_secs(1)) {
+        assert!(most.calls <= 6, "{} calls a second for {shard}: 5 and one of the next life", most.calls);
+    }
+}
+
+#[test]
+fn so_it_is_when_records_are_sent_to_a_consumer() {
+    let server = KinesisLocal::start();
+    let proxy = Proxy::start(server.address);
+    // Longer than kinesis-local is silent between two events.
+    proxy.end_subscriptions_after(Some(Duration::from_secs(6)));
+    through_kills_a_split_and_a_merge(&server, &proxy, ", consumer: c");
+    assert_eq!(proxy.calls_of("GetRecords").len(), 0, "nothing was asked for");
+    let renewed = proxy.calls_of("SubscribeToShard").len();
+    assert!(renewed > 9, "two shards, read by four lives, and their children: {renewed} subscriptions");
+    for (shard, most) in proxy.most("SubscribeToShard", Duration::from_secs(1)) {
+        assert!(most.calls <= 2, "{} subscriptions a second for {shard}: one and one of the next life", most.calls);
+    }
+}
+
+/// A stream of two shards is put to, split, merged and read, and its reader killed three times.
+fn through_kills_a_split_and_a_merge(server: &Server, proxy: &Proxy, more: &str) {
     let kinesis = Kinesis::at(&server.endpoint());
     kinesis.create("s", 2);
-    let proxy = Proxy::start(server.address);
-    let mut service = Service::start(&reads(&proxy.endpoint(), ""));
+    let mut service = Service::start(&reads(&proxy.endpoint(), more));
     // Batches of 300, every third an aggregate of as many.
     let batches = (40.0 * scale()).ceil() as usize * 10;
     let put = Arc::new(AtomicUsize::new(0));
@@ -124,9 +151,89 @@ fn every_record_is_delivered_once_and_in_order_through_kills_a_split_and_a_merge
     service.restart();
     settled(&mut service, records as u64);
     assert_each_once_and_in_order(&service, records);
-    for (shard, most) in proxy.most("GetRecords", Duration::from_secs(1)) {
-        assert!(most.calls <= 6, "{} calls a second for {shard}: 5 and one of the next life", most.calls);
+    // Each shard is accounted for, from disk, and its objects are there.
+    let (code, text) = service.command(&["audit", "--deep", "--json"]);
+    assert_eq!(code, 0, "{text}");
+    let audits = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("an audit"));
+    let of_shards: Vec<_> = audits.filter(|a| a["stream"].as_str().is_some_and(|s| s.contains("/shardId-"))).collect();
+    let delivered: u64 = of_shards.iter().map(|a| a["delivered"].as_u64().expect("a count")).sum();
+    assert_eq!((of_shards.len(), delivered), (5, records as u64), "{text}");
+}
+
+#[test]
+fn a_subscription_that_breaks_or_cannot_be_had_costs_no_record() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    let proxy = Proxy::start(server.address);
+    let mut service = Service::start(&reads(&proxy.endpoint(), ", consumer: c"));
+    kinesis.put("s", &numbered(0..100));
+    settled(&mut service, 100);
+    service.until("one is open", |_| proxy.subscriptions() == 1);
+    proxy.break_subscriptions();
+    kinesis.put("s", &numbered(100..200));
+    settled(&mut service, 200);
+    for (i, error) in
+        ["ProvisionedThroughputExceededException", "InternalFailure", "AccessDeniedException"].iter().enumerate()
+    {
+        let struck = proxy.next(1, "SubscribeToShard", None, Fault::Error(error));
+        proxy.break_subscriptions();
+        kinesis.put("s", &numbered((i + 2) * 100..(i + 3) * 100));
+        service.until("it was refused", |_| proxy.struck(struck) == 1);
+        settled(&mut service, (i as u64 + 3) * 100);
     }
+    // Whoever may not subscribe asks for records.
+    assert!(!proxy.calls_of("GetRecords").is_empty());
+    assert_each_once_and_in_order(&service, 500);
+    service.until("what is over is no alarm any more", |s| s.status("r").alarm.is_none());
+}
+
+/// Records one at a time: from when the server sends one until it is an object. The server sends every five seconds.
+#[test]
+fn with_no_interval_a_record_that_is_sent_is_an_object_at_once() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    let proxy = Proxy::start(server.address);
+    let streams = reads(&proxy.endpoint(), ", consumer: c").replace("interval: 300ms }", "interval: 0s }");
+    let mut service = Service::start(&streams);
+    kinesis.put("s", &numbered(0..1));
+    settled(&mut service, 1);
+    let out = service.dir.path().join("out");
+    let mut times = Vec::new();
+    for n in 1..=(30.0 * scale()) as usize {
+        let began = Instant::now();
+        kinesis.put("s", &numbered(n..n + 1));
+        let objects = || {
+            let mut found = Vec::new();
+            collect(&out, &mut found);
+            found.len()
+        };
+        while objects() <= n {
+            assert!(began.elapsed() < PATIENCE, "record {n} is in no object");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let sent = proxy.calls_of(EVENT).iter().rev().find(|call| call.records > 0).expect("it was sent").at;
+        times.push(sent.elapsed());
+    }
+    times.sort_unstable();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+    println!("{} records, sent to object: p50 {:?}, p90 {:?}, most {:?}", times.len(), at(0.5), at(0.9), at(1.0));
+    assert!(at(0.5) < Duration::from_millis(300), "{times:?}");
+}
+
+#[test]
+fn a_consumer_that_cannot_be_registered_is_not_needed() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    let proxy = Proxy::start(server.address);
+    proxy.always("DescribeStreamConsumer", None, Fault::Error("AccessDeniedException"));
+    let mut service = Service::start(&reads(&proxy.endpoint(), ", consumer: c"));
+    kinesis.put("s", &numbered(0..100));
+    settled(&mut service, 100);
+    assert!(service.log().contains("records are asked for"));
+    assert!(proxy.calls_of("SubscribeToShard").is_empty());
 }
 
 #[test]
@@ -157,7 +264,7 @@ fn what_kinesis_refuses_or_does_not_say_costs_no_record() {
         settled(&mut service, (i as u64 + 1) * 100);
     }
     assert_each_once_and_in_order(&service, 800);
-    assert_eq!(service.status("r").alarm, None);
+    service.until("what is over is no alarm any more", |s| s.status("r").alarm.is_none());
 }
 
 #[test]
@@ -172,7 +279,7 @@ fn a_stream_that_is_not_there_is_named_and_read_when_it_is() {
     kinesis.put("s", &numbered(0..50));
     settled(&mut service, 50);
     assert_each_once_and_in_order(&service, 50);
-    assert_eq!(service.status("r").alarm, None);
+    service.until("what is over is no alarm any more", |s| s.status("r").alarm.is_none());
 }
 
 #[test]

@@ -10,11 +10,11 @@ use crate::warehouse::{self, Dialect};
 use hydrant::config;
 use hydrant::deliver::http::Http;
 use hydrant::deliver::local::Local;
+use hydrant::deliver::records::Building;
 use hydrant::deliver::{Attempt, Body, Shipment, Sink};
 use hydrant::fs::fake::FakeFs;
 use hydrant::fs::real::RealFs;
 use hydrant::fs::{self, Fs};
-use hydrant::record::packed;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -223,9 +223,10 @@ impl Place for Receiver {
     }
 
     fn shipment(&self, name: &str, records: &[Vec<u8>]) -> Shipment {
-        let mut body = Vec::new();
-        records.iter().for_each(|record| packed::push(&mut body, 1, record));
-        Shipment { planned_ms: 1_700_000_000_000, ..s3::shipment(name, &body) }
+        let mut building = Building::new(Body::of(Vec::new()).spool(), false);
+        records.iter().for_each(|record| building.push(1, record));
+        let body = Arc::new(building.finish(false));
+        Shipment { planned_ms: 1_700_000_000_000, body, ..s3::shipment(name, &[]) }
     }
 
     fn sink(&self) -> Box<dyn Sink> {

@@ -1,0 +1,27 @@
+//! Records for whoever takes records: no object, but the elements that requests are made of.
+
+use crate::record::Batch;
+use crate::record::elements::{self, Arrivals};
+
+/// One plan's records; their text goes out, when they arrived is kept.
+#[derive(Default)]
+pub struct Encoder {
+    arrivals: Arrivals,
+}
+
+impl Encoder {
+    pub fn push(&mut self, records: &Batch, picked: &[u32], arrivals: &[u64], out: &mut Vec<u8>) {
+        for (&i, &at) in picked.iter().zip(arrivals) {
+            elements::push(out, self.arrivals.is_empty(), records.get(i as usize));
+            self.arrivals.push(at);
+        }
+    }
+
+    pub fn arrivals(self) -> Arrivals {
+        self.arrivals
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.arrivals.memory_bytes()
+    }
+}

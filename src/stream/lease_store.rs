@@ -1,0 +1,67 @@
+//! The state of a shard's lane in the row of its lease, where only the lease's owner can write it.
+
+use super::objects::Objects;
+use super::shared_log::{Loaded, Outcome, StateStore};
+use crate::error::{Error, Kind, Result};
+use crate::lane::Start;
+use crate::source::kinesis::leases::{Committed, KeptState, Leases};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use uuid::Uuid;
+
+/// A row has 400 KB at most; a larger state is an object that the row names.
+const IN_ROW_BYTES_MAX: usize = 100 << 10;
+
+/// See the module.
+pub(super) struct LeaseStore {
+    pub leases: Leases,
+    pub objects: Arc<Objects>,
+    pub runtime: Handle,
+    pub shard: String,
+}
+
+impl LeaseStore {
+    fn object(&self, store: &str, name: &str) -> Result<Vec<u8>> {
+        if store != self.objects.store {
+            let message = format!(
+                "the lane's state is in {store}, and the configuration leads to {}: let the stream go on where it was \
+                 until it has little to deliver",
+                self.objects.store
+            );
+            return Err(Error::new(Kind::Misconfigured, message));
+        }
+        self.objects.get(name)
+    }
+}
+
+impl StateStore for LeaseStore {
+    fn load(&self) -> Result<Loaded> {
+        let (_, kept) = self.runtime.block_on(self.leases.load(&self.shard))?;
+        let state = match kept.state {
+            KeptState::None => None,
+            KeptState::Bytes(bytes) => Some(bytes),
+            KeptState::Object { store, name } => Some(self.object(&store, &name)?),
+        };
+        Ok(Loaded { version: kept.version, commit: kept.commit, state })
+    }
+
+    fn commit(&self, version: u64, id: Uuid, state: &[u8], start: Option<&Start>) -> Outcome {
+        // Where a lane begins is in its first commit.
+        let Some(start) = start else { return Outcome::Refused("the lane begins nowhere".into()) };
+        let kept = if state.len() <= IN_ROW_BYTES_MAX {
+            KeptState::Bytes(state.to_vec())
+        } else {
+            // Durable before the row names it.
+            match self.objects.put("states", state) {
+                Ok(name) => KeptState::Object { store: self.objects.store.clone(), name },
+                Err(e) => return Outcome::Refused(e.to_string()),
+            }
+        };
+        match self.runtime.block_on(self.leases.commit(&self.shard, version, id, &kept, start)) {
+            Committed::Done => Outcome::Done,
+            Committed::Fenced(why) => Outcome::Fenced(why),
+            Committed::Refused(why) => Outcome::Refused(why),
+            Committed::Unknown(why) => Outcome::Unknown(why),
+        }
+    }
+}

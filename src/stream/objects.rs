@@ -1,0 +1,81 @@
+//! What the nodes that share a lane find there, whichever of them runs it: immutable objects in the bucket of its failures,
+//! each under a name that has its contents' hash.
+
+use super::epoch::{hash, hex, unhex};
+use crate::deliver::{Attempt, Body, Shelf, Shipment};
+use crate::error::{Error, Kind, Result};
+use std::io::Read;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Below this nobody's data lies (see `sinks`, and what `redrive` passes over).
+const PLACE: &str = "_hydrant/shared";
+
+/// See the module. Calls block.
+pub struct Objects {
+    shelf: Arc<dyn Shelf>,
+    /// The shelf's name, for whoever reads rows.
+    pub store: String,
+    stream: String,
+}
+
+fn id(hash: &[u8; 32]) -> Uuid {
+    Uuid::from_slice(&hash[..16]).expect("sixteen bytes")
+}
+
+impl Objects {
+    pub fn new(shelf: Arc<dyn Shelf>, store: String, stream: &str) -> Arc<Objects> {
+        Arc::new(Objects { shelf, store, stream: stream.to_owned() })
+    }
+
+    /// The name of contents of a kind. It holds the id under which they are written: a directory knows them by that.
+    pub fn name(&self, kind: &str, hash: &[u8; 32]) -> String {
+        format!("{PLACE}/{}/{kind}/{}-{}", self.stream, id(hash), hex(hash))
+    }
+
+    /// Keeps contents under the name that follows from them. What is there already is not written again.
+    pub fn put(&self, kind: &str, bytes: &[u8]) -> Result<String> {
+        let hash = hash(bytes);
+        let shipment = Shipment {
+            plan: 0,
+            id: id(&hash),
+            outputs: 1,
+            digest: u128::from_le_bytes(hash[16..].try_into().expect("sixteen bytes")),
+            name: self.name(kind, &hash),
+            planned_ms: 0,
+            content_encoding: None,
+            body: Arc::new(Body::of(bytes.to_vec())),
+            only_look: false,
+        };
+        let failed = |kind, reason: String| {
+            Err(Error::new(kind, format!("keep `{}` in {}: {reason}", shipment.name, self.store)))
+        };
+        match self.shelf.attempt(&shipment) {
+            Attempt::Stored { .. } => Ok(shipment.name),
+            Attempt::Retry { reason } => failed(Kind::Retry, reason),
+            Attempt::Misconfigured { reason } => failed(Kind::Misconfigured, reason),
+            other => failed(Kind::Misconfigured, format!("found something else there ({other:?})")),
+        }
+    }
+
+    /// Contents by their name.
+    pub fn get(&self, name: &str) -> Result<Vec<u8>> {
+        let act = || format!("read `{name}` in {}", self.store);
+        let expected = name.rsplit('-').next().and_then(unhex);
+        let expected = expected.ok_or_else(|| Error::new(Kind::Corrupt, format!("{}: it is no such name", act())))?;
+        let mut spool = Body::of(Vec::new()).spool();
+        self.shelf.fetch(name, &mut spool).map_err(|failure| {
+            let kind = if failure.misconfigured { Kind::Misconfigured } else { Kind::Retry };
+            Error::new(kind, format!("{}: {}", act(), failure.reason))
+        })?;
+        let mut bytes = Vec::new();
+        spool.finish(false).reader().read_to_end(&mut bytes).map_err(|e| Error::io(act(), e))?;
+        match hash(&bytes) == expected {
+            true => Ok(bytes),
+            false => {
+                let found = hex(&hash(&bytes));
+                Err(Error::new(Kind::Corrupt, format!("{}: found contents with the SHA-256 {found}", act())))
+            }
+        }
+    }
+}

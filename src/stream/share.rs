@@ -1,0 +1,119 @@
+//! The shards of a stream that several nodes read: this node's lanes follow from its leases.
+
+use super::shards::{DRAINING, Inner, Lane, Place, READING, RETRY, STOPPED};
+use super::sharing::{self, Sharing};
+use crate::error::{Error, Kind, Result};
+use crate::source::kinesis::client::{Kinesis, Listed};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Instant;
+
+impl Inner {
+    /// Looks after leases and their lanes until it is told to stop. Leases are renewed whatever else happens.
+    pub(super) fn run_shared(&self, woken: &Receiver<()>, wake: &Sender<()>) {
+        let mut sharing = loop {
+            match self.connect_sharing() {
+                Ok(sharing) => break sharing,
+                Err(e) => self.report(Err(e)),
+            }
+            if !self.wait(Instant::now() + RETRY, woken) || self.phase() == STOPPED {
+                return;
+            }
+        };
+        let _ = self.worker.set(sharing.worker().to_owned());
+        let mut listed = Vec::new();
+        let (mut next_renewal, mut next_look, mut next_list) = (Instant::now(), Instant::now(), Instant::now());
+        while self.phase() != STOPPED {
+            let ended = self.end_lanes();
+            ended.iter().for_each(|shard| sharing.release(shard));
+            if Instant::now() >= next_renewal {
+                next_renewal = Instant::now() + sharing.renewals_apart();
+                for shard in sharing.renew() {
+                    tracing::warn!(stream = self.name, shard, "the lease was lost: another node reads the shard");
+                    self.lanes().remove(&shard);
+                }
+            }
+            if self.phase() == DRAINING {
+                self.release_drained(&mut sharing);
+                next_look = next_renewal;
+            } else if self.drop_broken() || !ended.is_empty() || Instant::now() >= next_look {
+                next_look = Instant::now() + sharing.looks_apart();
+                let due = !ended.is_empty() || Instant::now() >= next_list;
+                let done = self.share(&mut sharing, &mut listed, due, wake);
+                if due {
+                    let every = self.config().kinesis().map_or(RETRY, |settings| settings.shards_interval);
+                    next_list = Instant::now() + if done.is_ok() { every } else { RETRY.min(every) };
+                }
+                self.report(done);
+            }
+            if !self.wait(next_renewal.min(next_look), woken) {
+                break;
+            }
+        }
+        self.lanes().clear();
+        sharing.release_all();
+    }
+
+    fn connect_sharing(&self) -> Result<Sharing> {
+        let config = self.config();
+        let settings = config.kinesis().ok_or_else(|| Error::new(Kind::Bug, "a stream without a source"))?;
+        let table = settings.coordination.as_ref().map(|coordination| &coordination.dynamodb);
+        let table = table.ok_or_else(|| Error::new(Kind::Bug, "a stream without a lease table"))?;
+        Sharing::connect(&self.shared, &self.name, &config, settings, table)
+    }
+
+    /// Lets go of lanes that ended by an error, or because another node has them: they are opened again if their leases are
+    /// ours. Whether there were any.
+    fn drop_broken(&self) -> bool {
+        let mut lanes = self.lanes();
+        let before = lanes.len();
+        lanes.retain(|_, lane| !matches!(lane, Lane::Open(lane) if lane.running.has_ended()));
+        lanes.len() < before
+    }
+
+    /// Gives up the leases of lanes that have delivered what they held.
+    fn release_drained(&self, sharing: &mut Sharing) {
+        let lanes = self.lanes();
+        let drained = lanes.iter().filter(|(_, lane)| matches!(lane, Lane::Open(l) if l.running.has_ended()));
+        drained.for_each(|(shard, _)| sharing.release(shard));
+    }
+
+    /// Makes leases of new shards if they are `due` to be looked for, takes what is due to this node, and opens their lanes.
+    fn share(&self, sharing: &mut Sharing, listed: &mut Vec<Listed>, due: bool, wake: &Sender<()>) -> Result<()> {
+        let config = self.config();
+        let Some(settings) = config.kinesis() else { return Ok(()) };
+        let kinesis = self.shared.runtime.block_on(Kinesis::connect(settings))?;
+        let mut leases = sharing.look()?;
+        if due {
+            let summary = self.shared.runtime.block_on(kinesis.summary())?;
+            *listed = self.shared.runtime.block_on(kinesis.shards())?;
+            self.find_consumer(&kinesis, settings, &summary);
+            self.created_ms.store(summary.created_ms, Ordering::Relaxed);
+            let now_ms = self.shared.clock.wall_ms();
+            sharing.make(&leases, listed, &summary, || sharing::begin(settings, now_ms))?;
+            leases = sharing.look()?;
+        }
+        let ours = sharing.take(&leases)?;
+        let elsewhere = leases.iter().filter(|l| !ours.contains(&l.shard) && !self.lanes().contains_key(&l.shard));
+        *self.elsewhere.lock().expect("nobody panics holding it") = elsewhere.cloned().collect();
+        let dir = self.dir.join(self.created_ms.load(Ordering::Relaxed).to_string());
+        for lease in leases.iter().filter(|l| ours.contains(&l.shard)) {
+            if self.phase() != READING {
+                return Ok(());
+            }
+            if matches!(self.lanes().get(&lease.shard), Some(Lane::Open(_))) {
+                continue;
+            }
+            let now_ms = self.shared.clock.wall_ms();
+            let place = Place {
+                dir: dir.join(&lease.shard),
+                start: lease.start(|| sharing::begin(settings, now_ms)),
+                elsewhere: Some(sharing.elsewhere(&lease.shard)?),
+            };
+            let lane = self.open(&config, settings, &kinesis, &lease.shard, place, wake);
+            let lane = lane.map_err(|e| e.during(format!("shard `{}`", lease.shard)))?;
+            self.lanes().insert(lease.shard.clone(), lane);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,331 @@
+//! Several nodes that share the shards of a stream: leases in a DynamoDB table that move when a node dies or sleeps, and
+//! each record in one object all the same.
+
+use super::client::Kinesis;
+use super::servers::{Dynalite, KinesisLocal, Moto, Server};
+use super::source::{KEYS, assert_once_and_in_order, number, numbered};
+use crate::service::{PATIENCE, Service, collect, scale, variable};
+use rustix::process::Signal;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const FAILOVER: Duration = Duration::from_secs(2);
+
+/// A stream `r` that reads `s`, shares its shards through the table `leases`, and delivers to `out`.
+fn shares(kinesis: &str, dynamodb: &str, out: &Path, more: &str) -> String {
+    format!(
+        "  r:\n    source:\n      kinesis: {{ stream: s, start: trim_horizon, endpoint: \"{kinesis}\", access_key_id: a, \
+         secret_access_key: b, poll_interval: 200ms, shards_interval: 500ms, timeout: 5s{more}, coordination: \
+         {{ dynamodb: {{ table: leases, endpoint: \"{dynamodb}\", failover: 2s }} }} }}\n    format: lines\n    \
+         buffer: {{ interval: 300ms }}\n    destination: {{ local: {{ dir: \"{}\" }} }}\n",
+        out.display()
+    )
+}
+
+/// Objects that hold records, with their names.
+fn objects(out: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    collect(out, &mut found);
+    found.retain(|(name, _)| !name.contains("/_hydrant/") && !name.contains("/_ledger/"));
+    found
+}
+
+fn delivered(out: &Path) -> usize {
+    let lines = |bytes: &[u8]| bytes.iter().filter(|b| **b == b'\n').count();
+    objects(out).iter().map(|(_, bytes)| lines(bytes)).sum()
+}
+
+struct World {
+    kinesis: Server,
+    dynamodb: Server,
+    out: tempfile::TempDir,
+}
+
+impl World {
+    fn new(shards: i32) -> World {
+        World::with(shards, Dynalite::start())
+    }
+
+    fn with(shards: i32, dynamodb: Server) -> World {
+        let world = World { kinesis: KinesisLocal::start(), dynamodb, out: tempfile::tempdir().unwrap() };
+        world.client().create("s", shards);
+        world
+    }
+
+    fn client(&self) -> Kinesis {
+        Kinesis::at(&self.kinesis.endpoint())
+    }
+
+    fn node(&self) -> Service {
+        Service::start(&shares(&self.kinesis.endpoint(), &self.dynamodb.endpoint(), self.out.path(), ""))
+    }
+
+    /// Waits until so many records are in objects; more are a fault.
+    fn until_delivered(&self, records: usize, nodes: &[Service]) {
+        let (began, mut last) = (Instant::now(), (Instant::now(), 0));
+        loop {
+            let found = delivered(self.out.path());
+            assert!(found <= records, "{found} records are in objects, {records} were put");
+            if found == records {
+                return;
+            }
+            if found > last.1 {
+                last = (Instant::now(), found);
+            }
+            if last.0.elapsed() > PATIENCE {
+                let statuses: Vec<_> = nodes.iter().map(Service::statuses).collect();
+                panic!("{found} of {records} records after {:?}: {statuses:#?}", began.elapsed());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// What an independent reader of the library's tables says of ours: a line for each lease, `shard owner checkpoint`.
+    fn leases(&self) -> Vec<(String, String, String)> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/kcl_leases.py");
+        let output = std::process::Command::new(variable("HYDRANT_TEST_PYTHON"))
+            .args([script, "read", &self.dynamodb.endpoint(), "leases"])
+            .output()
+            .expect("run the reader");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        let part = |line: &str, i: usize| line.split(' ').nth(i).unwrap_or_default().to_owned();
+        text.lines().map(|line| (part(line, 0), part(line, 1), part(line, 2))).collect()
+    }
+
+    /// Makes a table of the leases' name that is none.
+    fn make_other_table(&self) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/kcl_leases.py");
+        let made = std::process::Command::new(variable("HYDRANT_TEST_PYTHON"))
+            .args([script, "other", &self.dynamodb.endpoint(), "leases"])
+            .status()
+            .expect("run the script");
+        assert!(made.success());
+    }
+
+    /// How many shards each owner has that were not read to their ends.
+    fn shares(&self) -> Vec<usize> {
+        let open: Vec<String> = self.leases().into_iter().filter(|l| l.2 != "SHARD_END").map(|l| l.1).collect();
+        let owners: BTreeSet<&String> = open.iter().collect();
+        owners.into_iter().map(|owner| open.iter().filter(|o| *o == owner).count()).collect()
+    }
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The lanes that a node runs are accounted for.
+fn assert_no_gap(nodes: &[Service]) {
+    for status in nodes.iter().flat_map(Service::statuses) {
+        assert_eq!((status.gap, status.lost, status.pending), (0, 0, 0), "{status:?}");
+    }
+}
+
+#[test]
+fn shards_are_shared_handed_over_and_taken_from_the_dead() {
+    let world = World::new(4);
+    let kinesis = world.client();
+    let mut nodes = vec![world.node()];
+    kinesis.put("s", &numbered(0..400));
+    world.until_delivered(400, &nodes);
+    assert_eq!(world.shares(), [4]);
+    // A second one takes its share, one at a time.
+    nodes.push(world.node());
+    wait_until("each has two", || world.shares() == [2, 2]);
+    kinesis.put("s", &numbered(400..800));
+    world.until_delivered(800, &nodes);
+    let elsewhere = |s: &Service| s.status("r").shards.values().filter(|s| s.state == "elsewhere").count();
+    wait_until("each says what the other has", || nodes.iter().all(|s| elsewhere(s) == 2));
+    // Whoever ends gives up what it has: nobody has to wait.
+    assert_eq!(nodes[0].terminate(), Some(0));
+    let free = world.leases().iter().filter(|l| l.1 == "-").count();
+    assert!(free > 0 || world.shares() == [4], "{:?}", world.leases());
+    wait_until("the other has them all", || world.shares() == [4]);
+    kinesis.put("s", &numbered(800..1200));
+    world.until_delivered(1200, &nodes[1..]);
+    // Who dies says nothing: after the failover time the others take it.
+    nodes[0].restart();
+    wait_until("each has two again", || world.shares() == [2, 2]);
+    nodes[1].kill();
+    kinesis.put("s", &numbered(1200..1600));
+    world.until_delivered(1600, &nodes[..1]);
+    assert_no_gap(&nodes[..1]);
+    assert_once_and_in_order(&objects(world.out.path()), 1600);
+}
+
+#[test]
+fn two_nodes_that_are_killed_and_put_to_sleep_deliver_each_record_once_and_in_order() {
+    let world = World::new(8);
+    let kinesis = world.client();
+    let mut nodes = [world.node(), world.node()];
+    let (put, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let writer = std::thread::spawn({
+        let (put, stop, endpoint) = (put.clone(), stop.clone(), world.kinesis.endpoint());
+        move || {
+            let kinesis = Kinesis::at(&endpoint);
+            while !stop.load(Ordering::Relaxed) {
+                let first = put.load(Ordering::Relaxed);
+                kinesis.put("s", &numbered(first..first + 5 * KEYS));
+                put.store(first + 5 * KEYS, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(40));
+            }
+        }
+    });
+    let (kills, sleeps) = ((100.0 * scale()).ceil() as usize, (50.0 * scale()).ceil() as usize);
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move |below: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % below
+    };
+    // Two of three steps are kills; a split and a merge happen on the way.
+    let steps = kills + sleeps;
+    let mut slept = 0;
+    for step in 0..steps {
+        if step == steps / 3 {
+            let first = kinesis.shards("s")[0].shard_id().to_owned();
+            kinesis.split("s", &first);
+        }
+        if step == 2 * steps / 3 {
+            let open: Vec<_> = kinesis.shards("s").into_iter().filter(is_open).collect();
+            let (one, two) = neighbours(&open);
+            kinesis.merge("s", &one, &two);
+        }
+        let node = &mut nodes[next(2) as usize];
+        std::thread::sleep(Duration::from_millis(next(600)));
+        if slept < sleeps && (step % 3 == 2 || steps - step <= sleeps - slept) {
+            slept += 1;
+            node.signal(Signal::STOP);
+            std::thread::sleep(FAILOVER + Duration::from_millis(500 + next(1000)));
+            node.signal(Signal::CONT);
+        } else {
+            node.kill();
+            std::thread::sleep(Duration::from_millis(next(3000)));
+            node.restart();
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    writer.join().expect("everything is put");
+    let records = put.load(Ordering::Relaxed);
+    world.until_delivered(records, &nodes);
+    wait_until("nothing is pending", || nodes.iter().all(|s| s.statuses().iter().all(|s| s.pending == 0)));
+    assert_no_gap(&nodes);
+    assert_once_and_in_order(&objects(world.out.path()), records);
+    let lost: usize = nodes.iter().map(|s| s.log().matches("the lease was lost").count()).sum();
+    let fenced: usize = nodes.iter().map(|s| s.log().matches("another node has it").count()).sum();
+    assert!(lost + fenced > 0, "nobody ever lost a lease");
+    let leases = world.leases();
+    let ended = leases.iter().filter(|l| l.2 == "SHARD_END").count();
+    assert_eq!((leases.len(), ended), (11, 3), "8 shards, two made of one, one made of two: {leases:?}");
+    println!(
+        "{records} records, {kills} kills, {slept} times asleep, {lost} leases lost at a renewal, {fenced} at a commit: \
+         each record in one object"
+    );
+}
+
+fn is_open(shard: &aws_sdk_kinesis::types::Shard) -> bool {
+    shard.sequence_number_range().is_some_and(|range| range.ending_sequence_number().is_none())
+}
+
+/// Two open shards whose hash keys lie side by side.
+fn neighbours(open: &[aws_sdk_kinesis::types::Shard]) -> (String, String) {
+    let range = |s: &aws_sdk_kinesis::types::Shard| {
+        let range = s.hash_key_range().expect("a range");
+        let number = |text: &str| text.parse::<u128>().expect("a hash key");
+        (number(range.starting_hash_key()), number(range.ending_hash_key()))
+    };
+    let mut pairs = open.iter().flat_map(|a| open.iter().map(move |b| (a, b)));
+    let pair = pairs.find(|(a, b)| range(a).1.wrapping_add(1) == range(b).0);
+    let (a, b) = pair.expect("two of them lie side by side");
+    (a.shard_id().to_owned(), b.shard_id().to_owned())
+}
+
+#[test]
+fn a_table_of_another_layout_is_named_and_left_alone() {
+    let world = World::new(1);
+    world.make_other_table();
+    let mut node = world.node();
+    node.until("it says what it found", |s| {
+        s.status("r").alarm.is_some_and(|alarm| {
+            alarm.contains("no lease table")
+                && alarm.contains("`id` (HASH, N)")
+                && alarm.contains("`leaseKey` (HASH, S)")
+        })
+    });
+}
+
+#[test]
+fn check_online_says_what_cannot_be_read() {
+    let world = World::new(1);
+    let node = Service::new();
+    let check = |streams: &str| {
+        node.configure("", streams);
+        node.command(&["check", "--online"])
+    };
+    let (kinesis, dynamodb) = (world.kinesis.endpoint(), world.dynamodb.endpoint());
+    let streams = shares(&kinesis, &dynamodb, world.out.path(), ", consumer: c");
+    let (code, text) = check(&streams);
+    assert_eq!(code, 0, "{text}");
+    assert!(world.client().shards("s").len() == 1 && world.client().consumers("s").is_empty(), "nothing is made");
+    let (code, text) = check(&streams.replace("stream: s,", "stream: another,"));
+    assert!(
+        code == 1 && text.contains("ResourceNotFoundException") && text.contains("source.kinesis.stream"),
+        "{text}"
+    );
+    world.make_other_table();
+    let (code, text) = check(&streams);
+    assert!(code == 1 && text.contains("`id` (HASH, N)") && text.contains("coordination.dynamodb.table"), "{text}");
+}
+
+#[test]
+fn checkpoints_of_the_client_library_are_taken_over_where_they_stand() {
+    for dynamodb in [Dynalite::start(), Moto::start()] {
+        take_over(&World::with(3, dynamodb));
+    }
+}
+
+fn take_over(world: &World) {
+    let kinesis = world.client();
+    let mut went = Vec::new();
+    for n in 0..300 {
+        let put = kinesis.put("s", &numbered(n..n + 1)).remove(0);
+        went.push((n, put.shard, put.sequence_number));
+    }
+    // The library has read 40 records of the first shard, all of the second, and nothing of the third.
+    let shards: Vec<String> = kinesis.shards("s").iter().map(|s| s.shard_id().to_owned()).collect();
+    let of = |shard: &str| went.iter().filter(|(_, s, _)| s == shard).cloned().collect::<Vec<_>>();
+    let (first, second, third) = (of(&shards[0]), of(&shards[1]), of(&shards[2]));
+    assert!(first.len() > 41 && !second.is_empty() && !third.is_empty());
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/kcl_leases.py");
+    let rows = [
+        format!("{}={}", shards[0], first[39].2),
+        format!("{}={}", shards[1], second.last().expect("it has records").2),
+        format!("{}=TRIM_HORIZON", shards[2]),
+    ];
+    let written = std::process::Command::new(variable("HYDRANT_TEST_PYTHON"))
+        .args([script, "write", &world.dynamodb.endpoint(), "leases"])
+        .args(&rows)
+        .status()
+        .expect("run the script");
+    assert!(written.success());
+    let expected: BTreeSet<usize> = first[40..].iter().chain(&third).map(|(n, ..)| *n).collect();
+    let nodes = [world.node()];
+    world.until_delivered(expected.len(), &nodes);
+    let found = objects(world.out.path());
+    let lines = found.iter().flat_map(|(_, bytes)| bytes.split(|b| *b == b'\n')).filter(|line| !line.is_empty());
+    assert_eq!(lines.map(number).collect::<BTreeSet<_>>(), expected);
+    // And the library could go on behind what we have delivered.
+    let last = |of: &[(usize, String, String)]| of.last().expect("it has records").2.clone();
+    let expected: BTreeSet<(String, String)> =
+        [(&shards[0], &first), (&shards[1], &second), (&shards[2], &third)].map(|(s, of)| (s.clone(), last(of))).into();
+    wait_until("checkpoints follow", || {
+        world.leases().into_iter().map(|l| (l.0, l.2)).collect::<BTreeSet<_>>() == expected
+    });
+}
