@@ -53,7 +53,7 @@ impl Input {
 }
 
 /// Several loads of a round.
-const BUFFER_MIB: u64 = 8;
+const BUFFER_MIB: u64 = 16;
 
 /// Tables, and a service for each way of loading one.
 pub struct Tables {
