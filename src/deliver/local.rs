@@ -11,16 +11,24 @@ use crate::sabotage;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// See the module.
 pub struct Local {
     fs: Arc<dyn Fs>,
     root: PathBuf,
+    /// In the names of unfinished files, where somebody else may be at the same object.
+    mine: String,
 }
 
 impl Local {
     pub fn new(fs: Arc<dyn Fs>, root: PathBuf) -> Self {
-        Local { fs, root }
+        Local { fs, root, mine: String::new() }
+    }
+
+    /// A directory to which other nodes may write the same objects.
+    pub fn shared(fs: Arc<dyn Fs>, root: PathBuf) -> Self {
+        Local { fs, root, mine: format!("-{}", Uuid::new_v4()) }
     }
 
     /// An object's name as a path below the root: prefixes may begin with `/` or hold `//`, which mean nothing here.
@@ -41,7 +49,7 @@ impl Local {
                 return self.named(linked, &path, scratch.crc32c);
             }
         }
-        let temporary = dir.join(format!(".{}.tmp", shipment.id));
+        let temporary = dir.join(format!(".{}{}.tmp", shipment.id, self.mine));
         self.remove_if_there(&temporary)?;
         let file = self.fs.create_new(&temporary)?;
         let written = copy(shipment, &*file)?;

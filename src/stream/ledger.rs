@@ -367,3 +367,31 @@ impl Contents {
         Ok(contents)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::fake::FakeFs;
+
+    fn line(mark: u64) -> Line {
+        Line { mark, outlet: "destination".into(), records: 1, ..Line::default() }
+    }
+
+    #[test]
+    fn marks_that_are_in_other_ledgers_are_passed_and_no_line_behind_them_is_lost() {
+        let fs: Arc<dyn Fs> = Arc::new(FakeFs::new());
+        let open = || Ledger::open(fs.clone(), "/ledger".into(), 1 << 20).unwrap();
+        let mut ledger = open();
+        ledger.append(&[line(1), line(2)]).unwrap();
+        ledger.pass_to(1).unwrap();
+        ledger.pass_to(44).unwrap();
+        ledger.append(&[line(45)]).unwrap();
+        ledger.pass_to(69).unwrap();
+        ledger.append(&[line(70), line(71)]).unwrap();
+        assert_eq!((open().mark(), open().sums().outlet(Outlet::Destination).records), (71, 5));
+        let marks = files(&*fs, Path::new("/ledger")).unwrap().into_iter().flat_map(|(_, path)| {
+            Contents::parse(&read(&*fs, &path).unwrap()).unwrap().lines.into_iter().map(|l| l.mark)
+        });
+        assert_eq!(marks.collect::<Vec<_>>(), [1, 2, 45, 70, 71]);
+    }
+}

@@ -125,7 +125,12 @@ impl Engine {
             return Ok(());
         }
         lines.sort_by_key(|l| l.mark);
-        match self.ledger.append(&lines) {
+        let appended = lines.chunk_by(|one, next| one.mark + 1 == next.mark).try_for_each(|lines| {
+            // Where a lane is shared, lines of marks between are in the ledgers of other nodes.
+            self.ledger.pass_to(lines[0].mark - 1)?;
+            self.ledger.append(lines)
+        });
+        match appended {
             Ok(()) => self.log.ledger_is_durable_to(self.ledger.mark()),
             // The marks stay in the plan log until there is room for their lines.
             Err(e) if e.kind == Kind::NoSpace => self.alarm = Some(e.to_string()),

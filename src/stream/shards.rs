@@ -8,7 +8,7 @@ use super::runner::Running;
 use super::sinks::Sinks;
 use super::status::{ShardStatus, Status};
 use super::supervise::Shared;
-use crate::config::{self, StartingPosition, StreamConfig};
+use crate::config::{self, Coordination, StartingPosition, StreamConfig};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{read, write_atomically};
 use crate::lane::Start;
@@ -50,6 +50,7 @@ pub(super) struct Inner {
     config: Mutex<StreamConfig>,
     lanes: Mutex<BTreeMap<String, Lane>>,
     alarm: Mutex<Option<String>>,
+    coordination: Option<Coordination>,
     /// Who we are among the nodes that share the shards, if any do.
     pub(super) worker: OnceLock<String>,
     /// Leases of other nodes, as last seen.
@@ -116,6 +117,7 @@ impl Shards {
             config: Mutex::new(config.clone()),
             lanes: Mutex::default(),
             alarm: Mutex::default(),
+            coordination: config.kinesis().and_then(|kinesis| kinesis.coordination.clone()),
             worker: OnceLock::new(),
             elsewhere: Mutex::default(),
             retired: retired.clone(),
@@ -172,16 +174,25 @@ impl Shards {
         Ok(sum)
     }
 
+    /// Whether a configuration has the shards read as they are: alone, or shared by this table.
+    pub(super) fn are_read_as(&self, config: &StreamConfig) -> bool {
+        self.shared.coordination.as_ref() == config.kinesis().and_then(|kinesis| kinesis.coordination.as_ref())
+    }
+
     /// Brings a configuration into force in every lane.
     pub(super) fn reload(&self, config: &StreamConfig) -> Result<()> {
         *self.shared.config.lock().expect("nobody panics holding it") = config.clone();
+        let mut failed = None;
         for lane in self.shared.lanes().values() {
-            if let Lane::Open(lane) = lane {
-                lane.running.reload(&self.shared.shared, &self.shared.name, &lane.dir, config)?;
+            if let Lane::Open(lane) = lane
+                && !lane.running.has_ended()
+            {
+                let done = lane.running.reload(&self.shared.shared, &self.shared.name, &lane.dir, config);
+                failed = failed.or(done.err());
             }
         }
         let _ = self.wake.send(());
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Reads nothing more, and begins to deliver what is held.
@@ -243,7 +254,7 @@ impl Inner {
     }
 
     fn is_shared(&self) -> bool {
-        self.config().kinesis().is_some_and(|k| k.coordination.is_some())
+        self.coordination.is_some()
     }
 
     fn run(&self, woken: &Receiver<()>, wake: &Sender<()>) {
@@ -337,19 +348,23 @@ impl Inner {
         self.meet(summary.created_ms);
         let dir = self.dir.join(summary.created_ms.to_string());
         let begin = self.begin(&dir, settings, &summary)?;
+        let mut failed = None;
         for shard in &listed {
             if self.phase() != READING {
-                return Ok(());
+                break;
             }
             if !self.lanes().contains_key(&shard.id) && self.is_next(shard, &listed) {
                 let start = begin.timestamp_ms.map_or(Start::TrimHorizon, Start::Timestamp);
                 let place = Place { dir: dir.join(&shard.id), start, elsewhere: None };
                 let lane = self.open(config, settings, &kinesis, &shard.id, place, wake);
-                let lane = lane.map_err(|e| e.during(format!("shard `{}`", shard.id)))?;
-                self.lanes().insert(shard.id.clone(), lane);
+                match lane {
+                    Ok(lane) => drop(self.lanes().insert(shard.id.clone(), lane)),
+                    // The others are read all the same.
+                    Err(e) => failed = failed.or(Some(e.during(format!("shard `{}`", shard.id)))),
+                }
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     /// Finds the consumer that records are sent to, if that is wanted. Without it they are asked for.
@@ -436,6 +451,14 @@ impl Inner {
             let status = serde_json::from_slice(&bytes);
             return status.map(Lane::Done).map_err(|e| Error::new(Kind::Corrupt, format!("`DONE`: {e}")));
         }
+        if elsewhere.is_some() && read(&*shared.fs, &dir.join("plans.0")).is_ok() {
+            let message = format!(
+                "`{}` has what this node knows of it from when it read the stream alone: let it deliver everything and \
+                 remove that, or give the table its checkpoint",
+                dir.display()
+            );
+            return Err(Error::new(Kind::Misconfigured, message));
+        }
         let meta = read_or_make_meta(&*shared.fs, &dir, Some(&self.name))?;
         let (engine, shard) = open_shard(shared, &dir, &meta, config, begin, elsewhere)?;
         let state = engine.state();
@@ -454,6 +477,8 @@ impl Inner {
             bound,
             interval: settings.poll_interval,
             consumer: self.consumer.clone(),
+            // As often as shards, and the consumer, are looked for.
+            sent_again: settings.shards_interval,
             tell: Box::new(move || {
                 tell();
                 if of_reader.is_at_end() {

@@ -6,13 +6,16 @@ use crate::error::{Error, Kind, Result};
 use crate::source::kinesis::client::{Kinesis, Listed};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// While lanes deliver what they hold, to end.
+const DRAIN_LOOKS_APART: Duration = Duration::from_millis(200);
 
 impl Inner {
     /// Looks after leases and their lanes until it is told to stop. Leases are renewed whatever else happens.
     pub(super) fn run_shared(&self, woken: &Receiver<()>, wake: &Sender<()>) {
         let mut sharing = loop {
-            match self.connect_sharing() {
+            match self.connect_sharing(wake) {
                 Ok(sharing) => break sharing,
                 Err(e) => self.report(Err(e)),
             }
@@ -22,20 +25,14 @@ impl Inner {
         };
         let _ = self.worker.set(sharing.worker().to_owned());
         let mut listed = Vec::new();
-        let (mut next_renewal, mut next_look, mut next_list) = (Instant::now(), Instant::now(), Instant::now());
+        let (mut next_look, mut next_list) = (Instant::now(), Instant::now());
         while self.phase() != STOPPED {
             let ended = self.end_lanes();
             ended.iter().for_each(|shard| sharing.release(shard));
-            if Instant::now() >= next_renewal {
-                next_renewal = Instant::now() + sharing.renewals_apart();
-                for shard in sharing.renew() {
-                    tracing::warn!(stream = self.name, shard, "the lease was lost: another node reads the shard");
-                    self.lanes().remove(&shard);
-                }
-            }
+            self.drop_lost(&mut sharing);
             if self.phase() == DRAINING {
                 self.release_drained(&mut sharing);
-                next_look = next_renewal;
+                next_look = Instant::now() + DRAIN_LOOKS_APART;
             } else if self.drop_broken() || !ended.is_empty() || Instant::now() >= next_look {
                 next_look = Instant::now() + sharing.looks_apart();
                 let due = !ended.is_empty() || Instant::now() >= next_list;
@@ -46,7 +43,7 @@ impl Inner {
                 }
                 self.report(done);
             }
-            if !self.wait(next_renewal.min(next_look), woken) {
+            if !self.wait(next_look, woken) {
                 break;
             }
         }
@@ -54,12 +51,27 @@ impl Inner {
         sharing.release_all();
     }
 
-    fn connect_sharing(&self) -> Result<Sharing> {
+    /// Ends lanes whose leases are not ours any more.
+    fn drop_lost(&self, sharing: &mut Sharing) {
+        let lost = sharing.take_lost();
+        // As the library calls them.
+        let labels = [("DeliveryStreamName", self.name.clone())];
+        metrics::counter!("hydrant_LostLeases", &labels).increment(lost.len() as u64);
+        metrics::gauge!("hydrant_CurrentLeases", &labels).set(sharing.held() as f64);
+        for shard in lost {
+            tracing::warn!(stream = self.name, shard, "the lease was lost: another node reads the shard");
+            let lane = self.lanes().remove(&shard);
+            // Its thread is waited for, and nobody else for that.
+            drop(lane);
+        }
+    }
+
+    fn connect_sharing(&self, wake: &Sender<()>) -> Result<Sharing> {
         let config = self.config();
         let settings = config.kinesis().ok_or_else(|| Error::new(Kind::Bug, "a stream without a source"))?;
         let table = settings.coordination.as_ref().map(|coordination| &coordination.dynamodb);
         let table = table.ok_or_else(|| Error::new(Kind::Bug, "a stream without a lease table"))?;
-        Sharing::connect(&self.shared, &self.name, &config, settings, table)
+        Sharing::connect(&self.shared, &self.name, &config, settings, table, wake)
     }
 
     /// Lets go of lanes that ended by an error, or because another node has them: they are opened again if their leases are
@@ -73,9 +85,10 @@ impl Inner {
 
     /// Gives up the leases of lanes that have delivered what they held.
     fn release_drained(&self, sharing: &mut Sharing) {
-        let lanes = self.lanes();
-        let drained = lanes.iter().filter(|(_, lane)| matches!(lane, Lane::Open(l) if l.running.has_ended()));
-        drained.for_each(|(shard, _)| sharing.release(shard));
+        let is_drained = |lane: &Lane| matches!(lane, Lane::Open(lane) if lane.running.has_ended());
+        let drained: Vec<String> =
+            self.lanes().iter().filter(|(_, lane)| is_drained(lane)).map(|(shard, _)| shard.clone()).collect();
+        drained.iter().for_each(|shard| sharing.release(shard));
     }
 
     /// Makes leases of new shards if they are `due` to be looked for, takes what is due to this node, and opens their lanes.
@@ -84,36 +97,49 @@ impl Inner {
         let Some(settings) = config.kinesis() else { return Ok(()) };
         let kinesis = self.shared.runtime.block_on(Kinesis::connect(settings))?;
         let mut leases = sharing.look()?;
-        if due {
+        // Which life of the stream the leases are of has been looked at before anything is opened.
+        if due || self.created_ms.load(Ordering::Relaxed) == 0 {
             let summary = self.shared.runtime.block_on(kinesis.summary())?;
             *listed = self.shared.runtime.block_on(kinesis.shards())?;
             self.find_consumer(&kinesis, settings, &summary);
-            self.created_ms.store(summary.created_ms, Ordering::Relaxed);
             let now_ms = self.shared.clock.wall_ms();
-            sharing.make(&leases, listed, &summary, || sharing::begin(settings, now_ms))?;
+            self.created_ms.store(0, Ordering::Relaxed);
+            if let Err(e) = sharing.make(&leases, listed, &summary, || sharing::begin(settings, now_ms)) {
+                if e.kind == Kind::Misconfigured {
+                    // The lanes are not of what is read there now.
+                    let lanes = std::mem::take(&mut *self.lanes());
+                    drop(lanes);
+                    sharing.release_all();
+                }
+                return Err(e);
+            }
+            self.created_ms.store(summary.created_ms, Ordering::Relaxed);
             leases = sharing.look()?;
         }
-        let ours = sharing.take(&leases)?;
+        let (ours, mut failed) = sharing.take(&leases);
         let elsewhere = leases.iter().filter(|l| !ours.contains(&l.shard) && !self.lanes().contains_key(&l.shard));
         *self.elsewhere.lock().expect("nobody panics holding it") = elsewhere.cloned().collect();
         let dir = self.dir.join(self.created_ms.load(Ordering::Relaxed).to_string());
         for lease in leases.iter().filter(|l| ours.contains(&l.shard)) {
             if self.phase() != READING {
-                return Ok(());
+                break;
             }
             if matches!(self.lanes().get(&lease.shard), Some(Lane::Open(_))) {
                 continue;
             }
             let now_ms = self.shared.clock.wall_ms();
-            let place = Place {
-                dir: dir.join(&lease.shard),
-                start: lease.start(|| sharing::begin(settings, now_ms)),
-                elsewhere: Some(sharing.elsewhere(&lease.shard)?),
-            };
-            let lane = self.open(&config, settings, &kinesis, &lease.shard, place, wake);
-            let lane = lane.map_err(|e| e.during(format!("shard `{}`", lease.shard)))?;
-            self.lanes().insert(lease.shard.clone(), lane);
+            let opened = sharing.elsewhere(&lease.shard).and_then(|(elsewhere, lease)| {
+                let start = lease.start(|| sharing::begin(settings, now_ms));
+                let place = Place { dir: dir.join(&lease.shard), start, elsewhere: Some(elsewhere) };
+                self.open(&config, settings, &kinesis, &lease.shard, place, wake)
+            });
+            sharing.opened(&lease.shard, opened.is_ok());
+            match opened {
+                Ok(lane) => drop(self.lanes().insert(lease.shard.clone(), lane)),
+                // The others are read all the same.
+                Err(e) => failed = failed.or(Some(e.during(format!("shard `{}`", lease.shard)))),
+            }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 }

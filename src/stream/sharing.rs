@@ -13,9 +13,18 @@ use crate::source::kinesis::balance::Watch;
 use crate::source::kinesis::client::{Listed, Summary};
 use crate::source::kinesis::leases::{Begin, Lease, Leases};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::MissedTickBehavior;
+
+/// As many as the library has threads for it.
+const RENEWALS_AT_ONCE: usize = 20;
+/// Tries to open a lane before it is left to others, and for how many failover times.
+const OPENS_MAX: u32 = 3;
+const LEFT_FOR: Duration = Duration::from_secs(6);
 
 /// See the module. All calls block.
 pub(super) struct Sharing {
@@ -24,9 +33,66 @@ pub(super) struct Sharing {
     runtime: Handle,
     failover: Duration,
     watch: Watch,
-    /// When each lease of ours was last known to be ours.
-    held: BTreeMap<String, Instant>,
+    held: Held,
+    /// Leases that were found not to be ours any more.
+    lost: Lost,
+    renewals: JoinHandle<()>,
     is_prepared: bool,
+    /// Shards whose lanes could not be opened here, how often, and until when their leases are left to others.
+    failed: BTreeMap<String, (u32, Instant)>,
+}
+
+/// When each lease of ours was last known to be ours.
+type Held = Arc<Mutex<BTreeMap<String, Instant>>>;
+type Lost = Arc<Mutex<Vec<String>>>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nobody panics holding it")
+}
+
+impl Drop for Sharing {
+    fn drop(&mut self) {
+        self.renewals.abort();
+    }
+}
+
+/// Shows the others that we live, whatever else this node is at.
+async fn renew(leases: Leases, held: Held, lost: Lost, failover: Duration, wake: Sender<()>) {
+    let mut ticks = tokio::time::interval(failover / 3);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let shards: Vec<String> = lock(&held).keys().cloned().collect();
+        for some in shards.chunks(RENEWALS_AT_ONCE) {
+            let mut renewals = JoinSet::new();
+            for shard in some.iter().cloned() {
+                let leases = leases.clone();
+                renewals.spawn(async move { (Instant::now(), leases.renew(&shard).await, shard) });
+            }
+            for (asked, renewed, shard) in renewals.join_all().await {
+                let mut held = lock(&held);
+                let Some(seen) = held.get_mut(&shard) else { continue };
+                match renewed {
+                    Ok(true) => {
+                        *seen = asked;
+                        continue;
+                    }
+                    Ok(false) => {}
+                    // By now somebody else may take it to be free.
+                    Err(e) if seen.elapsed() >= failover => {
+                        tracing::warn!(shard, error = %e, "the lease could not be renewed in time");
+                    }
+                    Err(e) => {
+                        tracing::warn!(shard, error = %e, "the lease cannot be renewed");
+                        continue;
+                    }
+                }
+                held.remove(&shard);
+                lock(&lost).push(shard);
+                let _ = wake.send(());
+            }
+        }
+    }
 }
 
 impl Sharing {
@@ -37,6 +103,7 @@ impl Sharing {
         config: &StreamConfig,
         settings: &config::Kinesis,
         table: &config::LeaseTable,
+        wake: &Sender<()>,
     ) -> Result<Sharing> {
         let store = config.failures().map(|store| store.url()).ok_or_else(|| {
             Error::new(Kind::Misconfigured, "nodes that share shards need a place for failures that all of them reach")
@@ -45,14 +112,20 @@ impl Sharing {
         // Another one in every life: what a life before had is taken when it is seen to be over.
         let worker = format!("hydrant-{}", uuid::Uuid::new_v4());
         tracing::info!(stream, worker, table = table.table, "shards are shared with other nodes");
+        let leases = shared.runtime.block_on(Leases::connect(settings, table, stream, worker))?;
+        let (held, lost) = (Held::default(), Lost::default());
+        let renewals = renew(leases.clone(), held.clone(), lost.clone(), table.failover, wake.clone());
         Ok(Sharing {
-            leases: shared.runtime.block_on(Leases::connect(settings, table, worker))?,
+            leases,
             objects: Objects::new(shelf, store, stream),
             runtime: shared.runtime.clone(),
             failover: table.failover,
             watch: Watch::default(),
-            held: BTreeMap::new(),
+            held,
+            lost,
+            renewals: shared.runtime.spawn(renewals),
             is_prepared: false,
+            failed: BTreeMap::new(),
         })
     }
 
@@ -61,9 +134,9 @@ impl Sharing {
         &self.leases.worker
     }
 
-    /// Between two calls of [`Sharing::renew`].
-    pub fn renewals_apart(&self) -> Duration {
-        self.failover / 3
+    /// Leases that are ours.
+    pub fn held(&self) -> usize {
+        lock(&self.held).len()
     }
 
     /// Between two looks at the table, which cost more the more states are in it.
@@ -71,24 +144,9 @@ impl Sharing {
         self.failover
     }
 
-    /// Shows the others that we live. The leases that are not ours any more.
-    pub fn renew(&mut self) -> Vec<String> {
-        let mut lost = Vec::new();
-        for (shard, seen) in &mut self.held {
-            let asked = Instant::now();
-            match self.runtime.block_on(self.leases.renew(shard)) {
-                Ok(true) => *seen = asked,
-                Ok(false) => lost.push(shard.clone()),
-                // By now somebody else may take it to be free.
-                Err(e) if seen.elapsed() >= self.failover => {
-                    tracing::warn!(shard, error = %e, "the lease could not be renewed in time");
-                    lost.push(shard.clone());
-                }
-                Err(e) => tracing::warn!(shard, error = %e, "the lease cannot be renewed"),
-            }
-        }
-        self.held.retain(|shard, _| !lost.contains(shard));
-        lost
+    /// The leases that are not ours any more, since the last time.
+    pub fn take_lost(&mut self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.lost))
     }
 
     /// Every lease, as it stands now.
@@ -111,6 +169,14 @@ impl Sharing {
         summary: &Summary,
         begin: impl FnOnce() -> Begin,
     ) -> Result<()> {
+        let other = leases.iter().find(|l| l.stream.as_ref().is_some_and(|stream| *stream != self.leases.stream));
+        if let Some(Lease { shard, stream, .. }) = other {
+            let message = format!(
+                "the lease table has `{shard}` of the delivery stream `{}`: a table is for one delivery stream",
+                stream.as_deref().unwrap_or_default()
+            );
+            return Err(Error::new(Kind::Misconfigured, message));
+        }
         let other_life = leases.iter().find(|l| l.created_ms != 0 && l.created_ms != summary.created_ms);
         if let Some(lease) = other_life {
             let message = format!(
@@ -120,13 +186,7 @@ impl Sharing {
             );
             return Err(Error::new(Kind::Misconfigured, message));
         }
-        let of = |shard: &str| leases.iter().find(|l| l.shard == shard);
-        let is_done = |parent: &String| match of(parent) {
-            Some(lease) => lease.is_ended(),
-            None => !listed.iter().any(|l| l.id == *parent),
-        };
-        let missing: Vec<&Listed> =
-            listed.iter().filter(|l| of(&l.id).is_none() && l.parents.iter().all(is_done)).collect();
+        let missing = missing(leases, listed);
         if !missing.is_empty() {
             // What was decided once holds for shards that come later. Beside rows of the library, new shards are the
             // children of old ones.
@@ -143,39 +203,104 @@ impl Sharing {
         gone.into_iter().try_for_each(|lease| self.runtime.block_on(self.leases.forget(&lease.shard)))
     }
 
-    /// Takes what is due to us. The shards of all leases that are ours.
-    pub fn take(&mut self, leases: &[Lease]) -> Result<Vec<String>> {
+    /// Takes what is due to us. The shards of all leases that are ours, and what went wrong.
+    pub fn take(&mut self, leases: &[Lease]) -> (Vec<String>, Option<Error>) {
         let now = Instant::now();
-        for lease in self.watch.wanted(leases, &self.leases.worker, now, self.failover) {
-            if self.runtime.block_on(self.leases.take(&lease))? {
-                tracing::info!(shard = lease.shard, from = lease.owner, "the lease is ours");
-                self.held.insert(lease.shard, now);
+        let left: Vec<Lease> = leases.iter().filter(|l| !self.is_left(&l.shard, now)).cloned().collect();
+        let ours = |shard: &str| lock(&self.held).contains_key(shard);
+        let wanted = self.watch.wanted(&left, &self.leases.worker, &ours, now, self.failover);
+        let mut failed = None;
+        for lease in wanted {
+            match self.runtime.block_on(self.leases.take(&lease)) {
+                Ok(true) => {
+                    tracing::info!(shard = lease.shard, from = lease.owner, "the lease is ours");
+                    lock(&self.held).insert(lease.shard, now);
+                }
+                Ok(false) => {}
+                Err(e) => failed = Some(e),
             }
         }
-        Ok(self.held.keys().cloned().collect())
+        let held = lock(&self.held).keys().cloned().collect();
+        (held, failed)
+    }
+
+    fn is_left(&self, shard: &str, now: Instant) -> bool {
+        self.failed.get(shard).is_some_and(|(times, until)| *times >= OPENS_MAX && now < *until)
+    }
+
+    /// Takes note of whether a lane could be opened. One that cannot be opened here may be elsewhere: its lease is given up,
+    /// and left to others for a while.
+    pub fn opened(&mut self, shard: &str, done: bool) {
+        if done {
+            self.failed.remove(shard);
+            return;
+        }
+        let (times, until) = self.failed.entry(shard.to_owned()).or_insert((0, Instant::now()));
+        *times += 1;
+        *until = Instant::now() + LEFT_FOR * self.failover.as_secs().max(1) as u32;
+        if *times >= OPENS_MAX {
+            self.release(shard);
+        }
     }
 
     /// Gives a lease up, for others to take at once.
     pub fn release(&mut self, shard: &str) {
-        if self.held.remove(shard).is_some()
-            && let Err(e) = self.runtime.block_on(self.leases.release(shard))
-        {
+        let was_held = lock(&self.held).remove(shard).is_some();
+        if was_held && let Err(e) = self.runtime.block_on(self.leases.release(shard)) {
             tracing::warn!(shard, error = %e, "the lease cannot be given up; the others wait until it expires");
         }
     }
 
     /// Gives up all of them.
     pub fn release_all(&mut self) {
-        let held: Vec<String> = self.held.keys().cloned().collect();
+        let held: Vec<String> = lock(&self.held).keys().cloned().collect();
         held.iter().for_each(|shard| self.release(shard));
     }
 
-    /// The state of a shard's lane.
-    pub fn elsewhere(&self, shard: &str) -> Result<Elsewhere> {
+    /// The state of a shard's lane, and its lease as it stands now that it is ours.
+    pub fn elsewhere(&self, shard: &str) -> Result<(Elsewhere, Lease)> {
         let (leases, objects, runtime) = (self.leases.clone(), self.objects.clone(), self.runtime.clone());
         let store = LeaseStore { leases, objects, runtime, shard: shard.to_owned() };
-        Ok(Elsewhere { log: SharedLog::open(Box::new(store))?, objects: self.objects.clone() })
+        let log = SharedLog::open(Box::new(store))?;
+        let (lease, _) = self.runtime.block_on(self.leases.load(shard))?;
+        if let Some(start) = &log.state().start
+            && !lease.stands_at(start)
+        {
+            let message = format!(
+                "another application has moved the checkpoint to {}: what Hydrant knows of the shard is older. Remove the \
+                 attributes `hydrant…` of its lease to go on from there",
+                lease.checkpoint
+            );
+            return Err(Error::new(Kind::Misconfigured, message));
+        }
+        Ok((Elsewhere { log, objects: self.objects.clone() }, lease))
     }
+}
+
+/// Shards that can be read and have no lease: their parents are read to their ends, or are not there any more.
+fn missing<'l>(leases: &[Lease], listed: &'l [Listed]) -> Vec<&'l Listed> {
+    let of = |shard: &str| leases.iter().find(|l| l.shard == shard);
+    let is_done = |parent: &String| match of(parent) {
+        Some(lease) if lease.is_ended() => true,
+        // Nothing of it can be read any more.
+        _ => !listed.iter().any(|l| l.id == *parent),
+    };
+    // The library removes the lease of a parent whose children are read.
+    let is_over = |shard: &Listed| descendants(shard, listed).iter().any(|l| of(&l.id).is_some());
+    listed.iter().filter(|l| of(&l.id).is_none() && l.parents.iter().all(is_done) && !is_over(l)).collect()
+}
+
+/// The shards that were made from a shard, and from those.
+fn descendants<'l>(shard: &Listed, listed: &'l [Listed]) -> Vec<&'l Listed> {
+    let mut found: Vec<&Listed> = listed.iter().filter(|l| l.parents.contains(&shard.id)).collect();
+    let mut at = 0;
+    while at < found.len() {
+        let next = listed.iter().filter(|l| l.parents.contains(&found[at].id));
+        let next: Vec<&Listed> = next.filter(|l| !found.iter().any(|f| f.id == l.id)).collect();
+        found.extend(next);
+        at += 1;
+    }
+    found
 }
 
 /// Where a stream begins to be read that nobody has read before.
@@ -184,5 +309,46 @@ pub(super) fn begin(settings: &config::Kinesis, now_ms: u64) -> Begin {
         StartingPosition::Latest => Begin::Timestamp(now_ms),
         StartingPosition::TrimHorizon => Begin::TrimHorizon,
         StartingPosition::Timestamp(ms) => Begin::Timestamp(ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shard(id: &str, parents: &[&str]) -> Listed {
+        let parents = parents.iter().map(|p| (*p).to_owned()).collect();
+        Listed { id: id.to_owned(), parents, hash_keys: None }
+    }
+
+    fn lease(shard: &str, checkpoint: &str) -> Lease {
+        Lease {
+            shard: shard.to_owned(),
+            owner: None,
+            counter: 0,
+            checkpoint: checkpoint.to_owned(),
+            checkpoint_sub: 0,
+            begin: None,
+            created_ms: 0,
+            stream: None,
+        }
+    }
+
+    fn ids(leases: &[Lease], listed: &[Listed]) -> Vec<String> {
+        missing(leases, listed).into_iter().map(|l| l.id.clone()).collect()
+    }
+
+    #[test]
+    fn a_shard_gets_a_lease_when_its_parents_are_over_and_no_parent_gets_one_again() {
+        let listed = [shard("a", &[]), shard("b", &["a"]), shard("c", &["a"]), shard("d", &["b", "c"])];
+        assert_eq!(ids(&[], &listed), ["a"]);
+        assert_eq!(ids(&[lease("a", "17")], &listed), [""; 0]);
+        assert_eq!(ids(&[lease("a", "SHARD_END")], &listed), ["b", "c"]);
+        let both = [lease("a", "SHARD_END"), lease("b", "SHARD_END"), lease("c", "5")];
+        assert_eq!(ids(&both, &listed), [""; 0]);
+        // The library has removed those of `a` and `b` since `d` is read.
+        assert_eq!(ids(&[lease("c", "SHARD_END"), lease("d", "5")], &listed), [""; 0]);
+        // `a` expired before it was read to its end: what is left of it is nothing.
+        assert_eq!(ids(&[lease("a", "17")], &listed[1..]), ["b", "c"]);
     }
 }

@@ -33,6 +33,8 @@ struct Settings {
     buckets: [Option<S3>; 2],
     /// Failures go where the backup goes.
     fails_into_backup: bool,
+    /// Other nodes may be at the same objects.
+    is_shared: bool,
     http: Option<Http>,
     /// Of each kind of warehouse; the error is what is wrong with the settings.
     warehouses: BTreeMap<&'static str, std::result::Result<Target, String>>,
@@ -69,12 +71,13 @@ impl Settings {
         let backup = config.backup.as_ref().and_then(|b| b.destination.store());
         let buckets = [bucket(config.destination.store()), bucket(backup)];
         let fails_into_backup = config.fails_into_backup();
+        let is_shared = config.kinesis().is_some_and(|kinesis| kinesis.coordination.is_some());
         let http = match &config.destination {
             Destination::Http(http) => Some((**http).clone()),
             _ => None,
         };
         let warehouse = config.destination.warehouse().map(|w| (config.destination.kind(), w.target));
-        Settings { buckets, fails_into_backup, http, warehouses: warehouse.into_iter().collect() }
+        Settings { buckets, fails_into_backup, is_shared, http, warehouses: warehouse.into_iter().collect() }
     }
 
     /// What was known before and is not now.
@@ -167,6 +170,9 @@ impl Sinks {
         }
         let bucket = &self.settings.buckets[place.of_backup as usize];
         match (store.strip_prefix("file://"), store.strip_prefix("s3://"), bucket, &self.settings.http) {
+            (Some(dir), ..) if self.settings.is_shared => {
+                Ok(Made::Local(Arc::new(Local::shared(self.fs.clone(), PathBuf::from(dir)))))
+            }
             (Some(dir), ..) => Ok(Made::Local(Arc::new(Local::new(self.fs.clone(), PathBuf::from(dir))))),
             (_, Some(bucket), Some(settings), _) => {
                 let settings = S3 { bucket: bucket.to_owned(), ..settings.clone() };

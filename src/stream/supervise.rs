@@ -146,10 +146,10 @@ impl Stream {
         self.running.reload(&self.shared, &self.name, &self.dir, config)?;
         let mut shards = self.shards();
         match (&*shards, config.kinesis().is_some()) {
-            (Some(running), true) => running.reload(config)?,
-            (Some(running), false) => {
+            (Some(running), true) if running.are_read_as(config) => running.reload(config)?,
+            (Some(running), reads) => {
                 running.stop();
-                *shards = None;
+                *shards = reads.then(|| Shards::start(&self.shared, &self.name, &self.dir, config, &self.retired));
             }
             (None, true) => *shards = Some(Shards::start(&self.shared, &self.name, &self.dir, config, &self.retired)),
             (None, false) => {}

@@ -136,6 +136,7 @@ impl Decode {
             bound: false,
             interval: Duration::ZERO,
             consumer: Consumer::default(),
+            sent_again: Duration::ZERO,
             tell: Box::new(|| {}),
         };
         let before = thread_cpu_s();

@@ -32,11 +32,23 @@ impl Watch {
         lease.owner.is_none() || unmoved >= failover
     }
 
-    /// The leases that `me` should take now. Those of shards that were read to their ends are nobody's.
-    pub fn wanted(&self, leases: &[Lease], me: &str, now: Instant, failover: Duration) -> Vec<Lease> {
+    /// The leases that `me`, who has those that are `ours`, should take now: one that names us and is not is free, since
+    /// the answer that it is ours was lost, or it could not be renewed. Those of shards that were read to their ends are
+    /// nobody's.
+    pub fn wanted(
+        &self,
+        leases: &[Lease],
+        me: &str,
+        ours: &dyn Fn(&str) -> bool,
+        now: Instant,
+        failover: Duration,
+    ) -> Vec<Lease> {
         let open: Vec<&Lease> = leases.iter().filter(|l| !l.is_ended()).collect();
-        let (free, held): (Vec<&Lease>, Vec<&Lease>) =
-            open.iter().partition(|l| self.is_free(l, now, failover) && l.owner.as_deref() != Some(me));
+        let is_free = |l: &Lease| match l.owner.as_deref() == Some(me) {
+            true => !ours(&l.shard),
+            false => self.is_free(l, now, failover),
+        };
+        let (free, held): (Vec<&Lease>, Vec<&Lease>) = open.iter().partition(|l| is_free(l));
         let mut loads = BTreeMap::from([(me, 0usize)]);
         for lease in &held {
             *loads.entry(lease.owner.as_deref().expect("a lease without an owner is free")).or_default() += 1;
@@ -69,11 +81,13 @@ mod tests {
             checkpoint_sub: 0,
             begin: None,
             created_ms: 0,
+            stream: None,
         }
     }
 
     fn wanted(watch: &Watch, leases: &[Lease], me: &str, now: Instant) -> Vec<String> {
-        watch.wanted(leases, me, now, FAILOVER).into_iter().map(|l| l.shard).collect()
+        let ours = |shard: &str| leases.iter().any(|l| l.shard == shard && l.owner.as_deref() == Some(me));
+        watch.wanted(leases, me, &ours, now, FAILOVER).into_iter().map(|l| l.shard).collect()
     }
 
     #[test]
@@ -87,6 +101,8 @@ mod tests {
         assert_eq!(wanted(&watch, &all, "a", now), ["shard 0"]);
         let even = [lease(0, Some("b")), lease(1, Some("b")), lease(2, Some("a"))];
         assert_eq!(wanted(&watch, &even, "a", now), [""; 0]);
+        let forgotten = watch.wanted(&even, "a", &|_| false, now, FAILOVER);
+        assert_eq!(forgotten.len(), 1, "it names us, and we do not know");
         let ended = [Lease { checkpoint: "SHARD_END".into(), ..lease(0, None) }, lease(1, Some("b"))];
         assert_eq!(wanted(&watch, &ended, "a", now), [""; 0]);
     }

@@ -39,7 +39,7 @@ async fn stream(settings: &config::Kinesis) -> Result<(Kinesis, String), String>
 }
 
 async fn table(settings: &config::Kinesis, table: &config::LeaseTable) -> Result<(), String> {
-    let leases = Leases::connect(settings, table, "check".to_owned()).await.map_err(|e| e.to_string())?;
+    let leases = Leases::connect(settings, table, "", "check".to_owned()).await.map_err(|e| e.to_string())?;
     // One that is not there is made by `run`.
     if leases.is_there().await.map_err(|e| e.to_string())? {
         leases.list().await.map_err(|e| e.to_string())?;

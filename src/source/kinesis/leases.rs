@@ -42,6 +42,8 @@ const SHARD_END: &str = "SHARD_END";
 pub struct Leases {
     client: Client,
     table: String,
+    /// The delivery stream that the table is for.
+    pub stream: String,
     /// Who we are in the table.
     pub worker: String,
 }
@@ -59,6 +61,8 @@ pub struct Lease {
     pub begin: Option<Begin>,
     /// When the stream of Kinesis was made, in milliseconds since the Unix epoch; 0: a row that the library made.
     pub created_ms: u64,
+    /// The delivery stream that reads it; `None`: a row that the library made.
+    pub stream: Option<String>,
 }
 
 /// Where shards of a stream begin to be read.
@@ -107,6 +111,11 @@ pub enum Committed {
 impl Lease {
     pub fn is_ended(&self) -> bool {
         self.checkpoint == SHARD_END
+    }
+
+    /// Whether its checkpoint is what we write for a lane that begins here.
+    pub fn stands_at(&self, start: &Start) -> bool {
+        checkpoint(start) == (self.checkpoint.as_str(), self.checkpoint_sub)
     }
 
     /// Where a lane begins that has no state yet. `begin`: where the configuration says that a stream begins, for what the
@@ -182,13 +191,19 @@ fn lease(row: &Row) -> std::result::Result<Lease, String> {
         checkpoint_sub: number_of(row, "checkpointSubSequenceNumber").unwrap_or(0),
         begin: text_of(row, "hydrantBegin").and_then(Begin::parse),
         created_ms: number_of(row, "hydrantStreamCreated").unwrap_or(0),
+        stream: text_of(row, "hydrantDeliveryStream").map(str::to_owned),
         shard,
     })
 }
 
 impl Leases {
     /// Makes the client. Nothing is sent yet.
-    pub async fn connect(settings: &config::Kinesis, table: &config::LeaseTable, worker: String) -> Result<Leases> {
+    pub async fn connect(
+        settings: &config::Kinesis,
+        table: &config::LeaseTable,
+        stream: &str,
+        worker: String,
+    ) -> Result<Leases> {
         let login = Login {
             region: table.region.as_ref().unwrap_or(&settings.region),
             access_key_id: settings.access_key_id.as_deref(),
@@ -209,7 +224,12 @@ impl Leases {
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts);
         builder.set_endpoint_url(table.endpoint.clone());
-        Ok(Leases { client: Client::from_conf(builder.build()), table: table.table.clone(), worker })
+        Ok(Leases {
+            client: Client::from_conf(builder.build()),
+            table: table.table.clone(),
+            stream: stream.to_owned(),
+            worker,
+        })
     }
 
     fn during<E>(&self, operation: &str) -> impl Fn(SdkError<E>) -> Error
@@ -292,7 +312,7 @@ impl Leases {
     /// Every lease.
     pub async fn list(&self) -> Result<Vec<Lease>> {
         const SEEN: &str = "leaseKey, leaseOwner, leaseCounter, checkpoint, checkpointSubSequenceNumber, \
-                            hydrantBegin, hydrantStreamCreated, entityType";
+                            hydrantBegin, hydrantStreamCreated, hydrantDeliveryStream, entityType";
         let (mut leases, mut next) = (Vec::new(), None);
         loop {
             let names = SEEN.split(", ").map(|name| (format!("#{name}"), name.to_owned())).collect();
@@ -332,7 +352,8 @@ impl Leases {
             .item("checkpoint", text(checkpoint))
             .item("checkpointSubSequenceNumber", number(0))
             .item("hydrantBegin", text(begin.text()))
-            .item("hydrantStreamCreated", number(created_ms));
+            .item("hydrantStreamCreated", number(created_ms))
+            .item("hydrantDeliveryStream", text(&self.stream));
         if !shard.parents.is_empty() {
             put = put.item("parentShardId", AttributeValue::Ss(shard.parents.clone()));
         }
@@ -444,7 +465,8 @@ impl Leases {
             .update(shard)
             .update_expression(format!(
                 "SET hydrantVersion = :next, hydrantCommit = :commit, {kept}, checkpoint = :checkpoint, \
-                 checkpointSubSequenceNumber = :sub, ownerSwitchesSinceCheckpoint = :zero REMOVE {removed}"
+                 checkpointSubSequenceNumber = :sub, ownerSwitchesSinceCheckpoint = :zero, \
+                 hydrantDeliveryStream = :stream REMOVE {removed}"
             ))
             .condition_expression(format!("leaseOwner = :me AND {known}"))
             .expression_attribute_values(":me", text(&self.worker))
@@ -452,7 +474,8 @@ impl Leases {
             .expression_attribute_values(":commit", text(id.to_string()))
             .expression_attribute_values(":checkpoint", text(checkpoint))
             .expression_attribute_values(":sub", number(sub))
-            .expression_attribute_values(":zero", number(0));
+            .expression_attribute_values(":zero", number(0))
+            .expression_attribute_values(":stream", text(&self.stream));
         let update = match version {
             0 => update,
             _ => update.expression_attribute_values(":version", number(version)),

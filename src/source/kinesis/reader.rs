@@ -31,6 +31,8 @@ pub struct Reader {
     pub interval: Duration,
     /// The ARN of the consumer that records are sent to, if they are not asked for.
     pub consumer: Consumer,
+    /// How long records are asked for when they cannot be sent.
+    pub sent_again: Duration,
     /// Tells the lane that there are records, or that there will be no more.
     pub tell: Box<dyn Fn() + Send + Sync>,
 }
@@ -40,9 +42,6 @@ const SUBSCRIPTIONS_APART_MIN: Duration = Duration::from_secs(1);
 
 /// The ARN of a consumer; what it is may change.
 pub type Consumer = Arc<Mutex<Option<String>>>;
-
-/// How long records are asked for when they cannot be sent.
-const POLLING: Duration = Duration::from_secs(300);
 
 /// What stands in the way.
 pub enum Stop {
@@ -73,11 +72,13 @@ impl Reader {
                     error = message,
                     "records are not sent, and asked for instead for a while"
                 );
-                polling_until = Some(Instant::now() + POLLING);
+                polling_until = Some(Instant::now() + self.sent_again);
                 continue;
             }
             let stop = match read {
-                Ok(()) => return,
+                Ok(()) if self.shard.is_at_end() || !self.shard.has_room().await => return,
+                // It has been asked for long enough: it may be sent again.
+                Ok(()) => continue,
                 Err(stop) => stop,
             };
             let alarm = match &stop {
@@ -184,7 +185,9 @@ impl Reader {
                 Ok(u64::MAX)
             }
             Ordering::Equal => Ok(position.sub_sequence + 1),
-            Ordering::Greater if self.bound => Err(Stop::Passed { expected: position, found: found.to_owned() }),
+            Ordering::Greater if self.bound && self.shard.is_behind_plans() => {
+                Err(Stop::Passed { expected: position, found: found.to_owned() })
+            }
             Ordering::Greater => {
                 tracing::error!(
                     stream = self.stream,
@@ -226,7 +229,8 @@ mod tests {
     async fn poll(start: Start, bound: bool) -> Reader {
         let settings = r#"{"stream":"s","access_key_id":"a","secret_access_key":"b"}"#;
         let kinesis = Kinesis::connect(&serde_json::from_str(settings).unwrap()).await.unwrap();
-        let shard = Shard::new(&start, 0);
+        // Plans that list something list what is ahead.
+        let shard = Shard::new(&start, if bound { start.offset() + 1 } else { 0 });
         let interval = Duration::from_secs(1);
         Reader {
             kinesis,
@@ -237,6 +241,7 @@ mod tests {
             bound,
             interval,
             consumer: Consumer::default(),
+            sent_again: interval,
             tell: Box::new(|| {}),
         }
     }
@@ -285,6 +290,10 @@ mod tests {
         let stopped = taken(&mut poll(after("9", 0), true).await, &all);
         let expected = Position { sequence: "9".into(), sub_sequence: 0 };
         assert!(matches!(stopped, Err(Stop::Passed { expected: e, found }) if e == expected && found == "12"));
+        // What is listed has been read by now.
+        let mut later = poll(after("9", 0), true).await;
+        later.shard = Shard::new(&later.start, 10);
+        assert_eq!(taken(&mut later, &all).ok().map(|read| read.len()), Some(1));
         let read = taken(&mut poll(after("9", 0), false).await, &all).ok().unwrap();
         assert_eq!(read, [(10, "12/0".to_owned(), "d".to_owned())]);
     }

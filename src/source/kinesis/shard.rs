@@ -142,6 +142,12 @@ impl Shard {
         self.room.notify_waiters();
     }
 
+    /// Whether records were given out by an earlier life that have not been read again.
+    pub fn is_behind_plans(&self) -> bool {
+        let state = self.state();
+        state.end < state.known
+    }
+
     /// Where the last record stands that was read.
     pub fn position(&self) -> Option<Position> {
         self.state().anchors.back().map(|(_, position)| position.clone())
