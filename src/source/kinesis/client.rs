@@ -83,16 +83,21 @@ pub enum What {
     Other,
 }
 
+/// Who we are to the services of a source.
+pub(super) fn login(settings: &config::Kinesis) -> Login<'_> {
+    Login {
+        region: &settings.region,
+        access_key_id: settings.access_key_id.as_deref(),
+        secret_access_key: settings.secret_access_key.as_ref(),
+        session_token: settings.session_token.as_ref(),
+        role_arn: settings.role_arn.as_deref(),
+    }
+}
+
 impl Kinesis {
     /// Makes the client. Nothing is sent yet.
     pub async fn connect(settings: &config::Kinesis) -> Result<Kinesis> {
-        let login = Login {
-            region: &settings.region,
-            access_key_id: settings.access_key_id.as_deref(),
-            secret_access_key: settings.secret_access_key.as_ref(),
-            session_token: settings.session_token.as_ref(),
-            role_arn: settings.role_arn.as_deref(),
-        };
+        let login = login(settings);
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(settings.timeout.min(CONNECT_TIMEOUT_MAX))
             .operation_attempt_timeout(settings.timeout)

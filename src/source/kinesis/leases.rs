@@ -6,7 +6,7 @@
 //! that the state is written only under the condition that the owner is still who writes, and that the state is still
 //! the one that he read (`hydrantVersion`). Renewals move the counter and not the version.
 
-use super::client::Listed;
+use super::client::{Listed, login};
 use crate::aws::Login;
 use crate::config;
 use crate::error::{Error, Kind, Result};
@@ -19,17 +19,12 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Builder};
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus,
-};
+use aws_sdk_dynamodb::types::AttributeValue;
 use std::collections::HashMap;
 use std::time::Duration;
 use uuid::Uuid;
 
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
-/// A table is made in seconds.
-const CREATE_TRIES: u32 = 60;
-const CREATE_PAUSE: Duration = Duration::from_millis(500);
 
 /// The library's words for places that are no sequence numbers (contract §10.3).
 const TRIM_HORIZON: &str = "TRIM_HORIZON";
@@ -40,8 +35,8 @@ const SHARD_END: &str = "SHARD_END";
 /// See the module. Nothing is retried here.
 #[derive(Clone)]
 pub struct Leases {
-    client: Client,
-    table: String,
+    pub(super) client: Client,
+    pub(super) table: String,
     /// The delivery stream that the table is for.
     pub stream: String,
     /// Who we are in the table.
@@ -204,13 +199,7 @@ impl Leases {
         stream: &str,
         worker: String,
     ) -> Result<Leases> {
-        let login = Login {
-            region: table.region.as_ref().unwrap_or(&settings.region),
-            access_key_id: settings.access_key_id.as_deref(),
-            secret_access_key: settings.secret_access_key.as_ref(),
-            session_token: settings.session_token.as_ref(),
-            role_arn: settings.role_arn.as_deref(),
-        };
+        let login = Login { region: table.region.as_ref().unwrap_or(&settings.region), ..login(settings) };
         // A request that takes longer than the others wait for us is of no use.
         let timeout = settings.timeout.min(table.failover);
         let timeouts = TimeoutConfig::builder()
@@ -232,7 +221,7 @@ impl Leases {
         })
     }
 
-    fn during<E>(&self, operation: &str) -> impl Fn(SdkError<E>) -> Error
+    pub(super) fn during<E>(&self, operation: &str) -> impl Fn(SdkError<E>) -> Error
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
@@ -240,72 +229,6 @@ impl Leases {
         move |e| {
             let kind = if is_refusal(&e) { Kind::Misconfigured } else { Kind::Retry };
             Error::new(kind, format!("{act}: {}", message(&e)))
-        }
-    }
-
-    /// Makes the table if there is none. `Misconfigured`: there is one of another layout.
-    pub async fn prepare(&self) -> Result<()> {
-        for _ in 0..CREATE_TRIES {
-            match self.status().await? {
-                None => self.create().await?,
-                Some(TableStatus::Creating) => {}
-                Some(_) => return Ok(()),
-            }
-            tokio::time::sleep(CREATE_PAUSE).await;
-        }
-        Err(Error::new(Kind::Retry, format!("table `{}` is still being made", self.table)))
-    }
-
-    /// Whether the table is there. `Misconfigured`: there is one of another layout.
-    pub async fn is_there(&self) -> Result<bool> {
-        Ok(self.status().await?.is_some())
-    }
-
-    async fn status(&self) -> Result<Option<TableStatus>> {
-        match self.client.describe_table().table_name(&self.table).send().await {
-            Ok(answer) => {
-                let none =
-                    || Error::new(Kind::Retry, format!("DescribeTable of table `{}`: an empty answer", self.table));
-                let table = answer.table.ok_or_else(none)?;
-                self.check_layout(table.key_schema(), table.attribute_definitions())?;
-                Ok(Some(table.table_status.unwrap_or(TableStatus::Active)))
-            }
-            Err(e) if e.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => Ok(None),
-            Err(e) => Err(self.during("DescribeTable")(e)),
-        }
-    }
-
-    fn check_layout(&self, keys: &[KeySchemaElement], attributes: &[AttributeDefinition]) -> Result<()> {
-        let type_of = |name: &str| {
-            attributes.iter().find(|a| a.attribute_name() == name).map_or("?", |a| a.attribute_type().as_str())
-        };
-        let found: Vec<String> = keys
-            .iter()
-            .map(|k| format!("`{}` ({}, {})", k.attribute_name(), k.key_type().as_str(), type_of(k.attribute_name())))
-            .collect();
-        if found == ["`leaseKey` (HASH, S)"] {
-            return Ok(());
-        }
-        let found = found.join(" and ");
-        let message = format!(
-            "table `{}` is no lease table: found the key {found}, expected `leaseKey` (HASH, S); name another table",
-            self.table
-        );
-        Err(Error::new(Kind::Misconfigured, message))
-    }
-
-    async fn create(&self) -> Result<()> {
-        let invalid = |e: aws_sdk_dynamodb::error::BuildError| Error::new(Kind::Bug, e.to_string());
-        let key = KeySchemaElement::builder().attribute_name("leaseKey").key_type(KeyType::Hash).build();
-        let attribute =
-            AttributeDefinition::builder().attribute_name("leaseKey").attribute_type(ScalarAttributeType::S).build();
-        let request = self.client.create_table().table_name(&self.table).billing_mode(BillingMode::PayPerRequest);
-        let made = request.key_schema(key.map_err(invalid)?).attribute_definitions(attribute.map_err(invalid)?).send();
-        match made.await {
-            // Somebody else makes it.
-            Err(e) if e.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => Ok(()),
-            Err(e) => Err(self.during("CreateTable")(e)),
-            Ok(_) => Ok(()),
         }
     }
 

@@ -5,6 +5,7 @@ pub mod balance;
 pub mod check;
 pub mod client;
 mod fan_out;
+mod lease_table;
 pub mod leases;
 mod poll;
 pub mod reader;
