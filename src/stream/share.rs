@@ -102,17 +102,16 @@ impl Inner {
             let summary = self.shared.runtime.block_on(kinesis.summary())?;
             *listed = self.shared.runtime.block_on(kinesis.shards())?;
             self.find_consumer(&kinesis, settings, &summary);
-            let now_ms = self.shared.clock.wall_ms();
-            self.created_ms.store(0, Ordering::Relaxed);
-            if let Err(e) = sharing.make(&leases, listed, &summary, || sharing::begin(settings, now_ms)) {
-                if e.kind == Kind::Misconfigured {
-                    // The lanes are not of what is read there now.
-                    let lanes = std::mem::take(&mut *self.lanes());
-                    drop(lanes);
-                    sharing.release_all();
-                }
+            if let Err(e) = sharing.belong(&leases, &summary) {
+                self.created_ms.store(0, Ordering::Relaxed);
+                // The lanes are not of what is read there now.
+                let lanes = std::mem::take(&mut *self.lanes());
+                drop(lanes);
+                sharing.release_all();
                 return Err(e);
             }
+            let now_ms = self.shared.clock.wall_ms();
+            sharing.make(&leases, listed, &summary, || sharing::begin(settings, now_ms))?;
             self.created_ms.store(summary.created_ms, Ordering::Relaxed);
             leases = sharing.look()?;
         }

@@ -160,15 +160,8 @@ impl Sharing {
         Ok(leases)
     }
 
-    /// Makes the leases of shards that can be read and have none: their parents are read to their ends, or are not there
-    /// any more. Removes those of shards that were read and are not there any more.
-    pub fn make(
-        &self,
-        leases: &[Lease],
-        listed: &[Listed],
-        summary: &Summary,
-        begin: impl FnOnce() -> Begin,
-    ) -> Result<()> {
+    /// Whether the leases are of this delivery stream, and of the life of the stream of Kinesis that is seen now.
+    pub fn belong(&self, leases: &[Lease], summary: &Summary) -> Result<()> {
         let other = leases.iter().find(|l| l.stream.as_ref().is_some_and(|stream| *stream != self.leases.stream));
         if let Some(Lease { shard, stream, .. }) = other {
             let message = format!(
@@ -186,6 +179,18 @@ impl Sharing {
             );
             return Err(Error::new(Kind::Misconfigured, message));
         }
+        Ok(())
+    }
+
+    /// Makes the leases of shards that can be read and have none: their parents are read to their ends, or are not there
+    /// any more. Removes those of shards that were read and are not there any more.
+    pub fn make(
+        &self,
+        leases: &[Lease],
+        listed: &[Listed],
+        summary: &Summary,
+        begin: impl FnOnce() -> Begin,
+    ) -> Result<()> {
         let missing = missing(leases, listed);
         if !missing.is_empty() {
             // What was decided once holds for shards that come later. Beside rows of the library, new shards are the
