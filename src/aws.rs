@@ -2,14 +2,21 @@
 
 use crate::error::{Error, Kind, Result};
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::sts::AssumeRoleProvider;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use secrecy::{ExposeSecret, SecretString};
+use std::time::Duration;
 
 /// Shown in the logs of whoever owns the assumed role.
 const SESSION_NAME: &str = "hydrant";
+
+/// A service that is there answers the handshake sooner; one that is not must not cost a whole request's time.
+const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 
 /// What settings say of it.
 pub struct Login<'a> {
@@ -23,12 +30,30 @@ pub struct Login<'a> {
 }
 
 impl Login<'_> {
-    pub fn region(&self) -> Region {
+    /// What clients of AWS's services are made from: nothing is retried by them, and `timeout` is the one bound of a request.
+    /// No credentials are read yet. `endpoint`: another service than AWS.
+    pub async fn config(&self, endpoint: Option<&str>, timeout: Duration) -> Result<SdkConfig> {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(timeout.min(CONNECT_TIMEOUT_MAX))
+            .operation_attempt_timeout(timeout)
+            .build();
+        let mut builder = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(self.region())
+            .credentials_provider(self.credentials().await?)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            // A subscription is silent for as long as there are no records.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        builder.set_endpoint_url(endpoint.map(str::to_owned));
+        Ok(builder.build())
+    }
+
+    fn region(&self) -> Region {
         Region::new(self.region.to_owned())
     }
 
-    /// Where credentials come from; none are read yet.
-    pub async fn credentials(&self) -> Result<SharedCredentialsProvider> {
+    async fn credentials(&self) -> Result<SharedCredentialsProvider> {
         let own = match (self.access_key_id, self.secret_access_key) {
             (Some(id), Some(secret)) => {
                 let token = self.session_token.map(|t| t.expose_secret().to_owned());

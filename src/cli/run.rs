@@ -5,6 +5,7 @@ use crate::api::{Api, admin::Admin, server::Server};
 use crate::config::Config;
 use crate::stream::node::Node;
 use crate::telemetry;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ pub struct Service {
 impl Service {
     /// Starts everything a configuration asks for. Blocks until it listens.
     pub fn start(config: Config) -> Result<Service, String> {
+        open_many_files();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|e| format!("start a runtime: {e}"))?;
         let metrics = telemetry::init_metrics();
@@ -61,6 +63,15 @@ impl Service {
         let drained = self.node.drain(patience);
         self.runtime.shutdown_timeout(std::time::Duration::from_secs(1));
         drained
+    }
+}
+
+/// Each stream and each shard has a few files open, each connection one: as many are allowed as the system allows, which is
+/// more than what processes begin with.
+fn open_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(error = %e, current = limit.current, "the number of open files stays as it is");
     }
 }
 

@@ -95,6 +95,15 @@ impl Spool {
         if self.memory.len() > self.memory_bytes_max { self.spill() } else { Ok(()) }
     }
 
+    /// Moves what is in memory to the scratch file, and gives the memory back. `NoSpace`: it stays in memory.
+    pub fn yield_memory(&mut self) -> Result<()> {
+        if !self.memory.is_empty() {
+            self.spill()?;
+        }
+        self.memory = Vec::new();
+        Ok(())
+    }
+
     fn spill(&mut self) -> Result<()> {
         let io = |e| Error::io("write scratch file", e);
         if self.file.is_none() {

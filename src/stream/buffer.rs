@@ -44,6 +44,8 @@ pub struct Filling {
 const PIECES_MAX: usize = 4;
 /// Of a plan for an endpoint in memory before it goes to scratch: most requests are smaller.
 const ELEMENTS_BYTES: usize = 8 << 20;
+/// What is worth a write to scratch when memory is scarce.
+const YIELDED_BYTES_MIN: usize = 64 << 10;
 /// Rows that are encoded at once where they are bytes: about a piece, which is compressed while its bytes are still near.
 const ENCODED_BYTES: usize = 128 << 10;
 
@@ -106,6 +108,14 @@ impl Filling {
         match arrivals {
             Some(arrivals) => body.of_elements(arrivals),
             None => body,
+        }
+    }
+
+    /// Gives back what memory can be had without ending the object, if it is worth a write.
+    pub fn yield_memory(&mut self) {
+        if self.spool.memory_bytes() >= YIELDED_BYTES_MIN {
+            // Without room on the scratch disk it stays where it is.
+            let _ = self.spool.yield_memory();
         }
     }
 

@@ -15,7 +15,8 @@ use uuid::Uuid;
 const REASONS_MAX: usize = 5000;
 
 impl Engine {
-    /// Cuts what is full or old enough, and under memory pressure the largest buffers.
+    /// Cuts what is full or old enough, and under memory pressure the largest buffers: those that still are when what they
+    /// have encoded is on scratch.
     pub(super) fn cut_due(&mut self) -> Result<bool> {
         let now = self.home.clock.steady();
         let due: Vec<Slot> = self
@@ -30,8 +31,21 @@ impl Engine {
             .map(|(slot, _)| slot.clone())
             .collect();
         let mut busy = self.cut(due)?;
+        if self.buffer_bytes() > self.buffer_bytes_max() {
+            for slot in self.pressed() {
+                self.buffers.get_mut(&slot).expect("it is one of them").filling.yield_memory();
+            }
+        }
         busy |= self.cut(self.pressed())?;
         Ok(busy)
+    }
+
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.buffers.values().map(|b| b.filling.memory_bytes()).sum()
+    }
+
+    fn buffer_bytes_max(&self) -> usize {
+        self.home.memory.allowed(self.home.bounds.memory_bytes_max)
     }
 
     /// The largest buffers, as many as are too many or take too much memory.
@@ -39,8 +53,7 @@ impl Engine {
         let bounds = &self.home.bounds;
         let mut sizes: Vec<(usize, &Slot)> =
             self.buffers.iter().map(|(slot, b)| (b.filling.memory_bytes(), slot)).collect();
-        let mut bytes: usize = sizes.iter().map(|(bytes, _)| bytes).sum();
-        let bytes_max = self.home.memory.allowed(bounds.memory_bytes_max);
+        let (mut bytes, bytes_max) = (self.buffer_bytes(), self.buffer_bytes_max());
         if bytes <= bytes_max && sizes.len() <= bounds.open_keys_max {
             return Vec::new();
         }

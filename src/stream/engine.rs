@@ -247,7 +247,7 @@ impl Engine {
     /// Brings the configuration `definition` into force from the next unread, unplanned record on, as a new epoch if it
     /// differs from the last one. Durable when this returns.
     pub fn adopt(&mut self, definition: &[u8]) -> Result<()> {
-        let route = Arc::new(self.loader.load(definition, &self.blobs)?);
+        let route = self.loader.load(definition, &self.blobs)?;
         // What was judged ahead was judged by the route of before.
         self.ahead.forget();
         let hash = self.blobs.put(definition)?;
@@ -300,7 +300,7 @@ impl Engine {
             let definition = self.blobs.get(&known.hash)?;
             let route = self.loader.load(&definition, &self.blobs);
             let route = route.map_err(|e| e.during(format!("load epoch {epoch} ({})", hex(&known.hash[..4]))))?;
-            self.routes.insert(epoch, Arc::new(route));
+            self.routes.insert(epoch, route);
         }
         Ok(self.routes[&epoch].clone())
     }
@@ -334,8 +334,7 @@ impl Engine {
         let read_by_all = self.tracks().map(|t| self.cursors[t as usize].offset).min().unwrap_or(0);
         let allowed = self.home.memory.allowed(self.home.bounds.tail_bytes_max);
         let tail_bytes = self.lane.trim_tail(read_by_all, allowed);
-        let buffers: usize = self.buffers.values().map(|b| b.filling.memory_bytes()).sum();
-        self.home.memory.note(buffers + self.held_bytes() + tail_bytes);
+        self.home.memory.note(self.buffer_bytes() + self.held_bytes() + tail_bytes);
     }
 
     /// A plan log without its reserve keeps the stream from reading: it asks again, and says so.

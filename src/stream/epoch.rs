@@ -19,7 +19,7 @@ pub struct Blobs {
 
 /// Builds a route from an epoch's definition.
 pub trait Routes: Send {
-    fn load(&self, definition: &[u8], blobs: &Blobs) -> Result<Route>;
+    fn load(&self, definition: &[u8], blobs: &Blobs) -> Result<Arc<Route>>;
 }
 
 /// Among objects.

@@ -1,7 +1,8 @@
 //! From an epoch's definition on disk to the route it describes. The definition is canonical JSON (see
 //! `config::StreamConfig::epoch_part`); files it needs are named by hash and kept beside it.
 
-use super::epoch::{Blobs, Routes, unhex};
+use super::common::Common;
+use super::epoch::{Blobs, Routes, hash, unhex};
 use super::plan::Outlet;
 use super::route::{BackupRoute, FailureRoute, HTTP_ENDPOINT, Route, Takes, Undelivered};
 use crate::compress::Compress;
@@ -12,6 +13,7 @@ use crate::transform::Transform;
 use crate::transform::wasm::{Module, Settings, WasmTransform};
 use serde_json::Value;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where Firehose leaves the manifests of what a warehouse did not take (contract §9.3).
@@ -22,6 +24,8 @@ pub struct Loader {
     pub live: LiveTransform,
     /// Compiled modules are cached here, if anywhere.
     pub module_cache: Option<PathBuf>,
+    /// Where other lanes of the stream find what is loaded, if there are any.
+    pub common: Option<Common>,
 }
 
 /// The live settings of a transform.
@@ -48,7 +52,17 @@ impl Default for LiveTransform {
 }
 
 impl Routes for Loader {
-    fn load(&self, definition: &[u8], blobs: &Blobs) -> Result<Route> {
+    fn load(&self, definition: &[u8], blobs: &Blobs) -> Result<Arc<Route>> {
+        let load = || self.route(definition, blobs);
+        match &self.common {
+            Some(common) => common.route(hash(definition), load),
+            None => load().map(Arc::new),
+        }
+    }
+}
+
+impl Loader {
+    fn route(&self, definition: &[u8], blobs: &Blobs) -> Result<Route> {
         let json: Value = serde_json::from_slice(definition)
             .map_err(|e| Error::new(Kind::Corrupt, format!("an epoch's definition is not JSON: {e}")))?;
         let destination = &json["destination"];
@@ -88,9 +102,7 @@ impl Routes for Loader {
             },
         })
     }
-}
 
-impl Loader {
     fn transform(&self, steps: &Value, blobs: &Blobs) -> Result<Option<Box<dyn Transform>>> {
         let Some(step) = steps.get(0).map(|s| &s["wasm"]) else { return Ok(None) };
         let bytes = blob(step, "module", blobs)?;

@@ -1,17 +1,23 @@
 //! The memory of all streams of a node: counted, and shared out only when it becomes scarce. A stream may use its cap as
 //! long as all together stay below the node's limit, and above it a fair part, but never less than it needs to get on.
 
+use crate::source::room::Room;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What every stream may use however many there are: room for an open writer and a chunk.
-const STREAM_BYTES_MIN: usize = 4 << 20;
+/// What every stream may use however many there are: the records that it stages, and an answer of its source is read all
+/// the same. What it has encoded is on scratch then.
+const STREAM_BYTES_MIN: usize = 128 << 10;
+/// The part of the limit that answers of sources may take which are on their way: a quarter.
+const READING: usize = 4;
 
 /// See the module.
 pub struct NodeMemory {
     limit: AtomicUsize,
     used: AtomicUsize,
     streams: AtomicUsize,
+    /// For answers of sources.
+    pub reading: Arc<Room>,
 }
 
 /// One stream's part.
@@ -22,11 +28,13 @@ pub struct StreamMemory {
 
 impl NodeMemory {
     pub fn new(limit: usize) -> Arc<NodeMemory> {
-        Arc::new(NodeMemory { limit: limit.into(), used: 0.into(), streams: 0.into() })
+        let reading = Arc::new(Room::new(limit / READING));
+        Arc::new(NodeMemory { limit: limit.into(), used: 0.into(), streams: 0.into(), reading })
     }
 
     pub fn set_limit(&self, bytes: usize) {
         self.limit.store(bytes, Ordering::Relaxed);
+        self.reading.set_size(bytes / READING);
     }
 
     pub fn stream(self: &Arc<Self>) -> StreamMemory {
@@ -46,7 +54,7 @@ impl StreamMemory {
     /// The most it may use at this moment, in bytes; `cap` if nothing is scarce.
     pub fn allowed(&self, cap: usize) -> usize {
         let limit = self.node.limit.load(Ordering::Relaxed);
-        if self.node.used.load(Ordering::Relaxed) <= limit {
+        if self.node.used.load(Ordering::Relaxed) + self.node.reading.taken() <= limit {
             return cap;
         }
         let streams = self.node.streams.load(Ordering::Relaxed).max(1);

@@ -3,12 +3,14 @@
 
 mod account;
 mod ahead;
+mod alone;
 mod archive;
 mod ask;
 pub mod audit;
 pub mod backed_up;
 pub mod buffer;
 pub mod codec;
+pub mod common;
 mod cut;
 mod damage;
 pub mod engine;

@@ -5,7 +5,7 @@ use super::epoch::{hash, hex, unhex};
 use crate::deliver::{Attempt, Body, Shelf, Shipment};
 use crate::error::{Error, Kind, Result};
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
 /// Below this nobody's data lies (see `sinks`, and what `redrive` passes over).
@@ -13,7 +13,7 @@ const PLACE: &str = "_hydrant/shared";
 
 /// See the module. Calls block.
 pub struct Objects {
-    shelf: Arc<dyn Shelf>,
+    shelf: Mutex<Arc<dyn Shelf>>,
     /// The shelf's name, for whoever reads rows.
     pub store: String,
     stream: String,
@@ -25,7 +25,16 @@ fn id(hash: &[u8; 32]) -> Uuid {
 
 impl Objects {
     pub fn new(shelf: Arc<dyn Shelf>, store: String, stream: &str) -> Arc<Objects> {
-        Arc::new(Objects { shelf, store, stream: stream.to_owned() })
+        Arc::new(Objects { shelf: Mutex::new(shelf), store, stream: stream.to_owned() })
+    }
+
+    /// The same store is reached in another way from now on.
+    pub fn reach(&self, shelf: Arc<dyn Shelf>) {
+        *self.shelf.lock().expect("nobody panics holding it") = shelf;
+    }
+
+    fn shelf(&self) -> Arc<dyn Shelf> {
+        self.shelf.lock().expect("nobody panics holding it").clone()
     }
 
     /// The name of contents of a kind. It holds the id under which they are written: a directory knows them by that.
@@ -50,7 +59,7 @@ impl Objects {
         let failed = |kind, reason: String| {
             Err(Error::new(kind, format!("keep `{}` in {}: {reason}", shipment.name, self.store)))
         };
-        match self.shelf.attempt(&shipment) {
+        match self.shelf().attempt(&shipment) {
             Attempt::Stored { .. } => Ok(shipment.name),
             Attempt::Retry { reason } => failed(Kind::Retry, reason),
             Attempt::Misconfigured { reason } => failed(Kind::Misconfigured, reason),
@@ -64,7 +73,7 @@ impl Objects {
         let expected = name.rsplit('-').next().and_then(unhex);
         let expected = expected.ok_or_else(|| Error::new(Kind::Corrupt, format!("{}: it is no such name", act())))?;
         let mut spool = Body::of(Vec::new()).spool();
-        self.shelf.fetch(name, &mut spool).map_err(|failure| {
+        self.shelf().fetch(name, &mut spool).map_err(|failure| {
             let kind = if failure.misconfigured { Kind::Misconfigured } else { Kind::Retry };
             Error::new(kind, format!("{}: {}", act(), failure.reason))
         })?;

@@ -1,5 +1,6 @@
 //! A stream's directory, opened: its identity, its state, and the epoch that its configuration asks for.
 
+use super::common::Common;
 use super::engine::{Bounds, Engine, Home, floor};
 use super::epoch::{Blobs, hash, hex};
 use super::live::{Gate, Limits, Live};
@@ -9,7 +10,6 @@ use super::objects::Objects;
 use super::plan::Entry;
 use super::plan_log::PlanLog;
 use super::shared_log::SharedLog;
-use super::supervise::Shared;
 use crate::config::{ContentEncoding, Destination, Format, Store, StreamConfig, Transform};
 use crate::deliver::http;
 use crate::deliver::retry::{Pace, Patience};
@@ -48,7 +48,8 @@ pub struct Opened {
 }
 
 /// Opens the stream in `dir`; without a configuration under the one it had last.
-pub fn open(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConfig>) -> Result<Opened> {
+pub fn open(common: &Common, dir: &Path, meta: &Meta, config: Option<&StreamConfig>) -> Result<Opened> {
+    let shared = &common.shared;
     let incarnation = *meta.incarnation.as_bytes();
     let bounds = Bounds::default();
     let fs = shared.fs.clone();
@@ -64,7 +65,7 @@ pub fn open(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConf
     } else if recovered.records_rewritten > 0 {
         tracing::info!(stream = meta.name, ?recovered, "journal recovered");
     }
-    let engine = engine(shared, dir, meta, config, bounds, log.into(), journal, None)?;
+    let engine = engine(common, dir, meta, config, bounds, log.into(), journal, None)?;
     Ok(Opened { engine, writer, budget })
 }
 
@@ -76,13 +77,14 @@ pub struct Elsewhere {
 
 /// Opens the lane of a shard in `dir`. `begin`: where to begin to read it, if it was not opened before.
 pub fn open_shard(
-    shared: &Shared,
+    common: &Common,
     dir: &Path,
     meta: &Meta,
     config: &StreamConfig,
     begin: Start,
     elsewhere: Option<Elsewhere>,
 ) -> Result<(Engine, Arc<Shard>)> {
+    let shared = &common.shared;
     let bounds = Bounds { reserve_bytes: SHARD_RESERVE_BYTES, ..Bounds::default() };
     let (mut log, objects): (Log, _) = match elsewhere {
         Some(elsewhere) => (elsewhere.log.into(), Some(elsewhere.objects)),
@@ -97,13 +99,13 @@ pub fn open_shard(
         }
     };
     let shard = Shard::new(&start, floor(log.state()));
-    let engine = engine(shared, dir, meta, Some(config), bounds, log, shard.clone(), objects)?;
+    let engine = engine(common, dir, meta, Some(config), bounds, log, shard.clone(), objects)?;
     Ok((engine, shard))
 }
 
 #[expect(clippy::too_many_arguments, reason = "all of them are what a lane is made of")]
 fn engine(
-    shared: &Shared,
+    common: &Common,
     dir: &Path,
     meta: &Meta,
     config: Option<&StreamConfig>,
@@ -112,6 +114,7 @@ fn engine(
     lane: Arc<dyn Lane>,
     objects: Option<Arc<Objects>>,
 ) -> Result<Engine> {
+    let shared = &common.shared;
     let fs = shared.fs.clone();
     let blobs = Blobs::open(fs.clone(), dir.join("epochs"), objects.clone())?;
     let definition = match config {
@@ -134,7 +137,7 @@ fn engine(
         bounds,
     };
     let live = config.map_or_else(default_live, live);
-    let loader = Box::new(loader(shared, config));
+    let loader = Box::new(loader(common, config));
     Engine::open(home, live, log, lane, loader, &definition)
 }
 
@@ -196,8 +199,9 @@ pub fn live(config: &StreamConfig) -> Live {
 }
 
 /// The loader of a configuration's routes.
-pub fn loader(shared: &Shared, config: Option<&StreamConfig>) -> Loader {
-    Loader { live: live_transform(config), module_cache: Some(shared.module_cache.clone()) }
+pub fn loader(common: &Common, config: Option<&StreamConfig>) -> Loader {
+    let module_cache = Some(common.shared.module_cache.clone());
+    Loader { live: live_transform(config), module_cache, common: Some(common.clone()) }
 }
 
 /// What applies at once of a configuration's transform.

@@ -1,6 +1,7 @@
 //! A lane's thread: it owns the engine, does what is asked of it between two steps, and starts uploads, which run on the
 //! runtime's blocking threads.
 
+use super::common::Common;
 use super::engine::{Engine, Progress};
 use super::live::Live;
 use super::load::Loader;
@@ -145,14 +146,14 @@ impl Running {
 
     /// Brings a configuration into force: a changed route is an epoch, the rest applies at once. Blocks. `dir`: the
     /// lane's.
-    pub(super) fn reload(&self, shared: &Shared, stream: &str, dir: &Path, config: &StreamConfig) -> Result<()> {
-        let blobs = super::epoch::Blobs::open(shared.fs.clone(), dir.join("epochs"), self.objects.clone())?;
+    pub(super) fn reload(&self, common: &Common, stream: &str, dir: &Path, config: &StreamConfig) -> Result<()> {
+        let blobs = super::epoch::Blobs::open(common.shared.fs.clone(), dir.join("epochs"), self.objects.clone())?;
         let (answer, answered) = channel();
         let reload = Reload {
             definition: open::definition(config, &blobs)?,
             live: open::live(config),
-            sinks: Sinks::new(shared, stream, Some(config)),
-            loader: open::loader(shared, Some(config)),
+            sinks: Sinks::new(common, stream, Some(config)),
+            loader: open::loader(common, Some(config)),
             answer,
         };
         self.commands.send(Command::Reload(Box::new(reload))).map_err(|_| self.gone())?;

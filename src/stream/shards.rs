@@ -2,38 +2,45 @@
 //! it was made from are read to their ends and settled, so that the records of a partition key stay in order. Where several
 //! nodes share the shards, the lanes here are those whose leases this node has.
 
+use super::common::Common;
 use super::engine::Engine;
 use super::open::{Elsewhere, open_shard, read_or_make_meta};
 use super::runner::Running;
 use super::sinks::Sinks;
 use super::status::{ShardStatus, Status};
 use super::supervise::Shared;
-use crate::config::{self, Coordination, StartingPosition, StreamConfig};
+use crate::config::{self, Coordination, StreamConfig};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{read, write_atomically};
 use crate::lane::Start;
-use crate::source::kinesis::client::{Kinesis, Listed, Summary};
+use crate::source::kinesis::client::{Kinesis, Summary};
 use crate::source::kinesis::leases::Lease;
 use crate::source::kinesis::reader::{Consumer, Reader};
 use crate::source::kinesis::shard::Shard;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// Between two looks at a shard that was read to its end and has records that are not settled.
 const ENDING: Duration = Duration::from_millis(100);
 /// Between two tries of what Kinesis refused.
 pub(super) const RETRY: Duration = Duration::from_secs(5);
 
-/// Of a stream's shards: they are looked for and read; what is held is delivered; nothing is done any more.
-pub(super) const READING: u8 = 0;
-pub(super) const DRAINING: u8 = 1;
-pub(super) const STOPPED: u8 = 2;
+/// What is done with a stream's shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// They are looked for and read.
+    Reading,
+    /// What is held is delivered.
+    Draining,
+    /// Nothing any more.
+    Stopped,
+}
 
 /// See the module.
 pub(super) struct Shards {
@@ -47,7 +54,10 @@ pub(super) struct Inner {
     pub(super) name: String,
     /// Holds a directory for each life of the Kinesis stream, by its time of creation, with one for each shard.
     pub(super) dir: PathBuf,
-    config: Mutex<StreamConfig>,
+    current: Mutex<Current>,
+    /// What leads to services may have changed since they were connected to.
+    changed: AtomicBool,
+    kinesis: Mutex<Option<Kinesis>>,
     lanes: Mutex<BTreeMap<String, Lane>>,
     alarm: Mutex<Option<String>>,
     coordination: Option<Coordination>,
@@ -56,11 +66,18 @@ pub(super) struct Inner {
     /// Leases of other nodes, as last seen.
     pub(super) elsewhere: Mutex<Vec<Lease>>,
     retired: Arc<AtomicBool>,
-    phase: AtomicU8,
+    phase: watch::Sender<Phase>,
     /// When the stream of Kinesis was made, as last seen; 0: not yet.
     pub(super) created_ms: AtomicU64,
     /// The ARN of the consumer that records are sent to, if that is wanted and can be had.
     consumer: Consumer,
+}
+
+/// The configuration in force, and what the lanes have in common under it.
+#[derive(Clone)]
+pub(super) struct Current {
+    pub(super) config: StreamConfig,
+    pub(super) common: Common,
 }
 
 pub(super) enum Lane {
@@ -72,7 +89,7 @@ pub(super) enum Lane {
 pub(super) struct OpenLane {
     pub(super) running: Running,
     shard: Arc<Shard>,
-    reader: tokio::task::JoinHandle<()>,
+    pub(super) reader: tokio::task::JoinHandle<()>,
     dir: PathBuf,
 }
 
@@ -93,14 +110,6 @@ pub(super) struct Place {
     pub(super) elsewhere: Option<Elsewhere>,
 }
 
-/// The file `BEGIN`: where the shards of a stream begin to be read, decided once.
-#[derive(Debug, Serialize, Deserialize)]
-struct Begin {
-    arn: String,
-    /// Milliseconds since the Unix epoch; `None`: at the oldest record.
-    timestamp_ms: Option<u64>,
-}
-
 impl Shards {
     /// Starts to look for shards. Kinesis is asked only from a thread of its own.
     pub(super) fn start(
@@ -114,14 +123,16 @@ impl Shards {
             shared: shared.clone(),
             name: name.to_owned(),
             dir: dir.join("shards"),
-            config: Mutex::new(config.clone()),
+            current: Mutex::new(Current { config: config.clone(), common: Common::new(shared) }),
+            changed: AtomicBool::new(false),
+            kinesis: Mutex::default(),
             lanes: Mutex::default(),
             alarm: Mutex::default(),
             coordination: config.kinesis().and_then(|kinesis| kinesis.coordination.clone()),
             worker: OnceLock::new(),
             elsewhere: Mutex::default(),
             retired: retired.clone(),
-            phase: AtomicU8::new(READING),
+            phase: watch::Sender::new(Phase::Reading),
             created_ms: AtomicU64::new(0),
             consumer: Consumer::default(),
         });
@@ -181,13 +192,16 @@ impl Shards {
 
     /// Brings a configuration into force in every lane.
     pub(super) fn reload(&self, config: &StreamConfig) -> Result<()> {
-        *self.shared.config.lock().expect("nobody panics holding it") = config.clone();
+        let common = Common::new(&self.shared.shared);
+        *self.shared.current.lock().expect("nobody panics holding it") =
+            Current { config: config.clone(), common: common.clone() };
+        self.shared.changed.store(true, Ordering::Relaxed);
         let mut failed = None;
         for lane in self.shared.lanes().values() {
             if let Lane::Open(lane) = lane
                 && !lane.running.has_ended()
             {
-                let done = lane.running.reload(&self.shared.shared, &self.shared.name, &lane.dir, config);
+                let done = lane.running.reload(&common, &self.shared.name, &lane.dir, config);
                 failed = failed.or(done.err());
             }
         }
@@ -197,7 +211,7 @@ impl Shards {
 
     /// Reads nothing more, and begins to deliver what is held.
     pub(super) fn drain(&self) {
-        self.enter(DRAINING);
+        self.enter(Phase::Draining);
         for lane in self.shared.lanes().values() {
             if let Lane::Open(lane) = lane {
                 lane.reader.abort();
@@ -217,17 +231,17 @@ impl Shards {
     /// Whether one of them ended by an error.
     pub(super) fn are_broken(&self) -> bool {
         !self.shared.is_shared()
-            && self.shared.phase() != STOPPED
+            && self.shared.phase() != Phase::Stopped
             && self.shared.lanes().values().any(|lane| matches!(lane, Lane::Open(l) if l.running.has_ended()))
     }
 
-    fn enter(&self, phase: u8) {
-        self.shared.phase.store(phase, Ordering::Relaxed);
+    fn enter(&self, phase: Phase) {
+        self.shared.phase.send_replace(phase);
         let _ = self.wake.send(());
     }
 
     fn end_thread(&self) {
-        self.enter(STOPPED);
+        self.enter(Phase::Stopped);
         if let Some(thread) = self.thread.lock().expect("nobody panics holding it").take() {
             let _ = thread.join();
         }
@@ -245,12 +259,49 @@ impl Inner {
         self.lanes.lock().expect("nobody panics holding the lanes")
     }
 
-    pub(super) fn config(&self) -> StreamConfig {
-        self.config.lock().expect("nobody panics holding it").clone()
+    pub(super) fn current(&self) -> Current {
+        self.current.lock().expect("nobody panics holding it").clone()
     }
 
-    pub(super) fn phase(&self) -> u8 {
-        self.phase.load(Ordering::Relaxed)
+    pub(super) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Whether settings have changed since the last time.
+    pub(super) fn has_changed(&self) -> bool {
+        self.changed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether services are to be connected to anew.
+    pub(super) fn is_changed(&self) -> bool {
+        self.changed.load(Ordering::Relaxed)
+    }
+
+    /// Asks a service something. One that does not answer keeps nobody from ending.
+    pub(super) fn ask<T>(&self, asked: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut phase = self.phase.subscribe();
+        self.shared.runtime.block_on(async {
+            tokio::select! {
+                answer = asked => answer,
+                _ = phase.wait_for(|phase| *phase != Phase::Reading) => {
+                    Err(Error::new(Kind::Stopping, "the stream ends"))
+                }
+            }
+        })
+    }
+
+    /// The client of the source, which all readers share. `changed`: settings may lead elsewhere than before.
+    pub(super) fn kinesis(&self, settings: &config::Kinesis, changed: bool) -> Result<Kinesis> {
+        let mut known = self.kinesis.lock().expect("nobody panics connecting");
+        if let Some(kinesis) = &*known {
+            if changed {
+                self.ask(kinesis.reconnect(settings))?;
+            }
+            return Ok(kinesis.clone());
+        }
+        let kinesis = self.ask(Kinesis::connect(settings))?;
+        *known = Some(kinesis.clone());
+        Ok(kinesis)
     }
 
     fn is_shared(&self) -> bool {
@@ -261,24 +312,6 @@ impl Inner {
         match self.is_shared() {
             true => self.run_shared(woken, wake),
             false => self.run_alone(woken, wake),
-        }
-    }
-
-    fn run_alone(&self, woken: &Receiver<()>, wake: &Sender<()>) {
-        let mut next_list = Instant::now();
-        while self.phase() == READING {
-            let config = self.config();
-            let Some(settings) = config.kinesis() else { return };
-            let ended = self.end_lanes();
-            if !ended.is_empty() || Instant::now() >= next_list {
-                let done = self.open_lanes(&config, settings, wake);
-                // A lane that is ending makes this loop turn often: Kinesis is not asked any sooner for that.
-                next_list = Instant::now() + if done.is_ok() { settings.shards_interval } else { RETRY };
-                self.report(done);
-            }
-            if !self.wait(next_list, woken) {
-                return;
-            }
         }
     }
 
@@ -297,6 +330,9 @@ impl Inner {
     }
 
     pub(super) fn report(&self, done: Result<()>) {
+        if self.phase() != Phase::Reading {
+            return;
+        }
         if let Err(e) = &done {
             tracing::warn!(stream = self.name, error = %e, "shards cannot be read");
         }
@@ -339,38 +375,10 @@ impl Inner {
         ended
     }
 
-    /// Opens the lanes of shards whose parents are done.
-    fn open_lanes(&self, config: &StreamConfig, settings: &config::Kinesis, wake: &Sender<()>) -> Result<()> {
-        let kinesis = self.shared.runtime.block_on(Kinesis::connect(settings))?;
-        let summary = self.shared.runtime.block_on(kinesis.summary())?;
-        let listed = self.shared.runtime.block_on(kinesis.shards())?;
-        self.find_consumer(&kinesis, settings, &summary);
-        self.meet(summary.created_ms);
-        let dir = self.dir.join(summary.created_ms.to_string());
-        let begin = self.begin(&dir, settings, &summary)?;
-        let mut failed = None;
-        for shard in &listed {
-            if self.phase() != READING {
-                break;
-            }
-            if !self.lanes().contains_key(&shard.id) && self.is_next(shard, &listed) {
-                let start = begin.timestamp_ms.map_or(Start::TrimHorizon, Start::Timestamp);
-                let place = Place { dir: dir.join(&shard.id), start, elsewhere: None };
-                let lane = self.open(config, settings, &kinesis, &shard.id, place, wake);
-                match lane {
-                    Ok(lane) => drop(self.lanes().insert(shard.id.clone(), lane)),
-                    // The others are read all the same.
-                    Err(e) => failed = failed.or(Some(e.during(format!("shard `{}`", shard.id)))),
-                }
-            }
-        }
-        failed.map_or(Ok(()), Err)
-    }
-
     /// Finds the consumer that records are sent to, if that is wanted. Without it they are asked for.
     pub(super) fn find_consumer(&self, kinesis: &Kinesis, settings: &config::Kinesis, summary: &Summary) {
         let found = settings.consumer.as_ref().and_then(|name| {
-            let found = self.shared.runtime.block_on(kinesis.consumer(&summary.arn, name));
+            let found = self.ask(kinesis.consumer(&summary.arn, name));
             found
                 .inspect_err(|e| {
                     tracing::warn!(stream = self.name, error = %e, "the consumer cannot be had: records are asked for");
@@ -380,70 +388,15 @@ impl Inner {
         *self.consumer.lock().expect("nobody panics holding it") = found;
     }
 
-    /// Takes note of when the stream was made. One that was deleted and made again has other shards under the same names:
-    /// those of before are read no more, and deliver what they hold.
-    fn meet(&self, created_ms: u64) {
-        let before = self.created_ms.swap(created_ms, Ordering::Relaxed);
-        if before == 0 || before == created_ms {
-            return;
-        }
-        tracing::error!(
-            stream = self.name,
-            "the stream of Kinesis was made anew: what was not read of the old one is lost"
-        );
-        let mut lanes = self.lanes();
-        for (id, lane) in std::mem::take(&mut *lanes) {
-            if let Lane::Open(open) = &lane {
-                open.reader.abort();
-            }
-            lanes.insert(format!("{id} of {before}"), lane);
-        }
-    }
-
-    /// Whether a shard may be read: its parents are done, or are not there any more.
-    fn is_next(&self, shard: &Listed, listed: &[Listed]) -> bool {
-        let lanes = self.lanes();
-        shard.parents.iter().all(|parent| match lanes.get(parent) {
-            Some(lane) => matches!(lane, Lane::Done(_)),
-            None => !listed.iter().any(|l| l.id == *parent),
-        })
-    }
-
-    /// Where reading begins, decided when a stream is first seen.
-    fn begin(&self, dir: &Path, settings: &config::Kinesis, summary: &Summary) -> Result<Begin> {
-        let fs = &*self.shared.fs;
-        let path = dir.join("BEGIN");
-        let act = || format!("`{}`", path.display());
-        match read(fs, &path) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::Corrupt, format!("{}: {e}", act())))
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                let timestamp_ms = match settings.start {
-                    StartingPosition::Latest => Some(self.shared.clock.wall_ms()),
-                    StartingPosition::TrimHorizon => None,
-                    StartingPosition::Timestamp(ms) => Some(ms),
-                };
-                let begin = Begin { arn: summary.arn.clone(), timestamp_ms };
-                let bytes = serde_json::to_vec(&begin).expect("plain values always serialise into memory");
-                fs.create_dir_all(dir).map_err(|e| Error::io(act(), e))?;
-                write_atomically(fs, &path, &bytes).map_err(|e| Error::io(act(), e))?;
-                Ok(begin)
-            }
-            Err(e) => Err(Error::io(act(), e)),
-        }
-    }
-
     pub(super) fn open(
         &self,
-        config: &StreamConfig,
-        settings: &config::Kinesis,
+        current: &Current,
         kinesis: &Kinesis,
         id: &str,
         place: Place,
         wake: &Sender<()>,
     ) -> Result<Lane> {
-        let shared = &self.shared;
+        let (shared, Current { config, common }) = (&self.shared, current);
         let Place { dir, start: begin, elsewhere } = place;
         let during = |e| Error::io(format!("`{}`", dir.display()), e);
         shared.fs.create_dir_all(&dir).map_err(during)?;
@@ -460,13 +413,13 @@ impl Inner {
             return Err(Error::new(Kind::Misconfigured, message));
         }
         let meta = read_or_make_meta(&*shared.fs, &dir, Some(&self.name))?;
-        let (engine, shard) = open_shard(shared, &dir, &meta, config, begin, elsewhere)?;
+        let (engine, shard) = open_shard(common, &dir, &meta, config, begin, elsewhere)?;
         let state = engine.state();
         let start = state.start.clone().expect("it is persisted before the lane is opened");
         let bound = state.plans.values().any(|p| p.list.end() > state.low[p.outlet.track() as usize]);
         let name = format!("{}/{id}", self.name);
-        let running =
-            Running::start(shared, &name, engine, Sinks::new(shared, &self.name, Some(config)), &self.retired);
+        let sinks = Sinks::new(common, &self.name, Some(config));
+        let running = Running::start(shared, &name, engine, sinks, &self.retired);
         let (tell, wake, of_reader) = (running.teller(), wake.clone(), shard.clone());
         let reader = Reader {
             kinesis: kinesis.clone(),
@@ -475,10 +428,8 @@ impl Inner {
             shard: shard.clone(),
             start,
             bound,
-            interval: settings.poll_interval,
             consumer: self.consumer.clone(),
-            // As often as shards, and the consumer, are looked for.
-            sent_again: settings.shards_interval,
+            room: shared.memory.reading.clone(),
             tell: Box::new(move || {
                 tell();
                 if of_reader.is_at_end() {

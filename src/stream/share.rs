@@ -1,9 +1,9 @@
 //! The shards of a stream that several nodes read: this node's lanes follow from its leases.
 
-use super::shards::{DRAINING, Inner, Lane, Place, READING, RETRY, STOPPED};
+use super::shards::{Current, Inner, Lane, Phase, Place, RETRY};
 use super::sharing::{self, Sharing};
 use crate::error::{Error, Kind, Result};
-use crate::source::kinesis::client::{Kinesis, Listed};
+use crate::source::kinesis::client::Listed;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
@@ -19,26 +19,26 @@ impl Inner {
                 Ok(sharing) => break sharing,
                 Err(e) => self.report(Err(e)),
             }
-            if !self.wait(Instant::now() + RETRY, woken) || self.phase() == STOPPED {
+            if !self.wait(Instant::now() + RETRY, woken) || self.phase() == Phase::Stopped {
                 return;
             }
         };
         let _ = self.worker.set(sharing.worker().to_owned());
         let mut listed = Vec::new();
         let (mut next_look, mut next_list) = (Instant::now(), Instant::now());
-        while self.phase() != STOPPED {
+        while self.phase() != Phase::Stopped {
             let ended = self.end_lanes();
             ended.iter().for_each(|shard| sharing.release(shard));
             self.drop_lost(&mut sharing);
-            if self.phase() == DRAINING {
+            if self.phase() == Phase::Draining {
                 self.release_drained(&mut sharing);
                 next_look = Instant::now() + DRAIN_LOOKS_APART;
-            } else if self.drop_broken() || !ended.is_empty() || Instant::now() >= next_look {
+            } else if self.drop_broken() || !ended.is_empty() || self.is_changed() || Instant::now() >= next_look {
                 next_look = Instant::now() + sharing.looks_apart();
                 let due = !ended.is_empty() || Instant::now() >= next_list;
                 let done = self.share(&mut sharing, &mut listed, due, wake);
                 if due {
-                    let every = self.config().kinesis().map_or(RETRY, |settings| settings.shards_interval);
+                    let every = self.current().config.kinesis().map_or(RETRY, |settings| settings.shards_interval);
                     next_list = Instant::now() + if done.is_ok() { every } else { RETRY.min(every) };
                 }
                 self.report(done);
@@ -67,11 +67,11 @@ impl Inner {
     }
 
     fn connect_sharing(&self, wake: &Sender<()>) -> Result<Sharing> {
-        let config = self.config();
+        let Current { config, common } = self.current();
         let settings = config.kinesis().ok_or_else(|| Error::new(Kind::Bug, "a stream without a source"))?;
         let table = settings.coordination.as_ref().map(|coordination| &coordination.dynamodb);
         let table = table.ok_or_else(|| Error::new(Kind::Bug, "a stream without a lease table"))?;
-        Sharing::connect(&self.shared, &self.name, &config, settings, table, wake)
+        Sharing::connect(&common, &self.name, &config, settings, table, wake)
     }
 
     /// Lets go of lanes that ended by an error, or because another node has them: they are opened again if their leases are
@@ -93,14 +93,18 @@ impl Inner {
 
     /// Makes leases of new shards if they are `due` to be looked for, takes what is due to this node, and opens their lanes.
     fn share(&self, sharing: &mut Sharing, listed: &mut Vec<Listed>, due: bool, wake: &Sender<()>) -> Result<()> {
-        let config = self.config();
-        let Some(settings) = config.kinesis() else { return Ok(()) };
-        let kinesis = self.shared.runtime.block_on(Kinesis::connect(settings))?;
+        let current = self.current();
+        let Some(settings) = current.config.kinesis() else { return Ok(()) };
+        let changed = self.has_changed();
+        let kinesis = self.kinesis(settings, changed)?;
+        if changed {
+            sharing.reconnect(&current.common, &self.name, &current.config, settings)?;
+        }
         let mut leases = sharing.look()?;
         // Which life of the stream the leases are of has been looked at before anything is opened.
         if due || self.created_ms.load(Ordering::Relaxed) == 0 {
-            let summary = self.shared.runtime.block_on(kinesis.summary())?;
-            *listed = self.shared.runtime.block_on(kinesis.shards())?;
+            let summary = self.ask(kinesis.summary())?;
+            *listed = self.ask(kinesis.shards())?;
             self.find_consumer(&kinesis, settings, &summary);
             if let Err(e) = sharing.belong(&leases, &summary) {
                 self.created_ms.store(0, Ordering::Relaxed);
@@ -110,7 +114,7 @@ impl Inner {
                 sharing.release_all();
                 return Err(e);
             }
-            let now_ms = self.shared.clock.wall_ms();
+            let now_ms = summary.now_ms.unwrap_or_else(|| self.shared.clock.wall_ms());
             sharing.make(&leases, listed, &summary, || sharing::begin(settings, now_ms))?;
             self.created_ms.store(summary.created_ms, Ordering::Relaxed);
             leases = sharing.look()?;
@@ -120,7 +124,7 @@ impl Inner {
         *self.elsewhere.lock().expect("nobody panics holding it") = elsewhere.cloned().collect();
         let dir = self.dir.join(self.created_ms.load(Ordering::Relaxed).to_string());
         for lease in leases.iter().filter(|l| ours.contains(&l.shard)) {
-            if self.phase() != READING {
+            if self.phase() != Phase::Reading {
                 break;
             }
             if matches!(self.lanes().get(&lease.shard), Some(Lane::Open(_))) {
@@ -130,7 +134,7 @@ impl Inner {
             let opened = sharing.elsewhere(&lease.shard).and_then(|(elsewhere, lease)| {
                 let start = lease.start(|| sharing::begin(settings, now_ms));
                 let place = Place { dir: dir.join(&lease.shard), start, elsewhere: Some(elsewhere) };
-                self.open(&config, settings, &kinesis, &lease.shard, place, wake)
+                self.open(&current, &kinesis, &lease.shard, place, wake)
             });
             sharing.opened(&lease.shard, opened.is_ok());
             match opened {

@@ -1,12 +1,12 @@
 //! A node's part in a stream whose shards several nodes read: its leases are kept, others taken, and given up.
 
+use super::common::Common;
 use super::lease_store::LeaseStore;
 use super::objects::Objects;
 use super::open::Elsewhere;
 use super::plan::Outlet;
 use super::shared_log::SharedLog;
 use super::sinks::Sinks;
-use super::supervise::Shared;
 use crate::config::{self, StartingPosition, StreamConfig};
 use crate::error::{Error, Kind, Result};
 use crate::source::kinesis::balance::Watch;
@@ -98,17 +98,18 @@ async fn renew(leases: Leases, held: Held, lost: Lost, failover: Duration, wake:
 impl Sharing {
     /// Nothing is asked yet.
     pub fn connect(
-        shared: &Shared,
+        common: &Common,
         stream: &str,
         config: &StreamConfig,
         settings: &config::Kinesis,
         table: &config::LeaseTable,
         wake: &Sender<()>,
     ) -> Result<Sharing> {
+        let shared = &common.shared;
         let store = config.failures().map(|store| store.url()).ok_or_else(|| {
             Error::new(Kind::Misconfigured, "nodes that share shards need a place for failures that all of them reach")
         })?;
-        let shelf = Sinks::new(shared, stream, Some(config)).shelf(Outlet::ProcessingFailed, &store)?;
+        let shelf = Sinks::new(common, stream, Some(config)).shelf(Outlet::ProcessingFailed, &store)?;
         // Another one in every life: what a life before had is taken when it is seen to be over.
         let worker = format!("hydrant-{}", uuid::Uuid::new_v4());
         tracing::info!(stream, worker, table = table.table, "shards are shared with other nodes");
@@ -127,6 +128,24 @@ impl Sharing {
             is_prepared: false,
             failed: BTreeMap::new(),
         })
+    }
+
+    /// The services are reached as these settings say from now on.
+    pub fn reconnect(
+        &self,
+        common: &Common,
+        stream: &str,
+        config: &StreamConfig,
+        settings: &config::Kinesis,
+    ) -> Result<()> {
+        if let Some(coordination) = &settings.coordination {
+            self.runtime.block_on(self.leases.reconnect(settings, &coordination.dynamodb))?;
+        }
+        if config.failures().is_some_and(|store| store.url() == self.objects.store) {
+            let shelf = Sinks::new(common, stream, Some(config)).shelf(Outlet::ProcessingFailed, &self.objects.store)?;
+            self.objects.reach(shelf);
+        }
+        Ok(())
     }
 
     /// Who we are in the table.

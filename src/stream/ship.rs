@@ -135,7 +135,7 @@ impl Engine {
 
     /// Whether another object's bytes should go to scratch at once: a store that does not answer must not fill memory.
     pub(super) fn is_held_full(&self) -> bool {
-        self.held_bytes() > self.home.bounds.memory_bytes_max / 2
+        self.held_bytes() > self.home.memory.allowed(self.home.bounds.memory_bytes_max) / 2
     }
 
     /// The bytes of a plan being rebuilt, to append to. `None` if it is not being rebuilt.

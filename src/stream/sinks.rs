@@ -1,23 +1,21 @@
 //! Where a stream's plans can be sent: live settings (endpoint, credentials, time-outs) by outlet and store. A plan keeps
 //! its store through every reload; these change.
 
+use super::common::Common;
 use super::plan::Outlet;
 use super::route::HTTP_ENDPOINT;
-use super::supervise::Shared;
 use crate::config::{Conditional, Destination, Http, S3, Store, StreamConfig, Target};
 use crate::deliver::object::{Failure, Looked, ObjectStore};
 use crate::deliver::warehouse::Warehouse;
 use crate::deliver::{Attempt, Shelf, Shipment, Sink, Spool, http, local::Local, s3};
 use crate::error::{Error, Kind, Result};
-use crate::fs::Fs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// See the module.
 pub struct Sinks {
-    fs: Arc<dyn Fs>,
-    runtime: tokio::runtime::Handle,
+    common: Common,
     stream: String,
     arn: String,
     settings: Settings,
@@ -42,7 +40,7 @@ struct Settings {
 
 /// Whose settings lead to a store, and its name: the same bucket name may stand for different stores.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+pub(super) struct Place {
     of_backup: bool,
     store: String,
 }
@@ -107,12 +105,11 @@ impl Settings {
 }
 
 impl Sinks {
-    pub fn new(shared: &Shared, stream: &str, config: Option<&StreamConfig>) -> Sinks {
+    pub fn new(common: &Common, stream: &str, config: Option<&StreamConfig>) -> Sinks {
         Sinks {
-            fs: shared.fs.clone(),
-            runtime: shared.runtime.clone(),
+            common: common.clone(),
             stream: stream.to_owned(),
-            arn: format!("{}{stream}", shared.arn_prefix),
+            arn: format!("{}{stream}", common.shared.arn_prefix),
             settings: config.map(Settings::of).unwrap_or_default(),
             made: BTreeMap::new(),
             known: BTreeMap::new(),
@@ -171,13 +168,15 @@ impl Sinks {
         let bucket = &self.settings.buckets[place.of_backup as usize];
         match (store.strip_prefix("file://"), store.strip_prefix("s3://"), bucket, &self.settings.http) {
             (Some(dir), ..) if self.settings.is_shared => {
-                Ok(Made::Local(Arc::new(Local::shared(self.fs.clone(), PathBuf::from(dir)))))
+                Ok(Made::Local(Arc::new(Local::shared(self.common.shared.fs.clone(), PathBuf::from(dir)))))
             }
-            (Some(dir), ..) => Ok(Made::Local(Arc::new(Local::new(self.fs.clone(), PathBuf::from(dir))))),
+            (Some(dir), ..) => Ok(Made::Local(Arc::new(Local::new(self.common.shared.fs.clone(), PathBuf::from(dir))))),
             (_, Some(bucket), Some(settings), _) => {
                 let settings = S3 { bucket: bucket.to_owned(), ..settings.clone() };
+                let runtime = self.common.shared.runtime.clone();
+                let connect = || Ok(Bucket { s3: s3::S3::connect(&settings, runtime)?, probe: Mutex::default() });
                 Ok(Made::Probed(Arc::new(Probed {
-                    s3: s3::S3::connect(&settings, self.runtime.clone())?,
+                    bucket: self.common.bucket(place, connect)?,
                     stream: self.stream.clone(),
                     endpoint: settings.endpoint.clone(),
                     reached: OnceLock::new(),
@@ -185,7 +184,7 @@ impl Sinks {
                 })))
             }
             (.., Some(settings)) if store == HTTP_ENDPOINT => {
-                Ok(Made::Other(Arc::new(http::Http::connect(settings, &self.arn, self.runtime.clone())?)))
+                Ok(Made::Other(Arc::new(http::Http::connect(settings, &self.arn, self.common.shared.runtime.clone())?)))
             }
             _ => Err(no_settings(store)),
         }
@@ -194,7 +193,7 @@ impl Sinks {
     /// A warehouse whose objects are staged in `store`.
     fn make_warehouse(&mut self, kind: &str, store: &str) -> Result<Made> {
         let stage = self.sink(Outlet::Destination, store)?;
-        let runtime = self.runtime.clone();
+        let runtime = self.common.shared.runtime.clone();
         let target = self.settings.warehouses.get(kind).cloned().ok_or_else(|| no_settings(kind))?;
         Ok(Made::Other(Arc::new(Warehouse::connect(target, stage, runtime)?)))
     }
@@ -205,9 +204,16 @@ fn no_settings(store: &str) -> Error {
     Error::new(Kind::Misconfigured, message)
 }
 
+/// A bucket as all lanes of a stream use it.
+pub(super) struct Bucket {
+    s3: s3::S3,
+    /// What it calls the probe's content, when it has been asked.
+    probe: Mutex<Option<String>>,
+}
+
 /// A bucket that is asked, before anything is sent to it, whether it heeds conditions.
 struct Probed {
-    s3: s3::S3,
+    bucket: Arc<Bucket>,
     stream: String,
     endpoint: Option<String>,
     /// Set when it has been asked.
@@ -221,12 +227,40 @@ fn may_differ(reached: &Reached, settings: &S3) -> bool {
     reached.endpoint != settings.endpoint && settings.conditional == Conditional::Auto
 }
 
+impl Bucket {
+    /// Finds out, once, whether it heeds conditions. What it calls the probe's content.
+    fn ask(&self, key: &str, stream: &str) -> Result<String, Failure> {
+        // Other lanes wait for the answer instead of asking too.
+        let mut probe = self.probe.lock().expect("nobody panics asking a bucket");
+        if let Some(known) = &*probe {
+            return Ok(known.clone());
+        }
+        let found = match self.s3.probe(key)? {
+            true => match self.s3.look(key) {
+                Looked::Present { tag, .. } => tag,
+                Looked::Absent | Looked::Failed(_) => String::new(),
+            },
+            false => {
+                tracing::warn!(
+                    stream,
+                    "the store does not heed If-None-Match: every name is looked at first, and an object that somebody \
+                     else creates in between is overwritten"
+                );
+                // It has just been written anew.
+                String::new()
+            }
+        };
+        *probe = Some(found.clone());
+        Ok(found)
+    }
+}
+
 impl Probed {
     /// What the store calls the probe's content.
     fn ask(&self) -> Result<String, Failure> {
         let key = format!("_hydrant/probe-{}", self.stream);
         if let Some(Reached { probe, .. }) = &self.expected {
-            match self.s3.look(&key) {
+            match self.bucket.s3.look(&key) {
                 Looked::Present { tag, .. } if probe.is_empty() || *probe == tag => {}
                 Looked::Failed(failure) => return Err(failure),
                 Looked::Present { .. } | Looked::Absent => {
@@ -238,29 +272,17 @@ impl Probed {
                 }
             }
         }
-        if !self.s3.probe(&key)? {
-            tracing::warn!(
-                stream = self.stream,
-                "the store does not heed If-None-Match: every name is looked at first, and an object that somebody else \
-                 creates in between is overwritten"
-            );
-            // It has just been written anew.
-            return Ok(String::new());
-        }
-        match self.s3.look(&key) {
-            Looked::Present { tag, .. } => Ok(tag),
-            Looked::Absent | Looked::Failed(_) => Ok(String::new()),
-        }
+        self.bucket.ask(&key, &self.stream)
     }
 }
 
 impl Shelf for Probed {
     fn list(&self, prefix: &str) -> std::result::Result<Vec<String>, Failure> {
-        self.s3.list(prefix)
+        self.bucket.s3.list(prefix)
     }
 
     fn fetch(&self, name: &str, to: &mut Spool) -> std::result::Result<(), Failure> {
-        self.s3.fetch(name, to)
+        self.bucket.s3.fetch(name, to)
     }
 }
 
@@ -273,6 +295,6 @@ impl Sink for Probed {
                 Err(failure) => return failure.into(),
             }
         }
-        self.s3.attempt(shipment)
+        self.bucket.s3.attempt(shipment)
     }
 }

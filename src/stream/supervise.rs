@@ -1,5 +1,6 @@
 //! A stream's life: its lanes run, its puts committed, its end awaited.
 
+use super::common::Common;
 use super::memory::NodeMemory;
 use super::open::{Meta, Opened, disk_limit, open};
 use super::redrive;
@@ -54,9 +55,10 @@ impl Stream {
     /// holds and refuses puts.
     pub fn start(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConfig>) -> Result<Stream> {
         let during = |e: Error| e.during(format!("stream `{}`", meta.name));
-        let Opened { engine, writer, budget } = open(shared, dir, meta, config).map_err(during)?;
+        let common = Common::new(shared);
+        let Opened { engine, writer, budget } = open(&common, dir, meta, config).map_err(during)?;
         let retired = Arc::new(AtomicBool::new(config.is_none()));
-        let sinks = Sinks::new(shared, &meta.name, config);
+        let sinks = Sinks::new(&common, &meta.name, config);
         let running = Running::start(shared, &meta.name, engine, sinks, &retired);
         let put = Committer::start(&meta.name, writer, running.teller());
         let kinesis = config.filter(|c| c.kinesis().is_some());
@@ -143,7 +145,7 @@ impl Stream {
     /// Brings a configuration into force: a changed route is an epoch, the rest applies at once. Blocks.
     pub fn reload(&self, config: &StreamConfig) -> Result<()> {
         self.budget.set_limit(disk_limit(Some(config)));
-        self.running.reload(&self.shared, &self.name, &self.dir, config)?;
+        self.running.reload(&Common::new(&self.shared), &self.name, &self.dir, config)?;
         let mut shards = self.shards();
         match (&*shards, config.kinesis().is_some()) {
             (Some(running), true) if running.are_read_as(config) => running.reload(config)?,

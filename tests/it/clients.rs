@@ -27,6 +27,14 @@ fn python(arguments: &[&str]) -> String {
     text
 }
 
+/// Real records: rows of the data sets that [`put`] puts too, each with its number in `_seq`.
+pub fn rows(count: usize) -> Vec<Vec<u8>> {
+    let script = "import sys; sys.path.insert(0, 'tests/clients'); import put\n\
+                  for i, row in enumerate(put.first_rows('all', int(sys.argv[1]))):\n  \
+                  sys.stdout.buffer.write(put.encode({**row, '_seq': i}) + b'\\n')";
+    python(&["-c", script, &count.to_string()]).lines().map(|line| line.as_bytes().to_vec()).collect()
+}
+
 /// YAML of an S3 destination in the tests' MinIO.
 pub fn s3(bucket: &str, rest: &str) -> String {
     format!(

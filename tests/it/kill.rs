@@ -5,7 +5,6 @@
 //! when, `tally` counts, `bucket` and `judge` read what was delivered, `wrong` shows that all this notices a wrong build.
 
 mod aim;
-mod bucket;
 mod judge;
 mod load;
 pub mod record;

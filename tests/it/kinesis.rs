@@ -1,6 +1,7 @@
 //! Kinesis Data Streams: servers that speak its protocol and a client that fills them.
 
 mod client;
+mod crowd;
 mod frames;
 mod kpl;
 mod nodes;

@@ -124,11 +124,11 @@ impl Transform for Scripted {
 struct Loader(Arc<Mutex<Rng>>);
 
 impl Routes for Loader {
-    fn load(&self, definition: &[u8], _blobs: &Blobs) -> Result<Route> {
+    fn load(&self, definition: &[u8], _blobs: &Blobs) -> Result<Arc<Route>> {
         let text = String::from_utf8_lossy(definition).into_owned();
         let (store, configuration) = text.split_once(' ').ok_or_else(|| Error::new(Kind::Invalid, text.clone()))?;
         let prefix = |text: &str, kind| Prefix::parse(text, kind).unwrap();
-        Ok(Route {
+        Ok(Arc::new(Route {
             transform: Some(Box::new(Scripted {
                 configuration: configuration.as_bytes()[0] - b'0',
                 rng: self.0.clone(),
@@ -151,7 +151,7 @@ impl Routes for Loader {
                 prefix: prefix("raw/", PrefixKind::Objects),
                 compress: Compress::None,
             }),
-        })
+        }))
     }
 }
 

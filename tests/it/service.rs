@@ -164,8 +164,17 @@ impl Service {
 
     /// Memory that it takes, in KiB.
     pub fn resident_kib(&self) -> u64 {
+        self.memory_kib("VmRSS:")
+    }
+
+    /// The most that it has taken.
+    pub fn peak_kib(&self) -> u64 {
+        self.memory_kib("VmHWM:")
+    }
+
+    fn memory_kib(&self, line: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("it says what it takes");
+        let line = status.lines().find_map(|l| l.strip_prefix(line)).expect("it says what it takes");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 

@@ -304,9 +304,7 @@ fn requests_beyond_the_budget_are_refused_and_memory_stays_bounded() {
             }
         }
     });
-    let status = std::fs::read_to_string(format!("/proc/{}/status", service.pid())).unwrap();
-    let peak = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap();
-    let peak: u64 = peak.trim().trim_end_matches(" kB").trim().parse().unwrap();
+    let peak = service.peak_kib();
     println!("{requests} requests of 4 MB at once: {taken} taken, {refused} refused, peak RSS {} MiB", peak >> 10);
     assert!(taken > 0 && refused > 0, "{taken} taken, {refused} refused");
     assert!(peak >> 10 < 256, "peak RSS {} MiB", peak >> 10);

@@ -9,12 +9,13 @@ use crate::lane::{Lane, Start};
 use crate::source::kinesis::client::Kinesis;
 use crate::source::kinesis::reader::{Consumer, Reader};
 use crate::source::kinesis::shard::Shard;
+use crate::source::room::Room;
 use md5::{Digest, Md5};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::sync::Arc;
 
 /// User records of an aggregate, and aggregates of an answer: about what a shard gives in a second.
 const AGGREGATE_RECORDS: usize = 100;
@@ -134,9 +135,8 @@ impl Decode {
             shard: shard.clone(),
             start: Start::TrimHorizon,
             bound: false,
-            interval: Duration::ZERO,
             consumer: Consumer::default(),
-            sent_again: Duration::ZERO,
+            room: Arc::new(Room::new(1 << 20)),
             tell: Box::new(|| {}),
         };
         let before = thread_cpu_s();

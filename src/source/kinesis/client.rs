@@ -3,20 +3,18 @@
 use crate::aws::Login;
 use crate::config;
 use crate::error::{Error, Kind, Result};
+use arc_swap::ArcSwap;
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::StalledStreamProtectionConfig;
-use aws_sdk_kinesis::config::retry::RetryConfig;
-use aws_sdk_kinesis::config::timeout::TimeoutConfig;
-use aws_sdk_kinesis::config::{BehaviorVersion, Builder};
-use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::config::Intercept;
+use aws_sdk_kinesis::config::interceptors::BeforeDeserializationInterceptorContextRef;
+use aws_sdk_kinesis::config::{ConfigBag, RuntimeComponents};
+use aws_sdk_kinesis::error::{BoxError, DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::primitives::event_stream::EventReceiver;
 use aws_sdk_kinesis::types::error::SubscribeToShardEventStreamError;
 use aws_sdk_kinesis::types::{ConsumerStatus, ShardIteratorType, StartingPosition, SubscribeToShardEventStream};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-/// A service that is there answers the handshake sooner.
-const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 
 /// A consumer is registered in seconds.
 const CONSUMER_TRIES: u32 = 30;
@@ -25,12 +23,15 @@ const CONSUMER_PAUSE: Duration = Duration::from_millis(500);
 /// What a consumer is sent of a shard.
 pub type Subscription = EventReceiver<SubscribeToShardEventStream, SubscribeToShardEventStreamError>;
 
-/// See the module. Nothing is retried here.
+/// See the module. Nothing is retried here. Clones are one: what is changed in one is changed in all.
 #[derive(Clone)]
 pub struct Kinesis {
+    connected: Arc<ArcSwap<Connected>>,
+}
+
+struct Connected {
     client: Client,
-    /// Its name or ARN.
-    stream: String,
+    settings: config::Kinesis,
 }
 
 /// What is known of a stream.
@@ -40,6 +41,8 @@ pub struct Summary {
     /// Milliseconds since the Unix epoch. A stream that was deleted and made again is another one.
     pub created_ms: u64,
     pub retention: Duration,
+    /// The service's own clock, in milliseconds since the Unix epoch, up to a second behind; `None`: it does not say.
+    pub now_ms: Option<u64>,
 }
 
 /// A shard as the stream lists it.
@@ -94,36 +97,70 @@ pub(super) fn login(settings: &config::Kinesis) -> Login<'_> {
     }
 }
 
+async fn connected(settings: &config::Kinesis) -> Result<Arc<Connected>> {
+    let config = login(settings).config(settings.endpoint.as_deref(), settings.timeout).await?;
+    Ok(Arc::new(Connected { client: Client::new(&config), settings: settings.clone() }))
+}
+
+/// The time at which an answer was made, in milliseconds since the Unix epoch, if it says so.
+#[derive(Clone, Debug, Default)]
+struct Date(Arc<Mutex<Option<u64>>>);
+
+impl Intercept for Date {
+    fn name(&self) -> &'static str {
+        "Date"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> std::result::Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        let at = date.and_then(|text| jiff::fmt::rfc2822::parse(text).ok()).map(|at| at.timestamp().as_millisecond());
+        *self.0.lock().expect("nobody panics holding it") = at.and_then(|ms| u64::try_from(ms).ok());
+        Ok(())
+    }
+}
+
 impl Kinesis {
     /// Makes the client. Nothing is sent yet.
     pub async fn connect(settings: &config::Kinesis) -> Result<Kinesis> {
-        let login = login(settings);
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(settings.timeout.min(CONNECT_TIMEOUT_MAX))
-            .operation_attempt_timeout(settings.timeout)
-            .build();
-        let mut builder = Builder::new()
-            .behavior_version(BehaviorVersion::latest())
-            .region(login.region())
-            .credentials_provider(login.credentials().await?)
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts)
-            // A subscription is silent for as long as there are no records.
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        builder.set_endpoint_url(settings.endpoint.clone());
-        Ok(Kinesis { client: Client::from_conf(builder.build()), stream: settings.stream.clone() })
+        Ok(Kinesis { connected: Arc::new(ArcSwap::new(connected(settings).await?)) })
+    }
+
+    /// The next calls go where these settings lead.
+    pub async fn reconnect(&self, settings: &config::Kinesis) -> Result<()> {
+        self.connected.store(connected(settings).await?);
+        Ok(())
+    }
+
+    fn client(&self) -> Client {
+        self.connected.load().client.clone()
+    }
+
+    /// Between two requests for a shard's records when there are no more.
+    pub fn poll_interval(&self) -> Duration {
+        self.connected.load().settings.poll_interval
+    }
+
+    /// Between two looks for shards, and for a consumer.
+    pub fn shards_interval(&self) -> Duration {
+        self.connected.load().settings.shards_interval
     }
 
     /// Name and ARN, of which a request has one.
     fn stream(&self) -> (Option<String>, Option<String>) {
-        let given = Some(self.stream.clone());
-        if self.stream.starts_with("arn:") { (None, given) } else { (given, None) }
+        let given = self.connected.load().settings.stream.clone();
+        if given.starts_with("arn:") { (None, Some(given)) } else { (Some(given), None) }
     }
 
     pub async fn summary(&self) -> Result<Summary> {
         let (name, arn) = self.stream();
-        let request = self.client.describe_stream_summary().set_stream_name(name).set_stream_arn(arn);
-        let answer = request.send().await.map_err(|e| refused(&e).about("DescribeStreamSummary"))?;
+        let request = self.client().describe_stream_summary().set_stream_name(name).set_stream_arn(arn);
+        let date = Date::default();
+        let answer = request.customize().interceptor(date.clone()).send().await.map_err(|e| refused(&e).about("DescribeStreamSummary"))?;
         let found = answer.stream_description_summary();
         let found =
             found.ok_or_else(|| Error::new(Kind::Retry, "DescribeStreamSummary: an answer without a summary"))?;
@@ -132,6 +169,7 @@ impl Kinesis {
             arn: found.stream_arn().to_owned(),
             created_ms: created.max(0) as u64,
             retention: Duration::from_secs(3600 * found.retention_period_hours().max(0) as u64),
+            now_ms: *date.0.lock().expect("nobody panics holding it"),
         })
     }
 
@@ -139,7 +177,7 @@ impl Kinesis {
     pub async fn shards(&self) -> Result<Vec<Listed>> {
         let (mut shards, mut token) = (Vec::new(), None);
         loop {
-            let request = self.client.list_shards();
+            let request = self.client().list_shards();
             let request = match token.take() {
                 Some(token) => request.next_token(token),
                 None => {
@@ -170,7 +208,7 @@ impl Kinesis {
 
     pub async fn iterator(&self, shard: &str, at: At<'_>) -> std::result::Result<String, Refused> {
         let (name, arn) = self.stream();
-        let request = self.client.get_shard_iterator().set_stream_name(name).set_stream_arn(arn).shard_id(shard);
+        let request = self.client().get_shard_iterator().set_stream_name(name).set_stream_arn(arn).shard_id(shard);
         let request = match at {
             At::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
             At::Timestamp(ms) => {
@@ -193,7 +231,7 @@ impl Kinesis {
     pub async fn consumer(&self, stream_arn: &str, name: &str) -> Result<String> {
         for _ in 0..CONSUMER_TRIES {
             let described =
-                self.client.describe_stream_consumer().stream_arn(stream_arn).consumer_name(name).send().await;
+                self.client().describe_stream_consumer().stream_arn(stream_arn).consumer_name(name).send().await;
             match described {
                 Ok(answer) => {
                     let found = answer.consumer_description();
@@ -202,7 +240,7 @@ impl Kinesis {
                     }
                 }
                 Err(e) if e.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
-                    let request = self.client.register_stream_consumer().stream_arn(stream_arn).consumer_name(name);
+                    let request = self.client().register_stream_consumer().stream_arn(stream_arn).consumer_name(name);
                     match request.send().await {
                         // Somebody else is at it.
                         Err(e) if e.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {}
@@ -219,7 +257,7 @@ impl Kinesis {
 
     /// Whether the stream has a consumer of this name.
     pub async fn has_consumer(&self, stream_arn: &str, name: &str) -> Result<bool> {
-        match self.client.describe_stream_consumer().stream_arn(stream_arn).consumer_name(name).send().await {
+        match self.client().describe_stream_consumer().stream_arn(stream_arn).consumer_name(name).send().await {
             Ok(_) => Ok(true),
             Err(e) if e.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => Ok(false),
             Err(e) => Err(refused(&e).about("DescribeStreamConsumer")),
@@ -246,13 +284,13 @@ impl Kinesis {
             }
         };
         let start = start.build().map_err(|e| Refused { what: What::Other, message: e.to_string() })?;
-        let request = self.client.subscribe_to_shard().consumer_arn(consumer).shard_id(shard);
+        let request = self.client().subscribe_to_shard().consumer_arn(consumer).shard_id(shard);
         let answer = request.starting_position(start).send().await.map_err(|e| refused(&e))?;
         Ok(answer.event_stream)
     }
 
     pub async fn records(&self, iterator: &str) -> std::result::Result<GetRecordsOutput, Refused> {
-        self.client.get_records().shard_iterator(iterator).send().await.map_err(|e| refused(&e))
+        self.client().get_records().shard_iterator(iterator).send().await.map_err(|e| refused(&e))
     }
 }
 

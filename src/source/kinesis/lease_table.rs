@@ -31,7 +31,7 @@ impl Leases {
     }
 
     async fn status(&self) -> Result<Option<TableStatus>> {
-        match self.client.describe_table().table_name(&self.table).send().await {
+        match self.client().describe_table().table_name(&self.table).send().await {
             Ok(answer) => {
                 let none =
                     || Error::new(Kind::Retry, format!("DescribeTable of table `{}`: an empty answer", self.table));
@@ -68,7 +68,7 @@ impl Leases {
         let key = KeySchemaElement::builder().attribute_name("leaseKey").key_type(KeyType::Hash).build();
         let attribute =
             AttributeDefinition::builder().attribute_name("leaseKey").attribute_type(ScalarAttributeType::S).build();
-        let request = self.client.create_table().table_name(&self.table).billing_mode(BillingMode::PayPerRequest);
+        let request = self.client().create_table().table_name(&self.table).billing_mode(BillingMode::PayPerRequest);
         let made = request.key_schema(key.map_err(invalid)?).attribute_definitions(attribute.map_err(invalid)?).send();
         match made.await {
             // Somebody else makes it.

@@ -12,19 +12,15 @@ use crate::config;
 use crate::error::{Error, Kind, Result};
 use crate::lane::Start;
 use crate::record::Position;
+use arc_swap::ArcSwap;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Builder};
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::collections::HashMap;
-use std::time::Duration;
+use std::sync::Arc;
 use uuid::Uuid;
-
-const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(5);
 
 /// The library's words for places that are no sequence numbers (contract §10.3).
 const TRIM_HORIZON: &str = "TRIM_HORIZON";
@@ -35,7 +31,7 @@ const SHARD_END: &str = "SHARD_END";
 /// See the module. Nothing is retried here.
 #[derive(Clone)]
 pub struct Leases {
-    pub(super) client: Client,
+    client: Arc<ArcSwap<Client>>,
     pub(super) table: String,
     /// The delivery stream that the table is for.
     pub stream: String,
@@ -199,26 +195,22 @@ impl Leases {
         stream: &str,
         worker: String,
     ) -> Result<Leases> {
-        let login = Login { region: table.region.as_ref().unwrap_or(&settings.region), ..login(settings) };
-        // A request that takes longer than the others wait for us is of no use.
-        let timeout = settings.timeout.min(table.failover);
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(timeout.min(CONNECT_TIMEOUT_MAX))
-            .operation_attempt_timeout(timeout)
-            .build();
-        let mut builder = Builder::new()
-            .behavior_version(BehaviorVersion::latest())
-            .region(login.region())
-            .credentials_provider(login.credentials().await?)
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts);
-        builder.set_endpoint_url(table.endpoint.clone());
         Ok(Leases {
-            client: Client::from_conf(builder.build()),
+            client: Arc::new(ArcSwap::from_pointee(client(settings, table).await?)),
             table: table.table.clone(),
             stream: stream.to_owned(),
             worker,
         })
+    }
+
+    /// The next calls, of clones too, are made as these settings say.
+    pub async fn reconnect(&self, settings: &config::Kinesis, table: &config::LeaseTable) -> Result<()> {
+        self.client.store(Arc::new(client(settings, table).await?));
+        Ok(())
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.client.load().as_ref().clone()
     }
 
     pub(super) fn during<E>(&self, operation: &str) -> impl Fn(SdkError<E>) -> Error
@@ -227,7 +219,7 @@ impl Leases {
     {
         let act = format!("{operation} of table `{}`", self.table);
         move |e| {
-            let kind = if is_refusal(&e) { Kind::Misconfigured } else { Kind::Retry };
+            let kind = if is_refusal(&e) && !is_throttled(&e) { Kind::Misconfigured } else { Kind::Retry };
             Error::new(kind, format!("{act}: {}", message(&e)))
         }
     }
@@ -240,7 +232,7 @@ impl Leases {
         loop {
             let names = SEEN.split(", ").map(|name| (format!("#{name}"), name.to_owned())).collect();
             let projection: Vec<String> = SEEN.split(", ").map(|name| format!("#{name}")).collect();
-            let scan = self.client.scan().table_name(&self.table).consistent_read(true);
+            let scan = self.client().scan().table_name(&self.table).consistent_read(true);
             let scan = scan.projection_expression(projection.join(", ")).set_expression_attribute_names(Some(names));
             let answer = scan.set_exclusive_start_key(next.take()).send().await.map_err(self.during("Scan"))?;
             // KCL 3 keeps rows of other kinds in the same table.
@@ -265,7 +257,7 @@ impl Leases {
             Begin::Timestamp(_) => AT_TIMESTAMP,
         };
         let mut put = self
-            .client
+            .client()
             .put_item()
             .table_name(&self.table)
             .condition_expression("attribute_not_exists(leaseKey)")
@@ -291,7 +283,7 @@ impl Leases {
     }
 
     fn update(&self, shard: &str) -> UpdateItemFluentBuilder {
-        self.client.update_item().table_name(&self.table).key("leaseKey", text(shard))
+        self.client().update_item().table_name(&self.table).key("leaseKey", text(shard))
     }
 
     /// Whether an update was done: `false` where its condition did not hold.
@@ -350,7 +342,7 @@ impl Leases {
 
     /// Removes the lease of a shard that was read to its end and is not there any more.
     pub async fn forget(&self, shard: &str) -> Result<()> {
-        let delete = self.client.delete_item().table_name(&self.table).key("leaseKey", text(shard));
+        let delete = self.client().delete_item().table_name(&self.table).key("leaseKey", text(shard));
         let delete = delete.condition_expression("checkpoint = :end");
         match delete.expression_attribute_values(":end", text(SHARD_END)).send().await {
             Err(e) if e.as_service_error().is_some_and(|e| e.is_conditional_check_failed_exception()) => Ok(()),
@@ -361,7 +353,7 @@ impl Leases {
 
     /// The state of a shard's lane, with its lease.
     pub async fn load(&self, shard: &str) -> Result<(Lease, Kept)> {
-        let get = self.client.get_item().table_name(&self.table).key("leaseKey", text(shard)).consistent_read(true);
+        let get = self.client().get_item().table_name(&self.table).key("leaseKey", text(shard)).consistent_read(true);
         let answer = get.send().await.map_err(self.during("GetItem"))?;
         let gone = || Error::new(Kind::Retry, format!("table `{}` has no lease `{shard}` any more", self.table));
         let row = answer.item.ok_or_else(gone)?;
@@ -421,6 +413,27 @@ impl Leases {
             Err(e) => Committed::Unknown(message(&e)),
         }
     }
+}
+
+async fn client(settings: &config::Kinesis, table: &config::LeaseTable) -> Result<Client> {
+    let login = Login { region: table.region.as_ref().unwrap_or(&settings.region), ..login(settings) };
+    // A request that takes longer than the others wait for us is of no use.
+    let timeout = settings.timeout.min(table.failover);
+    Ok(Client::new(&login.config(table.endpoint.as_deref(), timeout).await?))
+}
+
+/// Whether the service wants to be asked again later.
+fn is_throttled<E: ProvideErrorMetadata>(e: &SdkError<E>) -> bool {
+    let code = e.as_service_error().and_then(|e| e.meta().code());
+    matches!(
+        code,
+        Some(
+            "ProvisionedThroughputExceededException"
+                | "ThrottlingException"
+                | "RequestLimitExceeded"
+                | "LimitExceededException"
+        )
+    )
 }
 
 /// Whether the service said that it did nothing.

@@ -8,6 +8,14 @@ use tokio::time::Instant;
 const CALLS_APART: Duration = Duration::from_millis(200);
 const BYTES_PER_SECOND: f64 = 2.0 * 1024.0 * 1024.0;
 
+/// What an answer's records may be (GetRecords, API reference), and how little the next one is expected to be.
+const ANSWER_BYTES_MAX: usize = 10 << 20;
+const ANSWER_BYTES_MIN: usize = 256 << 10;
+/// Of a shard that was read to its end: the next answer is taken to be at most so much larger than the last.
+const GROWS: usize = 4;
+/// What an answer takes for each byte of its records: as text, decoded, and as it is held by the lane.
+const COPIES: usize = 3;
+
 impl Reader {
     /// Reads from where it is with a new iterator, until the end of the shard or until then.
     pub(super) async fn poll(&mut self, until: Option<Instant>, tries: &mut u32) -> Result<(), Stop> {
@@ -15,7 +23,13 @@ impl Reader {
         let mut iterator = self.kinesis.iterator(&self.id, at).await.map_err(Stop::Refused)?;
         // Only the first record of a new iterator can be one that was read before.
         let mut behind = self.behind();
+        // Bytes of the last answer, if it was read to the end, and until when the next one is like it.
+        let mut calm: Option<(usize, Instant)> = None;
         while self.shard.has_room().await && until.is_none_or(|until| Instant::now() < until) {
+            let like_it = calm.filter(|(_, until)| Instant::now() < *until).map(|(bytes, _)| GROWS * bytes);
+            let expected = like_it.map_or(ANSWER_BYTES_MAX, |n| n.clamp(ANSWER_BYTES_MIN, ANSWER_BYTES_MAX));
+            let room = self.room.clone();
+            let room = room.take(COPIES * expected).await;
             let asked = Instant::now();
             let answer = self.kinesis.records(&iterator).await.map_err(Stop::Refused)?;
             *tries = 0;
@@ -24,6 +38,7 @@ impl Reader {
             let is_behind = answer.millis_behind_latest.is_some_and(|ms| ms > 0);
             self.count(answer.records.len(), bytes, answer.millis_behind_latest.unwrap_or(0));
             self.take(&answer.records, &mut behind)?;
+            drop((answer.records, room));
             match answer.next_shard_iterator {
                 Some(next) => iterator = next,
                 None => {
@@ -32,8 +47,9 @@ impl Reader {
                     return Ok(());
                 }
             }
-            let apart = if is_behind { CALLS_APART } else { self.interval };
+            let apart = if is_behind { CALLS_APART } else { self.kinesis.poll_interval() };
             let pause = apart.max(Duration::from_secs_f64(bytes as f64 / BYTES_PER_SECOND));
+            calm = (!is_behind).then(|| (bytes, asked + 2 * pause));
             tokio::time::sleep_until(asked + pause).await;
         }
         Ok(())

@@ -6,6 +6,7 @@ use super::client::{At, Kinesis, Refused, What};
 use super::shard::{Shard, Taken};
 use crate::lane::Start;
 use crate::record::{Origin, Position};
+use crate::source::room::Room;
 use aws_sdk_kinesis::types::Record;
 use std::cmp::Ordering;
 use std::sync::{Arc, Mutex};
@@ -27,12 +28,10 @@ pub struct Reader {
     pub start: Start,
     /// Plans list records that are still to be read: what is not met where they say cannot be passed over.
     pub bound: bool,
-    /// Between two requests when there are no more records.
-    pub interval: Duration,
     /// The ARN of the consumer that records are sent to, if they are not asked for.
     pub consumer: Consumer,
-    /// How long records are asked for when they cannot be sent.
-    pub sent_again: Duration,
+    /// Where answers find room.
+    pub room: Arc<Room>,
     /// Tells the lane that there are records, or that there will be no more.
     pub tell: Box<dyn Fn() + Send + Sync>,
 }
@@ -72,7 +71,8 @@ impl Reader {
                     error = message,
                     "records are not sent, and asked for instead for a while"
                 );
-                polling_until = Some(Instant::now() + self.sent_again);
+                // As often as the consumer is looked for.
+                polling_until = Some(Instant::now() + self.kinesis.shards_interval());
                 continue;
             }
             let stop = match read {
@@ -198,6 +198,10 @@ impl Reader {
                 );
                 let labels = [("DeliveryStreamName", self.stream.clone())];
                 metrics::counter!("hydrant_kinesis_retention_passed", &labels).increment(1);
+                self.shard.set_loss(format!(
+                    "record {position}, behind which to go on, had expired, and the oldest was {found}: records between \
+                     them may be lost"
+                ));
                 Ok(0)
             }
         }
@@ -231,7 +235,6 @@ mod tests {
         let kinesis = Kinesis::connect(&serde_json::from_str(settings).unwrap()).await.unwrap();
         // Plans that list something list what is ahead.
         let shard = Shard::new(&start, if bound { start.offset() + 1 } else { 0 });
-        let interval = Duration::from_secs(1);
         Reader {
             kinesis,
             stream: "r".into(),
@@ -239,9 +242,8 @@ mod tests {
             shard,
             start,
             bound,
-            interval,
             consumer: Consumer::default(),
-            sent_again: interval,
+            room: Arc::new(Room::new(1 << 20)),
             tell: Box::new(|| {}),
         }
     }
@@ -294,7 +296,10 @@ mod tests {
         let mut later = poll(after("9", 0), true).await;
         later.shard = Shard::new(&later.start, 10);
         assert_eq!(taken(&mut later, &all).ok().map(|read| read.len()), Some(1));
-        let read = taken(&mut poll(after("9", 0), false).await, &all).ok().unwrap();
+        let mut unbound = poll(after("9", 0), false).await;
+        let read = taken(&mut unbound, &all).ok().unwrap();
         assert_eq!(read, [(10, "12/0".to_owned(), "d".to_owned())]);
+        unbound.shard.set_alarm(None);
+        assert!(unbound.shard.alarm().is_some_and(|alarm| alarm.contains("may be lost")));
     }
 }

@@ -33,6 +33,8 @@ struct State {
     at_end: bool,
     closed: bool,
     alarm: Option<String>,
+    /// What may have been lost in this life: nothing that goes well later makes it undone.
+    loss: Option<String>,
     /// Milliseconds that the last answer was behind the newest record.
     behind_ms: u64,
 }
@@ -62,6 +64,7 @@ impl Shard {
             at_end: matches!(start, Start::End { .. }),
             closed: false,
             alarm: None,
+            loss: None,
             behind_ms: 0,
         };
         Arc::new(Shard { state: Mutex::new(state), room: Notify::new() })
@@ -159,9 +162,15 @@ impl Shard {
         alarm.is_some() && alarm != before
     }
 
+    /// Records may have expired before they were read.
+    pub fn set_loss(&self, loss: String) {
+        self.state().loss = Some(loss);
+    }
+
     /// What a person should know.
     pub fn alarm(&self) -> Option<String> {
-        self.state().alarm.clone()
+        let state = self.state();
+        state.alarm.clone().or_else(|| state.loss.clone())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The verdict: what stands in the bucket, against what the clients know.
 
-use super::bucket::{Bucket, Object};
+use crate::bucket::{Bucket, Object};
 use super::record::{Fate, Id, Kind};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;

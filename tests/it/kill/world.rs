@@ -1,6 +1,6 @@
 //! One data directory and one bucket through many lives of the process.
 
-use super::bucket::Bucket;
+use crate::bucket::Bucket;
 use super::judge::Judge;
 use super::load;
 use super::record::{Known, Rng};

@@ -94,6 +94,7 @@ impl KinesisLocal {
             for action in ["CREATE_STREAM", "SPLIT_SHARD", "MERGE_SHARDS", "REGISTER_STREAM_CONSUMER"] {
                 command.env(format!("{action}_DURATION"), "20ms");
             }
+            command.env("SHARD_LIMIT", "2000");
             command.env("DEREGISTER_STREAM_CONSUMER_DURATION", "20ms").env("UPDATE_SHARD_COUNT_DURATION", "20ms");
             command.env("DELETE_STREAM_DURATION", "20ms");
             command

@@ -3,6 +3,8 @@
 use super::client::Kinesis;
 use super::proxy::{EVENT, Fault, Proxy};
 use super::servers::{KinesisLocal, Server};
+use crate::bucket::Bucket;
+use crate::clients;
 use crate::service::{PATIENCE, Service, collect, scale};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,12 +13,16 @@ use std::time::{Duration, Instant};
 
 pub const KEYS: usize = 23;
 
-/// A stream `r` that reads `s` of the Kinesis at `endpoint` from its oldest record.
+/// A stream `r` that reads `s` of the Kinesis at `endpoint` from its oldest record, and delivers to a directory.
 fn reads(endpoint: &str, more: &str) -> String {
+    reads_into(endpoint, more, "local: { dir: DIR/out }")
+}
+
+fn reads_into(endpoint: &str, more: &str, destination: &str) -> String {
     format!(
         "  r:\n    source:\n      kinesis: {{ stream: s, start: trim_horizon, endpoint: \"{endpoint}\", access_key_id: a, \
          secret_access_key: b, poll_interval: 200ms, shards_interval: 300ms{more} }}\n    format: lines\n    \
-         buffer: {{ interval: 300ms }}\n    destination: {{ local: {{ dir: DIR/out }} }}\n"
+         buffer: {{ interval: 300ms }}\n    destination: {{ {destination} }}\n"
     )
 }
 
@@ -27,7 +33,8 @@ pub fn numbered(range: std::ops::Range<usize>) -> Vec<(String, Vec<u8>)> {
 
 pub fn number(line: &[u8]) -> usize {
     let json: serde_json::Value = serde_json::from_slice(line).expect("a record is JSON");
-    json["n"].as_u64().expect("a record has a number") as usize
+    let number = json.get("_seq").unwrap_or(&json["n"]);
+    number.as_u64().expect("a record has a number") as usize
 }
 
 fn assert_each_once_and_in_order(service: &Service, records: usize) {
@@ -92,20 +99,25 @@ fn so_it_is_when_records_are_sent_to_a_consumer() {
     }
 }
 
-/// A stream of two shards is put to, split, merged and read, and its reader killed three times.
+/// Real records, a third of them in aggregates, are put to a stream of two shards, which is split, merged and read, and its
+/// reader killed three times. They are in MinIO then as they were put.
 fn through_kills_a_split_and_a_merge(server: &Server, proxy: &Proxy, more: &str) {
     let kinesis = Kinesis::at(&server.endpoint());
     kinesis.create("s", 2);
-    let mut service = Service::start(&reads(&proxy.endpoint(), more));
-    // Batches of 300, every third an aggregate of as many.
-    let batches = (40.0 * scale()).ceil() as usize * 10;
+    let bucket = Bucket::new();
+    let destination = clients::s3(&bucket.name, "prefix: out/");
+    let mut service = Service::start(&reads_into(&proxy.endpoint(), more, &destination));
+    // Batches of 300, every third of aggregates: 200,000 records in all at full scale.
+    let batches = (67.0 * scale()).ceil() as usize * 10;
+    let rows = Arc::new(clients::rows(batches * 300));
     let put = Arc::new(AtomicUsize::new(0));
     let writer = std::thread::spawn({
-        let (put, endpoint) = (put.clone(), server.endpoint());
+        let (put, endpoint, rows) = (put.clone(), server.endpoint(), rows.clone());
         move || {
             let kinesis = Kinesis::at(&endpoint);
             for batch in 0..batches {
-                let records = numbered(batch * 300..(batch + 1) * 300);
+                let numbers = batch * 300..(batch + 1) * 300;
+                let records: Vec<_> = numbers.map(|i| (format!("key {}", i % KEYS), rows[i].clone())).collect();
                 match batch % 3 {
                     // All of an aggregate goes where its first key does: each key has aggregates of its own.
                     2 => (0..KEYS).for_each(|key| {
@@ -149,7 +161,7 @@ fn through_kills_a_split_and_a_merge(server: &Server, proxy: &Proxy, more: &str)
     writer.join().expect("everything is put");
     let records = batches * 300;
     settled(&mut service, records as u64);
-    assert_each_once_and_in_order(&service, records);
+    assert_once_and_in_order(&bucket.objects(), records);
     let shards = service.status("r").shards;
     let states: Vec<&str> = shards.values().map(|s| s.state.as_str()).collect();
     assert_eq!(states, ["done", "running", "done", "done", "running"], "{shards:?}");
@@ -157,7 +169,10 @@ fn through_kills_a_split_and_a_merge(server: &Server, proxy: &Proxy, more: &str)
     assert_eq!(service.terminate(), Some(0));
     service.restart();
     settled(&mut service, records as u64);
-    assert_each_once_and_in_order(&service, records);
+    let objects = bucket.objects();
+    assert_once_and_in_order(&objects, records);
+    let lines = objects.iter().flat_map(|(_, bytes)| bytes.split(|b| *b == b'\n')).filter(|line| !line.is_empty());
+    lines.for_each(|line| assert!(line == rows[number(line)], "record {} is another", number(line)));
     // Each shard is accounted for, from disk, and its objects are there.
     let (code, text) = service.command(&["audit", "--deep", "--json"]);
     assert_eq!(code, 0, "{text}");
@@ -165,6 +180,8 @@ fn through_kills_a_split_and_a_merge(server: &Server, proxy: &Proxy, more: &str)
     let of_shards: Vec<_> = audits.filter(|a| a["stream"].as_str().is_some_and(|s| s.contains("/shardId-"))).collect();
     let delivered: u64 = of_shards.iter().map(|a| a["delivered"].as_u64().expect("a count")).sum();
     assert_eq!((of_shards.len(), delivered), (5, records as u64), "{text}");
+    let bytes: usize = rows.iter().map(Vec::len).sum();
+    println!("{records} real records of {bytes} bytes in {} objects, each once, in order, as they were put", objects.len());
 }
 
 #[test]

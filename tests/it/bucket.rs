@@ -1,6 +1,6 @@
-//! The bucket, as somebody else sees it.
+//! A bucket in the tests' MinIO, as somebody else sees it.
 
-use super::load::RUNTIME;
+use crate::postgres::RUNTIME;
 use crate::service::variable;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
@@ -33,7 +33,7 @@ impl Bucket {
             .endpoint_url(variable("HYDRANT_TEST_S3_ENDPOINT"))
             .force_path_style(true);
         let client = Client::from_conf(config.build());
-        let name = format!("kill-{}", uuid::Uuid::new_v4());
+        let name = format!("test-{}", uuid::Uuid::new_v4());
         RUNTIME.block_on(client.create_bucket().bucket(&name).send()).expect("a bucket is made");
         Bucket { client, name }
     }
@@ -79,6 +79,13 @@ impl Bucket {
                 }
             }
         })
+    }
+
+    /// All objects but those of Hydrant's own, with their names.
+    pub fn objects(&self) -> Vec<(String, Vec<u8>)> {
+        let mut names: Vec<String> = self.list().expect("the bucket is listed").into_iter().map(|o| o.0).collect();
+        names.retain(|name| !name.starts_with("_hydrant/") && !name.starts_with("_ledger/"));
+        self.read(names, |object| (object.name, object.bytes)).expect("objects are read")
     }
 
     /// Puts somebody else's object, over whatever is there.

@@ -1,0 +1,125 @@
+//! The shards of a stream that this node reads alone: a lane is opened when those of its shard's parents are done.
+
+use super::shards::{Current, Inner, Lane, Phase, Place, RETRY};
+use crate::config::{self, StartingPosition};
+use crate::error::{Error, Kind, Result};
+use crate::fs::{read, write_atomically};
+use crate::lane::Start;
+use crate::source::kinesis::client::{Listed, Summary};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Instant;
+
+/// The file `BEGIN`: where the shards of a stream begin to be read, decided once.
+#[derive(Debug, Serialize, Deserialize)]
+struct Begin {
+    arn: String,
+    /// Milliseconds since the Unix epoch; `None`: at the oldest record.
+    timestamp_ms: Option<u64>,
+}
+
+impl Inner {
+    pub(super) fn run_alone(&self, woken: &Receiver<()>, wake: &Sender<()>) {
+        let mut next_list = Instant::now();
+        while self.phase() == Phase::Reading {
+            let current = self.current();
+            let Some(settings) = current.config.kinesis() else { return };
+            let ended = self.end_lanes();
+            if !ended.is_empty() || self.is_changed() || Instant::now() >= next_list {
+                let done = self.open_lanes(&current, settings, wake);
+                // A lane that is ending makes this loop turn often: Kinesis is not asked any sooner for that.
+                next_list = Instant::now() + if done.is_ok() { settings.shards_interval } else { RETRY };
+                self.report(done);
+            }
+            if !self.wait(next_list, woken) {
+                return;
+            }
+        }
+    }
+
+    /// Opens the lanes of shards whose parents are done.
+    fn open_lanes(&self, current: &Current, settings: &config::Kinesis, wake: &Sender<()>) -> Result<()> {
+        let kinesis = self.kinesis(settings, self.has_changed())?;
+        let summary = self.ask(kinesis.summary())?;
+        let listed = self.ask(kinesis.shards())?;
+        self.find_consumer(&kinesis, settings, &summary);
+        self.meet(summary.created_ms);
+        let dir = self.dir.join(summary.created_ms.to_string());
+        let begin = self.begin(&dir, settings, &summary)?;
+        let mut failed = None;
+        for shard in &listed {
+            if self.phase() != Phase::Reading {
+                break;
+            }
+            if !self.lanes().contains_key(&shard.id) && self.is_next(shard, &listed) {
+                let start = begin.timestamp_ms.map_or(Start::TrimHorizon, Start::Timestamp);
+                let place = Place { dir: dir.join(&shard.id), start, elsewhere: None };
+                let lane = self.open(current, &kinesis, &shard.id, place, wake);
+                match lane {
+                    Ok(lane) => drop(self.lanes().insert(shard.id.clone(), lane)),
+                    // The others are read all the same.
+                    Err(e) => failed = failed.or(Some(e.during(format!("shard `{}`", shard.id)))),
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Takes note of when the stream was made. One that was deleted and made again has other shards under the same names:
+    /// those of before are read no more, and deliver what they hold.
+    fn meet(&self, created_ms: u64) {
+        let before = self.created_ms.swap(created_ms, Ordering::Relaxed);
+        if before == 0 || before == created_ms {
+            return;
+        }
+        tracing::error!(
+            stream = self.name,
+            "the stream of Kinesis was made anew: what was not read of the old one is lost"
+        );
+        let mut lanes = self.lanes();
+        for (id, lane) in std::mem::take(&mut *lanes) {
+            if let Lane::Open(open) = &lane {
+                open.reader.abort();
+            }
+            lanes.insert(format!("{id} of {before}"), lane);
+        }
+    }
+
+    /// Whether a shard may be read: its parents are done, or are not there any more.
+    fn is_next(&self, shard: &Listed, listed: &[Listed]) -> bool {
+        let lanes = self.lanes();
+        shard.parents.iter().all(|parent| match lanes.get(parent) {
+            Some(lane) => matches!(lane, Lane::Done(_)),
+            None => !listed.iter().any(|l| l.id == *parent),
+        })
+    }
+
+    /// Where reading begins, decided when a stream is first seen.
+    fn begin(&self, dir: &Path, settings: &config::Kinesis, summary: &Summary) -> Result<Begin> {
+        let fs = &*self.shared.fs;
+        let path = dir.join("BEGIN");
+        let act = || format!("`{}`", path.display());
+        match read(fs, &path) {
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::Corrupt, format!("{}: {e}", act())))
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                let timestamp_ms = match settings.start {
+                    StartingPosition::Latest => // Records that came before the stream was opened may come along; none that comes later is missed, as it
+                    // could be by our own clock.
+                    Some(summary.now_ms.unwrap_or_else(|| self.shared.clock.wall_ms())),
+                    StartingPosition::TrimHorizon => None,
+                    StartingPosition::Timestamp(ms) => Some(ms),
+                };
+                let begin = Begin { arn: summary.arn.clone(), timestamp_ms };
+                let bytes = serde_json::to_vec(&begin).expect("plain values always serialise into memory");
+                fs.create_dir_all(dir).map_err(|e| Error::io(act(), e))?;
+                write_atomically(fs, &path, &bytes).map_err(|e| Error::io(act(), e))?;
+                Ok(begin)
+            }
+            Err(e) => Err(Error::io(act(), e)),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! A thousand shards: as many lanes, within one budget of memory and within the limits of each shard.
+
+use super::client::Kinesis;
+use super::proxy::Proxy;
+use super::servers::KinesisLocal;
+use super::source::{assert_once_and_in_order, numbered};
+use crate::bucket::Bucket;
+use crate::clients;
+use crate::service::Service;
+use std::time::Duration;
+
+const SHARDS: i32 = 1000;
+/// Each about 50 KB: what is put is several times what memory holds.
+const RECORDS: usize = 5000;
+const BUDGET_MIB: u64 = 64;
+/// What the program takes beside its budget: itself, and for each lane a thread, files and a state.
+const BESIDE_MIB: u64 = 40 + SHARDS as u64 / 8;
+
+/// A stream `r` that reads a thousand shards and delivers to a bucket.
+fn reads(endpoint: &str, bucket: &str) -> String {
+    let destination = clients::s3(bucket, "prefix: out/");
+    format!(
+        "  r:\n    source:\n      kinesis: {{ stream: s, start: trim_horizon, endpoint: \"{endpoint}\", access_key_id: a, \
+         secret_access_key: b, poll_interval: 5s }}\n    format: lines\n    buffer: {{ interval: 20s }}\n    \
+         destination: {{ {destination} }}\n"
+    )
+}
+
+#[test]
+fn a_thousand_shards_are_read_within_the_budget_of_memory() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", SHARDS);
+    // Bytes that do not compress: a buffer takes what its records take.
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut filler = || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        format!("{random:016x}")
+    };
+    for batch in numbered(0..RECORDS).chunks(80) {
+        let with_filler = batch.iter().enumerate().map(|(i, (_, data))| {
+            let filler: String = (0..3000).map(|_| filler()).collect();
+            let text = String::from_utf8_lossy(data).replace('}', &format!(",\"filler\":\"{filler}\"}}"));
+            (format!("{}{i}", &filler[..16]), text.into_bytes())
+        });
+        kinesis.put("s", &with_filler.collect::<Vec<_>>());
+    }
+    let (proxy, bucket) = (Proxy::start(server.address), Bucket::new());
+    let streams = reads(&proxy.endpoint(), &bucket.name);
+    let mut service = Service::start_with(&format!("memory: {BUDGET_MIB}MiB\n"), &streams);
+    service.until("every shard is read", |s| s.status("r").shards.len() == SHARDS as usize);
+    service.settled(RECORDS as u64);
+    let status = service.status("r");
+    assert_eq!((status.accepted, status.gap, status.lost, status.alarm), (RECORDS as u64, 0, 0, None));
+    let objects = bucket.objects();
+    let bytes: usize = objects.iter().map(|(_, bytes)| bytes.len()).sum();
+    let (peak, now) = (service.peak_kib() >> 10, service.resident_kib() >> 10);
+    let calls = proxy.most("GetRecords", Duration::from_secs(1));
+    let most = calls.values().map(|most| most.calls).max();
+    println!(
+        "{} shards, {RECORDS} records of {} MiB in {} objects: peak {peak} MiB, then {now} MiB, with a budget of {BUDGET_MIB} \
+         MiB; at most {most:?} calls a second for a shard",
+        calls.len(),
+        bytes >> 20,
+        objects.len(),
+    );
+    assert_once_and_in_order(&objects, RECORDS);
+    assert!(most <= Some(5), "{most:?} calls a second");
+    assert!(peak < BUDGET_MIB + BESIDE_MIB, "{peak} MiB at most, {now} MiB now");
+}
