@@ -107,9 +107,12 @@ impl Inner {
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 let timestamp_ms = match settings.start {
-                    StartingPosition::Latest => // Records that came before the stream was opened may come along; none that comes later is missed, as it
+                    StartingPosition::Latest =>
+                    // Records that came before the stream was opened may come along; none that comes later is missed, as it
                     // could be by our own clock.
-                    Some(summary.now_ms.unwrap_or_else(|| self.shared.clock.wall_ms())),
+                    {
+                        Some(summary.now_ms.unwrap_or_else(|| self.shared.clock.wall_ms()))
+                    }
                     StartingPosition::TrimHorizon => None,
                     StartingPosition::Timestamp(ms) => Some(ms),
                 };

@@ -1,12 +1,17 @@
 //! What the lanes of a stream have in common under one configuration, so that a thousand of them cost little more than one:
 //! an epoch's route is loaded once, and a bucket has one client.
 
+use super::live::Gate;
+use super::open::live;
 use super::route::Route;
-use super::sinks::{Bucket, Place};
+use super::sinks::{Bucket, Place, Reached};
 use super::supervise::Shared;
+use crate::config::{Destination, StreamConfig};
+use crate::deliver::Sink;
 use crate::error::Result;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
+use tokio::sync::Semaphore;
 
 /// See the module. What no lane uses is not kept. Another configuration has another one: what is live of a transform, and
 /// how a bucket is reached, is of it.
@@ -16,33 +21,73 @@ pub struct Common {
     /// By the hash of the epoch's definition, which names modules and schemas by theirs.
     routes: Known<[u8; 32], Route>,
     buckets: Known<Place, Bucket>,
+    /// What is no bucket, by the store where it stages objects and how that was reached before.
+    sinks: Known<(Place, Option<Reached>), dyn Sink>,
+    /// Shipments that may be under way at once, whichever lanes they are of.
+    gates: [Arc<Semaphore>; Gate::ALL.len()],
 }
+
+/// Shipments to a store that takes any number of them.
+const SHIPMENTS_MAX: usize = 32;
 
 type Known<K, V> = Arc<Mutex<BTreeMap<K, Weak<V>>>>;
 
 impl Common {
-    pub fn new(shared: &Shared) -> Common {
-        Common { shared: shared.clone(), routes: Known::default(), buckets: Known::default() }
+    pub fn new(shared: &Shared, config: Option<&StreamConfig>) -> Common {
+        let mut gates = [SHIPMENTS_MAX; Gate::ALL.len()];
+        if let Some(config) = config {
+            gates = live(config).shipments_max.map(|one_lane| one_lane.max(SHIPMENTS_MAX));
+            // Here it is the receiver that is to be spared.
+            match &config.destination {
+                Destination::Http(http) => gates[Gate::Destination as usize] = http.concurrency as usize,
+                other if other.warehouse().is_some() => {
+                    gates[Gate::Destination as usize] = live(config).shipments_max[Gate::Destination as usize];
+                }
+                _ => {}
+            }
+        }
+        Common {
+            shared: shared.clone(),
+            routes: Known::default(),
+            buckets: Known::default(),
+            sinks: Known::default(),
+            gates: gates.map(|n| Arc::new(Semaphore::new(n))),
+        }
+    }
+
+    /// Where shipments wait until there are not too many under way.
+    pub(super) fn gate(&self, gate: Gate) -> Arc<Semaphore> {
+        self.gates[gate as usize].clone()
+    }
+
+    /// A sink that is no bucket, made if no lane has it.
+    pub(super) fn sink(
+        &self,
+        place: &Place,
+        reached: Option<Reached>,
+        connect: impl FnOnce() -> Result<Arc<dyn Sink>>,
+    ) -> Result<Arc<dyn Sink>> {
+        get(&self.sinks, (place.clone(), reached), connect)
     }
 
     /// The route of a definition with this hash, made if no lane has it.
     pub fn route(&self, hash: [u8; 32], load: impl FnOnce() -> Result<Route>) -> Result<Arc<Route>> {
-        get(&self.routes, hash, load)
+        get(&self.routes, hash, || load().map(Arc::new))
     }
 
     /// A bucket, made if no lane has it.
     pub(super) fn bucket(&self, place: &Place, connect: impl FnOnce() -> Result<Bucket>) -> Result<Arc<Bucket>> {
-        get(&self.buckets, place.clone(), connect)
+        get(&self.buckets, place.clone(), || connect().map(Arc::new))
     }
 }
 
 /// Whoever comes while it is being made waits for it.
-fn get<K: Ord, V>(known: &Known<K, V>, key: K, make: impl FnOnce() -> Result<V>) -> Result<Arc<V>> {
+fn get<K: Ord, V: ?Sized>(known: &Known<K, V>, key: K, make: impl FnOnce() -> Result<Arc<V>>) -> Result<Arc<V>> {
     let mut known = known.lock().expect("nobody panics holding what lanes have in common");
     if let Some(found) = known.get(&key).and_then(Weak::upgrade) {
         return Ok(found);
     }
-    let made = Arc::new(make()?);
+    let made = make()?;
     known.retain(|_, weak| weak.strong_count() > 0);
     known.insert(key, Arc::downgrade(&made));
     Ok(made)

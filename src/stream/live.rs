@@ -50,7 +50,11 @@ impl Gate {
     pub const ALL: [Gate; 3] = [Gate::Destination, Gate::Failures, Gate::Backup];
 
     pub(super) fn of(plan: &Plan) -> Gate {
-        match plan.ends_in() {
+        Gate::to(plan.ends_in())
+    }
+
+    pub(super) fn to(outlet: Outlet) -> Gate {
+        match outlet {
             Outlet::Destination => Gate::Destination,
             Outlet::Backup => Gate::Backup,
             _ => Gate::Failures,

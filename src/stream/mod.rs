@@ -31,6 +31,7 @@ pub mod objects;
 pub mod open;
 pub mod plan;
 pub mod plan_log;
+mod pool;
 pub mod redrive;
 pub mod replay;
 pub mod route;

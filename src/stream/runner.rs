@@ -1,5 +1,5 @@
-//! A lane's thread: it owns the engine, does what is asked of it between two steps, and starts uploads, which run on the
-//! runtime's blocking threads.
+//! A lane at work: it owns the engine, does what is asked of it between two steps, and starts uploads, which run on the
+//! runtime's blocking threads. It has a thread of its own, or is one of many lanes that share a few.
 
 use super::common::Common;
 use super::engine::{Engine, Progress};
@@ -19,10 +19,11 @@ use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, Semaphore};
 
 /// Pause before work that failed for want of room, or because a person has to act, is tried again.
 const RETRY_STEP: Duration = Duration::from_millis(250);
@@ -55,13 +56,30 @@ pub(super) struct Reload {
     answer: Sender<Result<()>>,
 }
 
+/// The way to a lane.
+#[derive(Clone)]
+struct Mailbox {
+    commands: Sender<Command>,
+    /// Rung for each, for lanes that have no thread which waits for them.
+    bell: Arc<Notify>,
+}
+
+impl Mailbox {
+    fn send(&self, command: Command) -> std::result::Result<(), SendError<Command>> {
+        self.commands.send(command)?;
+        self.bell.notify_one();
+        Ok(())
+    }
+}
+
 /// A running lane, as who started it sees it.
 pub(super) struct Running {
-    commands: Sender<Command>,
+    commands: Mailbox,
     told: Arc<AtomicBool>,
     stopped: Arc<AtomicBool>,
     epoch: Arc<AtomicU32>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Closed when it has ended and let go of everything.
+    gone: Mutex<Receiver<()>>,
     /// As status and logs call it: the stream's name, and the shard's behind it if it is one.
     name: String,
     /// Where other nodes find what they need of it.
@@ -69,15 +87,18 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts the thread. `retired`: whether the configuration does not name the stream any more.
+    /// Starts the lane, on a thread of its own or on a pool's. `retired`: whether the configuration does not name the stream
+    /// any more.
     pub(super) fn start(
         shared: &Shared,
         name: &str,
         engine: Engine,
         sinks: Sinks,
         retired: &Arc<AtomicBool>,
+        pool: Option<&Handle>,
     ) -> Running {
         let (commands, receiver) = channel();
+        let commands = Mailbox { commands, bell: Arc::default() };
         let (told, stopped) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let epoch = Arc::new(AtomicU32::new(engine.epoch()));
         let objects = engine.objects();
@@ -91,17 +112,22 @@ impl Running {
             name: name.to_owned(),
             retired: retired.clone(),
             ended: false,
+            stopped: stopped.clone(),
             alarm: None,
             reported: None,
             draining: false,
             turns_busy: 0,
             epoch: epoch.clone(),
         };
-        let end = stopped.clone();
-        let thread = std::thread::Builder::new().name(format!("stream {name}"));
-        let thread = thread.spawn(move || runner.run(&end)).expect("a thread can be started");
-        let (thread, name) = (Mutex::new(Some(thread)), name.to_owned());
-        Running { commands, told, stopped, epoch, thread, name, objects }
+        let (here, gone) = channel();
+        match pool {
+            Some(pool) => drop(pool.spawn(runner.run_on(pool.clone(), here))),
+            None => {
+                let thread = std::thread::Builder::new().name(format!("stream {name}"));
+                thread.spawn(move || runner.run(here)).expect("a thread can be started");
+            }
+        }
+        Running { commands, told, stopped, epoch, gone: Mutex::new(gone), name: name.to_owned(), objects }
     }
 
     /// Tells the lane that there are records; cheap when it has been told already.
@@ -165,7 +191,7 @@ impl Running {
         let _ = self.commands.send(Command::Drain);
     }
 
-    /// Whether its thread has ended.
+    /// Whether it has ended.
     pub(super) fn has_ended(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
@@ -173,24 +199,25 @@ impl Running {
     /// Ends it where it is.
     pub(super) fn stop(&self) {
         let _ = self.commands.send(Command::Stop);
-        if let Some(thread) = self.thread.lock().expect("nobody panics while holding it").take() {
-            let _ = thread.join();
-        }
+        let _ = self.gone.lock().expect("nobody panics while holding it").recv();
     }
 }
 
-/// The lane's own thread.
+/// The lane itself.
 struct Runner {
     engine: Engine,
     commands: Receiver<Command>,
-    own: Sender<Command>,
+    own: Mailbox,
     /// A `Records` is under way: nobody sends another.
     told: Arc<AtomicBool>,
     sinks: Sinks,
     shared: Shared,
     name: String,
     retired: Arc<AtomicBool>,
+    /// An error has ended it: it does nothing any more, but answers.
     ended: bool,
+    /// The same, or somebody has ended it; for others to see.
+    stopped: Arc<AtomicBool>,
     /// Why the engine cannot step.
     alarm: Option<String>,
     /// The alarm last logged.
@@ -207,13 +234,64 @@ enum Turn {
     End,
 }
 
+/// What a lane does when there is nothing to do.
+enum Rest {
+    /// Waits, for a command or until then, by the steady clock.
+    Until(Option<Duration>),
+    End,
+}
+
 impl Runner {
-    fn run(mut self, stopped: &AtomicBool) {
+    /// Runs here until told to end. `here` goes when everything else is gone.
+    fn run(mut self, here: Sender<()>) {
+        while let Rest::Until(until) = self.work() {
+            if self.wait(self.pause(until)) {
+                self.stopped.store(true, Ordering::Relaxed);
+                break;
+            }
+        }
+        drop(self);
+        drop(here);
+    }
+
+    /// The same on whichever thread of the pool is free, while there is something to do.
+    async fn run_on(mut self, pool: Handle, here: Sender<()>) {
+        let bell = self.own.bell.clone();
+        loop {
+            let worked = pool.spawn_blocking(move || {
+                let rest = self.work();
+                (self, rest)
+            });
+            // The pool itself ends.
+            let Ok((runner, rest)) = worked.await else { break };
+            self = runner;
+            let Rest::Until(until) = rest else {
+                drop(self);
+                break;
+            };
+            let _ = tokio::time::timeout(self.pause(until), bell.notified()).await;
+        }
+        drop(here);
+    }
+
+    fn pause(&self, until: Option<Duration>) -> Duration {
+        until.map_or(Duration::from_secs(3600), |until| until.saturating_sub(self.shared.clock.steady()))
+    }
+
+    /// Does what there is to do.
+    fn work(&mut self) -> Rest {
+        if self.ended {
+            return self.obey_all().unwrap_or(Rest::Until(None));
+        }
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| self.turns()));
-        stopped.store(true, Ordering::Relaxed);
         let mut is_fenced = false;
         match outcome {
-            Ok(Ok(())) => return,
+            Ok(Ok(rest)) => {
+                if matches!(rest, Rest::End) {
+                    self.stopped.store(true, Ordering::Relaxed);
+                }
+                return rest;
+            }
             Ok(Err(e)) => {
                 is_fenced = e.kind == Kind::Fenced;
                 self.alarm = Some(e.to_string());
@@ -221,42 +299,34 @@ impl Runner {
             Err(_) => self.alarm = Some("a rule of our own was broken (see the log for the panic)".into()),
         }
         self.ended = true;
+        self.stopped.store(true, Ordering::Relaxed);
         match is_fenced {
             true => tracing::warn!(stream = self.name, alarm = self.alarm, "another node has it"),
             false => tracing::error!(stream = self.name, alarm = self.alarm, "stream stopped"),
         }
-        // Status is still answered, and shows why.
-        while let Ok(command) = self.commands.recv() {
-            match command {
-                Command::Status(answer) => drop(answer.send(self.status())),
-                Command::Reload(reload) => {
-                    let message = format!("stream `{}` has stopped", self.name);
-                    drop(reload.answer.send(Err(Error::new(Kind::Stopping, message))));
-                }
-                Command::Drain | Command::Stop => return,
-                Command::Records | Command::Reply(..) | Command::Do(_) => {}
-            }
-        }
+        self.obey_all().unwrap_or(Rest::Until(None))
     }
 
-    /// Runs until told to end, or until an error after which only a new start can help.
-    fn turns(&mut self) -> Result<()> {
+    /// Does what was asked meanwhile. `Some`: to end.
+    fn obey_all(&mut self) -> Option<Rest> {
+        while let Ok(command) = self.commands.try_recv() {
+            if self.obey(command) {
+                return Some(Rest::End);
+            }
+        }
+        None
+    }
+
+    /// Goes on until there is nothing to do. After an error only a new start can help.
+    fn turns(&mut self) -> Result<Rest> {
         loop {
-            while let Ok(command) = self.commands.try_recv() {
-                if self.obey(command) {
-                    return Ok(());
-                }
+            if let Some(end) = self.obey_all() {
+                return Ok(end);
             }
             match self.turn()? {
                 Turn::Again => {}
-                Turn::End => return Ok(()),
-                Turn::Wait(until) => {
-                    let now = self.shared.clock.steady();
-                    let pause = until.map_or(Duration::from_secs(3600), |u| u.saturating_sub(now));
-                    if self.wait(pause) {
-                        return Ok(());
-                    }
-                }
+                Turn::End => return Ok(Rest::End),
+                Turn::Wait(until) => return Ok(Rest::Until(until)),
             }
         }
     }
@@ -342,25 +412,48 @@ impl Runner {
                 metrics::counter!(processed("Bytes"), &labels).increment(bytes);
             }
             match self.sinks.sink(outlet, &store) {
-                Ok(sink) => self.upload(sink, shipment),
+                Ok(sink) => self.upload(self.sinks.gate(outlet), sink, shipment),
                 Err(e) => self.engine.reply(shipment.plan, Attempt::Misconfigured { reason: e.to_string() }),
             }
         }
     }
 
-    fn upload(&self, sink: Arc<dyn Sink>, shipment: Shipment) {
+    /// Lanes of a stream wait for each other at its gates, and for no other stream.
+    fn upload(&self, gate: Arc<Semaphore>, sink: Arc<dyn Sink>, shipment: Shipment) {
         let replies = self.own.clone();
-        self.shared.runtime.spawn_blocking(move || {
+        let runtime = self.shared.runtime.clone();
+        let attempt = move || {
             let plan = shipment.plan;
             let attempt = std::panic::catch_unwind(AssertUnwindSafe(|| sink.attempt(&shipment)));
             let attempt = attempt.unwrap_or_else(|_| Attempt::Retry { reason: "the sink panicked".into() });
             crate::sabotage::point("upload.answered");
             let _ = replies.send(Command::Reply(plan, attempt));
+        };
+        self.shared.runtime.spawn(async move {
+            let _passing = gate.acquire().await;
+            let _ = runtime.spawn_blocking(attempt).await;
         });
+    }
+
+    /// What one that an error has ended still does: its status is answered, and shows why. Whether to end.
+    fn obey_ended(&mut self, command: Command) -> bool {
+        match command {
+            Command::Status(answer) => drop(answer.send(self.status())),
+            Command::Reload(reload) => {
+                let message = format!("stream `{}` has stopped", self.name);
+                drop(reload.answer.send(Err(Error::new(Kind::Stopping, message))));
+            }
+            Command::Drain | Command::Stop => return true,
+            Command::Records | Command::Reply(..) | Command::Do(_) => {}
+        }
+        false
     }
 
     /// Whether to end at once.
     fn obey(&mut self, command: Command) -> bool {
+        if self.ended {
+            return self.obey_ended(command);
+        }
         match command {
             Command::Records => self.told.store(false, Ordering::Release),
             Command::Reply(plan, attempt) => self.engine.reply(plan, attempt),

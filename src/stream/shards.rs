@@ -5,6 +5,7 @@
 use super::common::Common;
 use super::engine::Engine;
 use super::open::{Elsewhere, open_shard, read_or_make_meta};
+use super::pool::Pool;
 use super::runner::Running;
 use super::sinks::Sinks;
 use super::status::{ShardStatus, Status};
@@ -59,6 +60,8 @@ pub(super) struct Inner {
     changed: AtomicBool,
     kinesis: Mutex<Option<Kinesis>>,
     lanes: Mutex<BTreeMap<String, Lane>>,
+    /// Where lanes run. Goes after them.
+    pool: OnceLock<Pool>,
     alarm: Mutex<Option<String>>,
     coordination: Option<Coordination>,
     /// Who we are among the nodes that share the shards, if any do.
@@ -123,9 +126,10 @@ impl Shards {
             shared: shared.clone(),
             name: name.to_owned(),
             dir: dir.join("shards"),
-            current: Mutex::new(Current { config: config.clone(), common: Common::new(shared) }),
+            current: Mutex::new(Current { config: config.clone(), common: Common::new(shared, Some(config)) }),
             changed: AtomicBool::new(false),
             kinesis: Mutex::default(),
+            pool: OnceLock::new(),
             lanes: Mutex::default(),
             alarm: Mutex::default(),
             coordination: config.kinesis().and_then(|kinesis| kinesis.coordination.clone()),
@@ -192,7 +196,7 @@ impl Shards {
 
     /// Brings a configuration into force in every lane.
     pub(super) fn reload(&self, config: &StreamConfig) -> Result<()> {
-        let common = Common::new(&self.shared.shared);
+        let common = Common::new(&self.shared.shared, Some(config));
         *self.shared.current.lock().expect("nobody panics holding it") =
             Current { config: config.clone(), common: common.clone() };
         self.shared.changed.store(true, Ordering::Relaxed);
@@ -265,6 +269,15 @@ impl Inner {
 
     pub(super) fn phase(&self) -> Phase {
         *self.phase.borrow()
+    }
+
+    /// Only the thread that opens lanes comes here.
+    fn pool(&self) -> Result<&Pool> {
+        if let Some(pool) = self.pool.get() {
+            return Ok(pool);
+        }
+        let pool = Pool::start(&self.name)?;
+        Ok(self.pool.get_or_init(|| pool))
     }
 
     /// Whether settings have changed since the last time.
@@ -419,7 +432,7 @@ impl Inner {
         let bound = state.plans.values().any(|p| p.list.end() > state.low[p.outlet.track() as usize]);
         let name = format!("{}/{id}", self.name);
         let sinks = Sinks::new(common, &self.name, Some(config));
-        let running = Running::start(shared, &name, engine, sinks, &self.retired);
+        let running = Running::start(shared, &name, engine, sinks, &self.retired, Some(self.pool()?.handle()));
         let (tell, wake, of_reader) = (running.teller(), wake.clone(), shard.clone());
         let reader = Reader {
             kinesis: kinesis.clone(),

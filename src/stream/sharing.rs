@@ -142,7 +142,8 @@ impl Sharing {
             self.runtime.block_on(self.leases.reconnect(settings, &coordination.dynamodb))?;
         }
         if config.failures().is_some_and(|store| store.url() == self.objects.store) {
-            let shelf = Sinks::new(common, stream, Some(config)).shelf(Outlet::ProcessingFailed, &self.objects.store)?;
+            let shelf =
+                Sinks::new(common, stream, Some(config)).shelf(Outlet::ProcessingFailed, &self.objects.store)?;
             self.objects.reach(shelf);
         }
         Ok(())

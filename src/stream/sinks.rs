@@ -2,6 +2,7 @@
 //! its store through every reload; these change.
 
 use super::common::Common;
+use super::live::Gate;
 use super::plan::Outlet;
 use super::route::HTTP_ENDPOINT;
 use crate::config::{Conditional, Destination, Http, S3, Store, StreamConfig, Target};
@@ -12,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
+use tokio::sync::Semaphore;
 
 /// See the module.
 pub struct Sinks {
@@ -47,8 +49,8 @@ pub(super) struct Place {
 
 /// A store that was reached: under which endpoint, and what it calls the probe's content. That is empty where it tells
 /// no store from another.
-#[derive(Clone)]
-struct Reached {
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Reached {
     endpoint: Option<String>,
     probe: String,
 }
@@ -142,6 +144,11 @@ impl Sinks {
         })
     }
 
+    /// Where an outlet's shipments wait for those of other lanes.
+    pub(super) fn gate(&self, outlet: Outlet) -> Arc<Semaphore> {
+        self.common.gate(Gate::to(outlet))
+    }
+
     /// The same where objects have to be found again.
     pub fn shelf(&mut self, outlet: Outlet, store: &str) -> Result<Arc<dyn Shelf>> {
         match self.find(outlet, store)? {
@@ -184,7 +191,9 @@ impl Sinks {
                 })))
             }
             (.., Some(settings)) if store == HTTP_ENDPOINT => {
-                Ok(Made::Other(Arc::new(http::Http::connect(settings, &self.arn, self.common.shared.runtime.clone())?)))
+                let runtime = self.common.shared.runtime.clone();
+                let connect = || Ok(Arc::new(http::Http::connect(settings, &self.arn, runtime)?) as Arc<dyn Sink>);
+                self.common.sink(place, None, connect).map(Made::Other)
             }
             _ => Err(no_settings(store)),
         }
@@ -195,7 +204,11 @@ impl Sinks {
         let stage = self.sink(Outlet::Destination, store)?;
         let runtime = self.common.shared.runtime.clone();
         let target = self.settings.warehouses.get(kind).cloned().ok_or_else(|| no_settings(kind))?;
-        Ok(Made::Other(Arc::new(Warehouse::connect(target, stage, runtime)?)))
+        let place = Place { of_backup: false, store: format!("{kind}+{store}") };
+        let staged = Place { of_backup: false, store: store.to_owned() };
+        let reached = self.known.get(&staged).cloned();
+        let connect = || Ok(Arc::new(Warehouse::connect(target, stage, runtime)?) as Arc<dyn Sink>);
+        self.common.sink(&place, reached, connect).map(Made::Other)
     }
 }
 

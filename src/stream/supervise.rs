@@ -55,11 +55,11 @@ impl Stream {
     /// holds and refuses puts.
     pub fn start(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConfig>) -> Result<Stream> {
         let during = |e: Error| e.during(format!("stream `{}`", meta.name));
-        let common = Common::new(shared);
+        let common = Common::new(shared, config);
         let Opened { engine, writer, budget } = open(&common, dir, meta, config).map_err(during)?;
         let retired = Arc::new(AtomicBool::new(config.is_none()));
         let sinks = Sinks::new(&common, &meta.name, config);
-        let running = Running::start(shared, &meta.name, engine, sinks, &retired);
+        let running = Running::start(shared, &meta.name, engine, sinks, &retired, None);
         let put = Committer::start(&meta.name, writer, running.teller());
         let kinesis = config.filter(|c| c.kinesis().is_some());
         let shards = kinesis.map(|config| Shards::start(shared, &meta.name, dir, config, &retired));
@@ -145,7 +145,7 @@ impl Stream {
     /// Brings a configuration into force: a changed route is an epoch, the rest applies at once. Blocks.
     pub fn reload(&self, config: &StreamConfig) -> Result<()> {
         self.budget.set_limit(disk_limit(Some(config)));
-        self.running.reload(&Common::new(&self.shared), &self.name, &self.dir, config)?;
+        self.running.reload(&Common::new(&self.shared, Some(config)), &self.name, &self.dir, config)?;
         let mut shards = self.shards();
         match (&*shards, config.kinesis().is_some()) {
             (Some(running), true) if running.are_read_as(config) => running.reload(config)?,

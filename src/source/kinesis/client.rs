@@ -160,7 +160,12 @@ impl Kinesis {
         let (name, arn) = self.stream();
         let request = self.client().describe_stream_summary().set_stream_name(name).set_stream_arn(arn);
         let date = Date::default();
-        let answer = request.customize().interceptor(date.clone()).send().await.map_err(|e| refused(&e).about("DescribeStreamSummary"))?;
+        let answer = request
+            .customize()
+            .interceptor(date.clone())
+            .send()
+            .await
+            .map_err(|e| refused(&e).about("DescribeStreamSummary"))?;
         let found = answer.stream_description_summary();
         let found =
             found.ok_or_else(|| Error::new(Kind::Retry, "DescribeStreamSummary: an answer without a summary"))?;

@@ -1,7 +1,7 @@
 //! The verdict: what stands in the bucket, against what the clients know.
 
-use crate::bucket::{Bucket, Object};
 use super::record::{Fate, Id, Kind};
+use crate::bucket::{Bucket, Object};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use flate2::read::GzDecoder;

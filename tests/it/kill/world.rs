@@ -1,10 +1,10 @@
 //! One data directory and one bucket through many lives of the process.
 
-use crate::bucket::Bucket;
 use super::judge::Judge;
 use super::load;
 use super::record::{Known, Rng};
 use super::tally::last_step;
+use crate::bucket::Bucket;
 use crate::service::variable;
 use hydrant::stream::supervise::Status;
 use std::collections::BTreeMap;

@@ -181,7 +181,10 @@ fn through_kills_a_split_and_a_merge(server: &Server, proxy: &Proxy, more: &str)
     let delivered: u64 = of_shards.iter().map(|a| a["delivered"].as_u64().expect("a count")).sum();
     assert_eq!((of_shards.len(), delivered), (5, records as u64), "{text}");
     let bytes: usize = rows.iter().map(Vec::len).sum();
-    println!("{records} real records of {bytes} bytes in {} objects, each once, in order, as they were put", objects.len());
+    println!(
+        "{records} real records of {bytes} bytes in {} objects, each once, in order, as they were put",
+        objects.len()
+    );
 }
 
 #[test]
