@@ -84,7 +84,7 @@ mod tests {
         assert_eq!((one.allowed(80 << 20), other.allowed(45 << 20)), (50 << 20, 45 << 20));
         drop(other);
         assert_eq!(one.allowed(80 << 20), 80 << 20);
-        let crowd: Vec<_> = (0..99).map(|_| node.stream()).collect();
+        let crowd: Vec<_> = (0..999).map(|_| node.stream()).collect();
         one.note(200 << 20);
         assert_eq!(one.allowed(80 << 20), STREAM_BYTES_MIN);
         drop(crowd);

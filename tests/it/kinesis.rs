@@ -10,3 +10,4 @@ mod proxy_tests;
 mod servers;
 mod smoke;
 mod source;
+mod steps;

@@ -2,6 +2,7 @@
 //! each record in one object all the same.
 
 use super::client::Kinesis;
+use super::proxy::{Fault, Proxy};
 use super::servers::{Dynalite, KinesisLocal, Moto, Server};
 use super::source::{KEYS, assert_once_and_in_order, number, numbered};
 use crate::service::{PATIENCE, Service, collect, scale, variable};
@@ -245,6 +246,45 @@ fn neighbours(open: &[aws_sdk_kinesis::types::Shard]) -> (String, String) {
     let pair = pairs.find(|(a, b)| range(a).1.wrapping_add(1) == range(b).0);
     let (a, b) = pair.expect("two of them lie side by side");
     (a.shard_id().to_owned(), b.shard_id().to_owned())
+}
+
+/// Renewals and commits are both updates of a row: each fault meets some of either.
+#[test]
+fn what_the_table_refuses_or_does_not_say_costs_no_record() {
+    let world = World::new(2);
+    let proxy = Proxy::start(world.dynamodb.address);
+    let throttled = Fault::Error("ProvisionedThroughputExceededException");
+    // Also while leases are made and taken.
+    let early =
+        ["DescribeTable", "CreateTable", "PutItem"].map(|operation| proxy.next(1, operation, None, throttled.clone()));
+    let nodes = [Service::start(&shares(&world.kinesis.endpoint(), &proxy.endpoint(), world.out.path(), ""))];
+    let kinesis = world.client();
+    kinesis.put("s", &numbered(0..100));
+    world.until_delivered(100, &nodes);
+    early.into_iter().for_each(|fault| assert_eq!(proxy.struck(fault), 1));
+    let faults = [
+        ("UpdateItem", throttled.clone()),
+        ("UpdateItem", Fault::Error("InternalFailure")),
+        ("UpdateItem", Fault::LoseAnswer),
+        ("UpdateItem", Fault::Hold(Duration::from_millis(1500))),
+        ("Scan", throttled),
+        ("Scan", Fault::LoseAnswer),
+    ];
+    for (i, (operation, fault)) in (1..).zip(faults) {
+        let struck = proxy.next(4, operation, None, fault);
+        // Whoever is not told what became of a commit looks, and may not be told that either.
+        proxy.next(1, "GetItem", None, Fault::Error("InternalFailure"));
+        for part in 0..4 {
+            let first = i * 100 + part * 25;
+            kinesis.put("s", &numbered(first..first + 25));
+            world.until_delivered(first + 25, &nodes);
+        }
+        wait_until("it was refused", || proxy.struck(struck) == 4);
+    }
+    wait_until("what is over is no alarm any more", || nodes[0].status("r").alarm.is_none());
+    wait_until("nothing is pending", || nodes[0].statuses().iter().all(|s| s.pending == 0));
+    assert_no_gap(&nodes);
+    assert_once_and_in_order(&objects(world.out.path()), 700);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A proxy between a Kinesis client and a server: it counts what is asked and answered, and does what AWS does but the
+//! A proxy between a client of Kinesis, or of DynamoDB, and a server: it counts what is asked and answered, and does what AWS does but the
 //! servers of the tests never do: refuse, lose, delay, hide.
 
 use super::frames::Frame;
@@ -276,6 +276,7 @@ impl Shared {
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let target = head.headers.get("x-amz-target").map_or("", |t| t.to_str().unwrap_or_default());
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+        let of_kinesis = target.starts_with("Kinesis");
         let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
         let met = self.meet(operation, &asked);
         if let Some(refusal) = self.refusal(&met, &asked) {
@@ -305,7 +306,8 @@ impl Shared {
         let (mut head, body) = answer.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let body = match serde_json::from_slice(&body) {
-            Ok(json) if status == 200 => self.answered(&met, json).into(),
+            // Those of a lease table are passed on byte by byte.
+            Ok(json) if status == 200 && of_kinesis => self.answered(&met, json).into(),
             _ => body,
         };
         self.state().calls[met.call].status = Some(status);
