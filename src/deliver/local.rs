@@ -141,6 +141,14 @@ impl Shelf for Local {
         Ok(found)
     }
 
+    fn remove(&self, name: &str) -> Result<(), Failure> {
+        let path = self.path(name);
+        match self.fs.remove(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+            done => done.map_err(|e| failure(e, "remove", &path)),
+        }
+    }
+
     fn fetch(&self, name: &str, to: &mut Spool) -> Result<(), Failure> {
         let path = self.path(name);
         let file = self.fs.open(&path).map_err(|e| failure(e, "open", &path))?;

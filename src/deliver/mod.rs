@@ -83,6 +83,8 @@ pub trait Shelf: Sink {
     fn list(&self, prefix: &str) -> Result<Vec<String>, object::Failure>;
     /// Appends an object's bytes.
     fn fetch(&self, name: &str, to: &mut Spool) -> Result<(), object::Failure>;
+    /// Removes an object, which may not be there.
+    fn remove(&self, name: &str) -> Result<(), object::Failure>;
 }
 
 /// Bytes a sink may hold at once per shipment when it streams a body.

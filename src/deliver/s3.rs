@@ -169,6 +169,10 @@ impl Shelf for S3 {
     fn fetch(&self, name: &str, to: &mut Spool) -> Result<(), Failure> {
         self.append(name, to)
     }
+
+    fn remove(&self, name: &str) -> Result<(), Failure> {
+        self.delete(name)
+    }
 }
 
 impl Sink for S3 {

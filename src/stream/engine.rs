@@ -218,6 +218,11 @@ impl Engine {
         Ok((self.route(last)?, self.scratch.clone()))
     }
 
+    /// The stream's name.
+    pub(super) fn stream(&self) -> &str {
+        &self.home.stream
+    }
+
     pub fn state(&self) -> &State {
         self.log.state()
     }

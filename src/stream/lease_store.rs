@@ -5,7 +5,7 @@ use super::shared_log::{Loaded, Outcome, StateStore};
 use crate::error::{Error, Kind, Result};
 use crate::lane::Start;
 use crate::source::kinesis::leases::{Committed, KeptState, Leases};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
@@ -14,13 +14,27 @@ const IN_ROW_BYTES_MAX: usize = 100 << 10;
 
 /// See the module.
 pub(super) struct LeaseStore {
-    pub leases: Leases,
-    pub objects: Arc<Objects>,
-    pub runtime: Handle,
-    pub shard: String,
+    leases: Leases,
+    objects: Arc<Objects>,
+    runtime: Handle,
+    shard: String,
+    /// The object that the row names, as last seen.
+    named: Mutex<Option<String>>,
 }
 
 impl LeaseStore {
+    pub fn new(leases: Leases, objects: Arc<Objects>, runtime: Handle, shard: &str) -> LeaseStore {
+        LeaseStore { leases, objects, runtime, shard: shard.to_owned(), named: Mutex::default() }
+    }
+
+    /// Takes note of the object that the row names now, and removes the one before.
+    fn names(&self, name: Option<String>) {
+        let before = std::mem::replace(&mut *self.named.lock().expect("nobody panics holding it"), name.clone());
+        if let Some(before) = before.filter(|before| Some(before) != name.as_ref()) {
+            self.objects.remove(&before);
+        }
+    }
+
     fn object(&self, store: &str, name: &str) -> Result<Vec<u8>> {
         if store != self.objects.store {
             let message = format!(
@@ -40,7 +54,11 @@ impl StateStore for LeaseStore {
         let state = match kept.state {
             KeptState::None => None,
             KeptState::Bytes(bytes) => Some(bytes),
-            KeptState::Object { store, name } => Some(self.object(&store, &name)?),
+            KeptState::Object { store, name } => {
+                let state = self.object(&store, &name)?;
+                *self.named.lock().expect("nobody panics holding it") = Some(name);
+                Some(state)
+            }
         };
         Ok(Loaded { version: kept.version, commit: kept.commit, state })
     }
@@ -58,7 +76,13 @@ impl StateStore for LeaseStore {
             }
         };
         match self.runtime.block_on(self.leases.commit(&self.shard, version, id, &kept, start)) {
-            Committed::Done => Outcome::Done,
+            Committed::Done => {
+                self.names(match kept {
+                    KeptState::Object { name, .. } => Some(name),
+                    _ => None,
+                });
+                Outcome::Done
+            }
             Committed::Fenced(why) => Outcome::Fenced(why),
             Committed::Refused(why) => Outcome::Refused(why),
             Committed::Unknown(why) => Outcome::Unknown(why),

@@ -36,6 +36,7 @@ pub mod redrive;
 pub mod replay;
 pub mod route;
 mod runner;
+mod running;
 mod settle;
 mod shards;
 mod share;

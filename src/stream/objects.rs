@@ -67,6 +67,13 @@ impl Objects {
         }
     }
 
+    /// Removes contents that nothing names any more. If that cannot be, they stay.
+    pub fn remove(&self, name: &str) {
+        if let Err(failure) = self.shelf().remove(name) {
+            tracing::debug!(stream = self.stream, name, error = failure.reason, "an old state is not removed");
+        }
+    }
+
     /// Contents by their name.
     pub fn get(&self, name: &str) -> Result<Vec<u8>> {
         let act = || format!("read `{name}` in {}", self.store);

@@ -1,29 +1,23 @@
 //! A lane at work: it owns the engine, does what is asked of it between two steps, and starts uploads, which run on the
 //! runtime's blocking threads. It has a thread of its own, or is one of many lanes that share a few.
 
-use super::common::Common;
 use super::engine::{Engine, Progress};
-use super::live::Live;
-use super::load::Loader;
-use super::objects::Objects;
-use super::open;
 use super::plan::{Outlet, Track};
 use super::route::HTTP_ENDPOINT;
+use super::running::{Command, Mailbox, Reload};
 use super::sinks::Sinks;
 use super::status::{Settled, Status};
 use super::supervise::Shared;
-use crate::config::StreamConfig;
 use crate::deliver::{Attempt, Shipment, Sink};
 use crate::error::{Error, Kind, Result};
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 
 /// Pause before work that failed for want of room, or because a person has to act, is tried again.
 const RETRY_STEP: Duration = Duration::from_millis(250);
@@ -32,199 +26,28 @@ const RETRY_STEP: Duration = Duration::from_millis(250);
 /// would cost those that are being put more than it gains those that are in the journal.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// See [`Command::Do`].
-pub(super) type Work = Box<dyn FnOnce(&mut Engine, &mut Sinks) + Send>;
-
-pub(super) enum Command {
-    Records,
-    Reply(u64, Attempt),
-    Reload(Box<Reload>),
-    /// Something is done on the stream's own thread.
-    Do(Work),
-    Status(Sender<Status>),
-    /// Deliver what is held, then end.
-    Drain,
-    /// End now; what is held is found again at the next start.
-    Stop,
-}
-
-pub(super) struct Reload {
-    definition: Vec<u8>,
-    live: Live,
-    sinks: Sinks,
-    loader: Loader,
-    answer: Sender<Result<()>>,
-}
-
-/// The way to a lane.
-#[derive(Clone)]
-struct Mailbox {
-    commands: Sender<Command>,
-    /// Rung for each, for lanes that have no thread which waits for them.
-    bell: Arc<Notify>,
-}
-
-impl Mailbox {
-    fn send(&self, command: Command) -> std::result::Result<(), SendError<Command>> {
-        self.commands.send(command)?;
-        self.bell.notify_one();
-        Ok(())
-    }
-}
-
-/// A running lane, as who started it sees it.
-pub(super) struct Running {
-    commands: Mailbox,
-    told: Arc<AtomicBool>,
-    stopped: Arc<AtomicBool>,
-    epoch: Arc<AtomicU32>,
-    /// Closed when it has ended and let go of everything.
-    gone: Mutex<Receiver<()>>,
-    /// As status and logs call it: the stream's name, and the shard's behind it if it is one.
-    name: String,
-    /// Where other nodes find what they need of it.
-    objects: Option<Arc<Objects>>,
-}
-
-impl Running {
-    /// Starts the lane, on a thread of its own or on a pool's. `retired`: whether the configuration does not name the stream
-    /// any more.
-    pub(super) fn start(
-        shared: &Shared,
-        name: &str,
-        engine: Engine,
-        sinks: Sinks,
-        retired: &Arc<AtomicBool>,
-        pool: Option<&Handle>,
-    ) -> Running {
-        let (commands, receiver) = channel();
-        let commands = Mailbox { commands, bell: Arc::default() };
-        let (told, stopped) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let epoch = Arc::new(AtomicU32::new(engine.epoch()));
-        let objects = engine.objects();
-        let runner = Runner {
-            engine,
-            commands: receiver,
-            own: commands.clone(),
-            told: told.clone(),
-            sinks,
-            shared: shared.clone(),
-            name: name.to_owned(),
-            retired: retired.clone(),
-            ended: false,
-            stopped: stopped.clone(),
-            alarm: None,
-            reported: None,
-            draining: false,
-            turns_busy: 0,
-            epoch: epoch.clone(),
-        };
-        let (here, gone) = channel();
-        match pool {
-            Some(pool) => drop(pool.spawn(runner.run_on(pool.clone(), here))),
-            None => {
-                let thread = std::thread::Builder::new().name(format!("stream {name}"));
-                thread.spawn(move || runner.run(here)).expect("a thread can be started");
-            }
-        }
-        Running { commands, told, stopped, epoch, gone: Mutex::new(gone), name: name.to_owned(), objects }
-    }
-
-    /// Tells the lane that there are records; cheap when it has been told already.
-    pub(super) fn teller(&self) -> impl Fn() + Send + Sync + 'static {
-        let (told, commands) = (self.told.clone(), self.commands.clone());
-        move || {
-            if !told.swap(true, Ordering::AcqRel) {
-                let _ = commands.send(Command::Records);
-            }
-        }
-    }
-
-    fn gone(&self) -> Error {
-        Error::new(Kind::Stopping, format!("stream `{}` has stopped", self.name))
-    }
-
-    /// The number of the configuration in force, from 1.
-    pub(super) fn epoch(&self) -> u32 {
-        self.epoch.load(Ordering::Relaxed)
-    }
-
-    /// How the lane stands. Blocks until its current step ends.
-    pub(super) fn status(&self) -> Status {
-        let (answer, status) = channel();
-        let gone = || Status { stream: self.name.clone(), state: "stopped".into(), ..Status::default() };
-        if self.commands.send(Command::Status(answer)).is_err() {
-            return gone();
-        }
-        status.recv().unwrap_or_else(|_| gone())
-    }
-
-    /// Has something done on the lane's own thread, between two steps. Blocks.
-    pub(super) fn ask<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Engine, &mut Sinks) -> T + Send + 'static,
-    ) -> Result<T> {
-        let (answer, answered) = channel();
-        let work = Box::new(move |engine: &mut Engine, sinks: &mut Sinks| drop(answer.send(work(engine, sinks))));
-        self.commands.send(Command::Do(work)).map_err(|_| self.gone())?;
-        answered.recv().map_err(|_| self.gone())
-    }
-
-    /// Brings a configuration into force: a changed route is an epoch, the rest applies at once. Blocks. `dir`: the
-    /// lane's.
-    pub(super) fn reload(&self, common: &Common, stream: &str, dir: &Path, config: &StreamConfig) -> Result<()> {
-        let blobs = super::epoch::Blobs::open(common.shared.fs.clone(), dir.join("epochs"), self.objects.clone())?;
-        let (answer, answered) = channel();
-        let reload = Reload {
-            definition: open::definition(config, &blobs)?,
-            live: open::live(config),
-            sinks: Sinks::new(common, stream, Some(config)),
-            loader: open::loader(common, Some(config)),
-            answer,
-        };
-        self.commands.send(Command::Reload(Box::new(reload))).map_err(|_| self.gone())?;
-        answered.recv().map_err(|_| self.gone())?
-    }
-
-    /// Begins to deliver what is held and then to end.
-    pub(super) fn drain(&self) {
-        let _ = self.commands.send(Command::Drain);
-    }
-
-    /// Whether it has ended.
-    pub(super) fn has_ended(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
-    }
-
-    /// Ends it where it is.
-    pub(super) fn stop(&self) {
-        let _ = self.commands.send(Command::Stop);
-        let _ = self.gone.lock().expect("nobody panics while holding it").recv();
-    }
-}
-
 /// The lane itself.
-struct Runner {
-    engine: Engine,
-    commands: Receiver<Command>,
-    own: Mailbox,
+pub(super) struct Runner {
+    pub(super) engine: Engine,
+    pub(super) commands: Receiver<Command>,
+    pub(super) own: Mailbox,
     /// A `Records` is under way: nobody sends another.
-    told: Arc<AtomicBool>,
-    sinks: Sinks,
-    shared: Shared,
-    name: String,
-    retired: Arc<AtomicBool>,
+    pub(super) told: Arc<AtomicBool>,
+    pub(super) sinks: Sinks,
+    pub(super) shared: Shared,
+    pub(super) name: String,
+    pub(super) retired: Arc<AtomicBool>,
     /// An error has ended it: it does nothing any more, but answers.
-    ended: bool,
+    pub(super) ended: bool,
     /// The same, or somebody has ended it; for others to see.
-    stopped: Arc<AtomicBool>,
+    pub(super) stopped: Arc<AtomicBool>,
     /// Why the engine cannot step.
-    alarm: Option<String>,
+    pub(super) alarm: Option<String>,
     /// The alarm last logged.
-    reported: Option<String>,
-    draining: bool,
-    turns_busy: u64,
-    epoch: Arc<AtomicU32>,
+    pub(super) reported: Option<String>,
+    pub(super) draining: bool,
+    pub(super) turns_busy: u64,
+    pub(super) epoch: Arc<AtomicU32>,
 }
 
 /// What ended a turn of the loop.
@@ -243,7 +66,7 @@ enum Rest {
 
 impl Runner {
     /// Runs here until told to end. `here` goes when everything else is gone.
-    fn run(mut self, here: Sender<()>) {
+    pub(super) fn run(mut self, here: Sender<()>) {
         while let Rest::Until(until) = self.work() {
             if self.wait(self.pause(until)) {
                 self.stopped.store(true, Ordering::Relaxed);
@@ -255,7 +78,7 @@ impl Runner {
     }
 
     /// The same on whichever thread of the pool is free, while there is something to do.
-    async fn run_on(mut self, pool: Handle, here: Sender<()>) {
+    pub(super) async fn run_on(mut self, pool: Handle, here: Sender<()>) {
         let bell = self.own.bell.clone();
         loop {
             let worked = pool.spawn_blocking(move || {
@@ -405,7 +228,7 @@ impl Runner {
         for (outlet, store, shipment) in self.engine.shipments() {
             if store == HTTP_ENDPOINT {
                 // Firehose counts every attempt here.
-                let labels = [("DeliveryStreamName", self.name.clone())];
+                let labels = [("DeliveryStreamName", self.engine.stream().to_owned())];
                 let processed = |what: &str| format!("hydrant_DeliveryToHttpEndpoint_Processed{what}");
                 metrics::counter!(processed("Records"), &labels).increment(shipment.outputs);
                 let bytes = self.engine.state().plans.get(&shipment.plan).map_or(0, |plan| plan.bytes);
@@ -459,7 +282,7 @@ impl Runner {
             Command::Reply(plan, attempt) => self.engine.reply(plan, attempt),
             Command::Status(answer) => {
                 for (name, n) in self.engine.take_metrics() {
-                    let labels = [("DeliveryStreamName", self.name.clone()), ("name", name)];
+                    let labels = [("DeliveryStreamName", self.engine.stream().to_owned()), ("name", name)];
                     metrics::counter!("hydrant_transform_metrics", &labels).increment(n);
                 }
                 drop(answer.send(self.status()));

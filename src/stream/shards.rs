@@ -6,7 +6,7 @@ use super::common::Common;
 use super::engine::Engine;
 use super::open::{Elsewhere, open_shard, read_or_make_meta};
 use super::pool::Pool;
-use super::runner::Running;
+use super::running::Running;
 use super::sinks::Sinks;
 use super::status::{ShardStatus, Status};
 use super::supervise::Shared;
@@ -439,6 +439,7 @@ impl Inner {
             stream: self.name.clone(),
             id: id.to_owned(),
             shard: shard.clone(),
+            created_ms: self.created_ms.load(Ordering::Relaxed),
             start,
             bound,
             consumer: self.consumer.clone(),

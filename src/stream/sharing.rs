@@ -284,8 +284,7 @@ impl Sharing {
 
     /// The state of a shard's lane, and its lease as it stands now that it is ours.
     pub fn elsewhere(&self, shard: &str) -> Result<(Elsewhere, Lease)> {
-        let (leases, objects, runtime) = (self.leases.clone(), self.objects.clone(), self.runtime.clone());
-        let store = LeaseStore { leases, objects, runtime, shard: shard.to_owned() };
+        let store = LeaseStore::new(self.leases.clone(), self.objects.clone(), self.runtime.clone(), shard);
         let log = SharedLog::open(Box::new(store))?;
         let (lease, _) = self.runtime.block_on(self.leases.load(shard))?;
         if let Some(start) = &log.state().start

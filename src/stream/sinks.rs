@@ -12,6 +12,7 @@ use crate::deliver::{Attempt, Shelf, Shipment, Sink, Spool, http, local::Local, 
 use crate::error::{Error, Kind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::Semaphore;
 
@@ -181,7 +182,10 @@ impl Sinks {
             (_, Some(bucket), Some(settings), _) => {
                 let settings = S3 { bucket: bucket.to_owned(), ..settings.clone() };
                 let runtime = self.common.shared.runtime.clone();
-                let connect = || Ok(Bucket { s3: s3::S3::connect(&settings, runtime)?, probe: Mutex::default() });
+                let connect = || {
+                    let s3 = s3::S3::connect(&settings, runtime)?;
+                    Ok(Bucket { s3, answer: Mutex::default(), asked: AtomicU64::new(0) })
+                };
                 Ok(Made::Probed(Arc::new(Probed {
                     bucket: self.common.bucket(place, connect)?,
                     stream: self.stream.clone(),
@@ -220,8 +224,10 @@ fn no_settings(store: &str) -> Error {
 /// A bucket as all lanes of a stream use it.
 pub(super) struct Bucket {
     s3: s3::S3,
-    /// What it calls the probe's content, when it has been asked.
-    probe: Mutex<Option<String>>,
+    /// What it said when it was last asked: what it calls the probe's content.
+    answer: Mutex<Option<Result<String, Failure>>>,
+    /// How often it was asked.
+    asked: AtomicU64,
 }
 
 /// A bucket that is asked, before anything is sent to it, whether it heeds conditions.
@@ -241,30 +247,36 @@ fn may_differ(reached: &Reached, settings: &S3) -> bool {
 }
 
 impl Bucket {
-    /// Finds out, once, whether it heeds conditions. What it calls the probe's content.
+    /// Finds out whether it heeds conditions; what it calls the probe's content. Whoever comes while it is being asked waits
+    /// for that answer, also if it is none: a bucket that hangs is not waited for by one after the other.
     fn ask(&self, key: &str, stream: &str) -> Result<String, Failure> {
-        // Other lanes wait for the answer instead of asking too.
-        let mut probe = self.probe.lock().expect("nobody panics asking a bucket");
-        if let Some(known) = &*probe {
-            return Ok(known.clone());
+        let came = self.asked.load(Ordering::Acquire);
+        let mut answer = self.answer.lock().expect("nobody panics asking a bucket");
+        match &*answer {
+            Some(Ok(probe)) => return Ok(probe.clone()),
+            Some(Err(failure)) if self.asked.load(Ordering::Acquire) > came => return Err(failure.clone()),
+            _ => {}
         }
-        let found = match self.s3.probe(key)? {
-            true => match self.s3.look(key) {
-                Looked::Present { tag, .. } => tag,
-                Looked::Absent | Looked::Failed(_) => String::new(),
-            },
-            false => {
-                tracing::warn!(
-                    stream,
-                    "the store does not heed If-None-Match: every name is looked at first, and an object that somebody \
-                     else creates in between is overwritten"
-                );
-                // It has just been written anew.
-                String::new()
-            }
-        };
-        *probe = Some(found.clone());
-        Ok(found)
+        let found = self.probe(key, stream);
+        self.asked.fetch_add(1, Ordering::Release);
+        *answer = Some(found.clone());
+        found
+    }
+
+    fn probe(&self, key: &str, stream: &str) -> Result<String, Failure> {
+        if !self.s3.probe(key)? {
+            tracing::warn!(
+                stream,
+                "the store does not heed If-None-Match: every name is looked at first, and an object that somebody else \
+                 creates in between is overwritten"
+            );
+            // It has just been written anew.
+            return Ok(String::new());
+        }
+        match self.s3.look(key) {
+            Looked::Present { tag, .. } => Ok(tag),
+            Looked::Absent | Looked::Failed(_) => Ok(String::new()),
+        }
     }
 }
 
@@ -296,6 +308,10 @@ impl Shelf for Probed {
 
     fn fetch(&self, name: &str, to: &mut Spool) -> std::result::Result<(), Failure> {
         self.bucket.s3.fetch(name, to)
+    }
+
+    fn remove(&self, name: &str) -> std::result::Result<(), Failure> {
+        self.bucket.s3.remove(name)
     }
 }
 

@@ -4,7 +4,7 @@ use super::common::Common;
 use super::memory::NodeMemory;
 use super::open::{Meta, Opened, disk_limit, open};
 use super::redrive;
-use super::runner::Running;
+use super::running::Running;
 use super::shards::Shards;
 use super::sinks::Sinks;
 pub use super::status::{Settled, Status};

@@ -133,6 +133,7 @@ impl Decode {
             stream: "bench".into(),
             id: "shardId-000000000000".into(),
             shard: shard.clone(),
+            created_ms: 0,
             start: Start::TrimHorizon,
             bound: false,
             consumer: Consumer::default(),

@@ -39,6 +39,15 @@ impl S3 {
         found.map_err(|refusal| self.failure(refusal))
     }
 
+    /// S3 says the same whether it was there or not.
+    pub(super) fn delete(&self, name: &str) -> Result<(), Failure> {
+        let deleted = self.runtime.block_on(async {
+            let request = self.client().delete_object().bucket(&self.settings.bucket).key(name);
+            request.send().await.map_err(|e| self.refusal("remove", name, &e))
+        });
+        deleted.map(drop).map_err(|refusal| self.failure(refusal))
+    }
+
     /// Appends an object's bytes, piece by piece.
     pub(super) fn append(&self, name: &str, to: &mut Spool) -> Result<(), Failure> {
         let found = self.runtime.block_on(async {

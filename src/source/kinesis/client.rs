@@ -82,6 +82,8 @@ pub enum What {
     Iterator,
     /// No answer came, or one that the service failed: the same again.
     Unanswered,
+    /// There is no such stream or consumer, or there was none: it may be another one that is there next.
+    Missing,
     /// The same again; a person may have to act.
     Other,
 }
@@ -322,6 +324,7 @@ where
         | "ThrottlingException"
         // The subscription before this one is not over yet.
         | "ResourceInUseException" => What::Throttled,
+        "ResourceNotFoundException" => What::Missing,
         "ExpiredIteratorException" | "InvalidArgumentException" => What::Iterator,
         _ => What::Other,
     };

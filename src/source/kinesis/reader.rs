@@ -24,6 +24,8 @@ pub struct Reader {
     pub stream: String,
     pub id: String,
     pub shard: Arc<Shard>,
+    /// When the stream was made that the shard is of, in milliseconds since the Unix epoch.
+    pub created_ms: u64,
     /// The next record to read.
     pub start: Start,
     /// Plans list records that are still to be read: what is not met where they say cannot be passed over.
@@ -57,14 +59,28 @@ impl Reader {
     pub async fn run(mut self) {
         let mut tries = 0;
         let mut polling_until: Option<Instant> = None;
+        let mut is_suspect = false;
         loop {
+            if is_suspect {
+                match self.kinesis.summary().await {
+                    // Its shards are others, under the same names: whoever looks for them ends this lane.
+                    Ok(summary) if summary.created_ms != self.created_ms => return,
+                    Ok(_) => is_suspect = false,
+                    Err(_) => {
+                        tokio::time::sleep(self.pause(&mut tries)).await;
+                        continue;
+                    }
+                }
+            }
             let consumer = self.consumer.lock().expect("nobody panics holding it").clone();
             let consumer = consumer.filter(|_| polling_until.is_none_or(|until| Instant::now() >= until));
             let read = match &consumer {
                 Some(consumer) => self.subscribe(consumer, &mut tries).await,
                 None => self.poll(polling_until, &mut tries).await,
             };
-            if let (Some(_), Err(Stop::Refused(Refused { what: What::Other, message }))) = (&consumer, &read) {
+            if let (Some(_), Err(Stop::Refused(Refused { what: What::Other | What::Missing, message }))) =
+                (&consumer, &read)
+            {
                 tracing::warn!(
                     stream = self.stream,
                     shard = self.id,
@@ -81,6 +97,7 @@ impl Reader {
                 Ok(()) => continue,
                 Err(stop) => stop,
             };
+            is_suspect = matches!(stop, Stop::Refused(Refused { what: What::Missing, .. }));
             let alarm = match &stop {
                 Stop::Refused(Refused { what: What::Throttled, .. }) => {
                     let labels = [("DeliveryStreamName", self.stream.clone())];
@@ -97,9 +114,7 @@ impl Reader {
             if self.shard.set_alarm(alarm.clone()) {
                 tracing::warn!(stream = self.stream, shard = self.id, alarm, "the shard is not read");
             }
-            let longest = (BACKOFF_FIRST * (1 << tries.min(10))).min(BACKOFF_MAX);
-            tries += 1;
-            let pause = longest.mul_f64(rand::random());
+            let pause = self.pause(&mut tries);
             // A shard may be subscribed to once a second.
             let least = if consumer.is_some() { SUBSCRIPTIONS_APART_MIN } else { Duration::ZERO };
             tokio::time::sleep(pause.max(least)).await;
@@ -107,6 +122,13 @@ impl Reader {
                 return;
             }
         }
+    }
+
+    /// How long to wait after a refusal, of so many in a row.
+    fn pause(&self, tries: &mut u32) -> Duration {
+        let longest = (BACKOFF_FIRST * (1 << (*tries).min(10))).min(BACKOFF_MAX);
+        *tries += 1;
+        longest.mul_f64(rand::random())
     }
 
     /// Where reading goes on. `None`: nowhere.
@@ -240,6 +262,7 @@ mod tests {
             stream: "r".into(),
             id: "0".into(),
             shard,
+            created_ms: 0,
             start,
             bound,
             consumer: Consumer::default(),

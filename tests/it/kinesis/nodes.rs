@@ -287,6 +287,45 @@ fn what_the_table_refuses_or_does_not_say_costs_no_record() {
     assert_once_and_in_order(&objects(world.out.path()), 700);
 }
 
+/// Plans that cannot be delivered, with long names, are more than a row may hold.
+#[test]
+fn a_state_that_is_too_large_for_a_row_is_an_object_while_it_is() {
+    const PLANS: usize = 250;
+    let world = World::new(1);
+    let (out, long) = (world.out.path().display().to_string(), "long".repeat(50));
+    let streams = shares(&world.kinesis.endpoint(), &world.dynamodb.endpoint(), world.out.path(), "")
+        .replace("    format: lines\n", &{
+            let module = concat!(env!("CARGO_MANIFEST_DIR"), "/transforms/blueprints/mask.wasm");
+            let keys = "{ mask_fields: [email], partition_keys: { key: key } }";
+            format!("    transform: [{{ wasm: {{ module: {module}, config: {keys} }} }}]\n    format: lines\n")
+        })
+        .replace(&format!("dir: \"{out}\""), &{
+            let prefix = format!("blocked/{long}/{long}/!{{partitionKeyFromLambda:key}}/");
+            format!("dir: \"{out}\", prefix: \"{prefix}\", error_prefix: \"errors/!{{firehose:error-output-type}}/\"")
+        });
+    let blocked = world.out.path().join("blocked");
+    std::fs::write(&blocked, "a file where a directory should be").unwrap();
+    let states = || {
+        let mut found = Vec::new();
+        collect(world.out.path(), &mut found);
+        found.iter().filter(|(name, _)| name.contains("/_hydrant/shared/r/states/")).count()
+    };
+    let mut nodes = vec![Service::start(&streams)];
+    let record = |n: usize| (format!("key {n}"), format!("{{\"n\":{n},\"key\":\"key {n}\"}}").into_bytes());
+    world.client().put("s", &(0..PLANS).map(record).collect::<Vec<_>>());
+    wait_until("everything is planned", || nodes[0].status("r").open_plans == PLANS as u64);
+    wait_until("the state is an object", || states() > 0);
+    // Whoever comes next finds it.
+    nodes[0].kill();
+    nodes.push(Service::start(&streams));
+    wait_until("the next node has the plans", || nodes[1].status("r").open_plans == PLANS as u64);
+    assert!(states() <= 2, "{} objects: old ones are removed", states());
+    std::fs::remove_file(&blocked).unwrap();
+    world.until_delivered(PLANS, &nodes[1..]);
+    wait_until("the state is in the row again", || states() == 0);
+    assert_no_gap(&nodes[1..]);
+}
+
 #[test]
 fn a_table_of_another_layout_is_named_and_left_alone() {
     let world = World::new(1);

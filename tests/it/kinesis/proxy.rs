@@ -101,6 +101,7 @@ struct State {
     subscriptions: Vec<Subscription>,
     expiry: Option<Duration>,
     pause: Duration,
+    date: Option<&'static str>,
 }
 
 struct Shared {
@@ -128,6 +129,7 @@ impl Proxy {
             subscriptions: Vec::new(),
             expiry: None,
             pause: Duration::from_secs(5),
+            date: None,
         };
         let shared = Arc::new(Shared { server, state: Mutex::new(state) });
         let accepting = RUNTIME.spawn(accept(listener, shared.clone())).abort_handle();
@@ -183,6 +185,11 @@ impl Proxy {
     /// when on it takes over. 5 s, as at AWS, unless told otherwise.
     pub fn refuse_subscriptions_for(&self, time: Duration) {
         self.state().pause = time;
+    }
+
+    /// Has every answer say that it was made then.
+    pub fn say_date(&self, date: &'static str) {
+        self.state().date = Some(date);
     }
 
     /// Breaks the connections of all subscriptions; how many there were.
@@ -314,6 +321,9 @@ impl Shared {
         head.headers.remove(header::CONTENT_LENGTH);
         head.headers.remove(header::TRANSFER_ENCODING);
         head.headers.remove(header::CONNECTION);
+        if let Some(date) = self.state().date {
+            head.headers.insert(header::DATE, header::HeaderValue::from_static(date));
+        }
         Ok(Response::from_parts(head, whole(body)))
     }
 

@@ -79,7 +79,9 @@ fn every_record_is_delivered_once_and_in_order_through_kills_a_split_and_a_merge
     let server = KinesisLocal::start();
     let proxy = Proxy::start(server.address);
     through_kills_a_split_and_a_merge(&server, &proxy, "");
-    for (shard, most) in proxy.most("GetRecords", Duration::from_secs(1)) {
+    let most = proxy.most("GetRecords", Duration::from_secs(1));
+    println!("GetRecords within a second, by shard: {most:?}");
+    for (shard, most) in most {
         assert!(most.calls <= 6, "{} calls a second for {shard}: 5 and one of the next life", most.calls);
     }
 }
@@ -94,7 +96,9 @@ fn so_it_is_when_records_are_sent_to_a_consumer() {
     assert_eq!(proxy.calls_of("GetRecords").len(), 0, "nothing was asked for");
     let renewed = proxy.calls_of("SubscribeToShard").len();
     assert!(renewed > 9, "two shards, read by four lives, and their children: {renewed} subscriptions");
-    for (shard, most) in proxy.most("SubscribeToShard", Duration::from_secs(1)) {
+    let most = proxy.most("SubscribeToShard", Duration::from_secs(1));
+    println!("SubscribeToShard within a second, by shard: {most:?}");
+    for (shard, most) in most {
         assert!(most.calls <= 2, "{} subscriptions a second for {shard}: one and one of the next life", most.calls);
     }
 }
@@ -311,6 +315,52 @@ fn a_stream_that_is_not_there_is_named_and_read_when_it_is() {
     settled(&mut service, 50);
     assert_each_once_and_in_order(&service, 50);
     service.until("what is over is no alarm any more", |s| s.status("r").alarm.is_none());
+}
+
+#[test]
+fn a_kinesis_that_does_not_answer_keeps_nobody_from_ending() {
+    let server = KinesisLocal::start();
+    Kinesis::at(&server.endpoint()).create("s", 1);
+    let proxy = Proxy::start(server.address);
+    let hold = proxy.always("ListShards", None, Fault::Hold(Duration::from_secs(600)));
+    let mut service = Service::start(&reads(&proxy.endpoint(), ", timeout: 5m"));
+    service.until("it is asked", |_| proxy.struck(hold) > 0);
+    let began = Instant::now();
+    assert_eq!(service.terminate(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
+}
+
+#[test]
+fn a_changed_endpoint_is_that_of_shards_that_are_read_already() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    let [old, new] = [Proxy::start(server.address), Proxy::start(server.address)];
+    let mut service = Service::start(&reads(&old.endpoint(), ""));
+    kinesis.put("s", &numbered(0..100));
+    settled(&mut service, 100);
+    service.configure("", &reads(&new.endpoint(), ""));
+    service.signal(rustix::process::Signal::HUP);
+    service.until("the shard is read there", |_| !new.calls_of("GetRecords").is_empty());
+    let before = old.calls_of("GetRecords").len();
+    kinesis.put("s", &numbered(100..200));
+    settled(&mut service, 200);
+    assert!(old.calls_of("GetRecords").len() <= before + 1, "one may have been on its way");
+    assert_each_once_and_in_order(&service, 200);
+}
+
+/// Where reading begins is a time of the service's: by our own clock, which may be wrong, records could be passed over.
+#[test]
+fn latest_is_the_time_at_which_the_service_was_asked_by_its_own_clock() {
+    let server = KinesisLocal::start();
+    Kinesis::at(&server.endpoint()).create("s", 1);
+    let proxy = Proxy::start(server.address);
+    proxy.say_date("Sat, 21 Nov 2026 10:00:00 GMT");
+    let mut service = Service::start(&reads(&proxy.endpoint(), "").replace("start: trim_horizon", "start: latest"));
+    service.until("it is read", |_| !proxy.calls_of("GetRecords").is_empty());
+    let asked = &proxy.calls_of("GetShardIterator")[0].request;
+    assert_eq!(asked["ShardIteratorType"], "AT_TIMESTAMP");
+    assert_eq!(asked["Timestamp"].as_f64(), Some(1_795_255_200.0), "{asked}");
 }
 
 #[test]
