@@ -70,7 +70,7 @@ pub trait Lane: Send + Sync {
     fn records_from(&self, from: u64) -> u64;
 
     /// Gives up the memory of frames below `offset`, which every reader has passed, and holds no more than about
-    /// `bytes_max` from now on. The bytes that are left.
+    /// `bytes_max` from now on. The bytes that are left, but for those that are counted elsewhere.
     fn trim_tail(&self, offset: u64, bytes_max: usize) -> usize;
 
     /// Nothing below `low` is read again, and that is durable. How much was given back.

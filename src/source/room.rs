@@ -1,50 +1,51 @@
-//! Memory for what is on its way from sources: however many shards are read, only so many answers are under way at once that
-//! all of them may be as large as they are expected to be.
+//! Memory for what is read from a stream's source and not yet passed on: however many shards are read, only so many answers
+//! are under way or held at once that all of them may be as large as they are expected to be, or a few.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What is counted, in bytes.
 const UNIT: usize = 1 << 10;
+/// Answers for which there is room however large they are: one that does not come must not keep others from being asked for.
+const AT_ONCE_MIN: usize = 4;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Room {
-    free: Semaphore,
-    /// Units, of which `free` has those that are not taken.
-    units: AtomicUsize,
+    free: Arc<Semaphore>,
+    /// All of it.
+    units: usize,
 }
+
+/// A part of a room, given back when this goes.
+#[derive(Debug)]
+pub struct Part(OwnedSemaphorePermit);
 
 impl Room {
     pub fn new(bytes: usize) -> Room {
-        let units = units(bytes);
-        Room { free: Semaphore::new(units), units: units.into() }
+        let units = (bytes / UNIT).min(u32::MAX as usize);
+        Room { free: Arc::new(Semaphore::new(units)), units }
     }
 
-    pub fn set_size(&self, bytes: usize) {
-        let units = units(bytes);
-        let before = self.units.swap(units, Ordering::Relaxed);
-        match units.checked_sub(before) {
-            Some(more) => self.free.add_permits(more),
-            // What is taken at the moment comes back as more than there is: a little, until the next start.
-            None => drop(self.free.forget_permits(before - units)),
-        }
-    }
-
-    /// Waits until there are so many bytes, and takes them; who wants more than there ever are waits for all of them.
-    pub async fn take(&self, bytes: usize) -> SemaphorePermit<'_> {
-        let wanted = bytes.div_ceil(UNIT).min(self.units.load(Ordering::Relaxed));
-        self.free.acquire_many(u32::try_from(wanted).unwrap_or(u32::MAX)).await.expect("it is never closed")
+    /// Waits until there are so many bytes, and takes them; who wants more than a small room's part takes that.
+    pub async fn take(&self, bytes: usize) -> Part {
+        let wanted = bytes.div_ceil(UNIT).min(self.units / AT_ONCE_MIN);
+        let wanted = u32::try_from(wanted).expect("no more than there are");
+        Part(self.free.clone().acquire_many_owned(wanted).await.expect("it is never closed"))
     }
 
     /// Bytes that are taken.
     pub fn taken(&self) -> usize {
-        self.units.load(Ordering::Relaxed).saturating_sub(self.free.available_permits()) * UNIT
+        (self.units - self.free.available_permits()) * UNIT
     }
 }
 
-fn units(bytes: usize) -> usize {
-    (bytes / UNIT).min(u32::MAX as usize)
+impl Part {
+    /// Keeps no more than so many bytes of it.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let spare = self.0.num_permits().saturating_sub(bytes.div_ceil(UNIT));
+        drop(self.0.split(spare));
+    }
 }
 
 #[cfg(test)]
@@ -54,20 +55,22 @@ mod tests {
 
     #[tokio::test]
     async fn who_finds_no_room_waits_and_nobody_for_ever() {
-        let room = Room::new(25 << 20);
-        let some = room.take(12 << 20).await;
-        let rest = room.take(13 << 20).await;
-        assert_eq!(room.taken(), 25 << 20);
+        let room = Room::new(24 << 20);
+        let mut some = Vec::new();
+        for bytes in [6 << 20, 6 << 20, 6 << 20, 5 << 20, 1 << 20] {
+            some.push(room.take(bytes).await);
+        }
+        assert_eq!(room.taken(), 24 << 20);
         let waiting = async { tokio::time::timeout(Duration::from_millis(20), room.take(1)).await };
         assert!(waiting.await.is_err());
-        drop(some);
-        drop(room.take(1).await);
-        drop(rest);
+        some[0].shrink_to(5 << 20);
+        assert_eq!(room.taken(), 23 << 20);
+        drop(room.take(1 << 20).await);
+        some[0].shrink_to(6 << 20);
+        assert_eq!(room.taken(), 23 << 20, "it never grows");
+        some.clear();
         assert_eq!(room.taken(), 0);
-        drop(room.take(1 << 40).await);
-        room.set_size(1 << 20);
-        drop(room.take(2 << 20).await);
-        room.set_size(4 << 20);
-        assert_eq!(room.take(4 << 20).await.num_permits(), 4 << 10);
+        let _part = room.take(1 << 40).await;
+        assert_eq!(room.taken(), 6 << 20);
     }
 }

@@ -24,11 +24,15 @@ impl Inner {
     pub(super) fn run_alone(&self, woken: &Receiver<()>, wake: &Sender<()>) {
         let mut next_list = Instant::now();
         while self.phase() == Phase::Reading {
+            let changed = self.has_changed();
             let current = self.current();
             let Some(settings) = current.config.kinesis() else { return };
             let ended = self.end_lanes();
-            if !ended.is_empty() || self.is_changed() || Instant::now() >= next_list {
-                let done = self.open_lanes(&current, settings, wake);
+            if !ended.is_empty() || changed || Instant::now() >= next_list {
+                let done = self.open_lanes(&current, settings, changed, wake);
+                if changed && done.is_err() {
+                    self.is_still_changed();
+                }
                 // A lane that is ending makes this loop turn often: Kinesis is not asked any sooner for that.
                 next_list = Instant::now() + if done.is_ok() { settings.shards_interval } else { RETRY };
                 self.report(done);
@@ -40,8 +44,14 @@ impl Inner {
     }
 
     /// Opens the lanes of shards whose parents are done.
-    fn open_lanes(&self, current: &Current, settings: &config::Kinesis, wake: &Sender<()>) -> Result<()> {
-        let kinesis = self.kinesis(settings, self.has_changed())?;
+    fn open_lanes(
+        &self,
+        current: &Current,
+        settings: &config::Kinesis,
+        changed: bool,
+        wake: &Sender<()>,
+    ) -> Result<()> {
+        let kinesis = self.kinesis(settings, changed)?;
         let summary = self.ask(kinesis.summary())?;
         let listed = self.ask(kinesis.shards())?;
         self.find_consumer(&kinesis, settings, &summary);

@@ -35,6 +35,8 @@ impl Engine {
             for slot in self.pressed() {
                 self.buffers.get_mut(&slot).expect("it is one of them").filling.yield_memory();
             }
+            // That may be enough for all.
+            self.note_memory();
         }
         busy |= self.cut(self.pressed())?;
         Ok(busy)

@@ -157,6 +157,8 @@ pub struct Engine {
     pub(super) loss: Option<String>,
     /// Records read again that cannot be placed yet.
     pub(super) waiting: Option<Again>,
+    /// Of the lane's newest records, in memory.
+    tail_bytes: usize,
     /// When the plan log last asked for room that it did not get.
     asked_for_room: Duration,
 }
@@ -201,6 +203,7 @@ impl Engine {
             lost: Default::default(),
             loss: None,
             waiting: None,
+            tail_bytes: 0,
             asked_for_room: Duration::ZERO,
         };
         engine.log.ledger_is_durable_to(engine.ledger.mark());
@@ -338,8 +341,12 @@ impl Engine {
     fn trim_tail(&mut self) {
         let read_by_all = self.tracks().map(|t| self.cursors[t as usize].offset).min().unwrap_or(0);
         let allowed = self.home.memory.allowed(self.home.bounds.tail_bytes_max);
-        let tail_bytes = self.lane.trim_tail(read_by_all, allowed);
-        self.home.memory.note(self.buffer_bytes() + self.held_bytes() + tail_bytes);
+        self.tail_bytes = self.lane.trim_tail(read_by_all, allowed);
+        self.note_memory();
+    }
+
+    pub(super) fn note_memory(&mut self) {
+        self.home.memory.note(self.buffer_bytes() + self.held_bytes() + self.tail_bytes);
     }
 
     /// A plan log without its reserve keeps the stream from reading: it asks again, and says so.

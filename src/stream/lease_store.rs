@@ -31,7 +31,8 @@ impl LeaseStore {
     fn names(&self, name: Option<String>) {
         let before = std::mem::replace(&mut *self.named.lock().expect("nobody panics holding it"), name.clone());
         if let Some(before) = before.filter(|before| Some(before) != name.as_ref()) {
-            self.objects.remove(&before);
+            let objects = self.objects.clone();
+            self.runtime.spawn_blocking(move || objects.remove(&before));
         }
     }
 
@@ -51,15 +52,17 @@ impl LeaseStore {
 impl StateStore for LeaseStore {
     fn load(&self) -> Result<Loaded> {
         let (_, kept) = self.runtime.block_on(self.leases.load(&self.shard))?;
+        let mut named = None;
         let state = match kept.state {
             KeptState::None => None,
             KeptState::Bytes(bytes) => Some(bytes),
             KeptState::Object { store, name } => {
                 let state = self.object(&store, &name)?;
-                *self.named.lock().expect("nobody panics holding it") = Some(name);
+                named = Some(name);
                 Some(state)
             }
         };
+        self.names(named);
         Ok(Loaded { version: kept.version, commit: kept.commit, state })
     }
 
@@ -70,7 +73,7 @@ impl StateStore for LeaseStore {
             KeptState::Bytes(state.to_vec())
         } else {
             // Durable before the row names it.
-            match self.objects.put("states", state) {
+            match self.objects.put_as("states", id, state) {
                 Ok(name) => KeptState::Object { store: self.objects.store.clone(), name },
                 Err(e) => return Outcome::Refused(e.to_string()),
             }

@@ -2,13 +2,13 @@
 //! long as all together stay below the node's limit, and above it a fair part, but never less than it needs to get on.
 
 use crate::source::room::Room;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 
 /// What every stream may use however many there are: the records that it stages, and an answer of its source is read all
 /// the same. What it has encoded is on scratch then.
-const STREAM_BYTES_MIN: usize = 128 << 10;
-/// The part of the limit that answers of sources may take which are on their way: a quarter.
+const STREAM_BYTES_MIN: usize = 256 << 10;
+/// The part of the limit that may be taken by what is read from a stream's source: a quarter.
 const READING: usize = 4;
 
 /// See the module.
@@ -16,8 +16,8 @@ pub struct NodeMemory {
     limit: AtomicUsize,
     used: AtomicUsize,
     streams: AtomicUsize,
-    /// For answers of sources.
-    pub reading: Arc<Room>,
+    /// Of each stream that reads from a source: none waits for another's that does not answer.
+    rooms: Mutex<Vec<Weak<Room>>>,
 }
 
 /// One stream's part.
@@ -28,13 +28,30 @@ pub struct StreamMemory {
 
 impl NodeMemory {
     pub fn new(limit: usize) -> Arc<NodeMemory> {
-        let reading = Arc::new(Room::new(limit / READING));
-        Arc::new(NodeMemory { limit: limit.into(), used: 0.into(), streams: 0.into(), reading })
+        Arc::new(NodeMemory { limit: limit.into(), used: 0.into(), streams: 0.into(), rooms: Mutex::default() })
     }
 
     pub fn set_limit(&self, bytes: usize) {
         self.limit.store(bytes, Ordering::Relaxed);
-        self.reading.set_size(bytes / READING);
+    }
+
+    /// Room for what is on its way from a stream's source; a limit that changes later does not change it.
+    pub fn room(&self) -> Arc<Room> {
+        let room = Arc::new(Room::new(self.limit.load(Ordering::Relaxed) / READING));
+        let mut rooms = self.rooms.lock().expect("nobody panics holding it");
+        rooms.retain(|room| room.strong_count() > 0);
+        rooms.push(Arc::downgrade(&room));
+        room
+    }
+
+    fn rooms(&self) -> impl Iterator<Item = Arc<Room>> {
+        let rooms = self.rooms.lock().expect("nobody panics holding it");
+        rooms.iter().filter_map(Weak::upgrade).collect::<Vec<_>>().into_iter()
+    }
+
+    /// What streams use, and what was read for them or is on its way.
+    fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed) + self.rooms().map(|room| room.taken()).sum::<usize>()
     }
 
     pub fn stream(self: &Arc<Self>) -> StreamMemory {
@@ -54,7 +71,7 @@ impl StreamMemory {
     /// The most it may use at this moment, in bytes; `cap` if nothing is scarce.
     pub fn allowed(&self, cap: usize) -> usize {
         let limit = self.node.limit.load(Ordering::Relaxed);
-        if self.node.used.load(Ordering::Relaxed) + self.node.reading.taken() <= limit {
+        if self.node.used() <= limit {
             return cap;
         }
         let streams = self.node.streams.load(Ordering::Relaxed).max(1);

@@ -32,6 +32,7 @@ pub mod open;
 pub mod plan;
 pub mod plan_log;
 mod pool;
+mod reach;
 pub mod redrive;
 pub mod replay;
 pub mod route;

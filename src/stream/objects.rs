@@ -39,18 +39,27 @@ impl Objects {
 
     /// The name of contents of a kind. It holds the id under which they are written: a directory knows them by that.
     pub fn name(&self, kind: &str, hash: &[u8; 32]) -> String {
-        format!("{PLACE}/{}/{kind}/{}-{}", self.stream, id(hash), hex(hash))
+        self.named(kind, id(hash), hash)
+    }
+
+    fn named(&self, kind: &str, id: Uuid, hash: &[u8; 32]) -> String {
+        format!("{PLACE}/{}/{kind}/{id}-{}", self.stream, hex(hash))
     }
 
     /// Keeps contents under the name that follows from them. What is there already is not written again.
     pub fn put(&self, kind: &str, bytes: &[u8]) -> Result<String> {
+        self.put_as(kind, id(&hash(bytes)), bytes)
+    }
+
+    /// The same under a name that has this id in it, and so is nobody else's.
+    pub fn put_as(&self, kind: &str, id: Uuid, bytes: &[u8]) -> Result<String> {
         let hash = hash(bytes);
         let shipment = Shipment {
             plan: 0,
-            id: id(&hash),
+            id,
             outputs: 1,
             digest: u128::from_le_bytes(hash[16..].try_into().expect("sixteen bytes")),
-            name: self.name(kind, &hash),
+            name: self.named(kind, id, &hash),
             planned_ms: 0,
             content_encoding: None,
             body: Arc::new(Body::of(bytes.to_vec())),

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -26,10 +26,15 @@ const RETRY_STEP: Duration = Duration::from_millis(250);
 /// would cost those that are being put more than it gains those that are in the journal.
 const GATHER: Duration = Duration::from_millis(5);
 
+/// A lane that shares its thread with others lets them have it after this time, however much it has to do.
+const SLICE: Duration = Duration::from_millis(20);
+
 /// The lane itself.
 pub(super) struct Runner {
     pub(super) engine: Engine,
     pub(super) commands: Receiver<Command>,
+    /// What ended the last wait, to be obeyed first.
+    pub(super) woken_by: Option<Command>,
     pub(super) own: Mailbox,
     /// A `Records` is under way: nobody sends another.
     pub(super) told: Arc<AtomicBool>,
@@ -67,11 +72,8 @@ enum Rest {
 impl Runner {
     /// Runs here until told to end. `here` goes when everything else is gone.
     pub(super) fn run(mut self, here: Sender<()>) {
-        while let Rest::Until(until) = self.work() {
-            if self.wait(self.pause(until)) {
-                self.stopped.store(true, Ordering::Relaxed);
-                break;
-            }
+        while let Rest::Until(until) = self.work(None) {
+            self.woken_by = self.wait(self.pause(until));
         }
         drop(self);
         drop(here);
@@ -82,7 +84,7 @@ impl Runner {
         let bell = self.own.bell.clone();
         loop {
             let worked = pool.spawn_blocking(move || {
-                let rest = self.work();
+                let rest = self.work(Some(SLICE));
                 (self, rest)
             });
             // The pool itself ends.
@@ -101,12 +103,12 @@ impl Runner {
         until.map_or(Duration::from_secs(3600), |until| until.saturating_sub(self.shared.clock.steady()))
     }
 
-    /// Does what there is to do.
-    fn work(&mut self) -> Rest {
+    /// Does what there is to do, for no longer than about that time.
+    fn work(&mut self, slice: Option<Duration>) -> Rest {
         if self.ended {
             return self.obey_all().unwrap_or(Rest::Until(None));
         }
-        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| self.turns()));
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| self.turns(slice)));
         let mut is_fenced = false;
         match outcome {
             Ok(Ok(rest)) => {
@@ -132,7 +134,7 @@ impl Runner {
 
     /// Does what was asked meanwhile. `Some`: to end.
     fn obey_all(&mut self) -> Option<Rest> {
-        while let Ok(command) = self.commands.try_recv() {
+        while let Some(command) = self.woken_by.take().or_else(|| self.commands.try_recv().ok()) {
             if self.obey(command) {
                 return Some(Rest::End);
             }
@@ -140,13 +142,17 @@ impl Runner {
         None
     }
 
-    /// Goes on until there is nothing to do. After an error only a new start can help.
-    fn turns(&mut self) -> Result<Rest> {
+    /// Goes on until there is nothing to do, or the time is over. After an error only a new start can help.
+    fn turns(&mut self, slice: Option<Duration>) -> Result<Rest> {
+        let began = Instant::now();
         loop {
             if let Some(end) = self.obey_all() {
                 return Ok(end);
             }
             match self.turn()? {
+                Turn::Again if slice.is_some_and(|slice| began.elapsed() >= slice) => {
+                    return Ok(Rest::Until(Some(Duration::ZERO)));
+                }
                 Turn::Again => {}
                 Turn::End => return Ok(Rest::End),
                 Turn::Wait(until) => return Ok(Rest::Until(until)),
@@ -154,22 +160,16 @@ impl Runner {
         }
     }
 
-    /// Waits for a command, and for [`GATHER`] more if it says that there are records. Whether to end at once.
-    fn wait(&mut self, pause: Duration) -> bool {
+    /// Waits for a command, and for [`GATHER`] more if it says that there are records.
+    fn wait(&mut self, pause: Duration) -> Option<Command> {
         let mut deadline = Instant::now() + pause;
         loop {
             match self.commands.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Command::Records) => {
-                    deadline = deadline.min(Instant::now() + GATHER);
-                    continue;
-                }
+                Ok(Command::Records) => deadline = deadline.min(Instant::now() + GATHER),
                 other => {
                     // Whatever is durable by now is read next; who commits from here on tells again.
                     self.told.store(false, Ordering::Release);
-                    return match other {
-                        Ok(command) => self.obey(command),
-                        Err(e) => e == RecvTimeoutError::Disconnected,
-                    };
+                    return other.ok();
                 }
             }
         }

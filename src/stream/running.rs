@@ -93,6 +93,7 @@ impl Running {
         let runner = Runner {
             engine,
             commands: receiver,
+            woken_by: None,
             own: commands.clone(),
             told: told.clone(),
             sinks,
@@ -184,9 +185,14 @@ impl Running {
         self.stopped.load(Ordering::Relaxed)
     }
 
+    /// Tells it to end where it is.
+    pub(super) fn tell_to_stop(&self) {
+        let _ = self.commands.send(Command::Stop);
+    }
+
     /// Ends it where it is.
     pub(super) fn stop(&self) {
-        let _ = self.commands.send(Command::Stop);
+        self.tell_to_stop();
         let _ = self.gone.lock().expect("nobody panics while holding it").recv();
     }
 }

@@ -10,14 +10,15 @@ use super::running::Running;
 use super::sinks::Sinks;
 use super::status::{ShardStatus, Status};
 use super::supervise::Shared;
-use crate::config::{self, Coordination, StreamConfig};
+use crate::config::{Coordination, StreamConfig};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{read, write_atomically};
 use crate::lane::Start;
-use crate::source::kinesis::client::{Kinesis, Summary};
+use crate::source::kinesis::client::Kinesis;
 use crate::source::kinesis::leases::Lease;
 use crate::source::kinesis::reader::{Consumer, Reader};
 use crate::source::kinesis::shard::Shard;
+use crate::source::room::Room;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -57,8 +58,8 @@ pub(super) struct Inner {
     pub(super) dir: PathBuf,
     current: Mutex<Current>,
     /// What leads to services may have changed since they were connected to.
-    changed: AtomicBool,
-    kinesis: Mutex<Option<Kinesis>>,
+    pub(super) changed: AtomicBool,
+    pub(super) kinesis: Mutex<Option<Kinesis>>,
     lanes: Mutex<BTreeMap<String, Lane>>,
     /// Where lanes run. Goes after them.
     pool: OnceLock<Pool>,
@@ -69,11 +70,13 @@ pub(super) struct Inner {
     /// Leases of other nodes, as last seen.
     pub(super) elsewhere: Mutex<Vec<Lease>>,
     retired: Arc<AtomicBool>,
-    phase: watch::Sender<Phase>,
+    pub(super) phase: watch::Sender<Phase>,
     /// When the stream of Kinesis was made, as last seen; 0: not yet.
     pub(super) created_ms: AtomicU64,
     /// The ARN of the consumer that records are sent to, if that is wanted and can be had.
-    consumer: Consumer,
+    pub(super) consumer: Consumer,
+    /// For answers that are on their way.
+    room: Arc<Room>,
 }
 
 /// The configuration in force, and what the lanes have in common under it.
@@ -96,10 +99,18 @@ pub(super) struct OpenLane {
     dir: PathBuf,
 }
 
-impl Drop for OpenLane {
-    fn drop(&mut self) {
+impl OpenLane {
+    /// Has it end; it is waited for when it is dropped.
+    fn end(&self) {
         self.shard.close();
         self.reader.abort();
+        self.running.tell_to_stop();
+    }
+}
+
+impl Drop for OpenLane {
+    fn drop(&mut self) {
+        self.end();
         self.running.stop();
     }
 }
@@ -139,6 +150,7 @@ impl Shards {
             phase: watch::Sender::new(Phase::Reading),
             created_ms: AtomicU64::new(0),
             consumer: Consumer::default(),
+            room: shared.memory.room(),
         });
         let (wake, woken) = channel();
         let (of_thread, waker) = (inner.clone(), wake.clone());
@@ -199,7 +211,7 @@ impl Shards {
         let common = Common::new(&self.shared.shared, Some(config));
         *self.shared.current.lock().expect("nobody panics holding it") =
             Current { config: config.clone(), common: common.clone() };
-        self.shared.changed.store(true, Ordering::Relaxed);
+        self.shared.is_still_changed();
         let mut failed = None;
         for lane in self.shared.lanes().values() {
             if let Lane::Open(lane) = lane
@@ -254,13 +266,33 @@ impl Shards {
     /// Ends every lane where it is.
     pub(super) fn stop(&self) {
         self.end_thread();
-        self.shared.lanes().clear();
+        self.shared.end_all();
     }
 }
 
 impl Inner {
     pub(super) fn lanes(&self) -> MutexGuard<'_, BTreeMap<String, Lane>> {
         self.lanes.lock().expect("nobody panics holding the lanes")
+    }
+
+    /// Ends these lanes where they are, all at once: they share threads, and one that is told to end makes room for others.
+    pub(super) fn end(&self, ids: &[String]) {
+        let ending: Vec<Lane> = {
+            let mut lanes = self.lanes();
+            ids.iter().filter_map(|id| lanes.remove(id)).collect()
+        };
+        for lane in &ending {
+            if let Lane::Open(lane) = lane {
+                lane.end();
+            }
+        }
+        // They are waited for here, and nobody waits for the list of lanes meanwhile.
+        drop(ending);
+    }
+
+    pub(super) fn end_all(&self) {
+        let all: Vec<String> = self.lanes().keys().cloned().collect();
+        self.end(&all);
     }
 
     pub(super) fn current(&self) -> Current {
@@ -278,43 +310,6 @@ impl Inner {
         }
         let pool = Pool::start(&self.name)?;
         Ok(self.pool.get_or_init(|| pool))
-    }
-
-    /// Whether settings have changed since the last time.
-    pub(super) fn has_changed(&self) -> bool {
-        self.changed.swap(false, Ordering::Relaxed)
-    }
-
-    /// Whether services are to be connected to anew.
-    pub(super) fn is_changed(&self) -> bool {
-        self.changed.load(Ordering::Relaxed)
-    }
-
-    /// Asks a service something. One that does not answer keeps nobody from ending.
-    pub(super) fn ask<T>(&self, asked: impl Future<Output = Result<T>>) -> Result<T> {
-        let mut phase = self.phase.subscribe();
-        self.shared.runtime.block_on(async {
-            tokio::select! {
-                answer = asked => answer,
-                _ = phase.wait_for(|phase| *phase != Phase::Reading) => {
-                    Err(Error::new(Kind::Stopping, "the stream ends"))
-                }
-            }
-        })
-    }
-
-    /// The client of the source, which all readers share. `changed`: settings may lead elsewhere than before.
-    pub(super) fn kinesis(&self, settings: &config::Kinesis, changed: bool) -> Result<Kinesis> {
-        let mut known = self.kinesis.lock().expect("nobody panics connecting");
-        if let Some(kinesis) = &*known {
-            if changed {
-                self.ask(kinesis.reconnect(settings))?;
-            }
-            return Ok(kinesis.clone());
-        }
-        let kinesis = self.ask(Kinesis::connect(settings))?;
-        *known = Some(kinesis.clone());
-        Ok(kinesis)
     }
 
     fn is_shared(&self) -> bool {
@@ -388,19 +383,6 @@ impl Inner {
         ended
     }
 
-    /// Finds the consumer that records are sent to, if that is wanted. Without it they are asked for.
-    pub(super) fn find_consumer(&self, kinesis: &Kinesis, settings: &config::Kinesis, summary: &Summary) {
-        let found = settings.consumer.as_ref().and_then(|name| {
-            let found = self.ask(kinesis.consumer(&summary.arn, name));
-            found
-                .inspect_err(|e| {
-                    tracing::warn!(stream = self.name, error = %e, "the consumer cannot be had: records are asked for");
-                })
-                .ok()
-        });
-        *self.consumer.lock().expect("nobody panics holding it") = found;
-    }
-
     pub(super) fn open(
         &self,
         current: &Current,
@@ -443,7 +425,7 @@ impl Inner {
             start,
             bound,
             consumer: self.consumer.clone(),
-            room: shared.memory.reading.clone(),
+            room: self.room.clone(),
             tell: Box::new(move || {
                 tell();
                 if of_reader.is_at_end() {

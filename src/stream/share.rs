@@ -47,7 +47,7 @@ impl Inner {
                 break;
             }
         }
-        self.lanes().clear();
+        self.end_all();
         sharing.release_all();
     }
 
@@ -58,12 +58,10 @@ impl Inner {
         let labels = [("DeliveryStreamName", self.name.clone())];
         metrics::counter!("hydrant_LostLeases", &labels).increment(lost.len() as u64);
         metrics::gauge!("hydrant_CurrentLeases", &labels).set(sharing.held() as f64);
-        for shard in lost {
+        for shard in &lost {
             tracing::warn!(stream = self.name, shard, "the lease was lost: another node reads the shard");
-            let lane = self.lanes().remove(&shard);
-            // Its thread is waited for, and nobody else for that.
-            drop(lane);
         }
+        self.end(&lost);
     }
 
     fn connect_sharing(&self, wake: &Sender<()>) -> Result<Sharing> {
@@ -77,10 +75,11 @@ impl Inner {
     /// Lets go of lanes that ended by an error, or because another node has them: they are opened again if their leases are
     /// ours. Whether there were any.
     fn drop_broken(&self) -> bool {
-        let mut lanes = self.lanes();
-        let before = lanes.len();
-        lanes.retain(|_, lane| !matches!(lane, Lane::Open(lane) if lane.running.has_ended()));
-        lanes.len() < before
+        let is_broken = |lane: &Lane| matches!(lane, Lane::Open(lane) if lane.running.has_ended());
+        let broken: Vec<String> =
+            self.lanes().iter().filter(|(_, lane)| is_broken(lane)).map(|(id, _)| id.clone()).collect();
+        self.end(&broken);
+        !broken.is_empty()
     }
 
     /// Gives up the leases of lanes that have delivered what they held.
@@ -93,13 +92,20 @@ impl Inner {
 
     /// Makes leases of new shards if they are `due` to be looked for, takes what is due to this node, and opens their lanes.
     fn share(&self, sharing: &mut Sharing, listed: &mut Vec<Listed>, due: bool, wake: &Sender<()>) -> Result<()> {
+        let changed = self.has_changed();
         let current = self.current();
         let Some(settings) = current.config.kinesis() else { return Ok(()) };
-        let changed = self.has_changed();
-        let kinesis = self.kinesis(settings, changed)?;
-        if changed {
-            sharing.reconnect(&current.common, &self.name, &current.config, settings)?;
-        }
+        let connected = self.kinesis(settings, changed).and_then(|kinesis| match changed {
+            true => sharing.reconnect(&current.common, &self.name, &current.config, settings).map(|()| kinesis),
+            false => Ok(kinesis),
+        });
+        let kinesis = connected.inspect_err(|_| {
+            if changed {
+                self.is_still_changed()
+            }
+        })?;
+        // It may be another stream now.
+        let due = due || changed;
         let mut leases = sharing.look()?;
         // Which life of the stream the leases are of has been looked at before anything is opened.
         if due || self.created_ms.load(Ordering::Relaxed) == 0 {
@@ -109,8 +115,7 @@ impl Inner {
             if let Err(e) = sharing.belong(&leases, &summary) {
                 self.created_ms.store(0, Ordering::Relaxed);
                 // The lanes are not of what is read there now.
-                let lanes = std::mem::take(&mut *self.lanes());
-                drop(lanes);
+                self.end_all();
                 sharing.release_all();
                 return Err(e);
             }

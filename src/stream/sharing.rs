@@ -7,7 +7,7 @@ use super::open::Elsewhere;
 use super::plan::Outlet;
 use super::shared_log::SharedLog;
 use super::sinks::Sinks;
-use crate::config::{self, StartingPosition, StreamConfig};
+use crate::config::{self, StartingPosition, Store, StreamConfig};
 use crate::error::{Error, Kind, Result};
 use crate::source::kinesis::balance::Watch;
 use crate::source::kinesis::client::{Listed, Summary};
@@ -30,6 +30,8 @@ const LEFT_FOR: Duration = Duration::from_secs(6);
 pub(super) struct Sharing {
     leases: Leases,
     objects: Arc<Objects>,
+    /// Where they are, and under which endpoint: another one may be another store.
+    place: Option<Place>,
     runtime: Handle,
     failover: Duration,
     watch: Watch,
@@ -40,6 +42,16 @@ pub(super) struct Sharing {
     is_prepared: bool,
     /// Shards whose lanes could not be opened here, how often, and until when their leases are left to others.
     failed: BTreeMap<String, (u32, Instant)>,
+}
+
+type Place = (String, Option<String>);
+
+fn place(config: &StreamConfig) -> Option<Place> {
+    let endpoint = |store: &Store| match store {
+        Store::S3(s3) => s3.endpoint.clone(),
+        _ => None,
+    };
+    config.failures().map(|store| (store.url(), endpoint(&store)))
 }
 
 /// When each lease of ours was last known to be ours.
@@ -119,6 +131,7 @@ impl Sharing {
         Ok(Sharing {
             leases,
             objects: Objects::new(shelf, store, stream),
+            place: place(config),
             runtime: shared.runtime.clone(),
             failover: table.failover,
             watch: Watch::default(),
@@ -141,7 +154,15 @@ impl Sharing {
         if let Some(coordination) = &settings.coordination {
             self.runtime.block_on(self.leases.reconnect(settings, &coordination.dynamodb))?;
         }
-        if config.failures().is_some_and(|store| store.url() == self.objects.store) {
+        let place = place(config);
+        if place != self.place {
+            tracing::warn!(
+                stream,
+                store = self.objects.store,
+                "states of lanes go on where they are, as it was reached before, until a restart: the place for failures \
+                 is another one now, or is reached in another way"
+            );
+        } else {
             let shelf =
                 Sinks::new(common, stream, Some(config)).shelf(Outlet::ProcessingFailed, &self.objects.store)?;
             self.objects.reach(shelf);

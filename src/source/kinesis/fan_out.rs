@@ -12,6 +12,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// A second subscription within this time after the first is refused (SubscribeToShard, API reference).
 const SUBSCRIPTIONS_APART: Duration = Duration::from_secs(5);
 
+/// What an event takes for each byte of its records: as it came, and as it is held by the lane.
+const EVENT_COPIES: usize = 2;
+
 impl Reader {
     /// Reads as a consumer with this ARN until the end of the shard.
     pub(super) async fn subscribe(&mut self, consumer: &str, tries: &mut u32) -> Result<(), Stop> {
@@ -39,7 +42,8 @@ impl Reader {
                 self.shard.set_alarm(None);
                 let bytes: usize = event.records.iter().map(|r| r.data.as_ref().len()).sum();
                 self.count(event.records.len(), bytes, event.millis_behind_latest);
-                self.take(&event.records, &mut behind)?;
+                let part = self.room.take(EVENT_COPIES * bytes).await;
+                self.take(&event.records, &mut behind, Some(part))?;
                 if event.continuation_sequence_number.is_empty() && event.child_shards.is_some_and(|c| !c.is_empty()) {
                     self.shard.reached_end();
                     (self.tell)();

@@ -8,6 +8,9 @@ use tokio::time::Instant;
 const CALLS_APART: Duration = Duration::from_millis(200);
 const BYTES_PER_SECOND: f64 = 2.0 * 1024.0 * 1024.0;
 
+/// An iterator is of use for five minutes (GetShardIterator, API reference); one that has waited for room is not used then.
+const ITERATOR_AGE_MAX: Duration = Duration::from_secs(240);
+
 /// What an answer's records may be (GetRecords, API reference), and how little the next one is expected to be.
 const ANSWER_BYTES_MAX: usize = 10 << 20;
 const ANSWER_BYTES_MIN: usize = 256 << 10;
@@ -23,13 +26,19 @@ impl Reader {
         let mut iterator = self.kinesis.iterator(&self.id, at).await.map_err(Stop::Refused)?;
         // Only the first record of a new iterator can be one that was read before.
         let mut behind = self.behind();
+        let mut got = Instant::now();
         // Bytes of the last answer, if it was read to the end, and until when the next one is like it.
         let mut calm: Option<(usize, Instant)> = None;
         while self.shard.has_room().await && until.is_none_or(|until| Instant::now() < until) {
             let like_it = calm.filter(|(_, until)| Instant::now() < *until).map(|(bytes, _)| GROWS * bytes);
             let expected = like_it.map_or(ANSWER_BYTES_MAX, |n| n.clamp(ANSWER_BYTES_MIN, ANSWER_BYTES_MAX));
-            let room = self.room.clone();
-            let room = room.take(COPIES * expected).await;
+            let part = self.room.take(COPIES * expected).await;
+            if got.elapsed() > ITERATOR_AGE_MAX
+                && let Some(at) = self.at()
+            {
+                iterator = self.kinesis.iterator(&self.id, at).await.map_err(Stop::Refused)?;
+                behind = self.behind();
+            }
             let asked = Instant::now();
             let answer = self.kinesis.records(&iterator).await.map_err(Stop::Refused)?;
             *tries = 0;
@@ -37,8 +46,9 @@ impl Reader {
             let bytes: usize = answer.records.iter().map(|r| r.data.as_ref().len()).sum();
             let is_behind = answer.millis_behind_latest.is_some_and(|ms| ms > 0);
             self.count(answer.records.len(), bytes, answer.millis_behind_latest.unwrap_or(0));
-            self.take(&answer.records, &mut behind)?;
-            drop((answer.records, room));
+            self.take(&answer.records, &mut behind, Some(part))?;
+            drop(answer.records);
+            got = asked;
             match answer.next_shard_iterator {
                 Some(next) => iterator = next,
                 None => {

@@ -6,7 +6,7 @@ use super::client::{At, Kinesis, Refused, What};
 use super::shard::{Shard, Taken};
 use crate::lane::Start;
 use crate::record::{Origin, Position};
-use crate::source::room::Room;
+use crate::source::room::{Part, Room};
 use aws_sdk_kinesis::types::Record;
 use std::cmp::Ordering;
 use std::sync::{Arc, Mutex};
@@ -158,9 +158,9 @@ impl Reader {
         self.shard.set_behind(behind_ms.max(0) as u64);
     }
 
-    /// Hands over the records of an answer. `behind`: the record that the first of them is or follows, if that is still
+    /// Hands over the records of an answer, which takes a `part` of the room. `behind`: the record that the first of them is or follows, if that is still
     /// to be seen.
-    pub fn take(&mut self, records: &[Record], behind: &mut Option<Position>) -> Result<(), Stop> {
+    pub fn take(&mut self, records: &[Record], behind: &mut Option<Position>, part: Option<Part>) -> Result<(), Stop> {
         let shard: Arc<str> = self.id.as_str().into();
         let mut taken = Vec::with_capacity(records.len());
         let mut of_record: Vec<UserRecord> = Vec::new();
@@ -192,7 +192,7 @@ impl Reader {
             }
         }
         let Some(last) = taken.last().map(|t| t.origin.position.clone()) else { return Ok(()) };
-        self.shard.push(taken);
+        self.shard.push(taken, part);
         self.start = Start::After { offset: self.shard.end(), position: last };
         (self.tell)();
         Ok(())
@@ -279,7 +279,7 @@ mod tests {
     fn taken(poll: &mut Reader, records: &[Record]) -> Result<Vec<(u64, String, String)>, Stop> {
         let mut behind = poll.behind();
         let mut cursor = Cursor::at(poll.shard.end());
-        poll.take(records, &mut behind)?;
+        poll.take(records, &mut behind, None)?;
         let mut found = Vec::new();
         while let Ok(Read::Frame(frame)) = poll.shard.read(&mut cursor) {
             for (i, origin) in frame.origins.iter().enumerate() {

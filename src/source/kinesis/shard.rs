@@ -4,6 +4,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::lane::{Cursor, Lane, Read, Start};
 use crate::record::{Batch, Entry, Frame, Origin, Position};
+use crate::source::room::Part;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -22,6 +23,8 @@ pub struct Shard {
 struct State {
     frames: VecDeque<Arc<Frame>>,
     bytes: usize,
+    /// What frames take of the room, with the ends of those that do.
+    parts: VecDeque<(u64, Part)>,
     bytes_max: usize,
     /// One above the last record's offset that was read in this life.
     end: u64,
@@ -57,6 +60,7 @@ impl Shard {
         let state = State {
             frames: VecDeque::new(),
             bytes: 0,
+            parts: VecDeque::new(),
             bytes_max: 0,
             end,
             known: known.max(end),
@@ -74,9 +78,11 @@ impl Shard {
         self.state.lock().expect("no holder of a shard's state panics")
     }
 
-    /// Appends records in the order of the shard. Records that arrived at the same time become one frame.
-    pub fn push<'a>(&self, records: impl IntoIterator<Item = Taken<'a>>) {
+    /// Appends records in the order of the shard. Records that arrived at the same time become one frame. Of `part` is kept
+    /// what they take, until every track has passed them.
+    pub fn push<'a>(&self, records: impl IntoIterator<Item = Taken<'a>>, part: Option<Part>) {
         let mut state = self.state();
+        let before = state.bytes;
         let mut frame: Option<Frame> = None;
         for Taken { data, origin, arrival_ms } in records {
             if frame.as_ref().is_some_and(|f| f.arrival_ms != arrival_ms) {
@@ -95,6 +101,11 @@ impl Shard {
         }
         if let Some(frame) = frame {
             state.append(frame);
+        }
+        if let Some(mut part) = part {
+            part.shrink_to(state.bytes - before);
+            let end = state.end;
+            state.parts.push_back((end, part));
         }
     }
 
@@ -231,10 +242,13 @@ impl Lane for Shard {
             state.bytes -= frame_bytes(frame);
             state.frames.pop_front();
         }
+        let passed = state.parts.partition_point(|(end, _)| *end <= offset);
+        state.parts.drain(..passed);
         if state.bytes <= bytes_max {
             self.room.notify_waiters();
         }
-        state.bytes
+        // The room counts them.
+        0
     }
 
     fn recycle(&self, low: u64) -> Result<u64> {
@@ -281,7 +295,7 @@ mod tests {
         let after = Position { sequence: "7".into(), sub_sequence: 3 };
         let shard = Shard::new(&Start::After { offset: 40, position: after }, 50);
         assert_eq!((shard.durable(), shard.accepted(), shard.records_from(40)), (40, 50, 10));
-        shard.push([taken(8, 1), taken(9, 1), taken(10, 2)]);
+        shard.push([taken(8, 1), taken(9, 1), taken(10, 2)], None);
         assert_eq!(offsets(&shard, 40), [(40, 42), (42, 43)]);
         assert_eq!(offsets(&shard, 41), [(40, 42), (42, 43)]);
         assert_eq!((shard.durable(), shard.accepted()), (43, 50));
@@ -295,7 +309,7 @@ mod tests {
         let shard = Shard::new(&Start::TrimHorizon, 0);
         assert_eq!(shard.anchor(0), None);
         for n in 0..5000 {
-            shard.push([taken(n, n)]);
+            shard.push([taken(n, n)], None);
         }
         let anchor = |low| match shard.anchor(low) {
             Some(Start::After { offset, position }) => {
@@ -321,7 +335,7 @@ mod tests {
         let shard = Shard::new(&Start::TrimHorizon, 0);
         shard.trim_tail(0, 50);
         assert!(shard.has_room().await);
-        shard.push([taken(1, 1), taken(2, 1)]);
+        shard.push([taken(1, 1), taken(2, 1)], None);
         let waiting = tokio::spawn({
             let shard = shard.clone();
             async move { shard.has_room().await }
