@@ -12,6 +12,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// A second subscription within this time after the first is refused (SubscribeToShard, API reference).
 const SUBSCRIPTIONS_APART: Duration = Duration::from_secs(5);
 
+/// The record behind which we are is there for a day at least (retention); for so long it is asked for again. Where an event
+/// without records says that it got to is asked for only then: nothing shows that no record was still on its way before it.
+const QUIET: Duration = Duration::from_secs(3600);
+
 /// What an event takes for each byte of its records: as it came, and as it is held by the lane.
 const EVENT_COPIES: usize = 2;
 
@@ -23,6 +27,7 @@ impl Reader {
         // Only the first record of all can be one that was taken before.
         let mut behind = self.behind();
         let mut begun = Instant::now();
+        let mut taken = begun;
         loop {
             // Where the shard is read to, also while it brings no records.
             let mut reached = None;
@@ -44,6 +49,9 @@ impl Reader {
                 self.count(event.records.len(), bytes, event.millis_behind_latest);
                 let part = self.room.take(EVENT_COPIES * bytes).await;
                 self.take(&event.records, &mut behind, Some(part))?;
+                if !event.records.is_empty() {
+                    taken = Instant::now();
+                }
                 if event.continuation_sequence_number.is_empty() && event.child_shards.is_some_and(|c| !c.is_empty()) {
                     self.shard.reached_end();
                     (self.tell)();
@@ -58,6 +66,7 @@ impl Reader {
             }
             drop(stream);
             tokio::time::sleep_until(begun + SUBSCRIPTIONS_APART).await;
+            let reached = reached.filter(|_| taken.elapsed() > QUIET);
             let again = match (&reached, self.at()) {
                 // With nothing taken since, the record behind which we are may have expired; this place has not.
                 (Some(reached), _) => At::AfterSequence(reached),

@@ -63,6 +63,9 @@ pub struct Call {
     pub bytes: usize,
 }
 
+/// kinesis-local sends an event of a subscription every five seconds.
+const EVENTS_APART: Duration = Duration::from_secs(5);
+
 /// The operation of a [`Call`] that is an event of a subscription.
 pub const EVENT: &str = "SubscribeToShardEvent";
 
@@ -496,7 +499,7 @@ impl Shared {
     ) {
         let send = async |frame: Frame| sender.send(Ok(Bytes::from(frame.to_bytes()))).await.is_ok();
         let mut buffer = Vec::new();
-        let (mut first, mut children) = (true, None);
+        let (mut first, mut children): (bool, Option<(Value, Instant)>) = (true, None);
         send(initial_response()).await;
         loop {
             while let Some(frame) = Frame::take(&mut buffer) {
@@ -509,8 +512,8 @@ impl Shared {
                 let is_event = frame.header(":event-type") == Some(EVENT);
                 first &= !is_event;
                 let frame = match (&children, is_event && is_empty(&frame)) {
-                    // Nothing came after the shard was seen to be closed.
-                    (Some(children), true) => last_event(&frame, children),
+                    // Nothing came after the shard was seen to be closed: an event that was on its way then does not say so.
+                    (Some((children, seen)), true) if seen.elapsed() > EVENTS_APART => last_event(&frame, children),
                     _ => frame,
                 };
                 let is_expired = expires.is_some_and(|at| at <= Instant::now());
@@ -521,7 +524,7 @@ impl Shared {
                     return;
                 }
                 if is_event && children.is_none() {
-                    children = self.children(consumer, shard, &request).await;
+                    children = self.children(consumer, shard, &request).await.map(|c| (c, Instant::now()));
                 }
             }
             let Some(Ok(frame)) = body.frame().await else { return };
