@@ -513,7 +513,7 @@ impl Shared {
                 first &= !is_event;
                 let frame = match (&children, is_event && is_empty(&frame)) {
                     // Nothing came after the shard was seen to be closed: an event that was on its way then does not say so.
-                    (Some((children, seen)), true) if seen.elapsed() > EVENTS_APART => last_event(&frame, children),
+                    (Some((children, seen)), true) if seen.elapsed() > EVENTS_APART / 2 => last_event(&frame, children),
                     _ => frame,
                 };
                 let is_expired = expires.is_some_and(|at| at <= Instant::now());
