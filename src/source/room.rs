@@ -2,6 +2,7 @@
 //! are under way or held at once that all of them may be as large as they are expected to be, or a few.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What is counted, in bytes.
@@ -15,36 +16,45 @@ pub struct Room {
     free: Arc<Semaphore>,
     /// All of it.
     units: usize,
+    taken: Arc<AtomicUsize>,
 }
 
 /// A part of a room, given back when this goes.
 #[derive(Debug)]
-pub struct Part(OwnedSemaphorePermit);
+pub struct Part {
+    permits: OwnedSemaphorePermit,
+    taken: Arc<AtomicUsize>,
+}
 
 impl Room {
-    pub fn new(bytes: usize) -> Room {
+    /// `taken`: where the bytes that are taken are added up, with those of other rooms.
+    pub fn new(bytes: usize, taken: Arc<AtomicUsize>) -> Room {
         let units = (bytes / UNIT).min(u32::MAX as usize);
-        Room { free: Arc::new(Semaphore::new(units)), units }
+        Room { free: Arc::new(Semaphore::new(units)), units, taken }
     }
 
     /// Waits until there are so many bytes, and takes them; who wants more than a small room's part takes that.
     pub async fn take(&self, bytes: usize) -> Part {
         let wanted = bytes.div_ceil(UNIT).min(self.units / AT_ONCE_MIN);
         let wanted = u32::try_from(wanted).expect("no more than there are");
-        Part(self.free.clone().acquire_many_owned(wanted).await.expect("it is never closed"))
-    }
-
-    /// Bytes that are taken.
-    pub fn taken(&self) -> usize {
-        (self.units - self.free.available_permits()) * UNIT
+        let permits = self.free.clone().acquire_many_owned(wanted).await.expect("it is never closed");
+        self.taken.fetch_add(permits.num_permits() * UNIT, Ordering::Relaxed);
+        Part { permits, taken: self.taken.clone() }
     }
 }
 
 impl Part {
     /// Keeps no more than so many bytes of it.
     pub fn shrink_to(&mut self, bytes: usize) {
-        let spare = self.0.num_permits().saturating_sub(bytes.div_ceil(UNIT));
-        drop(self.0.split(spare));
+        let spare = self.permits.num_permits().saturating_sub(bytes.div_ceil(UNIT));
+        self.taken.fetch_sub(spare * UNIT, Ordering::Relaxed);
+        drop(self.permits.split(spare));
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(self.permits.num_permits() * UNIT, Ordering::Relaxed);
     }
 }
 
@@ -55,22 +65,24 @@ mod tests {
 
     #[tokio::test]
     async fn who_finds_no_room_waits_and_nobody_for_ever() {
-        let room = Room::new(24 << 20);
+        let taken = Arc::new(AtomicUsize::new(0));
+        let room = Room::new(24 << 20, taken.clone());
+        let taken = || taken.load(Ordering::Relaxed);
         let mut some = Vec::new();
         for bytes in [6 << 20, 6 << 20, 6 << 20, 5 << 20, 1 << 20] {
             some.push(room.take(bytes).await);
         }
-        assert_eq!(room.taken(), 24 << 20);
+        assert_eq!(taken(), 24 << 20);
         let waiting = async { tokio::time::timeout(Duration::from_millis(20), room.take(1)).await };
         assert!(waiting.await.is_err());
         some[0].shrink_to(5 << 20);
-        assert_eq!(room.taken(), 23 << 20);
+        assert_eq!(taken(), 23 << 20);
         drop(room.take(1 << 20).await);
         some[0].shrink_to(6 << 20);
-        assert_eq!(room.taken(), 23 << 20, "it never grows");
+        assert_eq!(taken(), 23 << 20, "it never grows");
         some.clear();
-        assert_eq!(room.taken(), 0);
+        assert_eq!(taken(), 0);
         let _part = room.take(1 << 40).await;
-        assert_eq!(room.taken(), 6 << 20);
+        assert_eq!(taken(), 6 << 20);
     }
 }

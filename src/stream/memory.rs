@@ -2,8 +2,8 @@
 //! long as all together stay below the node's limit, and above it a fair part, but never less than it needs to get on.
 
 use crate::source::room::Room;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
 
 /// What every stream may use however many there are: the records that it stages, and an answer of its source is read all
 /// the same. What it has encoded is on scratch then.
@@ -16,8 +16,8 @@ pub struct NodeMemory {
     limit: AtomicUsize,
     used: AtomicUsize,
     streams: AtomicUsize,
-    /// Of each stream that reads from a source: none waits for another's that does not answer.
-    rooms: Mutex<Vec<Weak<Room>>>,
+    /// By what was read for streams and not yet passed on, or is on its way.
+    reading: Arc<AtomicUsize>,
 }
 
 /// One stream's part.
@@ -28,30 +28,21 @@ pub struct StreamMemory {
 
 impl NodeMemory {
     pub fn new(limit: usize) -> Arc<NodeMemory> {
-        Arc::new(NodeMemory { limit: limit.into(), used: 0.into(), streams: 0.into(), rooms: Mutex::default() })
+        Arc::new(NodeMemory { limit: limit.into(), used: 0.into(), streams: 0.into(), reading: Arc::default() })
     }
 
     pub fn set_limit(&self, bytes: usize) {
         self.limit.store(bytes, Ordering::Relaxed);
     }
 
-    /// Room for what is on its way from a stream's source; a limit that changes later does not change it.
+    /// Room for what is on its way from a stream's source: none waits for another's that does not answer. A limit that
+    /// changes later does not change it.
     pub fn room(&self) -> Arc<Room> {
-        let room = Arc::new(Room::new(self.limit.load(Ordering::Relaxed) / READING));
-        let mut rooms = self.rooms.lock().expect("nobody panics holding it");
-        rooms.retain(|room| room.strong_count() > 0);
-        rooms.push(Arc::downgrade(&room));
-        room
+        Arc::new(Room::new(self.limit.load(Ordering::Relaxed) / READING, self.reading.clone()))
     }
 
-    fn rooms(&self) -> impl Iterator<Item = Arc<Room>> {
-        let rooms = self.rooms.lock().expect("nobody panics holding it");
-        rooms.iter().filter_map(Weak::upgrade).collect::<Vec<_>>().into_iter()
-    }
-
-    /// What streams use, and what was read for them or is on its way.
     fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed) + self.rooms().map(|room| room.taken()).sum::<usize>()
+        self.used.load(Ordering::Relaxed) + self.reading.load(Ordering::Relaxed)
     }
 
     pub fn stream(self: &Arc<Self>) -> StreamMemory {

@@ -137,7 +137,7 @@ impl Decode {
             start: Start::TrimHorizon,
             bound: false,
             consumer: Consumer::default(),
-            room: Arc::new(Room::new(1 << 20)),
+            room: Arc::new(Room::new(1 << 20, Arc::default())),
             tell: Box::new(|| {}),
         };
         let before = thread_cpu_s();

@@ -266,7 +266,7 @@ mod tests {
             start,
             bound,
             consumer: Consumer::default(),
-            room: Arc::new(Room::new(1 << 20)),
+            room: Arc::new(Room::new(1 << 20, Arc::default())),
             tell: Box::new(|| {}),
         }
     }
