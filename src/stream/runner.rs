@@ -344,3 +344,78 @@ impl Runner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::common::Common;
+    use super::super::memory::NodeMemory;
+    use super::super::open::{Meta, Opened, open};
+    use super::super::running::Running;
+    use super::super::workers::Workers;
+    use super::*;
+    use crate::journal::{Budget, Put, Writer};
+    use crate::record::{Batch, Entry};
+    use tokio::runtime::{Builder, Runtime};
+
+    /// A pool that has one thread for all its lanes.
+    fn one_thread() -> Runtime {
+        Builder::new_multi_thread().worker_threads(1).max_blocking_threads(1).enable_time().build().expect("threads")
+    }
+
+    /// A lane that delivers to a directory, on a disk in memory, and who writes to its journal.
+    fn lane(runtime: &Runtime, pool: &Runtime) -> (Running, Writer) {
+        let shared = Shared {
+            fs: Arc::new(crate::fs::fake::FakeFs::new()),
+            clock: Arc::new(crate::clock::System::default()),
+            runtime: runtime.handle().clone(),
+            workers: Workers::new(1),
+            memory: NodeMemory::new(64 << 20),
+            budget: Budget::new("node", u64::MAX, None),
+            module_cache: "modules".into(),
+            arn_prefix: String::new(),
+        };
+        let text = "streams:\n  s:\n    format: lines\n    buffer: { size: 128MiB, interval: 900s }\n    destination:\n      \
+                    local: { dir: /out }\n";
+        let config = crate::config::parse(text, "test.yaml", "/".as_ref(), &|_| None).expect("it is valid");
+        let config = &config.streams["s"];
+        let common = Common::new(&shared, Some(config));
+        let meta = Meta { format: 1, name: "s".into(), incarnation: uuid::Uuid::new_v4() };
+        let Opened { engine, writer, .. } = open(&common, "/s".as_ref(), &meta, Some(config)).expect("a new stream");
+        let sinks = Sinks::new(&common, "s", Some(config));
+        let running = Running::start(&shared, "s", engine, sinks, &Arc::default(), Some(pool.handle()));
+        (running, writer)
+    }
+
+    #[test]
+    fn a_lane_with_much_to_do_lets_others_have_their_thread() {
+        let [runtime, pool] = [one_thread(), one_thread()];
+        let [(busy, mut writer), (other, _)] = [lane(&runtime, &pool), lane(&runtime, &pool)];
+        let mut batch = Batch::with_capacity(5000, 5000 * 40);
+        (0..5000).for_each(|i| batch.push(format!("{{\"number\":{i},\"of\":\"a record\"}}").as_bytes()));
+        for _ in 0..100 {
+            let put = Put { arrival_ms: 1, entry: Entry::Source, batch: batch.clone() };
+            writer.commit(vec![put]).expect("the disk takes it");
+        }
+        let read = || busy.ask(|engine, _| engine.cursors[Track::Main as usize].offset).expect("it runs");
+        busy.teller()();
+        while read() == 0 {}
+        assert_eq!(other.status().state, "running");
+        assert!(read() < 500_000, "the other has waited until all was done");
+    }
+
+    #[test]
+    fn a_lane_that_panics_is_stopped_and_says_so_and_no_other_is() {
+        let [runtime, pool] = [one_thread(), one_thread()];
+        let [(lane_of_fault, _), (other, _)] = [lane(&runtime, &pool), lane(&runtime, &pool)];
+        // It is idle: nothing but the question wakes it.
+        assert_eq!(lane_of_fault.status().state, "running");
+        let asked = lane_of_fault.ask(|_, _| panic!("by intention"));
+        assert_eq!(asked.map(|()| "done").unwrap_err().kind, Kind::Stopping);
+        let status = lane_of_fault.status();
+        assert_eq!(status.state, "stopped");
+        assert!(status.alarm.is_some_and(|alarm| alarm.contains("a rule of our own was broken")));
+        assert!(lane_of_fault.has_ended() && !other.has_ended());
+        assert_eq!(other.status().state, "running");
+        lane_of_fault.stop();
+    }
+}
