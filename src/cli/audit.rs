@@ -6,9 +6,11 @@ use crate::deliver::object::{Failure, Looked, ObjectStore};
 use crate::deliver::{Body, Shelf, local::Local, local::file_tag, s3};
 use crate::error::Error;
 use crate::fs::{Fs, real::RealFs};
-use crate::stream::audit::{Audit, Found, Stores, audit as audit_stream, identity, shards};
+use crate::source::kinesis::leases::Lease;
+use crate::stream::audit::{self as account, Audit, Found, Names, Stores, identity, leases, shards};
 use crate::stream::ledger::{Line, Stub};
 use crate::stream::marks::{Mark, Marks, lines_of};
+use crate::stream::objects;
 use crate::stream::open::Meta;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::RefCell;
@@ -23,7 +25,8 @@ const TRIES: u32 = 20;
 /// Options of the command.
 #[derive(clap::Args)]
 pub struct Options {
-    /// The configuration: its data directory is audited, the service may run or not.
+    /// The configuration: its data directory is audited, and where nodes share shards their lease table, the service may run
+    /// or not.
     config: PathBuf,
     /// Also look at every object that the ledger names: whether it is there, ours, and unchanged. Objects in a directory
     /// are read again, of objects in a bucket the tag and the plan's digest are compared. And at the marks of `redrive`:
@@ -39,14 +42,11 @@ pub struct Options {
 pub fn audit(options: &Options) -> Outcome {
     let config = load(&options.config)?;
     let streams = streams_dir(&config.data_dir)?;
-    let objects = match options.deep {
-        true => Some(Objects::new(&config)?),
-        false => None,
-    };
+    let objects = Objects::new(&config, options.deep)?;
     let mut clean = true;
     for entry in RealFs.list(&streams).map_err(|e| format!("`{}`: {e}", streams.display()))? {
         let dir = streams.join(entry);
-        for found in of_stream(&dir, objects.as_ref()) {
+        for found in of_stream(&dir, &objects) {
             clean &= found.is_clean();
             match options.json {
                 true => say!("{}", serde_json::to_string(&found).map_err(|e| e.to_string())?),
@@ -58,7 +58,7 @@ pub fn audit(options: &Options) -> Outcome {
 }
 
 /// Audits the stream in a directory, and the shards that it reads.
-fn of_stream(dir: &Path, objects: Option<&Objects>) -> Vec<Audit> {
+fn of_stream(dir: &Path, objects: &Objects) -> Vec<Audit> {
     let impossible = |dir: &Path, e: Error| vec![Audit::impossible(dir.display().to_string(), e.to_string())];
     let meta = match identity(&RealFs, dir) {
         Ok(None) => return Vec::new(),
@@ -78,7 +78,33 @@ fn of_stream(dir: &Path, objects: Option<&Objects>) -> Vec<Audit> {
             }
         }
     }
+    if let Some(table) = objects.config.streams.get(&meta.name).and_then(leases::of_table) {
+        found.extend(of_table(dir, &meta.name, table, objects));
+    }
     found
+}
+
+/// Audits what nodes share: the account of each shard is in its lease, the ledger of this node names what it delivered.
+fn of_table(dir: &Path, stream: &str, table: leases::Table, objects: &Objects) -> Vec<Audit> {
+    let is_backup = objects.fails_into_backup(stream);
+    let fetch = |store: &str, name: &str| {
+        objects.with_shelf(stream, is_backup, store, |shelf| Ok(objects::read(shelf, name)))?.map_err(|e| e.to_string())
+    };
+    let found = match leases::audit(objects.runtime.handle(), table, stream, &fetch) {
+        Ok(found) => found,
+        Err(e) => return vec![Audit::impossible(format!("{stream} (lease table)"), e.to_string())],
+    };
+    let with_objects = |(lease, mut audit): (Lease, Audit)| {
+        let dir = dir.join("shards").join(lease.created_ms.to_string()).join(&lease.shard);
+        if objects.deep && dir.join("ledger").is_dir() {
+            match account::names(&RealFs, &dir) {
+                Ok(names) => look(stream, names, &mut audit, objects),
+                Err(e) => audit.problems.push(e.to_string()),
+            }
+        }
+        audit
+    };
+    found.into_iter().map(with_objects).collect()
 }
 
 /// Where the streams are. Nothing there is not the same as nothing missing: `run` makes it before it takes a record.
@@ -102,38 +128,41 @@ fn streams_dir(data_dir: &Path) -> Result<PathBuf, String> {
 }
 
 /// Audits a stream. What keeps it from being audited is its problem; the others are audited all the same.
-fn one(dir: &Path, meta: &Meta, objects: Option<&Objects>) -> Audit {
+fn one(dir: &Path, meta: &Meta, objects: &Objects) -> Audit {
     let mut tries = 0;
-    let (mut found, mut names) = loop {
+    let (mut found, names) = loop {
         tries += 1;
-        match audit_stream(&RealFs, dir, meta) {
+        match account::audit(&RealFs, dir, meta) {
             Ok(found) if found.0.is_clean() || tries == TRIES => break found,
             Err(e) if tries == TRIES => return Audit::impossible(meta.name.clone(), e.to_string()),
             _ => std::thread::sleep(std::time::Duration::from_millis(100)),
         }
     };
-    let Some(objects) = objects else { return found };
+    if objects.deep {
+        look(&meta.name, names, &mut found, objects);
+    }
+    found
+}
+
+/// Looks at the objects of a stream, or of a shard that it reads.
+fn look(stream: &str, mut names: Names, found: &mut Audit, objects: &Objects) {
     for stub in std::mem::take(&mut names.archived) {
-        let read = objects.archived(&meta.name, &stub).and_then(|bytes| names.add(&bytes).map_err(|e| e.to_string()));
+        let read = objects.archived(stream, &stub).and_then(|bytes| names.add(&bytes).map_err(|e| e.to_string()));
         if let Err(why) = read {
             found.problems.push(format!("ledger file `{}/{}`: {why}", stub.store, stub.name));
         }
     }
-    let marks = match objects.marks(&meta.name, names.redrivable()) {
+    let marks = match objects.marks(stream, names.redrivable()) {
         Ok(marks) => marks,
-        Err(why) => {
-            found.problems.push(why);
-            return found;
-        }
+        Err(why) => return found.problems.push(why),
     };
     let lines = names.lines;
     // Shown on a terminal only; that is indicatif's default.
-    let progress = ProgressBar::new(lines.len() as u64).with_message(meta.name.clone());
+    let progress = ProgressBar::new(lines.len() as u64).with_message(stream.to_owned());
     let style = ProgressStyle::with_template("{msg}: {wide_bar} {pos} of {len} objects looked at");
     progress.set_style(style.expect("a constant"));
-    found.look(&lines, marks, &Of { objects, stream: &meta.name, progress: &progress });
+    found.look(&lines, marks, &Of { objects, stream, progress: &progress });
     progress.finish_and_clear();
-    found
 }
 
 fn print(a: &Audit) {
@@ -182,15 +211,17 @@ impl Stores for Of<'_> {
 struct Objects<'c> {
     runtime: tokio::runtime::Runtime,
     config: &'c Config,
+    /// Whether the objects are to be looked at.
+    deep: bool,
     /// By stream, whether it is the backup, and bucket: the same bucket name may stand for different stores.
     buckets: RefCell<BTreeMap<(String, bool, String), s3::S3>>,
 }
 
 impl Objects<'_> {
-    fn new(config: &Config) -> Result<Objects<'_>, String> {
+    fn new(config: &Config, deep: bool) -> Result<Objects<'_>, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(|e| format!("start a runtime: {e}"))?;
-        Ok(Objects { runtime, config, buckets: RefCell::default() })
+        Ok(Objects { runtime, config, deep, buckets: RefCell::default() })
     }
 
     /// The bytes of an archived file of the ledger.

@@ -1,6 +1,8 @@
 //! Conservation, proved from the files alone: the journal says how many records were accepted, the plan log how many
 //! were settled and which are not, the ledger which object each plan became. Nothing is changed; the service may run.
 
+pub mod leases;
+
 use super::engine::floor;
 use super::ledger::{Contents, Line, Stub, Sums, files, stubs};
 use super::list::{Item, position_hash};
@@ -176,28 +178,38 @@ pub fn audit(fs: &dyn Fs, dir: &Path, meta: &Meta) -> Result<(Audit, Names)> {
     let state = read_state(fs, dir, incarnation)?;
     let journal = match is_shard(fs, dir)? {
         false => survey(fs, &dir.join("journal"), incarnation)?,
-        // Its records are in Kinesis; which of them were read is known of those that plans list.
-        true => Survey { accepted: floor(&state), end: floor(&state), skipped: Vec::new() },
+        true => survey_of_shard(&state),
     };
+    let mut audit = account(meta.name.clone(), &state, &journal);
+    audit.objects = sums.outlets.values().map(|o| o.objects).sum();
+    compare_ledger(&state, &sums, &mut audit);
+    compare_digest(&state, &journal, &sums, &mut audit);
+    lines.retain(Line::is_of_object);
+    Ok((audit, Names { lines, archived: stubs(fs, &dir.join("ledger"))? }))
+}
+
+/// How the records that were accepted add up to those that were settled and those that are pending.
+fn account(stream: String, state: &State, journal: &Survey) -> Audit {
     let total = |o: Outlet| state.totals[o as usize];
     let mut audit = Audit {
-        stream: meta.name.clone(),
+        stream,
         accepted: journal.accepted,
         delivered: total(Outlet::Destination).records,
         dropped: total(Outlet::Dropped).records,
         failed: Outlet::ALL.iter().filter(|o| o.is_failure()).map(|&o| total(o).records).sum(),
         lost: total(Outlet::Lost).records,
-        pending: pending(&state, &journal),
+        pending: pending(state, journal),
         backed_up: total(Outlet::Backup).records,
-        objects: sums.outlets.values().map(|o| o.objects).sum(),
         ..Audit::default()
     };
     let settled = audit.delivered + audit.dropped + audit.failed + audit.lost;
     audit.gap = audit.accepted as i64 - settled as i64 - audit.pending as i64;
-    compare_ledger(&state, &sums, &mut audit);
-    compare_digest(&state, &journal, &sums, &mut audit);
-    lines.retain(Line::is_of_object);
-    Ok((audit, Names { lines, archived: stubs(fs, &dir.join("ledger"))? }))
+    audit
+}
+
+/// What was read of a shard, whose records are in Kinesis: as far as plans list it.
+fn survey_of_shard(state: &State) -> Survey {
+    Survey { accepted: floor(state), end: floor(state), skipped: Vec::new() }
 }
 
 /// What names the objects of the stream in `dir`, while the service runs.

@@ -85,22 +85,24 @@ impl Objects {
 
     /// Contents by their name.
     pub fn get(&self, name: &str) -> Result<Vec<u8>> {
-        let act = || format!("read `{name}` in {}", self.store);
-        let expected = name.rsplit('-').next().and_then(unhex);
-        let expected = expected.ok_or_else(|| Error::new(Kind::Corrupt, format!("{}: it is no such name", act())))?;
-        let mut spool = Body::of(Vec::new()).spool();
-        self.shelf().fetch(name, &mut spool).map_err(|failure| {
-            let kind = if failure.misconfigured { Kind::Misconfigured } else { Kind::Retry };
-            Error::new(kind, format!("{}: {}", act(), failure.reason))
-        })?;
-        let mut bytes = Vec::new();
-        spool.finish(false).reader().read_to_end(&mut bytes).map_err(|e| Error::io(act(), e))?;
-        match hash(&bytes) == expected {
-            true => Ok(bytes),
-            false => {
-                let found = hex(&hash(&bytes));
-                Err(Error::new(Kind::Corrupt, format!("{}: found contents with the SHA-256 {found}", act())))
-            }
-        }
+        read(&*self.shelf(), name).map_err(|e| e.during(format!("read `{name}` in {}", self.store)))
+    }
+}
+
+/// Contents by their name, as they were kept.
+pub fn read(shelf: &dyn Shelf, name: &str) -> Result<Vec<u8>> {
+    let expected = name.rsplit('-').next().and_then(unhex);
+    let expected = expected.ok_or_else(|| Error::new(Kind::Corrupt, "it is no such name"))?;
+    let mut spool = Body::of(Vec::new()).spool();
+    shelf.fetch(name, &mut spool).map_err(|failure| {
+        let kind = if failure.misconfigured { Kind::Misconfigured } else { Kind::Retry };
+        Error::new(kind, failure.reason)
+    })?;
+    let mut bytes = Vec::new();
+    spool.finish(false).reader().read_to_end(&mut bytes).map_err(|e| Error::io("read it", e))?;
+    let found = hash(&bytes);
+    match found == expected {
+        true => Ok(bytes),
+        false => Err(Error::new(Kind::Corrupt, format!("found contents with the SHA-256 {}", hex(&found)))),
     }
 }

@@ -160,6 +160,38 @@ fn shards_are_shared_handed_over_and_taken_from_the_dead() {
     world.until_delivered(1600, &nodes[..1]);
     assert_no_gap(&nodes[..1]);
     assert_once_and_in_order(&objects(world.out.path()), 1600);
+    an_audit_finds_what_is_missing(world, &nodes[0]);
+}
+
+/// All nodes' records are accounted for, and what is missing of what this one delivered is named.
+fn an_audit_finds_what_is_missing(world: World, node: &Service) {
+    let audits = || {
+        let (code, text) = node.command(&["audit", "--deep", "--json"]);
+        let audits = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("an audit"));
+        (code, audits.collect::<Vec<_>>())
+    };
+    let sum = |audits: &[serde_json::Value], name: &str| -> u64 {
+        audits.iter().map(|audit| audit[name].as_u64().expect("a count")).sum()
+    };
+    let (code, all_well) = audits();
+    assert_eq!(code, 0, "{all_well:?}");
+    let sums = ["accepted", "delivered", "pending", "failed"].map(|name| sum(&all_well, name));
+    assert_eq!((all_well.len(), sums), (5, [1600, 1600, 0, 0]), "the stream and four leases: {all_well:?}");
+    let looked_at = sum(&all_well, "objects_checked");
+    assert!(looked_at > 0 && looked_at < objects(world.out.path()).len() as u64, "{looked_at} are this node's");
+    let hidden = world.out.path().with_extension("hidden");
+    std::fs::rename(world.out.path(), &hidden).expect("it is moved");
+    let (code, missing) = audits();
+    std::fs::rename(&hidden, world.out.path()).expect("it is moved back");
+    assert_eq!((code, sum(&missing, "delivered")), (1, 1600), "{missing:?}");
+    let problems = missing.iter().flat_map(|audit| audit["problems"].as_array().expect("a list"));
+    let missing = problems.filter(|problem| problem.as_str().is_some_and(|p| p.ends_with("it is not there any more")));
+    assert_eq!(missing.count() as u64, looked_at);
+    // Where the account is cannot be asked: that is no account without a gap.
+    drop(world.dynamodb);
+    let (code, unknown) = audits();
+    let of_table = unknown.iter().find(|audit| audit["stream"] == "r (lease table)").expect("it is named");
+    assert!(code == 1 && of_table["problems"][0].as_str().is_some_and(|p| p.contains("table `leases`")), "{unknown:?}");
 }
 
 #[test]
