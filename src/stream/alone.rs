@@ -1,11 +1,12 @@
 //! The shards of a stream that this node reads alone: a lane is opened when those of its shard's parents are done.
 
 use super::shards::{Current, Inner, Lane, Phase, Place, RETRY};
-use crate::config::{self, StartingPosition};
+use crate::config;
 use crate::error::{Error, Kind, Result};
 use crate::fs::{read, write_atomically};
 use crate::lane::Start;
 use crate::source::kinesis::client::{Listed, Summary};
+use crate::source::kinesis::leases;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -116,15 +117,11 @@ impl Inner {
                 serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::Corrupt, format!("{}: {e}", act())))
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                let timestamp_ms = match settings.start {
-                    StartingPosition::Latest =>
-                    // Records that came before the stream was opened may come along; none that comes later is missed, as it
-                    // could be by our own clock.
-                    {
-                        Some(summary.now_ms.unwrap_or_else(|| self.shared.clock.wall_ms()))
-                    }
-                    StartingPosition::TrimHorizon => None,
-                    StartingPosition::Timestamp(ms) => Some(ms),
+                // Its clock, if it says the time: records could be missed by our own.
+                let now_ms = summary.now_ms.unwrap_or_else(|| self.shared.clock.wall_ms());
+                let timestamp_ms = match leases::Begin::of(settings.start, now_ms) {
+                    leases::Begin::TrimHorizon => None,
+                    leases::Begin::Timestamp(ms) => Some(ms),
                 };
                 let begin = Begin { arn: summary.arn.clone(), timestamp_ms };
                 let bytes = serde_json::to_vec(&begin).expect("plain values always serialise into memory");

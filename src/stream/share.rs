@@ -1,15 +1,24 @@
 //! The shards of a stream that several nodes read: this node's lanes follow from its leases.
 
 use super::shards::{Current, Inner, Lane, Phase, Place, RETRY};
-use super::sharing::{self, Sharing};
+use super::sharing::Sharing;
 use crate::error::{Error, Kind, Result};
 use crate::source::kinesis::client::Listed;
+use crate::source::kinesis::leases::Begin;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 /// While lanes deliver what they hold, to end.
 const DRAIN_LOOKS_APART: Duration = Duration::from_millis(200);
+
+/// The stream of Kinesis as it was last looked at.
+#[derive(Default)]
+struct Seen {
+    shards: Vec<Listed>,
+    /// When that was, by its own clock if it says the time; in milliseconds since the Unix epoch.
+    now_ms: u64,
+}
 
 impl Inner {
     /// Looks after leases and their lanes until it is told to stop. Leases are renewed whatever else happens.
@@ -24,7 +33,7 @@ impl Inner {
             }
         };
         let _ = self.worker.set(sharing.worker().to_owned());
-        let mut listed = Vec::new();
+        let mut seen = Seen::default();
         let (mut next_look, mut next_list) = (Instant::now(), Instant::now());
         while self.phase() != Phase::Stopped {
             let ended = self.end_lanes();
@@ -36,7 +45,7 @@ impl Inner {
             } else if self.drop_broken() || !ended.is_empty() || self.is_changed() || Instant::now() >= next_look {
                 next_look = Instant::now() + sharing.looks_apart();
                 let due = !ended.is_empty() || Instant::now() >= next_list;
-                let done = self.share(&mut sharing, &mut listed, due, wake);
+                let done = self.share(&mut sharing, &mut seen, due, wake);
                 if due {
                     let every = self.current().config.kinesis().map_or(RETRY, |settings| settings.shards_interval);
                     next_list = Instant::now() + if done.is_ok() { every } else { RETRY.min(every) };
@@ -91,7 +100,7 @@ impl Inner {
     }
 
     /// Makes leases of new shards if they are `due` to be looked for, takes what is due to this node, and opens their lanes.
-    fn share(&self, sharing: &mut Sharing, listed: &mut Vec<Listed>, due: bool, wake: &Sender<()>) -> Result<()> {
+    fn share(&self, sharing: &mut Sharing, seen: &mut Seen, due: bool, wake: &Sender<()>) -> Result<()> {
         let changed = self.has_changed();
         let current = self.current();
         let Some(settings) = current.config.kinesis() else { return Ok(()) };
@@ -110,7 +119,8 @@ impl Inner {
         // Which life of the stream the leases are of has been looked at before anything is opened.
         if due || self.created_ms.load(Ordering::Relaxed) == 0 {
             let summary = self.ask(kinesis.summary())?;
-            *listed = self.ask(kinesis.shards())?;
+            let now_ms = summary.now_ms.unwrap_or_else(|| self.shared.clock.wall_ms());
+            *seen = Seen { shards: self.ask(kinesis.shards())?, now_ms };
             self.find_consumer(&kinesis, settings, &summary);
             if let Err(e) = sharing.belong(&leases, &summary) {
                 self.created_ms.store(0, Ordering::Relaxed);
@@ -119,8 +129,7 @@ impl Inner {
                 sharing.release_all();
                 return Err(e);
             }
-            let now_ms = summary.now_ms.unwrap_or_else(|| self.shared.clock.wall_ms());
-            sharing.make(&leases, listed, &summary, || sharing::begin(settings, now_ms))?;
+            sharing.make(&leases, &seen.shards, &summary, || Begin::of(settings.start, seen.now_ms))?;
             self.created_ms.store(summary.created_ms, Ordering::Relaxed);
             leases = sharing.look()?;
         }
@@ -135,9 +144,8 @@ impl Inner {
             if matches!(self.lanes().get(&lease.shard), Some(Lane::Open(_))) {
                 continue;
             }
-            let now_ms = self.shared.clock.wall_ms();
             let opened = sharing.elsewhere(&lease.shard).and_then(|(elsewhere, lease)| {
-                let start = lease.start(|| sharing::begin(settings, now_ms));
+                let start = lease.start(|| Begin::of(settings.start, seen.now_ms));
                 let place = Place { dir: dir.join(&lease.shard), start, elsewhere: Some(elsewhere) };
                 self.open(&current, &kinesis, &lease.shard, place, wake)
             });

@@ -7,7 +7,7 @@ use super::open::Elsewhere;
 use super::plan::Outlet;
 use super::shared_log::SharedLog;
 use super::sinks::Sinks;
-use crate::config::{self, StartingPosition, Store, StreamConfig};
+use crate::config::{self, Store, StreamConfig};
 use crate::error::{Error, Kind, Result};
 use crate::source::kinesis::balance::Watch;
 use crate::source::kinesis::client::{Listed, Summary};
@@ -346,15 +346,6 @@ fn descendants<'l>(shard: &Listed, listed: &'l [Listed]) -> Vec<&'l Listed> {
         at += 1;
     }
     found
-}
-
-/// Where a stream begins to be read that nobody has read before.
-pub(super) fn begin(settings: &config::Kinesis, now_ms: u64) -> Begin {
-    match settings.start {
-        StartingPosition::Latest => Begin::Timestamp(now_ms),
-        StartingPosition::TrimHorizon => Begin::TrimHorizon,
-        StartingPosition::Timestamp(ms) => Begin::Timestamp(ms),
-    }
 }
 
 #[cfg(test)]

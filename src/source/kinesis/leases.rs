@@ -8,7 +8,7 @@
 
 use super::client::{Listed, login};
 use crate::aws::Login;
-use crate::config;
+use crate::config::{self, StartingPosition};
 use crate::error::{Error, Kind, Result};
 use crate::lane::Start;
 use crate::record::Position;
@@ -128,6 +128,16 @@ impl Lease {
 }
 
 impl Begin {
+    /// Where a stream begins to be read that nobody has read before. `now_ms`: the time, in milliseconds since the Unix epoch.
+    pub fn of(start: StartingPosition, now_ms: u64) -> Begin {
+        match start {
+            // Records that came before the stream was opened may come along; none that comes later is missed.
+            StartingPosition::Latest => Begin::Timestamp(now_ms),
+            StartingPosition::TrimHorizon => Begin::TrimHorizon,
+            StartingPosition::Timestamp(ms) => Begin::Timestamp(ms),
+        }
+    }
+
     fn text(self) -> String {
         match self {
             Begin::TrimHorizon => TRIM_HORIZON.to_owned(),
