@@ -63,9 +63,6 @@ pub struct Call {
     pub bytes: usize,
 }
 
-/// kinesis-local sends an event of a subscription every five seconds.
-const EVENTS_APART: Duration = Duration::from_secs(5);
-
 /// The operation of a [`Call`] that is an event of a subscription.
 pub const EVENT: &str = "SubscribeToShardEvent";
 
@@ -468,13 +465,14 @@ impl Shared {
         let expires = state.expiry.map(|time| began + time);
         drop(state);
         let (head, body) = answer.into_parts();
+        let position = asked["StartingPosition"].clone();
         let (sender, receiver) = mpsc::channel(1);
         tokio::spawn(async move {
             let ended = tokio::select! {
                 biased;
                 () = sender.closed() => return,
                 _ = ends.wait_for(|end| *end != End::NotYet) => true,
-                () = self.pass_on([&consumer, &shard], expires, request, body, &sender) => false,
+                () = self.pass_on([&consumer, &shard], position, expires, request, body, &sender) => false,
             };
             let last = match *ends.borrow() {
                 End::TakenOver => Ok(Bytes::from(taken_over().to_bytes())),
@@ -488,10 +486,11 @@ impl Shared {
     }
 
     /// kinesis-local knows no end of a shard here, no first message, and no second subscription until it has noticed,
-    /// with its next event, that the first is gone. This is made up for.
+    /// with its next event, that the first is gone. This is made up for. `position`: behind what was passed on.
     async fn pass_on(
         &self,
         [consumer, shard]: [&str; 2],
+        mut position: Value,
         expires: Option<Instant>,
         request: Request<Full<Bytes>>,
         mut body: Incoming,
@@ -499,7 +498,7 @@ impl Shared {
     ) {
         let send = async |frame: Frame| sender.send(Ok(Bytes::from(frame.to_bytes()))).await.is_ok();
         let mut buffer = Vec::new();
-        let (mut first, mut children): (bool, Option<(Value, Instant)>) = (true, None);
+        let mut first = true;
         send(initial_response()).await;
         loop {
             while let Some(frame) = Frame::take(&mut buffer) {
@@ -511,9 +510,18 @@ impl Shared {
                 }
                 let is_event = frame.header(":event-type") == Some(EVENT);
                 first &= !is_event;
-                let frame = match (&children, is_event && is_empty(&frame)) {
-                    // Nothing came after the shard was seen to be closed: an event that was on its way then does not say so.
-                    (Some((children, seen)), true) if seen.elapsed() > EVENTS_APART / 2 => last_event(&frame, children),
+                if is_event && let Some(last) = last_record(&frame) {
+                    position = json!({"Type": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": last});
+                }
+                let children = match is_event && is_empty(&frame) {
+                    true => self.children(consumer, shard, &request).await,
+                    false => None,
+                };
+                let frame = match children {
+                    // An event that was long on its way does not say that nothing came after it.
+                    Some(children) if self.is_end(consumer, shard, &position, &request).await => {
+                        last_event(&frame, &children)
+                    }
                     _ => frame,
                 };
                 let is_expired = expires.is_some_and(|at| at <= Instant::now());
@@ -523,24 +531,42 @@ impl Shared {
                 {
                     return;
                 }
-                if is_event && children.is_none() {
-                    children = self.children(consumer, shard, &request).await.map(|c| (c, Instant::now()));
-                }
             }
             let Some(Ok(frame)) = body.frame().await else { return };
             buffer.extend_from_slice(frame.data_ref().map_or(&[][..], |d| d));
         }
     }
 
+    /// Asks the server itself, by a request like another one.
+    async fn ask(&self, operation: &str, asked: Value, like: &Request<Full<Bytes>>) -> Option<Value> {
+        let mut request = like.clone();
+        *request.body_mut() = Full::from(asked.to_string());
+        request.headers_mut().remove(header::CONTENT_LENGTH);
+        let target = format!("Kinesis_20131202.{operation}");
+        request.headers_mut().insert("x-amz-target", header::HeaderValue::from_str(&target).ok()?);
+        let answer = self.forward(request).await.ok()?.into_body().collect().await.ok()?.to_bytes();
+        serde_json::from_slice(&answer).ok()
+    }
+
+    /// Whether a closed shard has no record there or behind.
+    async fn is_end(&self, consumer: &str, shard: &str, from: &Value, like: &Request<Full<Bytes>>) -> bool {
+        let there = json!({
+            "StreamName": consumer.split('/').nth(1), "ShardId": shard, "ShardIteratorType": from["Type"],
+            "StartingSequenceNumber": from["SequenceNumber"], "Timestamp": from["Timestamp"],
+        });
+        let begin = self.ask("GetShardIterator", without_null(there), like).await;
+        let mut next = begin.and_then(|answer| answer.get("ShardIterator").cloned());
+        while let Some(Value::String(iterator)) = next {
+            let answer = self.ask("GetRecords", json!({"ShardIterator": iterator}), like).await.unwrap_or_default();
+            next = answer["Records"].as_array().filter(|r| r.is_empty()).map(|_| answer["NextShardIterator"].clone());
+        }
+        next == Some(Value::Null)
+    }
+
     /// The server's word on what a closed shard's children are; `None` while it is open.
     async fn children(&self, consumer: &str, shard: &str, like: &Request<Full<Bytes>>) -> Option<Value> {
-        let stream = consumer.split(['/']).nth(1)?;
-        let mut request = like.clone();
-        *request.body_mut() = Full::from(json!({"StreamName": stream}).to_string());
-        request.headers_mut().remove(header::CONTENT_LENGTH);
-        request.headers_mut().insert("x-amz-target", header::HeaderValue::from_static("Kinesis_20131202.ListShards"));
-        let answer = self.forward(request).await.ok()?.into_body().collect().await.ok()?.to_bytes();
-        let answer: Value = serde_json::from_slice(&answer).ok()?;
+        let asked = json!({"StreamName": consumer.split('/').nth(1)?});
+        let answer = self.ask("ListShards", asked, like).await?;
         let shards = answer["Shards"].as_array()?;
         let itself = shards.iter().find(|s| s["ShardId"] == shard)?;
         itself["SequenceNumberRange"]["EndingSequenceNumber"].as_str()?;
@@ -620,6 +646,12 @@ fn is_empty(event: &Frame) -> bool {
     event["Records"].as_array().is_none_or(Vec::is_empty) && event["MillisBehindLatest"] == 0
 }
 
+/// The sequence number of an event's last record.
+fn last_record(event: &Frame) -> Option<String> {
+    let event: Value = serde_json::from_slice(&event.payload).expect("an event is JSON");
+    Some(event["Records"].as_array()?.last()?["SequenceNumber"].as_str()?.to_owned())
+}
+
 fn has_next(event: &Frame) -> bool {
     let event: Value = serde_json::from_slice(&event.payload).expect("an event is JSON");
     event["ContinuationSequenceNumber"].is_string()
@@ -640,6 +672,12 @@ fn taken_over() -> Frame {
     ];
     let payload = json!({"message": "Another subscription took this shard over."}).to_string();
     Frame { headers: headers.map(|(n, v)| (n.to_owned(), v.to_owned())).into(), payload: payload.into() }
+}
+
+/// An object without the members that are nothing.
+fn without_null(mut object: Value) -> Value {
+    object.as_object_mut().expect("it is one").retain(|_, value| !value.is_null());
+    object
 }
 
 fn whole(body: Bytes) -> BoxBody<Bytes, io::Error> {
