@@ -10,6 +10,23 @@ use tokio::task::JoinSet;
 /// Objects read at once.
 const READERS: usize = 8;
 
+/// A client of the tests' MinIO.
+pub fn client() -> Client {
+    let keys = (variable("HYDRANT_TEST_S3_ACCESS_KEY"), variable("HYDRANT_TEST_S3_SECRET_KEY"));
+    client_of(&variable("HYDRANT_TEST_S3_ENDPOINT"), keys)
+}
+
+/// A client of a store.
+pub fn client_of(endpoint: &str, (id, secret): (String, String)) -> Client {
+    let config = aws_sdk_s3::config::Builder::new()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new(id, secret, None, None, "test"))
+        .endpoint_url(endpoint)
+        .force_path_style(true);
+    Client::from_conf(config.build())
+}
+
 /// A bucket of its own for a test.
 pub struct Bucket {
     client: Client,
@@ -25,14 +42,7 @@ pub struct Object {
 
 impl Bucket {
     pub fn new() -> Bucket {
-        let keys = (variable("HYDRANT_TEST_S3_ACCESS_KEY"), variable("HYDRANT_TEST_S3_SECRET_KEY"));
-        let config = aws_sdk_s3::config::Builder::new()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new(keys.0, keys.1, None, None, "test"))
-            .endpoint_url(variable("HYDRANT_TEST_S3_ENDPOINT"))
-            .force_path_style(true);
-        let client = Client::from_conf(config.build());
+        let client = client();
         let name = format!("test-{}", uuid::Uuid::new_v4());
         RUNTIME.block_on(client.create_bucket().bucket(&name).send()).expect("a bucket is made");
         Bucket { client, name }

@@ -2,6 +2,7 @@
 //! come to rest with every acknowledged record in exactly one place.
 
 use crate::model::World;
+use crate::service::scale;
 use hydrant::sabotage;
 
 /// Actions of one run.
@@ -49,10 +50,6 @@ fn states(seed: u64, states: u64) -> impl Iterator<Item = (u64, Vec<u64>)> {
         let second = 1 + (i * 104_729) % 60;
         (seed * 1000 + i, if i % 3 == 0 { vec![first] } else { vec![first, second] })
     })
-}
-
-fn scale() -> f64 {
-    std::env::var("HYDRANT_TEST_SCALE").map_or(0.1, |s| s.parse().expect("HYDRANT_TEST_SCALE is a number"))
 }
 
 #[test]

@@ -4,8 +4,9 @@
 pub mod double;
 mod faults;
 
+use crate::bucket;
+use crate::service::variable;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::ChecksumMode;
 use hydrant::config::{Checksum, Conditional, S3 as Settings, Sse};
@@ -24,21 +25,17 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a ru
 
 const MIB: usize = 1 << 20;
 
-fn env(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("`{name}` is not set: run tests/run"))
-}
-
 /// Settings for a bucket of the MinIO that `tests/run` started.
 pub fn settings(bucket: &str) -> Settings {
     Settings {
         bucket: bucket.to_owned(),
         prefix: String::new(),
         error_prefix: None,
-        endpoint: Some(env("HYDRANT_TEST_S3_ENDPOINT")),
+        endpoint: Some(variable("HYDRANT_TEST_S3_ENDPOINT")),
         region: "us-east-1".to_owned(),
         path_style: None,
-        access_key_id: Some(env("HYDRANT_TEST_S3_ACCESS_KEY")),
-        secret_access_key: Some(env("HYDRANT_TEST_S3_SECRET_KEY").into()),
+        access_key_id: Some(variable("HYDRANT_TEST_S3_ACCESS_KEY")),
+        secret_access_key: Some(variable("HYDRANT_TEST_S3_SECRET_KEY").into()),
         session_token: None,
         role_arn: None,
         storage_class: None,
@@ -63,21 +60,14 @@ pub struct Eye {
 impl Eye {
     /// With a new bucket.
     pub fn new() -> Eye {
-        let keys = (env("HYDRANT_TEST_S3_ACCESS_KEY"), env("HYDRANT_TEST_S3_SECRET_KEY"));
-        let eye = Eye::at(&env("HYDRANT_TEST_S3_ENDPOINT"), keys, &format!("s3-{}", Uuid::new_v4()));
+        let eye = Eye { client: bucket::client(), bucket: format!("s3-{}", Uuid::new_v4()) };
         RUNTIME.block_on(eye.client.create_bucket().bucket(&eye.bucket).send()).expect("a bucket is made");
         eye
     }
 
     /// Of another store's bucket.
     pub fn at(endpoint: &str, keys: (String, String), bucket: &str) -> Eye {
-        let config = aws_sdk_s3::config::Builder::new()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new(keys.0, keys.1, None, None, "test"))
-            .endpoint_url(endpoint)
-            .force_path_style(true);
-        Eye { client: Client::from_conf(config.build()), bucket: bucket.to_owned() }
+        Eye { client: bucket::client_of(endpoint, keys), bucket: bucket.to_owned() }
     }
 
     pub fn sink(&self) -> S3 {
@@ -299,9 +289,9 @@ fn what_a_person_has_to_mend_is_said_by_its_code() {
 #[test]
 fn credentials_that_appear_or_change_are_found() {
     let eye = Eye::new();
-    let file = env("AWS_SHARED_CREDENTIALS_FILE");
+    let file = variable("AWS_SHARED_CREDENTIALS_FILE");
     let write = |secret: &str| {
-        let id = env("HYDRANT_TEST_S3_ACCESS_KEY");
+        let id = variable("HYDRANT_TEST_S3_ACCESS_KEY");
         let text = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
         std::fs::write(&file, text).expect("the file can be written");
     };
@@ -310,7 +300,7 @@ fn credentials_that_appear_or_change_are_found() {
     misconfigured(sink.attempt(&ours), "CredentialsNotLoaded");
     write("wrong");
     misconfigured(sink.attempt(&ours), "SignatureDoesNotMatch");
-    write(&env("HYDRANT_TEST_S3_SECRET_KEY"));
+    write(&variable("HYDRANT_TEST_S3_SECRET_KEY"));
     stored(sink.attempt(&ours));
     std::fs::remove_file(&file).expect("the file can be removed");
 }

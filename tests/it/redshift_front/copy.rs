@@ -2,8 +2,7 @@
 //! JSON is read by PostgreSQL itself (`json_populate_record`), so that nothing of ours judges ours.
 
 use super::statement::{Copy, Format, parse};
-use crate::service::variable;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use crate::bucket;
 use bytes::Bytes;
 use futures_util::SinkExt;
 use pgwire::error::ErrorInfo;
@@ -79,16 +78,8 @@ async fn manifest(url: &str) -> Result<Vec<String>, ErrorInfo> {
 
 async fn fetch(url: &str) -> Result<Vec<u8>, ErrorInfo> {
     let place = url.strip_prefix("s3://").and_then(|place| place.split_once('/'));
-    let (bucket, key) = place.ok_or_else(|| error("XX000", format!("Invalid S3 path {url}")))?;
-    let keys = (variable("HYDRANT_TEST_S3_ACCESS_KEY"), variable("HYDRANT_TEST_S3_SECRET_KEY"));
-    let config = aws_sdk_s3::config::Builder::new()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(Credentials::new(keys.0, keys.1, None, None, "test"))
-        .endpoint_url(variable("HYDRANT_TEST_S3_ENDPOINT"))
-        .force_path_style(true);
-    let client = aws_sdk_s3::Client::from_conf(config.build());
-    let got = client.get_object().bucket(bucket).key(key).send().await.map_err(|e| {
+    let (name, key) = place.ok_or_else(|| error("XX000", format!("Invalid S3 path {url}")))?;
+    let got = bucket::client().get_object().bucket(name).key(key).send().await.map_err(|e| {
         let (status, code) = match e.raw_response().map(|r| r.status().as_u16()) {
             Some(404) => (404, "NoSuchKey"),
             status => (status.unwrap_or(0), "Unknown"),

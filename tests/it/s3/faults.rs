@@ -1,7 +1,8 @@
 //! What the sink makes of a store that fails, lies or stays silent.
 
 use super::double::{Double, Fault};
-use super::{MIB, connect, env, misconfigured, noise, shipment, shipment_in, stored};
+use super::{MIB, connect, misconfigured, noise, shipment, shipment_in, stored};
+use crate::service::variable;
 use hydrant::config::{Conditional, S3 as Settings, Sse};
 use hydrant::deliver::object::{Created, Looked, ObjectStore};
 use hydrant::deliver::{Attempt, Sink};
@@ -303,7 +304,7 @@ fn a_role_is_assumed_and_assumed_again() {
     // Only the configuration file can say where STS is.
     let services =
         format!("[default]\nservices = test\n[services test]\nsts =\n  endpoint_url = {}\n", double.endpoint);
-    std::fs::write(env("AWS_CONFIG_FILE"), services).expect("the file can be written");
+    std::fs::write(variable("AWS_CONFIG_FILE"), services).expect("the file can be written");
     let role_arn = Some("arn:aws:iam::123456789012:role/hydrant".to_owned());
     let (sink, ours) = (connect(&Settings { role_arn, ..double.settings() }), shipment("name", b"bytes"));
 
@@ -318,5 +319,5 @@ fn a_role_is_assumed_and_assumed_again() {
     assert_eq!(headers["x-amz-security-token"], "role-token");
     stored(sink.attempt(&ours));
     assert_eq!(double.seen(), ["sts", "sts", "put!", "sts", "put!", "put!", "look"]);
-    std::fs::remove_file(env("AWS_CONFIG_FILE")).expect("the file can be removed");
+    std::fs::remove_file(variable("AWS_CONFIG_FILE")).expect("the file can be removed");
 }
