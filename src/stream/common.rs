@@ -2,11 +2,11 @@
 //! an epoch's route is loaded once, and a bucket has one client.
 
 use super::live::Gate;
-use super::open::live;
+use super::open::{default_live, live};
 use super::route::Route;
 use super::sinks::{Bucket, Place, Reached};
 use super::supervise::Shared;
-use crate::config::{Destination, StreamConfig};
+use crate::config::StreamConfig;
 use crate::deliver::Sink;
 use crate::error::Result;
 use std::collections::BTreeMap;
@@ -27,25 +27,11 @@ pub struct Common {
     gates: [Arc<Semaphore>; Gate::ALL.len()],
 }
 
-/// Shipments to a store that takes any number of them.
-const SHIPMENTS_MAX: usize = 32;
-
 type Known<K, V> = Arc<Mutex<BTreeMap<K, Weak<V>>>>;
 
 impl Common {
     pub fn new(shared: &Shared, config: Option<&StreamConfig>) -> Common {
-        let mut gates = [SHIPMENTS_MAX; Gate::ALL.len()];
-        if let Some(config) = config {
-            gates = live(config).shipments_max.map(|one_lane| one_lane.max(SHIPMENTS_MAX));
-            // Here it is the receiver that is to be spared.
-            match &config.destination {
-                Destination::Http(http) => gates[Gate::Destination as usize] = http.concurrency as usize,
-                other if other.warehouse().is_some() => {
-                    gates[Gate::Destination as usize] = live(config).shipments_max[Gate::Destination as usize];
-                }
-                _ => {}
-            }
-        }
+        let gates = config.map_or_else(default_live, live).shipments_of_lanes_max;
         Common {
             shared: shared.clone(),
             routes: Known::default(),

@@ -17,6 +17,8 @@ pub struct Live {
     pub limits: Limits,
     /// Shipments under way at once, by [`Gate`].
     pub shipments_max: [usize; Gate::ALL.len()],
+    /// The same of all lanes of a stream together.
+    pub shipments_of_lanes_max: [usize; Gate::ALL.len()],
     /// How many of them the destination is given follows from how it answers.
     pub adaptive: bool,
     /// The destination is given one plan after the other, in the order of their records.

@@ -30,6 +30,8 @@ const META_FORMAT: u32 = 1;
 const SHARD_RESERVE_BYTES: u64 = 64 << 10;
 /// Of a directory: what one disk does well.
 const SHIPMENTS_MAX: usize = 4;
+/// Of all lanes of a stream, to a store that takes any number of them.
+const SHIPMENTS_OF_LANES_MAX: usize = 32;
 
 /// The file `META` of a stream's directory.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -146,7 +148,7 @@ pub fn disk_limit(config: Option<&StreamConfig>) -> u64 {
     config.and_then(|c| c.disk_budget).map_or(u64::MAX, |b| b.bytes())
 }
 
-fn default_live() -> Live {
+pub(super) fn default_live() -> Live {
     let (size, interval) = (5 << 20, Duration::from_secs(300));
     Live {
         size_bytes: size,
@@ -156,6 +158,7 @@ fn default_live() -> Live {
         failures_with_backup: false,
         limits: Limits::NONE,
         shipments_max: [SHIPMENTS_MAX; 3],
+        shipments_of_lanes_max: [SHIPMENTS_OF_LANES_MAX; 3],
         adaptive: false,
         ordered: false,
         gzip_requests: false,
@@ -171,19 +174,23 @@ pub fn live(config: &StreamConfig) -> Live {
         _ => SHIPMENTS_MAX,
     };
     let backup_store = config.backup.as_ref().and_then(|b| b.destination.store());
+    let shipments_max = [config.destination.store(), config.failures(), backup_store].map(shipments);
     let mut live = Live {
         size_bytes: config.buffer.size.bytes(),
         interval: config.buffer.interval,
         backup_size_bytes: backup.size.bytes(),
         backup_interval: backup.interval,
         failures_with_backup: config.fails_into_backup(),
-        shipments_max: [config.destination.store(), config.failures(), backup_store].map(shipments),
+        shipments_max,
+        shipments_of_lanes_max: shipments_max.map(|one_lane| one_lane.max(SHIPMENTS_OF_LANES_MAX)),
         ..default_live()
     };
     if let Destination::Http(http) = &config.destination {
         // For S3 the size is a hint; receivers of requests have limits of their own.
         live.limits = Limits { outputs_max: http::RECORDS_MAX, bytes_max: live.size_bytes.min(http::BYTES_MAX) };
         live.shipments_max[Gate::Destination as usize] = if http.ordered { 1 } else { http.concurrency as usize };
+        // It is the receiver that is to be spared.
+        live.shipments_of_lanes_max[Gate::Destination as usize] = http.concurrency as usize;
         (live.adaptive, live.ordered) = (true, http.ordered);
         live.gzip_requests = http.content_encoding == ContentEncoding::Gzip;
         let pace = Pace::Doubling { first: http.retry_first, max: http.retry_max };
@@ -192,6 +199,7 @@ pub fn live(config: &StreamConfig) -> Live {
     if let Some(warehouse) = config.destination.warehouse() {
         // The next object is staged while the ones before it are loaded; the sink keeps the loads apart.
         live.shipments_max[Gate::Destination as usize] = warehouse.concurrency as usize + 1;
+        live.shipments_of_lanes_max[Gate::Destination as usize] = warehouse.concurrency as usize + 1;
         let (duration, pace) = (warehouse.retry_duration, Pace::Every(warehouse.retry_every));
         live.patience = Some(Patience { duration, pace });
     }

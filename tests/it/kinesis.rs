@@ -7,6 +7,7 @@ mod kpl;
 mod nodes;
 mod proxy;
 mod proxy_tests;
+mod receivers;
 mod servers;
 mod smoke;
 mod source;

@@ -387,6 +387,7 @@ impl World {
                 false => Limits::NONE,
             },
             shipments_max: [3; 3],
+            shipments_of_lanes_max: [3; 3],
             adaptive: self.definition.starts_with(ENDPOINT),
             ordered: self.ordered,
             gzip_requests: self.ordered,
