@@ -11,7 +11,8 @@ mod reload;
 pub mod server;
 pub mod sigv4;
 mod tally;
+pub mod tls;
 mod verbs;
 pub mod wire;
 
-pub use operations::Api;
+pub use operations::{Admitted, Api};

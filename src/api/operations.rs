@@ -3,13 +3,13 @@
 use super::describe::{Standing, arn, description};
 use super::error::ApiError;
 use super::tally::{Calls, Tallies, Tally};
-use super::{reload, sigv4, wire};
+use super::{reload, sigv4, tls, wire};
 use crate::clock::{Clock, System};
 use crate::config::{self, Config};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 use crate::stream::node::Node;
 use crate::stream::supervise::Stream;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use hyper::HeaderMap;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_rustls::TlsAcceptor;
 
 const TARGET_PREFIX: &str = "Firehose_20150804.";
 /// What Firehose says of a put into a stream that reads from Kinesis.
@@ -27,6 +28,7 @@ const STREAM_TYPES: [&str; 4] = ["DirectPut", "KinesisStreamAsSource", "MSKAsSou
 pub struct Api {
     node: Arc<Node>,
     config: ArcSwap<Config>,
+    tls: ArcSwapOption<TlsAcceptor>,
     clock: System,
     signing_keys: sigv4::SigningKeys,
     tallies: Tallies,
@@ -51,11 +53,26 @@ struct List {
     exclusive_start_delivery_stream_name: Option<String>,
 }
 
+/// A configuration that can come into force, with the certificate that its files hold now.
+pub struct Admitted {
+    pub config: Config,
+    tls: Option<Arc<TlsAcceptor>>,
+}
+
+impl Admitted {
+    fn new(config: Config) -> Result<Admitted> {
+        let tls = config.api.tls.as_ref().map(tls::acceptor).transpose()?;
+        Ok(Admitted { config, tls: tls.map(Arc::new) })
+    }
+}
+
 impl Api {
-    pub fn new(node: Arc<Node>, config: Config) -> Self {
-        let config = ArcSwap::from_pointee(config);
+    /// An error names the file of a certificate that cannot be used.
+    pub fn new(node: Arc<Node>, config: Config) -> Result<Self> {
+        let Admitted { config, tls } = Admitted::new(config)?;
+        let (config, tls) = (ArcSwap::from_pointee(config), tls.into());
         let (clock, signing_keys, tallies) = (System::default(), Default::default(), Tallies::default());
-        Api { node, config, clock, signing_keys, tallies, lists: Calls::of_list() }
+        Ok(Api { node, config, tls, clock, signing_keys, tallies, lists: Calls::of_list() })
     }
 
     pub fn node(&self) -> &Arc<Node> {
@@ -66,18 +83,24 @@ impl Api {
         self.config.load_full()
     }
 
+    /// Accepts TLS for connections that come now, if they are to be of TLS.
+    pub fn acceptor(&self) -> Option<Arc<TlsAcceptor>> {
+        self.tls.load_full()
+    }
+
     /// What of a reloaded configuration can come into force; what needs a restart is logged and keeps its value. Refused
-    /// is one that would open the bound address to everybody.
-    pub fn admit(&self, config: Config) -> Result<Config, String> {
+    /// is one that would open the bound address to everybody, or whose certificate cannot be used.
+    pub fn admit(&self, config: Config) -> Result<Admitted, String> {
         let (config, kept) = reload::admit(&self.config(), config)?;
         for key in kept {
             tracing::warn!(key, "the key needs a restart; its old value stays in force");
         }
-        Ok(config)
+        Admitted::new(config).map_err(|e| e.to_string())
     }
 
     /// Brings an admitted configuration into force.
-    pub fn set_config(&self, config: Config) {
+    pub fn set_config(&self, Admitted { config, tls }: Admitted) {
+        self.tls.store(tls);
         self.config.store(Arc::new(config));
     }
 

@@ -3,7 +3,7 @@
 //! Sockets stay bound and the data directory stays locked, so that keys about them keep their running values until the
 //! next start. That keys are required off loopback is judged by the address that is bound, whatever the file now says.
 
-use crate::config::{Config, Tls};
+use crate::config::Config;
 
 /// The configuration that is in force after a reload, and the keys that need a restart. Refused is a file that would
 /// open what is bound to everybody.
@@ -18,8 +18,10 @@ pub fn admit(running: &Config, mut new: Config) -> Result<(Config, Vec<&'static 
     keep("memory", replace(&mut new.memory, &running.memory));
     keep("api.listen", replace(&mut new.api.listen, &running.api.listen));
     keep("api.max_connections", replace(&mut new.api.max_connections, &running.api.max_connections));
-    keep("api.tls", paths(&new.api.tls) != paths(&running.api.tls));
-    new.api.tls.clone_from(&running.api.tls);
+    if new.api.tls.is_some() != running.api.tls.is_some() {
+        keep("api.tls", true);
+        new.api.tls.clone_from(&running.api.tls);
+    }
     keep("admin.listen", replace(&mut new.admin.listen, &running.admin.listen));
     keep("log.format", replace(&mut new.log.format, &running.log.format));
     keep("log.level", replace(&mut new.log.level, &running.log.level));
@@ -37,14 +39,10 @@ fn replace<T: Clone + PartialEq>(new: &mut T, running: &T) -> bool {
     changed
 }
 
-fn paths(tls: &Option<Tls>) -> Option<[&std::path::Path; 2]> {
-    tls.as_ref().map(|tls| [tls.cert.as_path(), tls.key.as_path()])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::AccessKey;
+    use crate::config::{AccessKey, Tls};
 
     fn public() -> Config {
         let mut config = Config::default();

@@ -52,25 +52,20 @@ const JSON: &str = "application/x-amz-json-1.1";
 pub struct Server {
     api: Arc<Api>,
     listener: TcpListener,
-    tls: Option<tokio_rustls::TlsAcceptor>,
     budget: Arc<Semaphore>,
     stopping: AtomicBool,
 }
 
 impl Server {
-    /// Binds. Errors name the address, or the certificate that cannot be used.
+    /// Binds. An error names the address.
     pub async fn bind(api: Arc<Api>) -> Result<Arc<Server>> {
         let config = api.config();
         let listen = config.api.listen;
         let listener = TcpListener::bind(listen).await;
         let listener = listener.map_err(|e| Error::new(Kind::Misconfigured, format!("listen on `{listen}`: {e}")))?;
-        let tls = match &config.api.tls {
-            Some(tls) => Some(acceptor(tls)?),
-            None => None,
-        };
         let units = (config.memory.intake().bytes() as usize / BUDGET_UNIT).clamp(1, Semaphore::MAX_PERMITS);
         let budget = Arc::new(Semaphore::new(units));
-        Ok(Arc::new(Server { api, listener, tls, budget, stopping: AtomicBool::new(false) }))
+        Ok(Arc::new(Server { api, listener, budget, stopping: AtomicBool::new(false) }))
     }
 
     pub fn address(&self) -> Result<SocketAddr> {
@@ -105,7 +100,7 @@ impl Server {
 
     async fn connection(self: Arc<Self>, stream: TcpStream, stop: watch::Receiver<bool>) {
         let _ = stream.set_nodelay(true);
-        let Some(tls) = &self.tls else { return self.http1(stream, stop).await };
+        let Some(tls) = self.api.acceptor() else { return self.http1(stream, stop).await };
         let handshake = tls.accept(stream);
         let Ok(Ok(stream)) = tokio::time::timeout(self.api.config().api.header_timeout, handshake).await else {
             return;
@@ -282,24 +277,4 @@ async fn discard(body: &mut Incoming) {
 /// From the thread's own generator: `Uuid::new_v4` asks the kernel each time.
 fn request_id() -> Uuid {
     uuid::Builder::from_random_bytes(rand::random()).into_uuid()
-}
-
-/// TLS from the configured files, 1.2 and later.
-pub fn acceptor(tls: &crate::config::Tls) -> Result<tokio_rustls::TlsAcceptor> {
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-    let wrong = |what: &str, path: &std::path::Path, e: String| {
-        Error::new(Kind::Misconfigured, format!("{what} `{}`: {e}", path.display()))
-    };
-    let certificates: Vec<CertificateDer> = CertificateDer::pem_file_iter(&tls.cert)
-        .and_then(Iterator::collect)
-        .map_err(|e| wrong("certificate", &tls.cert, e.to_string()))?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|e| wrong("key", &tls.key, e.to_string()))?;
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| Error::new(Kind::Bug, e.to_string()))?
-        .with_no_client_auth()
-        .with_single_cert(certificates, key);
-    let mut config = config.map_err(|e| wrong("certificate", &tls.cert, e.to_string()))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(tokio_rustls::TlsAcceptor::from(Arc::new(config)))
 }

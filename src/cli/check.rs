@@ -2,7 +2,7 @@
 
 use super::check_online::online;
 use super::{Outcome, out::say};
-use crate::api::{server::acceptor, wire::BODY_BYTES_MAX};
+use crate::api::{tls::acceptor, wire::BODY_BYTES_MAX};
 use crate::config::{self, Config, Format, Problem, REQUEST_BYTES_MAX, StreamConfig, Transform, Written};
 use crate::format::schema::data_type;
 use crate::fs::fake::FakeFs;

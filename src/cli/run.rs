@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// How often modules and schemas are looked at (a changed one is a new epoch, as after SIGHUP), and broken streams.
+/// How often modules, schemas and certificates are looked at (a changed one is in force as after SIGHUP), and broken streams.
 const WATCH: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// A running service.
@@ -37,7 +37,7 @@ impl Service {
         let metrics = telemetry::init_metrics();
         let node = Arc::new(Node::start(&config, runtime.handle().clone()).map_err(|e| e.to_string())?);
         let admin_listen = config.admin.listen;
-        let api = Arc::new(Api::new(node.clone(), config));
+        let api = Arc::new(Api::new(node.clone(), config).map_err(|e| e.to_string())?);
         let (stop, stopped) = watch::channel(false);
         let (server, admin) = runtime
             .block_on(async {
@@ -79,22 +79,23 @@ fn open_many_files() {
 pub fn run(path: &Path) -> Outcome {
     let config = load(path)?;
     telemetry::init_logs(&config.log);
+    // Before they are read: what changes meanwhile is noticed.
+    let files = fingerprint(&config);
     let service = Service::start(config)?;
     let (api, admin) = (service.api_address.to_string(), service.admin_address.to_string());
     tracing::info!(api, admin, streams = service.node.names().len(), "hydrant runs");
-    service.runtime.block_on(signals(&service, path.to_path_buf()))?;
+    service.runtime.block_on(signals(&service, path.to_path_buf(), files))?;
     tracing::info!("stopping: intake ends, what is held is delivered");
     let drained = service.finish();
     tracing::info!(drained, "hydrant ends");
     Ok(ExitCode::SUCCESS)
 }
 
-async fn signals(service: &Service, path: PathBuf) -> Result<(), String> {
+async fn signals(service: &Service, path: PathBuf, mut watched: Fingerprint) -> Result<(), String> {
     let listen = |kind| signal(kind).map_err(|e| format!("listen to signals: {e}"));
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hang_up = listen(SignalKind::hangup())?;
-    let mut watched = fingerprint(&service.api.config());
     let mut look = tokio::time::interval(WATCH);
     loop {
         tokio::select! {
@@ -104,7 +105,7 @@ async fn signals(service: &Service, path: PathBuf) -> Result<(), String> {
                 let found = fingerprint(&service.api.config());
                 if found != watched {
                     watched = found;
-                    tracing::info!("a module or schema changed on disk");
+                    tracing::info!("a module, schema or certificate changed on disk");
                     let (node, api, path) = (service.node.clone(), service.api.clone(), path.clone());
                     let _ = tokio::task::spawn_blocking(move || reload(&node, &api, &path)).await;
                 }
@@ -119,9 +120,11 @@ async fn signals(service: &Service, path: PathBuf) -> Result<(), String> {
     }
 }
 
-/// Length and time of change of every file that a stream's configuration names.
-fn fingerprint(config: &Config) -> Vec<(PathBuf, Option<(u64, std::time::SystemTime)>)> {
-    let mut files = Vec::new();
+/// Length and time of change of every file that is read again when it changes.
+type Fingerprint = Vec<(PathBuf, Option<(u64, std::time::SystemTime)>)>;
+
+fn fingerprint(config: &Config) -> Fingerprint {
+    let mut files: Vec<_> = config.api.tls.iter().flat_map(|tls| [tls.cert.clone(), tls.key.clone()]).collect();
     for stream in config.streams.values() {
         files.extend(stream.transform.iter().map(|crate::config::Transform::Wasm(w)| w.module.clone()));
         if let crate::config::Format::Parquet(parquet) = &stream.format {
@@ -144,18 +147,18 @@ fn reload(node: &Node, api: &Api, path: &Path) {
             return;
         }
     };
-    let config = match api.admit(config) {
-        Ok(config) => config,
+    let admitted = match api.admit(config) {
+        Ok(admitted) => admitted,
         Err(problem) => {
             tracing::error!(problem, "not reloaded, the old configuration stays");
             return;
         }
     };
-    match node.apply(&config) {
+    match node.apply(&admitted.config) {
         Err(e) => tracing::error!(error = %e, "not reloaded"),
         Ok(errors) => {
             errors.iter().for_each(|error| tracing::error!(error, "a stream keeps its old configuration"));
-            api.set_config(config);
+            api.set_config(admitted);
             tracing::info!(streams = node.names().len(), "reloaded");
         }
     }
