@@ -54,12 +54,17 @@ fn print(s: &Status) {
     say!("  backed up {}, waiting for backup {}; {}", count("backup"), s.backup_pending, s.lane);
     for (id, shard) in &s.shards {
         let owner = shard.owner.as_ref().map_or(String::new(), |owner| format!(" by {owner}"));
-        let position = shard.position.as_deref().unwrap_or("its beginning");
-        let (behind, pending, gap) = (shard.behind_ms, shard.pending, shard.gap);
+        let position =
+            shard.position.as_deref().unwrap_or(if shard.state == "done" { "its end" } else { "its beginning" });
+        // Of what this node does not read it is not known.
+        let is_read = !["done", "elsewhere"].contains(&shard.state.as_str());
+        let behind = if is_read { format!(", {} ms behind", shard.behind_ms) } else { String::new() };
         say!(
-            "  {id}: {}{owner}, at {position}, {behind} ms behind; accepted {}, pending {pending}, gap {gap}",
+            "  {id}: {}{owner}, at {position}{behind}; accepted {}, pending {}, gap {}",
             shard.state,
-            shard.accepted
+            shard.accepted,
+            shard.pending,
+            shard.gap
         );
     }
     if let Some(alarm) = &s.alarm {

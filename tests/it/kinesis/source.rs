@@ -169,6 +169,9 @@ fn through_kills_a_split_and_a_merge(server: &Server, proxy: &Proxy, more: &str)
     let shards = service.status("r").shards;
     let states: Vec<&str> = shards.values().map(|s| s.state.as_str()).collect();
     assert_eq!(states, ["done", "running", "done", "done", "running"], "{shards:?}");
+    let (code, text) = service.command(&["status"]);
+    let printed = |what: &str| text.matches(what).count();
+    assert_eq!((code, printed(": done, at its end; accepted "), printed(" ms behind; accepted ")), (0, 3, 2), "{text}");
     // Nothing is read twice, or not at all, by a life that finds everything settled.
     assert_eq!(service.terminate(), Some(0));
     service.restart();
