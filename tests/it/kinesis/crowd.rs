@@ -27,6 +27,23 @@ fn reads(endpoint: &str, bucket: &str) -> String {
     )
 }
 
+/// A thousand of anything take a while: a service that gets on is waited for.
+fn gets_to(service: &Service, goal: u64, what: &str, count: impl Fn(&Service) -> u64) {
+    let (mut moved, mut last) = (Instant::now(), 0);
+    while last < goal {
+        let now = count(service);
+        if now > last {
+            (moved, last) = (Instant::now(), now);
+        }
+        assert!(
+            moved.elapsed() < PATIENCE,
+            "not within {PATIENCE:?} more than {now} of {goal} {what}\n{}",
+            service.log()
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
 #[test]
 fn a_thousand_shards_are_read_within_the_budget_of_memory() {
     let server = KinesisLocal::start();
@@ -51,17 +68,8 @@ fn a_thousand_shards_are_read_within_the_budget_of_memory() {
     let (proxy, bucket) = (Proxy::start(server.address), Bucket::new());
     let streams = reads(&proxy.endpoint(), &bucket.name);
     let mut service = Service::start_with(&format!("memory: {BUDGET_MIB}MiB\n"), &streams);
-    service.until("every shard is read", |s| s.status("r").shards.len() == SHARDS as usize);
-    // A thousand objects take a while: somebody who gets on is waited for.
-    let (mut moved, mut last) = (Instant::now(), 0);
-    while last < RECORDS as u64 {
-        let delivered = service.status("r").outlets["destination"].records;
-        if delivered > last {
-            (moved, last) = (Instant::now(), delivered);
-        }
-        assert!(moved.elapsed() < PATIENCE, "{delivered} of {RECORDS} records are delivered");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    gets_to(&service, SHARDS as u64, "shards that are read", |s| s.status("r").shards.len() as u64);
+    gets_to(&service, RECORDS as u64, "records that are delivered", |s| s.status("r").outlets["destination"].records);
     service.settled(RECORDS as u64);
     let status = service.status("r");
     assert_eq!((status.accepted, status.gap, status.lost, status.alarm), (RECORDS as u64, 0, 0, None));
