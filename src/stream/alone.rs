@@ -21,6 +21,13 @@ struct Begin {
     timestamp_ms: Option<u64>,
 }
 
+const OF_LIFE: &str = " of ";
+
+/// What a lane is called whose stream is not the one that is read now.
+fn of_life(shard: &str, created_ms: u64) -> String {
+    format!("{shard}{OF_LIFE}{created_ms}")
+}
+
 impl Inner {
     pub(super) fn run_alone(&self, woken: &Receiver<()>, wake: &Sender<()>) {
         let mut next_list = Instant::now();
@@ -59,12 +66,15 @@ impl Inner {
         self.meet(summary.created_ms);
         let dir = self.dir.join(summary.created_ms.to_string());
         let begin = self.begin(&dir, settings, &summary)?;
+        self.end_unread();
         let mut failed = None;
         for shard in &listed {
             if self.phase() != Phase::Reading {
                 break;
             }
             if !self.lanes().contains_key(&shard.id) && self.is_next(shard, &listed) {
+                // It may be back that was another one meanwhile: two lanes never have one directory.
+                self.end(&[of_life(&shard.id, summary.created_ms)]);
                 let start = begin.timestamp_ms.map_or(Start::TrimHorizon, Start::Timestamp);
                 let place = Place { dir: dir.join(&shard.id), start, elsewhere: None };
                 let lane = self.open(current, &kinesis, &shard.id, place, wake);
@@ -87,14 +97,19 @@ impl Inner {
         }
         tracing::error!(
             stream = self.name,
-            "the stream of Kinesis was made anew: what was not read of the old one is lost"
+            made_at_ms = created_ms,
+            before_ms = before,
+            "another stream of Kinesis than before is read, or it was made anew: what was not read of the old one is not \
+             read any more"
         );
         let mut lanes = self.lanes();
         for (id, lane) in std::mem::take(&mut *lanes) {
             if let Lane::Open(open) = &lane {
                 open.reader.abort();
             }
-            lanes.insert(format!("{id} of {before}"), lane);
+            // Lanes of other streams keep their names.
+            let id = if id.contains(OF_LIFE) { id } else { of_life(&id, before) };
+            lanes.insert(id, lane);
         }
     }
 

@@ -18,13 +18,21 @@ pub(super) struct LeaseStore {
     objects: Arc<Objects>,
     runtime: Handle,
     shard: String,
+    /// When the stream was made that the shard is of.
+    created_ms: u64,
     /// The object that the row names, as last seen.
     named: Mutex<Option<String>>,
 }
 
 impl LeaseStore {
-    pub fn new(leases: Leases, objects: Arc<Objects>, runtime: Handle, shard: &str) -> LeaseStore {
-        LeaseStore { leases, objects, runtime, shard: shard.to_owned(), named: Mutex::default() }
+    pub fn new(
+        leases: Leases,
+        objects: Arc<Objects>,
+        runtime: Handle,
+        shard: &str,
+        created_ms: u64,
+    ) -> LeaseStore {
+        LeaseStore { leases, objects, runtime, shard: shard.to_owned(), created_ms, named: Mutex::default() }
     }
 
     /// Takes note of the object that the row names now, and removes the one before.
@@ -78,7 +86,8 @@ impl StateStore for LeaseStore {
                 Err(e) => return Outcome::Refused(e.to_string()),
             }
         };
-        match self.runtime.block_on(self.leases.commit(&self.shard, version, id, &kept, start)) {
+        let shard = (self.shard.as_str(), self.created_ms);
+        match self.runtime.block_on(self.leases.commit(shard, version, id, &kept, start)) {
             Committed::Done => {
                 self.names(match kept {
                     KeptState::Object { name, .. } => Some(name),

@@ -46,7 +46,8 @@ impl Inner {
         let Some(kinesis) = known else {
             return Ok(self.kinesis.lock().expect("nobody panics connecting").insert(fresh).clone());
         };
-        // What reads shards must not find another stream's under the same names.
+        // What reads shards must not find another stream's under the same names. Should it turn out to be the same one
+        // after all, whoever opens lanes opens these again.
         let summary = self.ask(fresh.summary())?;
         if summary.created_ms != self.created_ms.load(Ordering::Relaxed) {
             let lanes = self.lanes();

@@ -97,6 +97,8 @@ pub(super) struct OpenLane {
     shard: Arc<Shard>,
     pub(super) reader: tokio::task::JoinHandle<()>,
     dir: PathBuf,
+    /// Of the stream that it reads.
+    created_ms: u64,
 }
 
 impl OpenLane {
@@ -290,6 +292,22 @@ impl Inner {
         drop(ending);
     }
 
+    /// Ends lanes that nobody reads for any more, though there may be more to read: they are to be opened again.
+    pub(super) fn end_unread(&self) {
+        let is_unread = |lane: &Lane| match lane {
+            Lane::Open(lane) => {
+                lane.created_ms == self.created_ms.load(Ordering::Relaxed)
+                    && lane.reader.is_finished()
+                    && !lane.shard.is_at_end()
+                    && !lane.running.has_ended()
+            }
+            Lane::Done(_) => false,
+        };
+        let unread: Vec<String> =
+            self.lanes().iter().filter(|(_, lane)| is_unread(lane)).map(|(id, _)| id.clone()).collect();
+        self.end(&unread);
+    }
+
     pub(super) fn end_all(&self) {
         let all: Vec<String> = self.lanes().keys().cloned().collect();
         self.end(&all);
@@ -416,12 +434,13 @@ impl Inner {
         let sinks = Sinks::new(common, &self.name, Some(config));
         let running = Running::start(shared, &name, engine, sinks, &self.retired, Some(self.pool()?.handle()));
         let (tell, wake, of_reader) = (running.teller(), wake.clone(), shard.clone());
+        let created_ms = self.created_ms.load(Ordering::Relaxed);
         let reader = Reader {
             kinesis: kinesis.clone(),
             stream: self.name.clone(),
             id: id.to_owned(),
             shard: shard.clone(),
-            created_ms: self.created_ms.load(Ordering::Relaxed),
+            created_ms,
             start,
             bound,
             consumer: self.consumer.clone(),
@@ -435,6 +454,6 @@ impl Inner {
         };
         let reader = shared.runtime.spawn(reader.run());
         tracing::info!(stream = self.name, shard = id, "the shard is read");
-        Ok(Lane::Open(Box::new(OpenLane { running, shard, reader, dir })))
+        Ok(Lane::Open(Box::new(OpenLane { running, shard, reader, dir, created_ms })))
     }
 }

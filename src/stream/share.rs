@@ -136,7 +136,9 @@ impl Inner {
         let (ours, mut failed) = sharing.take(&leases);
         let elsewhere = leases.iter().filter(|l| !ours.contains(&l.shard) && !self.lanes().contains_key(&l.shard));
         *self.elsewhere.lock().expect("nobody panics holding it") = elsewhere.cloned().collect();
-        let dir = self.dir.join(self.created_ms.load(Ordering::Relaxed).to_string());
+        let created_ms = self.created_ms.load(Ordering::Relaxed);
+        let dir = self.dir.join(created_ms.to_string());
+        self.end_unread();
         for lease in leases.iter().filter(|l| ours.contains(&l.shard)) {
             if self.phase() != Phase::Reading {
                 break;
@@ -144,7 +146,7 @@ impl Inner {
             if matches!(self.lanes().get(&lease.shard), Some(Lane::Open(_))) {
                 continue;
             }
-            let opened = sharing.elsewhere(&lease.shard).and_then(|(elsewhere, lease)| {
+            let opened = sharing.elsewhere(&lease.shard, created_ms).and_then(|(elsewhere, lease)| {
                 let start = lease.start(|| Begin::of(settings.start, seen.now_ms));
                 let place = Place { dir: dir.join(&lease.shard), start, elsewhere: Some(elsewhere) };
                 self.open(&current, &kinesis, &lease.shard, place, wake)

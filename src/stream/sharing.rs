@@ -303,9 +303,10 @@ impl Sharing {
         held.iter().for_each(|shard| self.release(shard));
     }
 
-    /// The state of a shard's lane, and its lease as it stands now that it is ours.
-    pub fn elsewhere(&self, shard: &str) -> Result<(Elsewhere, Lease)> {
-        let store = LeaseStore::new(self.leases.clone(), self.objects.clone(), self.runtime.clone(), shard);
+    /// The state of a shard's lane, and its lease as it stands now that it is ours. `created_ms`: of the stream it is read of.
+    pub fn elsewhere(&self, shard: &str, created_ms: u64) -> Result<(Elsewhere, Lease)> {
+        let leases = self.leases.clone();
+        let store = LeaseStore::new(leases, self.objects.clone(), self.runtime.clone(), shard, created_ms);
         let log = SharedLog::open(Box::new(store))?;
         let (lease, _) = self.runtime.block_on(self.leases.load(shard))?;
         if let Some(start) = &log.state().start

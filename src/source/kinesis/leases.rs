@@ -378,8 +378,16 @@ impl Leases {
         Ok((found, Kept { version: number_of(&row, "hydrantVersion").unwrap_or(0), commit, state }))
     }
 
-    /// Writes a lane's state and its checkpoint, if the lease is still ours and the state still has this version.
-    pub async fn commit(&self, shard: &str, version: u64, id: Uuid, state: &KeptState, start: &Start) -> Committed {
+    /// Writes a lane's state and its checkpoint, if the lease is still ours and the state still has this version. `shard`:
+    /// its id, and when its stream was made, which a row of the library does not say yet.
+    pub async fn commit(
+        &self,
+        (shard, created_ms): (&str, u64),
+        version: u64,
+        id: Uuid,
+        state: &KeptState,
+        start: &Start,
+    ) -> Committed {
         let (checkpoint, sub) = checkpoint(start);
         let known = if version == 0 { "attribute_not_exists(hydrantVersion)" } else { "hydrantVersion = :version" };
         let (kept, removed) = match state {
@@ -391,7 +399,8 @@ impl Leases {
             .update_expression(format!(
                 "SET hydrantVersion = :next, hydrantCommit = :commit, {kept}, checkpoint = :checkpoint, \
                  checkpointSubSequenceNumber = :sub, ownerSwitchesSinceCheckpoint = :zero, \
-                 hydrantDeliveryStream = :stream REMOVE {removed}"
+                 hydrantDeliveryStream = :stream, \
+                 hydrantStreamCreated = if_not_exists(hydrantStreamCreated, :created) REMOVE {removed}"
             ))
             .condition_expression(format!("leaseOwner = :me AND {known}"))
             .expression_attribute_values(":me", text(&self.worker))
@@ -400,7 +409,8 @@ impl Leases {
             .expression_attribute_values(":checkpoint", text(checkpoint))
             .expression_attribute_values(":sub", number(sub))
             .expression_attribute_values(":zero", number(0))
-            .expression_attribute_values(":stream", text(&self.stream));
+            .expression_attribute_values(":stream", text(&self.stream))
+            .expression_attribute_values(":created", number(created_ms));
         let update = match version {
             0 => update,
             _ => update.expression_attribute_values(":version", number(version)),

@@ -387,6 +387,56 @@ fn a_stream_that_is_made_anew_is_another_one() {
     assert_each_once_and_in_order(&service, 120);
 }
 
+/// The settings of [`reads`] that name another stream, brought into force.
+fn switch(service: &Service, settings: &str, stream: &str) {
+    service.configure("", &settings.replace("stream: s,", &format!("stream: {stream},")));
+    service.signal(rustix::process::Signal::HUP);
+}
+
+#[test]
+fn a_stream_that_is_left_for_one_that_cannot_be_read_goes_on_when_it_is_back() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    kinesis.create("t", 1);
+    let proxy = Proxy::start(server.address);
+    let settings = reads(&proxy.endpoint(), "");
+    let mut service = Service::start(&settings);
+    kinesis.put("s", &numbered(0..100));
+    settled(&mut service, 100);
+    let refusal = proxy.always("ListShards", None, Fault::Error("LimitExceededException"));
+    switch(&service, &settings, "t");
+    service.until("the other one cannot be read", |_| proxy.struck(refusal) > 0);
+    proxy.take_back(refusal);
+    switch(&service, &settings, "s");
+    kinesis.put("s", &numbered(100..200));
+    settled(&mut service, 200);
+    assert_each_once_and_in_order(&service, 200);
+}
+
+#[test]
+fn a_stream_that_is_left_and_read_again_is_read_by_one_lane() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    kinesis.create("t", 1);
+    let settings = reads(&server.endpoint(), "").replace("interval: 300ms }", "interval: 4s }");
+    let mut service = Service::start(&settings);
+    kinesis.put("s", &numbered(0..100));
+    service.until("they are in a buffer", |s| s.status("r").accepted == 100);
+    switch(&service, &settings, "t");
+    service.until("the other one is read", |s| s.status("r").shards.len() == 2);
+    switch(&service, &settings, "s");
+    kinesis.put("s", &numbered(100..200));
+    settled(&mut service, 200);
+    assert_eq!(service.terminate(), Some(0));
+    service.restart();
+    settled(&mut service, 200);
+    assert_each_once_and_in_order(&service, 200);
+    let (code, text) = service.command(&["audit", "--deep"]);
+    assert_eq!(code, 0, "{text}");
+}
+
 #[test]
 fn the_api_says_that_records_come_from_kinesis_and_takes_none() {
     let server = KinesisLocal::start();
