@@ -13,6 +13,9 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
+/// In the directory of a life of the stream of Kinesis: it is read alone. See [`Begin`].
+pub(super) const BEGIN: &str = "BEGIN";
+
 /// The file `BEGIN`: where the shards of a stream begin to be read, decided once.
 #[derive(Debug, Serialize, Deserialize)]
 struct Begin {
@@ -125,8 +128,17 @@ impl Inner {
     /// Where reading begins, decided when a stream is first seen.
     fn begin(&self, dir: &Path, settings: &config::Kinesis, summary: &Summary) -> Result<Begin> {
         let fs = &*self.shared.fs;
-        let path = dir.join("BEGIN");
+        let path = dir.join(BEGIN);
         let act = || format!("`{}`", path.display());
+        if let Some(table) = self.shared_by(dir)? {
+            let message = format!(
+                "nodes share the shards by the lease table `{table}`, which knows what was read, and this node alone does \
+                 not: found no `coordination`, expected that table; to begin anew, and have records delivered again, remove \
+                 `{}`",
+                dir.display()
+            );
+            return Err(Error::new(Kind::Misconfigured, message));
+        }
         match read(fs, &path) {
             Ok(bytes) => {
                 serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::Corrupt, format!("{}: {e}", act())))

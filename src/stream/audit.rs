@@ -3,6 +3,7 @@
 
 pub mod leases;
 
+use super::alone::BEGIN;
 use super::engine::floor;
 use super::ledger::{Contents, Line, Stub, Sums, files, stubs};
 use super::list::{Item, position_hash};
@@ -10,6 +11,7 @@ use super::marks::Marks;
 use super::open::{Meta, read_or_make_meta};
 use super::plan::{Outlet, State, Track};
 use super::plan_log::read_state;
+use super::share::SHARED;
 use crate::error::{Error, Kind, Result};
 use crate::fs::{Fs, read};
 use crate::journal::{Survey, survey};
@@ -137,7 +139,7 @@ pub fn shards(fs: &dyn Fs, dir: &Path, stream: &str) -> Result<Vec<(String, Path
     };
     let (dir, mut found) = (dir.join("shards"), Vec::new());
     for life in list(&dir)? {
-        for shard in list(&dir.join(&life))?.into_iter().filter(|name| name != "BEGIN") {
+        for shard in list(&dir.join(&life))?.into_iter().filter(|name| name != BEGIN && name != SHARED) {
             let of_shard = dir.join(&life).join(&shard);
             if list(&of_shard)?.iter().any(|name| name == "plans.0") {
                 found.push((format!("{stream}/{life}/{shard}"), of_shard));

@@ -175,7 +175,20 @@ impl Engine {
     ) -> Result<Engine> {
         let (fs, log) = (home.fs.clone(), log.into());
         let mut ledger = Ledger::open(fs.clone(), home.dir.join("ledger"), home.bounds.ledger_file_bytes)?;
-        log.ledger_from().map_or(Ok(()), |mark| ledger.pass_to(mark))?;
+        if let Some(mark) = log.ledger_from() {
+            // Lines of a lane that begins anew would be taken for lines that are there.
+            if ledger.mark() > log.state().marks {
+                let message = format!(
+                    "`{}` has the ledger of a state that is not in the lease table any more: found mark {} at most in the \
+                     table, {} in the ledger; move that directory away for the shard to go on from its lease's checkpoint",
+                    home.dir.display(),
+                    log.state().marks,
+                    ledger.mark()
+                );
+                return Err(Error::new(Kind::Misconfigured, message));
+            }
+            ledger.pass_to(mark)?;
+        }
         let scratch = Scratch::open(fs.clone(), home.dir.join("scratch"), home.bounds.spool_bytes_max)?;
         let blobs = Blobs::open(fs, home.dir.join("epochs"), home.objects.clone())?;
         let low = log.state().low;

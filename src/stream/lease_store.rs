@@ -25,13 +25,7 @@ pub(super) struct LeaseStore {
 }
 
 impl LeaseStore {
-    pub fn new(
-        leases: Leases,
-        objects: Arc<Objects>,
-        runtime: Handle,
-        shard: &str,
-        created_ms: u64,
-    ) -> LeaseStore {
+    pub fn new(leases: Leases, objects: Arc<Objects>, runtime: Handle, shard: &str, created_ms: u64) -> LeaseStore {
         LeaseStore { leases, objects, runtime, shard: shard.to_owned(), created_ms, named: Mutex::default() }
     }
 

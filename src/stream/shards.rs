@@ -417,14 +417,6 @@ impl Inner {
             let status = serde_json::from_slice(&bytes);
             return status.map(Lane::Done).map_err(|e| Error::new(Kind::Corrupt, format!("`DONE`: {e}")));
         }
-        if elsewhere.is_some() && read(&*shared.fs, &dir.join("plans.0")).is_ok() {
-            let message = format!(
-                "`{}` has what this node knows of it from when it read the stream alone: let it deliver everything and \
-                 remove that, or give the table its checkpoint",
-                dir.display()
-            );
-            return Err(Error::new(Kind::Misconfigured, message));
-        }
         let meta = read_or_make_meta(&*shared.fs, &dir, Some(&self.name))?;
         let (engine, shard) = open_shard(common, &dir, &meta, config, begin, elsewhere)?;
         let state = engine.state();

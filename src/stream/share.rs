@@ -1,13 +1,19 @@
 //! The shards of a stream that several nodes read: this node's lanes follow from its leases.
 
+use super::alone::BEGIN;
 use super::shards::{Current, Inner, Lane, Phase, Place, RETRY};
 use super::sharing::Sharing;
 use crate::error::{Error, Kind, Result};
+use crate::fs::{read, write_atomically};
 use crate::source::kinesis::client::Listed;
 use crate::source::kinesis::leases::Begin;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
+
+/// In the directory of a life of the stream of Kinesis: nodes share it, by the table that this file names.
+pub(super) const SHARED: &str = "SHARED";
 
 /// While lanes deliver what they hold, to end.
 const DRAIN_LOOKS_APART: Duration = Duration::from_millis(200);
@@ -21,6 +27,43 @@ struct Seen {
 }
 
 impl Inner {
+    /// The lease table by which nodes share, or have shared, the shards in the directory of a life of the stream.
+    pub(super) fn shared_by(&self, dir: &Path) -> Result<Option<String>> {
+        let path = dir.join(SHARED);
+        match read(&*self.shared.fs, &path) {
+            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io(format!("`{}`", path.display()), e)),
+        }
+    }
+
+    /// Takes note, for good, that the shards in `dir` are shared by a table: what was read is known there and nowhere else.
+    fn note_table(&self, dir: &Path, table: &str) -> Result<()> {
+        let known = self.shared_by(dir)?;
+        if known.as_deref() == Some(table) {
+            return Ok(());
+        }
+        let fs = &*self.shared.fs;
+        let dir_name = dir.display();
+        let wrong = |message| Err(Error::new(Kind::Misconfigured, message));
+        if let Some(known) = known {
+            return wrong(format!(
+                "the lease table `{known}` knows what was read of the shards: found the table `{table}`, expected that one; \
+                 to begin anew, and have records delivered again, remove `{dir_name}`"
+            ));
+        }
+        if read(fs, &dir.join(BEGIN)).is_ok() {
+            return wrong(format!(
+                "`{dir_name}` has what this node knows of the shards from when it read them alone, and nodes that share them \
+                 would read everything again: without `coordination`, have it deliver what it has read, and stop it; give \
+                 the leases of the table `{table}` the positions that `hydrant status` has shown; then remove `{dir_name}`"
+            ));
+        }
+        let during = |e| Error::io(format!("`{dir_name}`"), e);
+        fs.create_dir_all(dir).map_err(during)?;
+        write_atomically(fs, &dir.join(SHARED), table.as_bytes()).map_err(during)
+    }
+
     /// Looks after leases and their lanes until it is told to stop. Leases are renewed whatever else happens.
     pub(super) fn run_shared(&self, woken: &Receiver<()>, wake: &Sender<()>) {
         let mut sharing = loop {
@@ -129,6 +172,7 @@ impl Inner {
                 sharing.release_all();
                 return Err(e);
             }
+            self.note_table(&self.dir.join(summary.created_ms.to_string()), sharing.table())?;
             sharing.make(&leases, &seen.shards, &summary, || Begin::of(settings.start, seen.now_ms))?;
             self.created_ms.store(summary.created_ms, Ordering::Relaxed);
             leases = sharing.look()?;

@@ -175,6 +175,11 @@ impl Sharing {
         &self.leases.worker
     }
 
+    /// The name of the table.
+    pub fn table(&self) -> &str {
+        self.leases.table()
+    }
+
     /// Leases that are ours.
     pub fn held(&self) -> usize {
         lock(&self.held).len()
@@ -313,8 +318,9 @@ impl Sharing {
             && !lease.stands_at(start)
         {
             let message = format!(
-                "another application has moved the checkpoint to {}: what Hydrant knows of the shard is older. Remove the \
-                 attributes `hydrant…` of its lease to go on from there",
+                "another application has moved the checkpoint to {}: what Hydrant knows of the shard is older. To go \
+                 on from there, remove the attributes `hydrant…` of its lease, and the shard's directory below the `data_dir` \
+                 of every node",
                 lease.checkpoint
             );
             return Err(Error::new(Kind::Misconfigured, message));

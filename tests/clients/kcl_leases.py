@@ -1,7 +1,7 @@
 """Lease tables as the Kinesis Client Library keeps them (its DynamoDBLeaseSerializer), read and written without Hydrant.
 
 read ENDPOINT TABLE            check every row's attributes and print `shard owner checkpoint` for each
-write ENDPOINT TABLE ROW...    make the table with a row for each `shard=checkpoint`, owned by a worker that is gone
+write ENDPOINT TABLE ROW...    write a row for each `shard=checkpoint`, owned by a worker that is gone, into the table, made if need be
 other ENDPOINT TABLE           make a table of that name with another key
 """
 
@@ -70,7 +70,8 @@ def read(dynamodb, table):
 
 
 def write(dynamodb, table, rows):
-    create(dynamodb, table, "leaseKey", "S")
+    if table not in dynamodb.list_tables()["TableNames"]:
+        create(dynamodb, table, "leaseKey", "S")
     for row in rows:
         shard, checkpoint = row.split("=")
         item = {

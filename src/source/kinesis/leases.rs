@@ -219,6 +219,11 @@ impl Leases {
         Ok(())
     }
 
+    /// The table's name.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
     pub(super) fn client(&self) -> Client {
         self.client.load().as_ref().clone()
     }

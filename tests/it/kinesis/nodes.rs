@@ -97,6 +97,17 @@ impl World {
         text.lines().map(|line| (part(line, 0), part(line, 1), part(line, 2))).collect()
     }
 
+    /// Writes rows as the library does, each `shard=checkpoint`.
+    fn write_leases(&self, rows: &[String]) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/kcl_leases.py");
+        let written = std::process::Command::new(variable("HYDRANT_TEST_PYTHON"))
+            .args([script, "write", &self.dynamodb.endpoint(), "leases"])
+            .args(rows)
+            .status()
+            .expect("run the script");
+        assert!(written.success());
+    }
+
     /// Makes a table of the leases' name that is none.
     fn make_other_table(&self) {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/kcl_leases.py");
@@ -446,18 +457,11 @@ fn take_over(world: &World) {
     let of = |shard: &str| went.iter().filter(|(_, s, _)| s == shard).cloned().collect::<Vec<_>>();
     let (first, second, third) = (of(&shards[0]), of(&shards[1]), of(&shards[2]));
     assert!(first.len() > 41 && !second.is_empty() && !third.is_empty());
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/kcl_leases.py");
-    let rows = [
+    world.write_leases(&[
         format!("{}={}", shards[0], first[39].2),
         format!("{}={}", shards[1], second.last().expect("it has records").2),
         format!("{}=TRIM_HORIZON", shards[2]),
-    ];
-    let written = std::process::Command::new(variable("HYDRANT_TEST_PYTHON"))
-        .args([script, "write", &world.dynamodb.endpoint(), "leases"])
-        .args(&rows)
-        .status()
-        .expect("run the script");
-    assert!(written.success());
+    ]);
     let expected: BTreeSet<usize> = first[40..].iter().chain(&third).map(|(n, ..)| *n).collect();
     let nodes = [world.node()];
     world.until_delivered(expected.len(), &nodes);
@@ -471,4 +475,66 @@ fn take_over(world: &World) {
     wait_until("checkpoints follow", || {
         world.leases().into_iter().map(|l| (l.0, l.2)).collect::<BTreeSet<_>>() == expected
     });
+    // The rows say by now which stream they are of.
+    kinesis.delete("s");
+    kinesis.create("s", 3);
+    wait_until("another stream of the name is not taken for it", || says(&nodes[0], "of a stream that was made at"));
+}
+
+/// Whether a node says so of its stream.
+fn says(node: &Service, what: &str) -> bool {
+    node.statuses().into_iter().any(|status| status.alarm.is_some_and(|alarm| alarm.contains(what)))
+}
+
+#[test]
+fn a_lease_that_was_made_anew_begins_another_account() {
+    let world = World::new(1);
+    let mut node = world.node();
+    let put = world.client().put("s", &numbered(0..50));
+    world.until_delivered(50, std::slice::from_ref(&node));
+    assert_eq!(node.terminate(), Some(0));
+    world.write_leases(&[format!("{}={}", put[19].shard, put[19].sequence_number)]);
+    node.restart();
+    let what = "` has the ledger of a state that is not in the lease table any more";
+    wait_until("it says what is wrong", || says(&node, what));
+    let alarm = node.status("r").alarm.expect("it was just there");
+    let dir = alarm.split_once(what).expect("it was just there").0.rsplit('`').next().expect("a name");
+    assert_eq!(node.terminate(), Some(0));
+    std::fs::remove_dir_all(dir).expect("the directory that it names");
+    node.restart();
+    // Whoever wrote the checkpoint has asked for thirty of them again.
+    world.until_delivered(80, std::slice::from_ref(&node));
+    let (code, text) = node.command(&["audit", "--deep"]);
+    assert_eq!(code, 0, "{text}");
+}
+
+/// What was read is known in one place: on the disk of the node that reads alone, or in the table.
+#[test]
+fn a_stream_that_was_shared_is_not_read_alone_and_the_other_way_round() {
+    let in_table = |settings: &str, table: &str| settings.replace("table: leases", &format!("table: {table}"));
+    let alone = |settings: &str| {
+        let (head, rest) = settings.split_once(", coordination:").expect("nodes share it");
+        format!("{head}{}", rest.split_once("2s } }").expect("its end").1)
+    };
+    for case in ["the lease table `leases`, which knows", "found the table `others`", "when it read them alone"] {
+        let world = World::new(1);
+        let shared = shares(&world.kinesis.endpoint(), &world.dynamodb.endpoint(), world.out.path(), "");
+        let (own, other) = match case {
+            "the lease table `leases`, which knows" => (shared.clone(), alone(&shared)),
+            "found the table `others`" => (shared.clone(), in_table(&shared, "others")),
+            _ => (alone(&shared), shared),
+        };
+        let nodes = [Service::start(&own)];
+        world.client().put("s", &numbered(0..25));
+        world.until_delivered(25, &nodes);
+        let switch = |settings: &str| {
+            nodes[0].configure("", settings);
+            nodes[0].signal(rustix::process::Signal::HUP);
+        };
+        switch(&other);
+        wait_until("it says what is wrong", || says(&nodes[0], case));
+        world.client().put("s", &numbered(25..50));
+        switch(&own);
+        world.until_delivered(50, &nodes);
+    }
 }
