@@ -4,10 +4,8 @@ use super::{Outcome, load, out::say};
 use crate::config::{Config, Destination, S3, Store, StreamConfig};
 use crate::deliver::object::{Failure, Looked, ObjectStore};
 use crate::deliver::{Body, Shelf, local::Local, local::file_tag, s3};
-use crate::error::Error;
 use crate::fs::{Fs, real::RealFs};
-use crate::source::kinesis::leases::Lease;
-use crate::stream::audit::{self as account, Audit, Found, Names, Stores, identity, leases, shards};
+use crate::stream::audit::{self as account, Audit, Found, Names, ShardDir, Stores, identity, leases, shards};
 use crate::stream::ledger::{Line, Stub};
 use crate::stream::marks::{Mark, Marks, lines_of};
 use crate::stream::objects;
@@ -57,54 +55,80 @@ pub fn audit(options: &Options) -> Outcome {
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// An account, and what names the objects that it is of.
+struct Account {
+    audit: Audit,
+    names: Names,
+}
+
+impl Account {
+    fn impossible(name: String, e: impl ToString) -> Account {
+        Account::of(Audit::impossible(name, e.to_string()))
+    }
+
+    /// Of which no ledger is here.
+    fn of(audit: Audit) -> Account {
+        Account { audit, names: Names::default() }
+    }
+}
+
 /// Audits the stream in a directory, and the shards that it reads.
 fn of_stream(dir: &Path, objects: &Objects) -> Vec<Audit> {
-    let impossible = |dir: &Path, e: Error| vec![Audit::impossible(dir.display().to_string(), e.to_string())];
     let meta = match identity(&RealFs, dir) {
         Ok(None) => return Vec::new(),
         Ok(Some(meta)) => meta,
-        Err(e) => return impossible(dir, e),
+        Err(e) => return vec![Audit::impossible(dir.display().to_string(), e.to_string())],
     };
-    let mut found = vec![one(dir, &meta, objects)];
+    let mut found = vec![one(dir, &meta)];
+    let table = objects.config.streams.get(&meta.name).and_then(leases::of_table);
+    let is_shared = table.is_some();
+    let of_table = table.map(|table| of_table(&meta.name, table, objects));
+    found.extend(of_table.into_iter().flatten().map(Account::of));
     match shards(&RealFs, dir, &meta.name) {
-        Err(e) => found.extend(impossible(dir, e)),
-        Ok(shards) => {
-            for (name, dir) in shards {
-                match identity(&RealFs, &dir) {
-                    Ok(None) => {}
-                    Ok(Some(meta)) => found.push(Audit { stream: name, ..one(&dir, &meta, objects) }),
-                    Err(e) => found.extend(impossible(&dir, e)),
-                }
-            }
-        }
+        Err(e) => found.push(Account::impossible(dir.display().to_string(), e)),
+        Ok(shards) => shards.into_iter().for_each(|shard| add_shard(&mut found, shard)),
     }
-    if let Some(table) = objects.config.streams.get(&meta.name).and_then(leases::of_table) {
-        found.extend(of_table(dir, &meta.name, table, objects));
+    if objects.deep {
+        look(&meta.name, &mut found, objects, is_shared);
     }
-    found
+    found.into_iter().map(|account| account.audit).collect()
 }
 
-/// Audits what nodes share: the account of each shard is in its lease, the ledger of this node names what it delivered.
-fn of_table(dir: &Path, stream: &str, table: leases::Table, objects: &Objects) -> Vec<Audit> {
+/// Audits the shard in a directory. If nodes share it, its account is in its lease, and in its directory the ledger of what this
+/// node has delivered of it; that stays when the lease goes.
+fn add_shard(found: &mut Vec<Account>, ShardDir { name, dir, is_shared }: ShardDir) {
+    let account = if is_shared {
+        match account::names(&RealFs, &dir) {
+            Ok(names) => Account { audit: Audit { stream: name, ..Audit::default() }, names },
+            Err(e) => Account::impossible(name, e),
+        }
+    } else {
+        match identity(&RealFs, &dir) {
+            Ok(None) => return,
+            Ok(Some(meta)) => {
+                let Account { audit, names } = one(&dir, &meta);
+                Account { audit: Audit { stream: name, ..audit }, names }
+            }
+            Err(e) => Account::impossible(name, e),
+        }
+    };
+    match found.iter_mut().find(|of_lease| is_shared && of_lease.audit.stream == account.audit.stream) {
+        Some(of_lease) => {
+            of_lease.names = account.names;
+            of_lease.audit.problems.extend(account.audit.problems);
+        }
+        None => found.push(account),
+    }
+}
+
+/// Audits what nodes share, from the table.
+fn of_table(stream: &str, table: leases::Table, objects: &Objects) -> Vec<Audit> {
     let is_backup = objects.fails_into_backup(stream);
     let fetch = |store: &str, name: &str| {
         objects.with_shelf(stream, is_backup, store, |shelf| Ok(objects::read(shelf, name)))?.map_err(|e| e.to_string())
     };
-    let found = match leases::audit(objects.runtime.handle(), table, stream, &fetch) {
-        Ok(found) => found,
-        Err(e) => return vec![Audit::impossible(format!("{stream} (lease table)"), e.to_string())],
-    };
-    let with_objects = |(lease, mut audit): (Lease, Audit)| {
-        let dir = dir.join("shards").join(lease.created_ms.to_string()).join(&lease.shard);
-        if objects.deep && dir.join("ledger").is_dir() {
-            match account::names(&RealFs, &dir) {
-                Ok(names) => look(stream, names, &mut audit, objects),
-                Err(e) => audit.problems.push(e.to_string()),
-            }
-        }
-        audit
-    };
-    found.into_iter().map(with_objects).collect()
+    leases::audit(objects.runtime.handle(), table, stream, &fetch)
+        .unwrap_or_else(|e| vec![Audit::impossible(format!("{stream} (lease table)"), e.to_string())])
 }
 
 /// Where the streams are. Nothing there is not the same as nothing missing: `run` makes it before it takes a record.
@@ -128,40 +152,44 @@ fn streams_dir(data_dir: &Path) -> Result<PathBuf, String> {
 }
 
 /// Audits a stream. What keeps it from being audited is its problem; the others are audited all the same.
-fn one(dir: &Path, meta: &Meta, objects: &Objects) -> Audit {
+fn one(dir: &Path, meta: &Meta) -> Account {
     let mut tries = 0;
-    let (mut found, names) = loop {
+    loop {
         tries += 1;
         match account::audit(&RealFs, dir, meta) {
-            Ok(found) if found.0.is_clean() || tries == TRIES => break found,
-            Err(e) if tries == TRIES => return Audit::impossible(meta.name.clone(), e.to_string()),
+            Ok((audit, names)) if audit.is_clean() || tries == TRIES => return Account { audit, names },
+            Err(e) if tries == TRIES => return Account::impossible(meta.name.clone(), e),
             _ => std::thread::sleep(std::time::Duration::from_millis(100)),
         }
-    };
-    if objects.deep {
-        look(&meta.name, names, &mut found, objects);
     }
-    found
 }
 
-/// Looks at the objects of a stream, or of a shard that it reads.
-fn look(stream: &str, mut names: Names, found: &mut Audit, objects: &Objects) {
-    for stub in std::mem::take(&mut names.archived) {
-        let read = objects.archived(stream, &stub).and_then(|bytes| names.add(&bytes).map_err(|e| e.to_string()));
-        if let Err(why) = read {
-            found.problems.push(format!("ledger file `{}/{}`: {why}", stub.store, stub.name));
+/// Looks at the objects of a stream, and of the shards that it reads. Marks of what was put in again are the stream's: one may be
+/// of any of the ledgers, or of none.
+fn look(stream: &str, accounts: &mut [Account], objects: &Objects, is_shared: bool) {
+    for Account { audit, names } in &mut *accounts {
+        for stub in std::mem::take(&mut names.archived) {
+            let read = objects.archived(stream, &stub).and_then(|bytes| names.add(&bytes).map_err(|e| e.to_string()));
+            if let Err(why) = read {
+                audit.problems.push(format!("ledger file `{}/{}`: {why}", stub.store, stub.name));
+            }
         }
     }
-    let marks = match objects.marks(stream, names.redrivable()) {
+    let redrivable = accounts.iter().flat_map(|account| account.names.redrivable()).collect();
+    let mut marks = match objects.marks(stream, redrivable) {
         Ok(marks) => marks,
-        Err(why) => return found.problems.push(why),
+        Err(why) => return accounts[0].audit.problems.push(why),
     };
-    let lines = names.lines;
+    let lines: usize = accounts.iter().map(|account| account.names.lines.len()).sum();
     // Shown on a terminal only; that is indicatif's default.
-    let progress = ProgressBar::new(lines.len() as u64).with_message(stream.to_owned());
+    let progress = ProgressBar::new(lines as u64).with_message(stream.to_owned());
     let style = ProgressStyle::with_template("{msg}: {wide_bar} {pos} of {len} objects looked at");
     progress.set_style(style.expect("a constant"));
-    found.look(&lines, marks, &Of { objects, stream, progress: &progress });
+    let stores = Of { objects, stream, progress: &progress };
+    for Account { audit, names } in &mut *accounts {
+        audit.look(&names.lines, &mut marks, &stores);
+    }
+    accounts[0].audit.look_at_rest(marks, &stores, is_shared);
     progress.finish_and_clear();
 }
 

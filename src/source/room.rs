@@ -33,6 +33,11 @@ impl Room {
         Room { free: Arc::new(Semaphore::new(units)), units, taken }
     }
 
+    /// The most that one answer takes, and that whoever does not get on should hold.
+    pub fn part_bytes_max(&self) -> usize {
+        self.units / AT_ONCE_MIN * UNIT
+    }
+
     /// Waits until there are so many bytes, and takes them; who wants more than a small room's part takes that.
     pub async fn take(&self, bytes: usize) -> Part {
         let wanted = bytes.div_ceil(UNIT).min(self.units / AT_ONCE_MIN);
@@ -44,6 +49,11 @@ impl Room {
 }
 
 impl Part {
+    /// How much it is.
+    pub fn bytes(&self) -> usize {
+        self.permits.num_permits() * UNIT
+    }
+
     /// Keeps no more than so many bytes of it.
     pub fn shrink_to(&mut self, bytes: usize) {
         let spare = self.permits.num_permits().saturating_sub(bytes.div_ceil(UNIT));
@@ -54,7 +64,7 @@ impl Part {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        self.taken.fetch_sub(self.permits.num_permits() * UNIT, Ordering::Relaxed);
+        self.taken.fetch_sub(self.bytes(), Ordering::Relaxed);
     }
 }
 

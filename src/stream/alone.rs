@@ -1,6 +1,6 @@
 //! The shards of a stream that this node reads alone: a lane is opened when those of its shard's parents are done.
 
-use super::shards::{Current, Inner, Lane, Phase, Place, RETRY};
+use super::shards::{Current, DONE, Inner, Lane, Phase, Place, RETRY};
 use crate::config;
 use crate::error::{Error, Kind, Result};
 use crate::fs::{read, write_atomically};
@@ -38,6 +38,7 @@ impl Inner {
             let changed = self.has_changed();
             let current = self.current();
             let Some(settings) = current.config.kinesis() else { return };
+            self.empty_broken();
             let ended = self.end_lanes();
             if !ended.is_empty() || changed || Instant::now() >= next_list {
                 let done = self.open_lanes(&current, settings, changed, wake);
@@ -71,7 +72,8 @@ impl Inner {
         let begin = self.begin(&dir, settings, &summary)?;
         self.end_unread();
         let mut failed = None;
-        for shard in &listed {
+        let left = self.left(&dir, &listed)?;
+        for shard in listed.iter().chain(&left) {
             if self.phase() != Phase::Reading {
                 break;
             }
@@ -116,11 +118,26 @@ impl Inner {
         }
     }
 
-    /// Whether a shard may be read: its parents are done, or are not there any more.
+    /// Shards that are not listed any more, though not everything of them is settled.
+    fn left(&self, dir: &Path, listed: &[Listed]) -> Result<Vec<Listed>> {
+        let fs = &*self.shared.fs;
+        let names = fs.list(dir).map_err(|e| Error::io(format!("list `{}`", dir.display()), e))?;
+        let is_left = |name: &String| {
+            let dir = dir.join(name);
+            !listed.iter().any(|l| l.id == *name)
+                && read(fs, &dir.join("META")).is_ok()
+                && read(fs, &dir.join(DONE)).is_err()
+        };
+        let of = |id| Listed { id, parents: Vec::new(), hash_keys: None };
+        Ok(names.into_iter().filter(is_left).map(of).collect())
+    }
+
+    /// Whether a shard may be read: its parents are done, or nothing can be read of them any more.
     fn is_next(&self, shard: &Listed, listed: &[Listed]) -> bool {
         let lanes = self.lanes();
         shard.parents.iter().all(|parent| match lanes.get(parent) {
-            Some(lane) => matches!(lane, Lane::Done(_)),
+            Some(Lane::Open(lane)) => lane.shard.is_gone(),
+            Some(Lane::Done(_)) => true,
             None => !listed.iter().any(|l| l.id == *parent),
         })
     }

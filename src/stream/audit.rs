@@ -52,8 +52,8 @@ impl Audit {
         self.gap == 0 && self.problems.is_empty()
     }
 
-    /// Looks at every object that the lines name, and every one that marks do.
-    pub fn look(&mut self, lines: &[Line], mut marks: Marks, stores: &dyn Stores) {
+    /// Looks at every object that the lines name, and takes out of `marks` those that are of them.
+    pub fn look(&mut self, lines: &[Line], marks: &mut Marks, stores: &dyn Stores) {
         for line in lines {
             self.objects_checked += 1;
             let mut problems = Vec::new();
@@ -83,10 +83,15 @@ impl Audit {
             let named = |why| format!("object `{}/{}` of plan {}: {why}", line.store, line.name, line.plan);
             self.problems.extend(problems.map(named));
         }
-        // Failures of somewhere else, AWS's for instance, may have been put in again too.
+    }
+
+    /// Looks at what marks name and no ledger does: failures of somewhere else, AWS's for instance, may have been put in again
+    /// too. `is_shared`: other nodes have ledgers of their own.
+    pub fn look_at_rest(&mut self, marks: Marks, stores: &dyn Stores, is_shared: bool) {
         for (store, name, redriven) in marks.rest() {
             let problems = match stores.lines_of(&store, &name) {
                 Ok(Some(lines)) => redriven.problems(lines),
+                Ok(None) if is_shared => Vec::new(),
                 Ok(None) => vec!["marks say it was redriven, and it is neither there nor in the ledger".into()],
                 Err(why) => vec![why],
             };
@@ -126,9 +131,17 @@ fn is_shard(fs: &dyn Fs, dir: &Path) -> Result<bool> {
     Ok(!entries.iter().any(|e| e == "journal"))
 }
 
-/// The directories of a stream's shards, with their names: the stream's, when the stream of Kinesis was made, the shard's
-/// id. Those whose state is in a lease table are left out.
-pub fn shards(fs: &dyn Fs, dir: &Path, stream: &str) -> Result<Vec<(String, PathBuf)>> {
+/// A shard's directory.
+pub struct ShardDir {
+    /// The stream's name, when the stream of Kinesis was made, the shard's id.
+    pub name: String,
+    pub dir: PathBuf,
+    /// Its state is in a lease table.
+    pub is_shared: bool,
+}
+
+/// The directories of a stream's shards.
+pub fn shards(fs: &dyn Fs, dir: &Path, stream: &str) -> Result<Vec<ShardDir>> {
     let list = |dir: &Path| match fs.list(dir) {
         Ok(mut names) => {
             names.sort();
@@ -141,8 +154,11 @@ pub fn shards(fs: &dyn Fs, dir: &Path, stream: &str) -> Result<Vec<(String, Path
     for life in list(&dir)? {
         for shard in list(&dir.join(&life))?.into_iter().filter(|name| name != BEGIN && name != SHARED) {
             let of_shard = dir.join(&life).join(&shard);
-            if list(&of_shard)?.iter().any(|name| name == "plans.0") {
-                found.push((format!("{stream}/{life}/{shard}"), of_shard));
+            let names = list(&of_shard)?;
+            let has = |file: &str| names.iter().any(|name| name == file);
+            if has("plans.0") || has("ledger") {
+                let is_shared = !has("plans.0");
+                found.push(ShardDir { name: format!("{stream}/{life}/{shard}"), dir: of_shard, is_shared });
             }
         }
     }
@@ -150,6 +166,7 @@ pub fn shards(fs: &dyn Fs, dir: &Path, stream: &str) -> Result<Vec<(String, Path
 }
 
 /// Where the objects of a stream are named.
+#[derive(Default)]
 pub struct Names {
     /// Lines of the ledger that name objects, for [`Audit::look`].
     pub lines: Vec<Line>,

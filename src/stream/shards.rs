@@ -30,6 +30,9 @@ use tokio::sync::watch;
 
 /// Between two looks at a shard that was read to its end and has records that are not settled.
 const ENDING: Duration = Duration::from_millis(100);
+/// In the directory of a shard that this node read alone: it was read to its end, and everything is settled. Its status.
+pub(super) const DONE: &str = "DONE";
+
 /// Between two tries of what Kinesis refused.
 pub(super) const RETRY: Duration = Duration::from_secs(5);
 
@@ -94,7 +97,7 @@ pub(super) enum Lane {
 
 pub(super) struct OpenLane {
     pub(super) running: Running,
-    shard: Arc<Shard>,
+    pub(super) shard: Arc<Shard>,
     pub(super) reader: tokio::task::JoinHandle<()>,
     dir: PathBuf,
     /// Of the stream that it reads.
@@ -292,6 +295,17 @@ impl Inner {
         drop(ending);
     }
 
+    /// Takes from lanes that an error has ended what they hold: others need the room.
+    pub(super) fn empty_broken(&self) {
+        for lane in self.lanes().values() {
+            if let Lane::Open(lane) = lane
+                && lane.running.has_ended()
+            {
+                lane.shard.let_go();
+            }
+        }
+    }
+
     /// Ends lanes that nobody reads for any more, though there may be more to read: they are to be opened again.
     pub(super) fn end_unread(&self) {
         let is_unread = |lane: &Lane| match lane {
@@ -299,6 +313,7 @@ impl Inner {
                 lane.created_ms == self.created_ms.load(Ordering::Relaxed)
                     && lane.reader.is_finished()
                     && !lane.shard.is_at_end()
+                    && !lane.shard.is_gone()
                     && !lane.running.has_ended()
             }
             Lane::Done(_) => false,
@@ -380,13 +395,15 @@ impl Inner {
                 .running
                 .ask(|engine, _| engine.flush().map(|_| matches!(engine.state().start, Some(Start::End { .. }))));
             if matches!(is_done, Ok(Ok(true))) {
-                let status = lane.running.status();
+                let mut status = lane.running.status();
                 let bytes = serde_json::to_vec(&status).expect("plain values always serialise into memory");
                 // Where lanes are shared, their leases say so.
                 let noted = match is_shared {
                     true => Ok(()),
-                    false => write_atomically(&*self.shared.fs, &lane.dir.join("DONE"), &bytes),
+                    false => write_atomically(&*self.shared.fs, &lane.dir.join(DONE), &bytes),
                 };
+                // What this life may have lost.
+                status.alarm = status.alarm.or_else(|| lane.shard.alarm());
                 match noted {
                     Ok(()) => done.push((id.clone(), status)),
                     Err(e) => tracing::warn!(stream = self.name, shard = id, error = %e, "cannot note that it is done"),
@@ -413,12 +430,13 @@ impl Inner {
         let Place { dir, start: begin, elsewhere } = place;
         let during = |e| Error::io(format!("`{}`", dir.display()), e);
         shared.fs.create_dir_all(&dir).map_err(during)?;
-        if let Some(bytes) = read(&*shared.fs, &dir.join("DONE")).ok().filter(|_| elsewhere.is_none()) {
+        if let Some(bytes) = read(&*shared.fs, &dir.join(DONE)).ok().filter(|_| elsewhere.is_none()) {
             let status = serde_json::from_slice(&bytes);
             return status.map(Lane::Done).map_err(|e| Error::new(Kind::Corrupt, format!("`DONE`: {e}")));
         }
         let meta = read_or_make_meta(&*shared.fs, &dir, Some(&self.name))?;
         let (engine, shard) = open_shard(common, &dir, &meta, config, begin, elsewhere)?;
+        shard.hold_at_most(self.room.part_bytes_max());
         let state = engine.state();
         let start = state.start.clone().expect("it is persisted before the lane is opened");
         let bound = state.plans.values().any(|p| p.list.end() > state.low[p.outlet.track() as usize]);
@@ -437,6 +455,7 @@ impl Inner {
             bound,
             consumer: self.consumer.clone(),
             room: self.room.clone(),
+            up_to_date: None,
             tell: Box::new(move || {
                 tell();
                 if of_reader.is_at_end() {

@@ -2,6 +2,7 @@
 
 read ENDPOINT TABLE            check every row's attributes and print `shard owner checkpoint` for each
 write ENDPOINT TABLE ROW...    write a row for each `shard=checkpoint`, owned by a worker that is gone, into the table, made if need be
+forget ENDPOINT TABLE SHARD... delete the rows of these
 other ENDPOINT TABLE           make a table of that name with another key
 """
 
@@ -93,6 +94,9 @@ def main():
         read(dynamodb, table)
     elif act == "write":
         write(dynamodb, table, rows)
+    elif act == "forget":
+        for shard in rows:
+            dynamodb.delete_item(TableName=table, Key={"leaseKey": {"S": shard}})
     else:
         create(dynamodb, table, "id", "N")
 

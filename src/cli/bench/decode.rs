@@ -137,6 +137,7 @@ impl Decode {
             start: Start::TrimHorizon,
             bound: false,
             consumer: Consumer::default(),
+            up_to_date: None,
             room: Arc::new(Room::new(1 << 20, Arc::default())),
             tell: Box::new(|| {}),
         };

@@ -62,7 +62,6 @@ pub enum At<'a> {
     /// Milliseconds since the Unix epoch.
     Timestamp(u64),
     Sequence(&'a str),
-    AfterSequence(&'a str),
 }
 
 /// Why Kinesis did not do what was asked.
@@ -224,9 +223,6 @@ impl Kinesis {
             At::Sequence(sequence) => {
                 request.shard_iterator_type(ShardIteratorType::AtSequenceNumber).starting_sequence_number(sequence)
             }
-            At::AfterSequence(sequence) => {
-                request.shard_iterator_type(ShardIteratorType::AfterSequenceNumber).starting_sequence_number(sequence)
-            }
         };
         let answer = request.send().await.map_err(|e| refused(&e))?;
         let none = || Refused { what: What::Other, message: "an answer without an iterator".to_owned() };
@@ -285,9 +281,6 @@ impl Kinesis {
                 start.r#type(ShardIteratorType::AtTimestamp).timestamp(at)
             }
             At::Sequence(sequence) => start.r#type(ShardIteratorType::AtSequenceNumber).sequence_number(sequence),
-            At::AfterSequence(sequence) => {
-                start.r#type(ShardIteratorType::AfterSequenceNumber).sequence_number(sequence)
-            }
         };
         let start = start.build().map_err(|e| Refused { what: What::Other, message: e.to_string() })?;
         let request = self.client().subscribe_to_shard().consumer_arn(consumer).shard_id(shard);

@@ -47,15 +47,12 @@ impl Reader {
             let is_behind = answer.millis_behind_latest.is_some_and(|ms| ms > 0);
             self.count(answer.records.len(), bytes, answer.millis_behind_latest.unwrap_or(0));
             self.take(&answer.records, &mut behind, Some(part))?;
+            self.took(&behind, answer.millis_behind_latest.unwrap_or(0));
             drop(answer.records);
             got = asked;
             match answer.next_shard_iterator {
                 Some(next) => iterator = next,
-                None => {
-                    self.shard.reached_end();
-                    (self.tell)();
-                    return Ok(());
-                }
+                None => return self.end(&mut behind),
             }
             let apart = if is_behind { CALLS_APART } else { self.kinesis.poll_interval() };
             let pause = apart.max(Duration::from_secs_f64(bytes as f64 / BYTES_PER_SECOND));

@@ -34,6 +34,8 @@ pub struct Reader {
     pub consumer: Consumer,
     /// Where answers find room.
     pub room: Arc<Room>,
+    /// When the newest record had been read, the last time.
+    pub up_to_date: Option<Instant>,
     /// Tells the lane that there are records, or that there will be no more.
     pub tell: Box<dyn Fn() + Send + Sync>,
 }
@@ -41,13 +43,19 @@ pub struct Reader {
 /// Between two SubscribeToShard for a shard and consumer (API reference).
 const SUBSCRIPTIONS_APART_MIN: Duration = Duration::from_secs(1);
 
+/// What came after the newest record that was read is there for a day at least (retention): for so long it is sure to be.
+const UP_TO_DATE: Duration = Duration::from_secs(3600);
+
 /// The ARN of a consumer; what it is may change.
 pub type Consumer = Arc<Mutex<Option<String>>>;
+
+/// What the oldest record is where there is none.
+const NOTHING: &str = "none";
 
 /// What stands in the way.
 pub enum Stop {
     Refused(Refused),
-    /// The record behind which to begin is not there any more, and this one is what is.
+    /// The record behind which to begin is not there any more; what the oldest is.
     Passed {
         expected: Position,
         found: String,
@@ -65,7 +73,11 @@ impl Reader {
                 match self.kinesis.summary().await {
                     // Its shards are others, under the same names: whoever looks for them ends this lane.
                     Ok(summary) if summary.created_ms != self.created_ms => return,
-                    Ok(_) => is_suspect = false,
+                    Ok(_) if self.is_listed().await => is_suspect = false,
+                    Ok(_) => {
+                        self.is_gone();
+                        return;
+                    }
                     Err(_) => {
                         tokio::time::sleep(self.pause(&mut tries)).await;
                         continue;
@@ -98,22 +110,7 @@ impl Reader {
                 Err(stop) => stop,
             };
             is_suspect = matches!(stop, Stop::Refused(Refused { what: What::Missing, .. }));
-            let alarm = match &stop {
-                Stop::Refused(Refused { what: What::Throttled, .. }) => {
-                    let labels = [("DeliveryStreamName", self.stream.clone())];
-                    metrics::counter!("hydrant_ThrottledGetRecords", &labels).increment(1);
-                    None
-                }
-                // Another iterator is asked for; that it expired is nobody's trouble.
-                Stop::Refused(Refused { what: What::Iterator, .. }) if tries == 0 => None,
-                Stop::Refused(refused) => Some(refused.message.clone()),
-                Stop::Passed { expected, found } => Some(format!(
-                    "record {expected}, behind which to go on, is gone, and the oldest is {found}: records between them have expired; plans list some of them, so nothing is read"
-                )),
-            };
-            if self.shard.set_alarm(alarm.clone()) {
-                tracing::warn!(stream = self.stream, shard = self.id, alarm, "the shard is not read");
-            }
+            self.report(&stop, tries);
             let pause = self.pause(&mut tries);
             // A shard may be subscribed to once a second.
             let least = if consumer.is_some() { SUBSCRIPTIONS_APART_MIN } else { Duration::ZERO };
@@ -122,6 +119,64 @@ impl Reader {
                 return;
             }
         }
+    }
+
+    /// Says what stands in the way, after so many refusals in a row.
+    fn report(&self, stop: &Stop, tries: u32) {
+        let alarm = match stop {
+            Stop::Refused(Refused { what: What::Throttled, .. }) => {
+                let labels = [("DeliveryStreamName", self.stream.clone())];
+                metrics::counter!("hydrant_ThrottledGetRecords", &labels).increment(1);
+                None
+            }
+            // Another iterator is asked for; that it expired is nobody's trouble.
+            Stop::Refused(Refused { what: What::Iterator, .. }) if tries == 0 => None,
+            Stop::Refused(refused) => Some(refused.message.clone()),
+            Stop::Passed { expected, found } => Some(format!(
+                "record {expected}, behind which to go on, is gone, and the oldest is {found}: records between them have \
+                 expired; plans list some of them, so nothing is read"
+            )),
+        };
+        if self.shard.set_alarm(alarm.clone()) {
+            tracing::warn!(stream = self.stream, shard = self.id, alarm, "the shard is not read");
+        }
+    }
+
+    /// Whether the stream still has the shard, or does not say.
+    async fn is_listed(&self) -> bool {
+        self.kinesis.shards().await.map_or(true, |listed| listed.iter().any(|shard| shard.id == self.id))
+    }
+
+    /// Nothing of the shard can be read any more.
+    fn is_gone(&self) {
+        let done = match self.behind() {
+            Some(position) => self.expired(position, NOTHING),
+            None => {
+                self.lose("the shard has expired, and nothing of it was read: its records may be lost".to_owned());
+                Ok(())
+            }
+        };
+        match done {
+            Ok(()) => {
+                self.shard.set_alarm(None);
+                self.shard.reached_end();
+            }
+            Err(stop) => {
+                self.report(&stop, 1);
+                self.shard.set_gone();
+            }
+        }
+        (self.tell)();
+    }
+
+    /// The shard has no more records. `behind`: the record behind which to begin, if it was not met.
+    pub(super) fn end(&self, behind: &mut Option<Position>) -> Result<(), Stop> {
+        if let Some(position) = behind.take() {
+            self.expired(position, NOTHING)?;
+        }
+        self.shard.reached_end();
+        (self.tell)();
+        Ok(())
     }
 
     /// How long to wait after a refusal, of so many in a row.
@@ -149,6 +204,7 @@ impl Reader {
         }
     }
 
+    /// Counts an answer, which is so far behind the newest record of the shard.
     pub(super) fn count(&self, records: usize, bytes: usize, behind_ms: i64) {
         let labels = [("DeliveryStreamName", self.stream.clone())];
         metrics::counter!("hydrant_DataReadFromKinesisStream_Records", &labels).increment(records as u64);
@@ -158,8 +214,20 @@ impl Reader {
         self.shard.set_behind(behind_ms.max(0) as u64);
     }
 
-    /// Hands over the records of an answer, which takes a `part` of the room. `behind`: the record that the first of them is or follows, if that is still
-    /// to be seen.
+    fn is_up_to_date(&self) -> bool {
+        self.up_to_date.is_some_and(|at| at.elapsed() < UP_TO_DATE)
+    }
+
+    /// An answer has been taken, which is so far behind the newest record. `behind` as for [`Reader::take`].
+    pub(super) fn took(&mut self, behind: &Option<Position>, behind_ms: i64) {
+        // Who still looks for where to go on does not know what there was.
+        if behind_ms <= 0 && (behind.is_none() || self.is_up_to_date()) {
+            self.up_to_date = Some(Instant::now());
+        }
+    }
+
+    /// Hands over the records of an answer, which takes a `part` of the room. `behind`: the record that the first of them is
+    /// or follows, if that is still to be seen.
     pub fn take(&mut self, records: &[Record], behind: &mut Option<Position>, part: Option<Part>) -> Result<(), Stop> {
         let shard: Arc<str> = self.id.as_str().into();
         let mut taken = Vec::with_capacity(records.len());
@@ -207,26 +275,33 @@ impl Reader {
                 Ok(u64::MAX)
             }
             Ordering::Equal => Ok(position.sub_sequence + 1),
-            Ordering::Greater if self.bound && self.shard.is_behind_plans() => {
-                Err(Stop::Passed { expected: position, found: found.to_owned() })
-            }
-            Ordering::Greater => {
-                tracing::error!(
-                    stream = self.stream,
-                    shard = self.id,
-                    after = %position,
-                    oldest = found,
-                    "the record behind which to go on has expired: records between it and the oldest may be lost"
-                );
-                let labels = [("DeliveryStreamName", self.stream.clone())];
-                metrics::counter!("hydrant_kinesis_retention_passed", &labels).increment(1);
-                self.shard.set_loss(format!(
-                    "record {position}, behind which to go on, had expired, and the oldest was {found}: records between \
-                     them may be lost"
-                ));
-                Ok(0)
-            }
+            Ordering::Greater => self.expired(position, found).map(|()| 0),
         }
+    }
+
+    /// The record behind which to go on is not there any more, and the oldest is `found`.
+    fn expired(&self, position: Position, found: &str) -> Result<(), Stop> {
+        if self.bound && self.shard.is_behind_plans() {
+            return Err(Stop::Passed { expected: position, found: found.to_owned() });
+        }
+        // A shard that is quiet for long: the record has expired, and whatever came behind it has not.
+        if self.is_up_to_date() {
+            return Ok(());
+        }
+        self.lose(format!(
+            "record {position}, behind which to go on, had expired, and the oldest was {found}: records between them may be \
+             lost"
+        ));
+        self.shard.pass_known();
+        Ok(())
+    }
+
+    /// Says, for the whole of this life, what may be lost.
+    fn lose(&self, loss: String) {
+        tracing::error!(stream = self.stream, shard = self.id, "{loss}");
+        let labels = [("DeliveryStreamName", self.stream.clone())];
+        metrics::counter!("hydrant_kinesis_retention_passed", &labels).increment(1);
+        self.shard.set_loss(loss);
     }
 }
 
@@ -267,8 +342,42 @@ mod tests {
             bound,
             consumer: Consumer::default(),
             room: Arc::new(Room::new(1 << 20, Arc::default())),
+            up_to_date: None,
             tell: Box::new(|| {}),
         }
+    }
+
+    #[tokio::test]
+    async fn what_expired_behind_what_is_settled_takes_no_offset_from_what_is_there() {
+        // Up to 15 everything is settled, and reading begins at 10, behind a record that has expired.
+        let mut late = poll(after("9", 0), false).await;
+        late.shard = Shard::new(&late.start, 15);
+        let mut behind = late.behind();
+        late.take(&[plain("12", b"d")], &mut behind, None).ok().unwrap();
+        assert_eq!((late.start.offset(), late.shard.end()), (16, 16));
+        let mut cursor = Cursor::at(15);
+        assert!(matches!(late.shard.read(&mut cursor), Ok(Read::Frame(frame)) if frame.first == 15));
+    }
+
+    #[tokio::test]
+    async fn the_record_behind_which_a_quiet_shard_goes_on_may_expire() {
+        for (met, behind_ms, is_alarmed) in [(true, 0, false), (true, 1, true), (false, 0, true)] {
+            let mut quiet = poll(after("9", 0), false).await;
+            // An answer without records, once the record was met or before.
+            quiet.took(&quiet.behind().filter(|_| !met), behind_ms);
+            quiet.took(&quiet.behind(), behind_ms);
+            assert_eq!(taken(&mut quiet, &[plain("12", b"d")]).ok().map(|read| read.len()), Some(1));
+            assert_eq!(quiet.shard.alarm().is_some(), is_alarmed, "{met} {behind_ms}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_shard_whose_end_is_all_that_is_left_says_what_may_be_lost() {
+        let ended = poll(after("9", 0), false).await;
+        ended.end(&mut ended.behind()).ok().unwrap();
+        assert!(ended.shard.is_at_end() && ended.shard.alarm().is_some_and(|alarm| alarm.contains("may be lost")));
+        let bound = poll(after("9", 0), true).await;
+        assert!(matches!(bound.end(&mut bound.behind()), Err(Stop::Passed { .. })) && !bound.shard.is_at_end());
     }
 
     fn after(sequence: &str, sub_sequence: u64) -> Start {

@@ -6,6 +6,7 @@ use crate::lane::{Cursor, Lane, Read, Start};
 use crate::record::{Batch, Entry, Frame, Origin, Position};
 use crate::source::room::Part;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
@@ -26,15 +27,21 @@ struct State {
     /// What frames take of the room, with the ends of those that do.
     parts: VecDeque<(u64, Part)>,
     bytes_max: usize,
+    /// The most of the room that is taken: others want to read too.
+    part_bytes_max: usize,
     /// One above the last record's offset that was read in this life.
     end: u64,
     /// Offsets below were given out by an earlier life.
     known: u64,
+    /// Of these, offsets whose records have expired before they were read again.
+    expired: Range<u64>,
     /// Ends of frames and the places of their last records, in order.
     anchors: VecDeque<(u64, Position)>,
     /// Kinesis has no more records.
     at_end: bool,
     closed: bool,
+    /// It is not there any more, and plans list records of it.
+    gone: bool,
     alarm: Option<String>,
     /// What may have been lost in this life: nothing that goes well later makes it undone.
     loss: Option<String>,
@@ -62,11 +69,14 @@ impl Shard {
             bytes: 0,
             parts: VecDeque::new(),
             bytes_max: 0,
+            part_bytes_max: usize::MAX,
             end,
             known: known.max(end),
+            expired: 0..0,
             anchors,
             at_end: matches!(start, Start::End { .. }),
             closed: false,
+            gone: false,
             alarm: None,
             loss: None,
             behind_ms: 0,
@@ -82,6 +92,9 @@ impl Shard {
     /// what they take, until every track has passed them.
     pub fn push<'a>(&self, records: impl IntoIterator<Item = Taken<'a>>, part: Option<Part>) {
         let mut state = self.state();
+        if state.closed {
+            return;
+        }
         let before = state.bytes;
         let mut frame: Option<Frame> = None;
         for Taken { data, origin, arrival_ms } in records {
@@ -142,7 +155,7 @@ impl Shard {
                 if state.closed {
                     return false;
                 }
-                if state.bytes <= state.bytes_max {
+                if state.has_room() {
                     return true;
                 }
             }
@@ -156,10 +169,34 @@ impl Shard {
         self.room.notify_waiters();
     }
 
+    /// Reads on only while no more than so many bytes of the room are taken.
+    pub fn hold_at_most(&self, bytes: usize) {
+        self.state().part_bytes_max = bytes;
+    }
+
+    /// Nobody reads any more, and what is held goes.
+    pub fn let_go(&self) {
+        self.close();
+        let mut state = self.state();
+        state.frames.clear();
+        state.parts.clear();
+        state.bytes = 0;
+    }
+
     /// Whether records were given out by an earlier life that have not been read again.
     pub fn is_behind_plans(&self) -> bool {
         let state = self.state();
         state.end < state.known
+    }
+
+    /// Records that were given out by an earlier life and have not been read again are there no more: what is read next
+    /// is behind them.
+    pub fn pass_known(&self) {
+        let mut state = self.state();
+        if state.end < state.known {
+            state.expired = state.end..state.known;
+            state.end = state.known;
+        }
     }
 
     /// Where the last record stands that was read.
@@ -171,6 +208,16 @@ impl Shard {
     pub fn set_alarm(&self, alarm: Option<String>) -> bool {
         let before = std::mem::replace(&mut self.state().alarm, alarm.clone());
         alarm.is_some() && alarm != before
+    }
+
+    /// Nothing can be read any more, and not everything was.
+    pub fn set_gone(&self) {
+        self.state().gone = true;
+    }
+
+    /// Whether nothing can be read any more, though not everything was.
+    pub fn is_gone(&self) -> bool {
+        self.state().gone
     }
 
     /// Records may have expired before they were read.
@@ -186,6 +233,11 @@ impl Shard {
 }
 
 impl State {
+    fn has_room(&self) -> bool {
+        let taken: usize = self.parts.iter().map(|(_, part)| part.bytes()).sum();
+        self.bytes <= self.bytes_max && (taken == 0 || taken < self.part_bytes_max)
+    }
+
     fn append(&mut self, frame: Frame) {
         self.end = frame.end();
         self.bytes += frame_bytes(&frame);
@@ -218,6 +270,11 @@ impl Lane for Shard {
                 *cursor = Cursor::at(frame.end());
                 Ok(Read::Frame(frame.clone()))
             }
+            None if state.expired.contains(&cursor.offset) => {
+                let (from, to) = (cursor.offset, state.expired.end);
+                *cursor = Cursor::at(to);
+                Ok(Read::Lost { from, to })
+            }
             None => Err(Error::new(Kind::Bug, format!("record {} of a shard is not held any more", cursor.offset))),
         }
     }
@@ -244,7 +301,7 @@ impl Lane for Shard {
         }
         let passed = state.parts.partition_point(|(end, _)| *end <= offset);
         state.parts.drain(..passed);
-        if state.bytes <= bytes_max {
+        if state.has_room() {
             self.room.notify_waiters();
         }
         // The room counts them.
@@ -272,6 +329,7 @@ impl Lane for Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::room::Room;
 
     fn taken(n: u64, arrival_ms: u64) -> Taken<'static> {
         let position = Position { sequence: n.to_string().into(), sub_sequence: 0 };
@@ -305,6 +363,23 @@ mod tests {
     }
 
     #[test]
+    fn what_has_expired_is_lost_and_what_is_there_is_behind_it() {
+        let after = Position { sequence: "7".into(), sub_sequence: 3 };
+        let shard = Shard::new(&Start::After { offset: 40, position: after }, 50);
+        shard.push([taken(8, 1), taken(9, 1)], None);
+        shard.pass_known();
+        shard.push([taken(30, 2)], None);
+        assert_eq!(offsets(&shard, 50), [(50, 51)]);
+        let mut cursor = Cursor::at(40);
+        assert!(matches!(shard.read(&mut cursor), Ok(Read::Frame(frame)) if frame.end() == 42));
+        assert!(matches!(shard.read(&mut cursor), Ok(Read::Lost { from: 42, to: 50 })));
+        assert!(matches!(shard.read(&mut cursor), Ok(Read::Frame(frame)) if frame.first == 50));
+        assert!(!shard.is_behind_plans());
+        shard.reached_end();
+        assert_eq!(shard.anchor(51), Some(Start::End { offset: 51 }));
+    }
+
+    #[test]
     fn it_begins_again_behind_a_record_that_is_settled_and_never_before_one_that_is_not() {
         let shard = Shard::new(&Start::TrimHorizon, 0);
         assert_eq!(shard.anchor(0), None);
@@ -328,6 +403,28 @@ mod tests {
         shard.reached_end();
         assert_eq!(anchor(4999), anchor(4999));
         assert_eq!(shard.anchor(5000), Some(Start::End { offset: 5000 }));
+    }
+
+    #[tokio::test]
+    async fn who_does_not_get_on_leaves_others_room() {
+        let room = Room::new(64 << 10, Default::default());
+        let stuck = Shard::new(&Start::TrimHorizon, 0);
+        stuck.hold_at_most(room.part_bytes_max());
+        stuck.trim_tail(0, 1 << 30);
+        let mut n = 0;
+        let has_room = || stuck.state().has_room();
+        while has_room() {
+            stuck.push([taken(n, n)], Some(room.take(1 << 10).await));
+            n += 1;
+        }
+        // Nothing of it is read, and there is room for another's answer, however large.
+        drop(room.take(usize::MAX).await);
+        stuck.let_go();
+        assert_eq!((stuck.records_from(0), stuck.state().frames.len()), (n, 0));
+        let all = [room.take(usize::MAX).await, room.take(usize::MAX).await, room.take(usize::MAX).await];
+        drop((room.take(usize::MAX).await, all));
+        stuck.push([taken(n, n)], None);
+        assert_eq!(stuck.state().frames.len(), 0, "who is gone takes nothing more");
     }
 
     #[tokio::test]

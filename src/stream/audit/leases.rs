@@ -22,13 +22,13 @@ pub fn of_table(config: &StreamConfig) -> Option<Table<'_>> {
 }
 
 /// The account of each lease of a stream's table. Blocks.
-pub fn audit(runtime: &Handle, (settings, table): Table, stream: &str, fetch: Fetch) -> Result<Vec<(Lease, Audit)>> {
+pub fn audit(runtime: &Handle, (settings, table): Table, stream: &str, fetch: Fetch) -> Result<Vec<Audit>> {
     let leases = runtime.block_on(Leases::connect(settings, table, stream, "audit".into()))?;
     let listed = runtime.block_on(leases.list())?;
     listed.into_iter().map(|lease| of_lease(runtime, &leases, lease, stream, fetch)).collect()
 }
 
-fn of_lease(runtime: &Handle, leases: &Leases, lease: Lease, stream: &str, fetch: Fetch) -> Result<(Lease, Audit)> {
+fn of_lease(runtime: &Handle, leases: &Leases, lease: Lease, stream: &str, fetch: Fetch) -> Result<Audit> {
     let name = format!("{stream}/{}/{}", lease.created_ms, lease.shard);
     let bytes = loop {
         let (_, kept) = runtime.block_on(leases.load(&lease.shard))?;
@@ -47,9 +47,8 @@ fn of_lease(runtime: &Handle, leases: &Leases, lease: Lease, stream: &str, fetch
         Some(bytes) => entries_of(&bytes).map(State::from_snapshot).map_err(|e| format!("its state: {e}")),
         None => Ok(State::default()),
     });
-    let audit = match state {
+    Ok(match state {
         Ok(state) => account(name, &state, &survey_of_shard(&state)),
         Err(why) => Audit::impossible(name, why),
-    };
-    Ok((lease, audit))
+    })
 }

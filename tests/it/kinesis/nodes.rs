@@ -99,23 +99,15 @@ impl World {
 
     /// Writes rows as the library does, each `shard=checkpoint`.
     fn write_leases(&self, rows: &[String]) {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/kcl_leases.py");
-        let written = std::process::Command::new(variable("HYDRANT_TEST_PYTHON"))
-            .args([script, "write", &self.dynamodb.endpoint(), "leases"])
-            .args(rows)
-            .status()
-            .expect("run the script");
-        assert!(written.success());
+        self.table("write", rows);
     }
 
-    /// Makes a table of the leases' name that is none.
-    fn make_other_table(&self) {
+    /// Has the script do something to the table, without Hydrant.
+    fn table(&self, act: &str, rows: &[String]) {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/kcl_leases.py");
-        let made = std::process::Command::new(variable("HYDRANT_TEST_PYTHON"))
-            .args([script, "other", &self.dynamodb.endpoint(), "leases"])
-            .status()
-            .expect("run the script");
-        assert!(made.success());
+        let mut python = std::process::Command::new(variable("HYDRANT_TEST_PYTHON"));
+        let done = python.args([script, act, &self.dynamodb.endpoint(), "leases"]).args(rows).status();
+        assert!(done.expect("run the script").success());
     }
 
     /// How many shards each owner has that were not read to their ends.
@@ -202,6 +194,10 @@ fn an_audit_finds_what_is_missing(world: World, node: &Service) {
     let problems = missing.iter().flat_map(|audit| audit["problems"].as_array().expect("a list"));
     let absent = problems.filter(|problem| problem.as_str().is_some_and(|p| p.ends_with("it is not there any more")));
     assert_eq!(absent.count() as u64, looked_at, "{missing:?}");
+    // What this node delivered stays known when the leases of shards that are gone are removed.
+    world.table("forget", &world.leases().into_iter().map(|lease| lease.0).collect::<Vec<_>>());
+    let (code, of_ledgers) = audits();
+    assert_eq!((code, sum(&of_ledgers, "objects_checked")), (0, looked_at), "{of_ledgers:?}");
     // Where the account is cannot be asked: that is no account without a gap.
     drop(world.dynamodb);
     let (code, unknown) = audits();
@@ -404,7 +400,7 @@ fn a_state_that_is_too_large_for_a_row_is_an_object_while_it_is() {
 #[test]
 fn a_table_of_another_layout_is_named_and_left_alone() {
     let world = World::new(1);
-    world.make_other_table();
+    world.table("other", &[]);
     let mut node = world.node();
     node.until("it says what it found", |s| {
         s.status("r").alarm.is_some_and(|alarm| {
@@ -433,7 +429,7 @@ fn check_online_says_what_cannot_be_read() {
         code == 1 && text.contains("ResourceNotFoundException") && text.contains("source.kinesis.stream"),
         "{text}"
     );
-    world.make_other_table();
+    world.table("other", &[]);
     let (code, text) = check(&streams);
     assert!(code == 1 && text.contains("`id` (HASH, N)") && text.contains("coordination.dynamodb.table"), "{text}");
 }

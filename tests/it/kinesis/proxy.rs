@@ -98,6 +98,10 @@ struct State {
     garbage: BTreeSet<String>,
     /// Shards whose children are kept secret.
     parents: BTreeSet<String>,
+    /// Shards that are not there any more.
+    gone: BTreeSet<String>,
+    /// The last record that is not there any more.
+    expired: Option<String>,
     subscriptions: Vec<Subscription>,
     expiry: Option<Duration>,
     pause: Duration,
@@ -126,6 +130,8 @@ impl Proxy {
             iterators: HashMap::new(),
             garbage: BTreeSet::new(),
             parents: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            expired: None,
             subscriptions: Vec::new(),
             expiry: None,
             pause: Duration::from_secs(5),
@@ -173,6 +179,16 @@ impl Proxy {
 
     pub fn show_children(&self) {
         self.state().parents.clear();
+    }
+
+    /// Records up to this one expire, and answers to GetRecords leave them out, as AWS does.
+    pub fn expire(&self, sequence: &str) {
+        self.state().expired = Some(sequence.to_owned());
+    }
+
+    /// A closed shard of which everything has expired goes: it is not listed any more, and who asks for it is told so.
+    pub fn remove_shard(&self, shard: &str) {
+        self.state().gone.insert(shard.to_owned());
     }
 
     /// Ends subscriptions that begin from now on behind the first event after this time, cleanly, as AWS does after five
@@ -361,6 +377,9 @@ impl Shared {
         if asked["ShardIterator"].as_str().is_some_and(|i| state.garbage.contains(i)) {
             return Some("InvalidArgumentException");
         }
+        if met.shard.as_ref().is_some_and(|shard| state.gone.contains(shard)) {
+            return Some("ResourceNotFoundException");
+        }
         let (consumer, shard) = (asked["ConsumerARN"].as_str()?, met.shard.as_deref()?);
         let same = |s: &&Subscription| s.consumer == consumer && s.shard == shard;
         let last = state.subscriptions.iter().filter(same).map(|s| s.began.elapsed()).min()?;
@@ -388,6 +407,9 @@ impl Shared {
                     .to_owned()
             }
             "InvalidArgumentException" => "Invalid ShardIterator.".to_owned(),
+            "ResourceNotFoundException" => {
+                format!("Shard {shard} in stream s under account 000000000000 does not exist")
+            }
             "ResourceInUseException" => format!("Another active subscription exists for this consumer on {shard}."),
             _ => String::new(),
         };
@@ -436,10 +458,16 @@ impl Shared {
                         hidden.extend(shard["ShardId"].as_str().map(str::to_owned));
                     }
                 }
-                shards.retain(|shard| !is_hidden(shard, &hidden));
+                let is_gone = |shard: &Value| shard["ShardId"].as_str().is_some_and(|id| state.gone.contains(id));
+                shards.retain(|shard| !is_hidden(shard, &hidden) && !is_gone(shard));
             }
         }
         state.hide(&mut answer);
+        if let (Some(expired), Some(records)) = (&state.expired, answer["Records"].as_array_mut()) {
+            // Numbers of more than fifty digits, without zeros in front.
+            let is_there = |number: &str| (number.len(), number) > (expired.len(), expired.as_str());
+            records.retain(|record| record["SequenceNumber"].as_str().is_some_and(is_there));
+        }
         if met.operation == "GetRecords" {
             (state.calls[met.call].records, state.calls[met.call].bytes) = size(&answer);
         }

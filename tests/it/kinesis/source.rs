@@ -437,6 +437,82 @@ fn a_stream_that_is_left_and_read_again_is_read_by_one_lane() {
     assert_eq!(code, 0, "{text}");
 }
 
+/// A shard that has been read to record 49, and to which 50 to 79 were put while the service was down; it was split then.
+fn a_shard_that_was_left_behind() -> (Server, Proxy, Service, String, String) {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    let proxy = Proxy::start(server.address);
+    let mut service = Service::start(&reads(&proxy.endpoint(), ""));
+    kinesis.put("s", &numbered(0..50));
+    settled(&mut service, 50);
+    assert_eq!(service.terminate(), Some(0));
+    let put = kinesis.put("s", &numbered(50..80)).remove(29);
+    kinesis.split("s", &put.shard);
+    kinesis.put("s", &numbered(80..130));
+    (server, proxy, service, put.shard, put.sequence_number)
+}
+
+/// What is there of it is delivered, what is not is spoken of, and nothing is held up by it.
+fn assert_known_as_lost(service: &mut Service, shard: &str, what: &str) {
+    settled(service, 100);
+    service.until("the shard is done", |s| s.status("r").shards.get(shard).is_some_and(|shard| shard.state == "done"));
+    let alarm = service.status("r").alarm.expect("records may be lost");
+    assert!(alarm.contains(shard) && alarm.contains(what) && alarm.contains("may be lost"), "{alarm}");
+    let lines = service.objects("out").into_iter().flat_map(|(_, bytes)| bytes);
+    let lines: Vec<u8> = lines.collect();
+    let found: BTreeSet<usize> = lines.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(number).collect();
+    assert_eq!(found, (0..50).chain(80..130).collect());
+    let (_, metrics) = service.get("/metrics").expect("it answers");
+    let metrics = String::from_utf8_lossy(&metrics).into_owned();
+    assert!(metrics.contains("hydrant_kinesis_retention_passed{DeliveryStreamName=\"r\"} 1"), "{metrics}");
+    let (code, text) = service.command(&["audit", "--deep"]);
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn a_closed_shard_that_is_not_there_any_more_is_not_passed_over_in_silence() {
+    let (_server, proxy, mut service, shard, _) = a_shard_that_was_left_behind();
+    proxy.remove_shard(&shard);
+    service.restart();
+    assert_known_as_lost(&mut service, &shard, "the oldest was none");
+    // Once it has been said and settled, it is done.
+    assert_eq!(service.terminate(), Some(0));
+    service.restart();
+    settled(&mut service, 50);
+    assert_eq!(service.status("r").alarm, None);
+}
+
+#[test]
+fn a_closed_shard_of_which_only_the_end_is_left_is_not_passed_over_in_silence() {
+    let (_server, proxy, mut service, shard, last) = a_shard_that_was_left_behind();
+    proxy.expire(&last);
+    service.restart();
+    assert_known_as_lost(&mut service, &shard, "the oldest was none");
+}
+
+#[test]
+fn a_quiet_shard_whose_last_record_expires_has_lost_nothing() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    let proxy = Proxy::start(server.address);
+    let mut service = Service::start(&reads(&proxy.endpoint(), ""));
+    let last = kinesis.put("s", &numbered(0..50)).remove(49).sequence_number;
+    settled(&mut service, 50);
+    proxy.expire(&last);
+    let before = proxy.calls_of("GetShardIterator").len();
+    proxy.next(1, "GetRecords", None, Fault::Error("ExpiredIteratorException"));
+    service.until("another iterator is of use", |_| {
+        let calls = proxy.calls_of("GetShardIterator");
+        calls.len() > before && proxy.calls_of("GetRecords").iter().any(|c| c.at > calls[before].at)
+    });
+    kinesis.put("s", &numbered(50..100));
+    settled(&mut service, 100);
+    assert_eq!(service.status("r").alarm, None);
+    assert_each_once_and_in_order(&service, 100);
+}
+
 #[test]
 fn the_api_says_that_records_come_from_kinesis_and_takes_none() {
     let server = KinesisLocal::start();

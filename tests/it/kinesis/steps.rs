@@ -2,7 +2,7 @@
 
 use super::client::Kinesis;
 use super::servers::KinesisLocal;
-use crate::service::Service;
+use crate::service::{Service, collect};
 
 /// A stream `r` that reads `s` and takes these steps.
 fn reads(endpoint: &str, steps: &str) -> String {
@@ -108,6 +108,15 @@ fn what_failed_is_redriven_when_it_is_mended() {
     assert_eq!(count(&service, "destination"), 30);
     let (code, text) = service.command_with(&["redrive", &config, "r"]);
     assert!(code == 0 && text.contains("0 records put in, 20 were before"), "{text}");
+    let (code, text) = service.command(&["audit", "--deep"]);
+    assert_eq!(code, 0, "{text}");
+    // Failure objects have done what they were there for: whichever shard's they are, nobody misses them.
+    let mut objects = Vec::new();
+    collect(&service.dir.path().join("out"), &mut objects);
+    let failed: Vec<_> =
+        objects.into_iter().filter(|(name, _)| name.contains("-failed/") && !name.contains("_hydrant")).collect();
+    assert!(failed.len() >= 4, "of two shards: {}", failed.len());
+    failed.iter().for_each(|(name, _)| std::fs::remove_file(name).expect("it is removed"));
     let (code, text) = service.command(&["audit", "--deep"]);
     assert_eq!(code, 0, "{text}");
     // What comes later is read under the mended configuration, by the shards too.
