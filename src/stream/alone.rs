@@ -73,7 +73,8 @@ impl Inner {
         self.end_unread();
         let mut failed = None;
         let left = self.left(&dir, &listed)?;
-        for shard in listed.iter().chain(&left) {
+        // First what is left of those: their children wait for them.
+        for shard in left.iter().chain(&listed) {
             if self.phase() != Phase::Reading {
                 break;
             }
