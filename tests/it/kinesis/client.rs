@@ -13,6 +13,7 @@ use aws_sdk_kinesis::types::{
     ConsumerStatus, PutRecordsRequestEntry, Shard, ShardFilter, ShardFilterType, ShardIteratorType, StartingPosition,
     StreamStatus,
 };
+use md5::{Digest, Md5};
 use std::time::{Duration, Instant};
 
 /// An SDK client for one server. Its methods block, so that they are for tests, not for tasks.
@@ -135,6 +136,19 @@ impl Kinesis {
         let answer = RUNTIME.block_on(list).expect("list shards");
         assert!(answer.next_token().is_none(), "the streams of tests fit a page");
         answer.shards().to_vec()
+    }
+
+    /// The shard of a new stream that records of a partition key go to.
+    pub fn shard_of(&self, stream: &str, key: &str) -> String {
+        let hash = u128::from_be_bytes(Md5::digest(key).into());
+        let is_its = |s: &Shard| {
+            let range = s.hash_key_range().expect("a range");
+            let [first, last] =
+                [range.starting_hash_key(), range.ending_hash_key()].map(|k| k.parse::<u128>().expect("a number"));
+            (first..=last).contains(&hash)
+        };
+        let shards = self.shards(stream);
+        shards.iter().find(|s| is_its(s)).expect("every hash key has its shard").shard_id().to_owned()
     }
 
     /// Splits a shard in the middle of its range and waits; its children, in order of their ranges.
