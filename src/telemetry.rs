@@ -43,6 +43,8 @@ pub fn render(statuses: &[Status], config: &Config) -> String {
     page.family("conservation_gap", "gauge", "Accepted less settled less pending: 0.", |s| Some(s.gap as f64));
     page.family("lost_records", "counter", "Acknowledged records that the medium lost.", |s| Some(s.lost as f64));
     page.family("disk_bytes", "gauge", "Bytes of the journal on disk.", |s| Some(s.disk_bytes as f64));
+    let damage = |s: &Status| Some(s.damage.len() as f64);
+    page.family("damage_found", "gauge", "Damages of the stream's files that its last opening found.", damage);
     let open_plans = |s: &Status| Some(s.open_plans as f64);
     page.family("open_plans", "gauge", "Objects decided and not yet known to be delivered.", open_plans);
     page.text

@@ -99,7 +99,7 @@ fn of_stream(dir: &Path, objects: &Objects) -> Vec<Audit> {
 fn add_shard(found: &mut Vec<Account>, ShardDir { name, dir, is_shared }: ShardDir) {
     let account = if is_shared {
         match account::names(&RealFs, &dir) {
-            Ok(names) => Account { audit: Audit { stream: name, ..Audit::default() }, names },
+            Ok((names, problems)) => Account { audit: Audit { stream: name, problems, ..Audit::default() }, names },
             Err(e) => Account::impossible(name, e),
         }
     } else {
@@ -153,10 +153,10 @@ fn streams_dir(data_dir: &Path) -> Result<PathBuf, String> {
 
 /// Audits a stream. What keeps it from being audited is its problem; the others are audited all the same.
 fn one(dir: &Path, meta: &Meta) -> Account {
-    let mut tries = 0;
+    let (mut tries, fs): (_, Arc<dyn Fs>) = (0, Arc::new(RealFs));
     loop {
         tries += 1;
-        match account::audit(&RealFs, dir, meta) {
+        match account::audit(&fs, dir, meta) {
             Ok((audit, names)) if audit.is_clean() || tries == TRIES => return Account { audit, names },
             Err(e) if tries == TRIES => return Account::impossible(meta.name.clone(), e),
             _ => std::thread::sleep(std::time::Duration::from_millis(100)),
@@ -173,6 +173,12 @@ fn look(stream: &str, accounts: &mut [Account], objects: &Objects, is_shared: bo
             if let Err(why) = read {
                 audit.problems.push(format!("ledger file `{}/{}`: {why}", stub.store, stub.name));
             }
+        }
+        // Where nodes share a lane, other lines are in their ledgers.
+        if !is_shared {
+            let missing = names.missing().into_iter();
+            let missing = missing.map(|(from, to)| format!("no ledger file has the lines of marks {from} to {to}"));
+            audit.problems.extend(missing);
         }
     }
     let redrivable = accounts.iter().flat_map(|account| account.names.redrivable()).collect();

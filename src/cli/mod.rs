@@ -11,6 +11,7 @@ mod out;
 mod pinned;
 mod put;
 mod redrive;
+mod repair;
 mod run;
 mod status;
 mod transform;
@@ -50,6 +51,8 @@ enum Command {
     Abandon(redrive::Stream),
     /// Prove from the files that every accepted record is accounted for.
     Audit(audit::Options),
+    /// Mend streams that are held because files of theirs are damaged: says what it would do, and does it with --apply.
+    Repair(repair::Options),
     /// Measure this machine: ratios of the service to bare loops, end to end.
     Bench(bench::Options),
     /// Work on transforms.
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Resume(stream) => redrive::verb(&stream, "resume"),
         Command::Abandon(stream) => redrive::verb(&stream, "abandon"),
         Command::Audit(options) => audit::audit(&options),
+        Command::Repair(options) => repair::repair(&options),
         Command::Bench(options) => bench::bench(&options),
         Command::Transform(command) => transform::transform(&command),
     };

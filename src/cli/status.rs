@@ -67,6 +67,7 @@ fn print(s: &Status) {
             shard.gap
         );
     }
+    s.damage.iter().for_each(|damage| say!("  DAMAGED: {damage}"));
     if let Some(alarm) = &s.alarm {
         say!("  ALARM: {alarm}");
     }

@@ -126,10 +126,15 @@ impl FakeFs {
 
     /// Flips one bit of a file, synced and all.
     pub fn flip_bit(&self, path: &Path, offset: usize) {
+        self.alter(path, |bytes| bytes[offset] ^= 1);
+    }
+
+    /// Changes what a file holds, synced and all, as a medium does that does not keep what was written.
+    pub fn alter(&self, path: &Path, change: impl Fn(&mut Vec<u8>)) {
         let mut disk = lock(&self.0);
         let inode = disk.current[path];
-        disk.inodes[inode].current[offset] ^= 1;
-        disk.inodes[inode].synced[offset] ^= 1;
+        change(&mut disk.inodes[inode].current);
+        change(&mut disk.inodes[inode].synced);
     }
 }
 

@@ -8,7 +8,7 @@ pub mod fake;
 pub mod real;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// An open file: positioned reads and writes only, from any thread.
@@ -53,6 +53,44 @@ pub trait Fs: Send + Sync + 'static {
 
 /// What direct writes are aligned to, in bytes: the largest block that a disk in use asks for.
 pub const DIRECT_ALIGN: usize = 4096;
+
+/// Where a file's copy stands: see [`write_twice`].
+pub fn copy_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(COPY);
+    name.into()
+}
+
+/// What names of copies end with.
+pub const COPY: &str = ".copy";
+
+/// Writes a file and a copy of it, each as [`write_atomically`] does: what the medium takes from one stands in the other.
+pub fn write_twice(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_atomically(fs, path, bytes)?;
+    write_atomically(fs, &copy_of(path), bytes)
+}
+
+/// What `parse` makes of a file or, if that is missing or refused, of its copy. The sentence says what is wrong with the
+/// file if the copy was needed. An error is the file's, unless only the copy is there.
+pub fn read_either<T, E>(
+    fs: &dyn Fs,
+    path: &Path,
+    io_error: impl Fn(io::Error) -> E,
+    parse: impl Fn(&[u8]) -> Result<T, E>,
+) -> Result<(T, Option<String>), E>
+where
+    E: std::fmt::Display,
+{
+    let first = read(fs, path).map_err(&io_error).and_then(|bytes| parse(&bytes));
+    let why = match first {
+        Ok(value) => return Ok((value, None)),
+        Err(why) => why,
+    };
+    match read(fs, &copy_of(path)).map_err(&io_error).and_then(|bytes| parse(&bytes)) {
+        Ok(value) => Ok((value, Some(format!("`{}` is damaged, and was read from its copy: {why}", path.display())))),
+        Err(_) => Err(why),
+    }
+}
 
 /// Reads a whole file.
 pub fn read(fs: &dyn Fs, path: &Path) -> io::Result<Vec<u8>> {

@@ -4,19 +4,23 @@
 //! reader has seen is found again after any crash; offsets are never reused. Not promised: order between clients.
 //!
 //! A commit is one write and one sync, whatever number of batches it takes. Segments are files of already written
-//! blocks, recycled when the lane is trimmed. Recovery never appends to what it found: see [`recover`].
+//! blocks, made when there is something to write and recycled when the lane is trimmed. Recovery never appends to what it
+//! found, and needs no room: see [`recover`]. What was durable is known beside the segments too: see [`frontier`].
 
 mod budget;
 mod committer;
 pub mod frame;
+mod frontier;
 mod reader;
 mod recover;
 pub mod segment;
+mod survey;
 mod writer;
 
 pub use budget::Budget;
 pub use committer::Committer;
-pub use recover::{Recovered, Survey, survey};
+pub use recover::Recovered;
+pub use survey::{Survey, survey};
 pub use writer::{Put, Writer};
 
 use crate::error::{Error, Kind, Result};
@@ -84,13 +88,17 @@ impl Recent {
 }
 
 struct Shared {
-    /// Oldest first; never empty. The last one is written to.
+    /// Oldest first. The writer writes to the last one, if it has written in this life.
     segments: VecDeque<Segment>,
     /// The newest durable frames, contiguous, oldest first.
     tail: VecDeque<Recent>,
     tail_bytes: usize,
     tail_bytes_max: usize,
     durable: u64,
+    /// Records ever accepted in this incarnation.
+    accepted: u64,
+    /// The segment that is written to is half full: another one will be needed soon.
+    needs_spare: bool,
     spares: Vec<Spare>,
     spare_number: u64,
     next_size: u64,
@@ -98,12 +106,23 @@ struct Shared {
     damaged: BTreeSet<u64>,
 }
 
-/// Whether a file's room is asked for or only counted.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Room {
-    Asked,
-    /// What recovery writes: refused, it would keep a stream closed that could deliver what fills its budget.
-    Counted,
+impl Shared {
+    /// That of a journal with these segments, of which nothing else is known yet.
+    fn of(segments: Vec<Segment>) -> Shared {
+        Shared {
+            segments: segments.into(),
+            tail: VecDeque::new(),
+            tail_bytes: 0,
+            tail_bytes_max: 0,
+            durable: 0,
+            accepted: 0,
+            needs_spare: false,
+            spares: Vec::new(),
+            spare_number: 0,
+            next_size: 0,
+            damaged: BTreeSet::new(),
+        }
+    }
 }
 
 impl Lane for Journal {
@@ -127,17 +146,15 @@ impl Lane for Journal {
         self.shared().durable
     }
 
-    /// Records ever accepted in this incarnation, found from the segments' headers alone.
+    /// Records ever accepted in this incarnation.
     fn accepted(&self) -> u64 {
-        let shared = self.shared();
-        let last = shared.segments.back().expect("never empty");
-        last.records_before + (shared.durable - last.first)
+        self.shared().accepted
     }
 
     /// Records with offsets in `from..durable`: their number is not the difference where offsets were skipped.
     fn records_from(&self, from: u64) -> u64 {
         let shared = self.shared();
-        let from = from.max(shared.segments[0].first);
+        let from = from.max(shared.segments.front().map_or(0, |oldest| oldest.first));
         let skipped: u64 = shared
             .segments
             .iter()
@@ -182,12 +199,15 @@ impl Lane for Journal {
     fn prepare_spare(&self) -> Result<()> {
         let (size, number, has_one) = {
             let mut shared = self.shared();
+            if !shared.needs_spare {
+                return Ok(());
+            }
             shared.spare_number += 1;
             let size = shared.next_size;
             (size, shared.spare_number, shared.spares.iter().any(|s| s.1 >= size))
         };
         if !has_one {
-            let spare = self.write_spare(size, number, Room::Asked)?;
+            let spare = self.write_spare(size, number)?;
             self.shared().spares.push(spare);
         }
         // Only now: without room for a larger one the smaller ones are what there is.
@@ -203,7 +223,8 @@ impl Journal {
 
     /// The lowest offset still held.
     pub fn start(&self) -> u64 {
-        self.shared().segments[0].first
+        let shared = self.shared();
+        shared.segments.front().map_or(shared.durable, |oldest| oldest.first)
     }
 
     fn retire(&self, segment: Segment, keep: bool, number: u64) -> Result<()> {
@@ -247,11 +268,8 @@ impl Journal {
         Ok(!outgrown.is_empty())
     }
 
-    fn write_spare(&self, size: u64, number: u64, room: Room) -> Result<Spare> {
-        match room {
-            Room::Asked => self.budget.take(size)?,
-            Room::Counted => self.budget.found(size),
-        }
+    fn write_spare(&self, size: u64, number: u64) -> Result<Spare> {
+        self.budget.take(size)?;
         let path = self.dir.join(format!("{number:012}.spare"));
         match segment::write_spare(&*self.fs, &path, size) {
             Ok(file) => Ok((path, size, file)),
@@ -263,7 +281,7 @@ impl Journal {
     }
 
     /// A spare of at least `size` bytes, from the pool or written now.
-    fn take_spare(&self, size: u64, room: Room) -> Result<Spare> {
+    fn take_spare(&self, size: u64) -> Result<Spare> {
         let number = {
             let mut shared = self.shared();
             if let Some(i) = shared.spares.iter().position(|s| s.1 >= size) {
@@ -272,28 +290,19 @@ impl Journal {
             shared.spare_number += 1;
             shared.spare_number
         };
-        self.write_spare(size, number, room)
+        self.write_spare(size, number)
     }
 
     /// Opens a new segment; its name is durable when this returns.
-    fn new_segment(&self, place: Place, size: u64, room: Room) -> Result<Segment> {
-        let segment = self.unnamed_segment(place, size, room)?;
-        self.name_segment(&segment.0, &segment.1)?;
-        Ok(segment.1)
-    }
-
-    fn unnamed_segment(&self, place: Place, size: u64, room: Room) -> Result<(PathBuf, Segment)> {
-        let (path, size, file) = self.take_spare(size, room)?;
+    fn new_segment(&self, place: Place, size: u64) -> Result<Segment> {
+        let (spare, size, file) = self.take_spare(size)?;
         let Place { number, first, previous_end, records_before } = place;
         let segment = Segment { number, first, previous_end, records_before, size, file };
         segment.write_header(&self.incarnation).map_err(|e| self.poisoned("write a segment's header", e))?;
-        Ok((path, segment))
-    }
-
-    fn name_segment(&self, from: &std::path::Path, segment: &Segment) -> Result<()> {
         let path = self.dir.join(segment::file_name(segment.number));
-        let named = self.fs.rename(from, &path).and_then(|()| self.fs.sync_dir(&self.dir));
-        named.map_err(|e| self.poisoned("name a segment", e))
+        let named = self.fs.rename(&spare, &path).and_then(|()| self.fs.sync_dir(&self.dir));
+        named.map_err(|e| self.poisoned("name a segment", e))?;
+        Ok(segment)
     }
 
     /// The segment's file for writes past the page cache: what is written is read again soon only from the tail in

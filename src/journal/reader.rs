@@ -24,7 +24,7 @@ impl Journal {
             let i = shared.segments.partition_point(|s| s.first <= cursor.offset);
             if i == 0 {
                 // What nobody needs any more lies below every cursor: this was there, and was taken away.
-                let oldest = &shared.segments[0];
+                let Some(oldest) = shared.segments.front() else { return Ok(lost(cursor, shared.durable)) };
                 return Ok(match cursor.offset < oldest.previous_end {
                     true => lost(cursor, oldest.previous_end),
                     false => gap(cursor, oldest.first),

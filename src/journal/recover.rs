@@ -1,27 +1,26 @@
 //! Opening a journal after whatever happened.
 //!
-//! Nothing is appended to what was found. The last segment's tail is cut where true frames stop; what follows the
-//! last recorded durable offset (it may have been acknowledged, and it may sit in the page cache only) is written and
-//! synced into a new segment before any reader or put sees it. That segment gets its name last, so that recovery can
-//! itself be cut anywhere and be run again.
+//! Nothing is appended to what was found: the next put begins a segment. The last segment's tail is cut where true frames
+//! stop; what follows the last recorded durable offset (it may have been acknowledged, and it may sit in the page cache
+//! only) is written again and synced, in place, before any reader or put sees it. So recovery takes no room, can be cut
+//! anywhere and be run again, and a stream on a full disk opens, delivers, and makes room.
 
 use super::frame;
+use super::frontier::Frontier;
 use super::segment::{self, HEADER_BLOCK, Segment};
-use super::{Budget, Journal, Limits, Place, Room, Shared, Writer};
+use super::{Budget, Journal, Limits, SPARES_MAX, Shared, Spare, Writer};
 use crate::error::{Error, Result};
-use crate::fs::Fs;
-use crate::record::Frame;
+use crate::fs::{Fs, read_full_at};
 use crate::sabotage;
-use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// What opening found.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
     /// Records after the last recorded durable offset, now durable.
     pub records_rewritten: u64,
-    /// Records that plans prove to have been durable and that are not there.
+    /// Records that plans, or what is noted beside the journal, prove to have been durable and that are not there.
     pub records_lost: u64,
     /// Segments whose header was not true and was made again from their frames.
     pub headers_rebuilt: Vec<String>,
@@ -30,19 +29,17 @@ pub struct Recovered {
 }
 
 impl Recovered {
-    /// Whether the medium did not keep what was written.
-    pub fn is_damaged(&self) -> bool {
-        self.records_lost > 0 || !self.headers_rebuilt.is_empty() || !self.set_aside.is_empty()
+    /// What the medium did not keep of the journal in `dir`, a sentence each.
+    pub fn damage(&self, dir: &Path) -> Vec<String> {
+        let path = |name: &String| dir.join(name).display().to_string();
+        let rebuilt = |name| format!("`{}` has a damaged header, and was read by its frames", path(name));
+        let set_aside =
+            |name| format!("`{}` holds no frame that can be read, and was set aside as `.damaged`", path(name));
+        let lost = (self.records_lost > 0)
+            .then(|| format!("`{}` ends {} records before what was acknowledged", dir.display(), self.records_lost));
+        let files = self.headers_rebuilt.iter().map(rebuilt).chain(self.set_aside.iter().map(set_aside));
+        files.chain(lost).collect()
     }
-}
-
-/// The readable part of the last segment.
-#[derive(Default)]
-struct Tail {
-    /// Frames that start at or above `durable`, contiguous.
-    frames: Vec<Frame>,
-    /// The highest offset known to have been durable.
-    durable: u64,
 }
 
 impl Journal {
@@ -58,8 +55,9 @@ impl Journal {
     ) -> Result<(Arc<Journal>, Writer, Recovered)> {
         let mut recovered = Recovered::default();
         let segments = find_segments(&*fs, dir, &incarnation, Some(&mut recovered))?;
+        let spares = find_spares(&*fs, dir)?;
         let budget = Budget::new("journal", u64::MAX, Some(budget));
-        budget.found(segments.iter().map(|s| s.size).sum());
+        budget.found(segments.iter().map(|s| s.size).sum::<u64>() + spares.iter().map(|s| s.1).sum::<u64>());
         let (next_size, tail_bytes_max) = (limits.segment_bytes_min, limits.tail_bytes_max);
         let journal = Arc::new(Journal {
             fs,
@@ -68,15 +66,11 @@ impl Journal {
             limits,
             budget,
             shared: Mutex::new(Shared {
-                segments: segments.into(),
-                tail: VecDeque::new(),
-                tail_bytes: 0,
-                tail_bytes_max,
-                durable: 0,
-                spares: Vec::new(),
-                spare_number: 0,
+                spare_number: spares.iter().filter_map(|s| segment::spare_number(&s.0)).max().unwrap_or(0),
+                spares,
                 next_size,
-                damaged: BTreeSet::new(),
+                tail_bytes_max,
+                ..Shared::of(segments)
             }),
         });
         let writer = journal.clone().start_writer(floor, &mut recovered)?;
@@ -84,112 +78,107 @@ impl Journal {
     }
 
     fn start_writer(self: Arc<Self>, floor: u64, recovered: &mut Recovered) -> Result<Writer> {
+        let known = Frontier::read(&*self.fs, &self.dir, &self.incarnation)?;
         let last = self.shared().segments.back().cloned();
-        let (number, mut records, mut end, frames) = match &last {
-            None => (0, 0, 0, Vec::new()),
-            Some(last) => {
-                let tail = read_tail(last, &self.incarnation)?;
-                (last.number + 1, last.records_before + (tail.durable - last.first), tail.durable, tail.frames)
-            }
-        };
-        let mut segment = None;
-        let mut number = number;
-        if let Some(newest) = frames.last() {
-            recovered.records_rewritten = newest.end() - end;
-            segment = Some(self.rewrite(number, end, records, &frames)?);
-            records += newest.end() - end;
-            end = newest.end();
-            number += 1;
+        let (mut number, mut accepted, mut end) = (0, 0, 0);
+        if let Some(last) = &last {
+            let tail = read_tail(last, &self.incarnation)?;
+            recovered.records_rewritten = tail.end - tail.durable;
+            make_durable(last, &tail).map_err(|e| self.poisoned("write the tail again", e))?;
+            (number, accepted, end) = (last.number + 1, last.records_before + (tail.end - last.first), tail.end);
         }
-        // Plans list only what was durable, so that a floor above the end proves records that are gone. They stay
-        // between the segments, where readers find them lost.
-        let lost = floor.saturating_sub(end);
-        recovered.records_lost = lost;
-        records += lost;
-        // An empty tail needs a segment of its own, and so does a jump over offsets that must not be given again.
-        let segment = match segment {
-            Some(segment) if floor <= end => segment,
-            earlier => {
-                self.shared().segments.extend(earlier);
-                let size = self.limits.segment_bytes_min;
-                let place = Place { number, first: end + lost, previous_end: end + lost, records_before: records };
-                self.new_segment(place, size, Room::Counted)?
-            }
-        };
-        let (seed, first) = (frame::seed(&self.incarnation, segment.number), segment.first);
-        let at = HEADER_BLOCK + if first == end { 0 } else { self.frames_bytes(&frames, &segment) };
-        let next = end + lost;
+        // Plans list only what was durable, and so does what is noted beside the journal: where either is above the end,
+        // records are gone. They stay between the segments, where readers find them lost.
+        let next = end.max(floor).max(known.durable);
+        recovered.records_lost = next - end;
+        accepted += next - end;
         let mut shared = self.shared();
-        shared.segments.push_back(segment.clone());
-        shared.durable = next;
-        shared.next_size = (shared.next_size * 2).min(self.limits.segment_bytes_max);
+        (shared.durable, shared.accepted) = (next, accepted);
         drop(shared);
-        let direct = self.open_direct(segment.number)?;
-        Ok(Writer { journal: self, segment, direct, seed, at, next, buffer: Vec::new(), start: 0, poison: None })
+        let (active, frontier, poison) = (None, None, None);
+        Ok(Writer { journal: self, active, frontier, number, next, accepted, buffer: Vec::new(), start: 0, poison })
     }
+}
 
-    /// Bytes the rewritten frames take in `segment`; 0 if they went into another one.
-    fn frames_bytes(&self, frames: &[Frame], segment: &Segment) -> u64 {
-        let ours = frames.first().is_some_and(|f| f.first == segment.first);
-        let bytes = |f: &Frame| frame::frame_bytes(f.batch.len() as u64, f.batch.bytes().len() as u64);
-        if ours { frames.iter().map(bytes).sum::<u64>().next_multiple_of(HEADER_BLOCK) } else { 0 }
-    }
+/// The readable part of the last segment.
+pub(super) struct Tail {
+    /// The highest offset that a frame says was durable when it was written.
+    durable: u64,
+    /// One above the last record.
+    pub(super) end: u64,
+    /// Where the frames from `durable` on stand, in bytes.
+    undurable: Vec<(u64, u64)>,
+}
 
-    fn rewrite(&self, number: u64, first: u64, records: u64, frames: &[Frame]) -> Result<Segment> {
-        let seed = frame::seed(&self.incarnation, number);
-        let mut bytes = Vec::new();
-        for f in frames {
-            frame::encode(&mut bytes, seed, f, first);
-        }
-        bytes.resize(bytes.len().next_multiple_of(HEADER_BLOCK as usize), 0);
-        let size = (HEADER_BLOCK + bytes.len() as u64).max(self.limits.segment_bytes_min);
-        let place = Place { number, first, previous_end: first, records_before: records };
-        let (path, segment) = self.unnamed_segment(place, size, Room::Counted)?;
-        let mut written = segment.file.write_all_at(&bytes, HEADER_BLOCK);
-        if written.is_ok() && !sabotage::on("tail_unsynced") {
-            written = segment.file.sync();
-        }
-        written.map_err(|e| self.poisoned("rewrite the tail", e))?;
-        sabotage::point("recover.rewritten");
-        self.name_segment(&path, &segment)?;
-        Ok(segment)
+/// Writes what follows the last recorded durable offset where it stands, and syncs it: it may have been acknowledged, and
+/// may sit in the page cache only, looking clean after a sync that failed. Takes no room. Cut short, it leaves what was
+/// there: the bytes are the same.
+fn make_durable(segment: &Segment, tail: &Tail) -> std::io::Result<()> {
+    for (from, to) in &tail.undurable {
+        let mut bytes = vec![0; (to - from) as usize];
+        read_full_at(&*segment.file, &mut bytes, *from)?;
+        segment.file.write_all_at(&bytes, *from)?;
     }
+    if !tail.undurable.is_empty() && !sabotage::on("tail_unsynced") {
+        segment.file.sync()?;
+    }
+    sabotage::point("recover.rewritten");
+    Ok(())
 }
 
 /// Reads the last segment to where true frames stop. Damage before the last recorded durable offset does not stop
 /// it: readers will report it with its offsets.
-fn read_tail(segment: &Segment, incarnation: &[u8; 16]) -> Result<Tail> {
+pub(super) fn read_tail(segment: &Segment, incarnation: &[u8; 16]) -> Result<Tail> {
     let seed = frame::seed(incarnation, segment.number);
     let io = |e| Error::io(format!("read the tail of segment {}", segment.number), e);
-    let mut tail = Tail { frames: Vec::new(), durable: segment.first };
+    let (mut durable, mut frames) = (segment.first, Vec::new());
     let (mut at, mut expected) = (HEADER_BLOCK, segment.first);
     loop {
-        while let Some((f, durable, behind)) = segment.frame_at(seed, at).map_err(io)? {
+        while let Some((f, noted, behind)) = segment.frame_at(seed, at).map_err(io)? {
             if f.first != expected {
                 break;
             }
-            tail.durable = tail.durable.max(durable);
+            durable = durable.max(noted);
+            frames.push((f.first, at, behind));
             (at, expected) = (behind, f.end());
-            tail.frames.push(f);
         }
         // A later frame that was written when more was durable than what is readable here proves damage below it. So
         // does the expected one that stands further on, as in a segment that was rebuilt without its first frame.
         match segment.find_frame(seed, at, expected).map_err(io)? {
-            Some((f, durable, byte)) if durable > expected || f.first == expected => {
+            Some((f, noted, byte)) if noted > expected || f.first == expected => {
                 (at, expected) = (byte, f.first);
-                tail.durable = tail.durable.max(durable);
+                durable = durable.max(noted);
             }
             _ => break,
         }
     }
-    let durable = tail.durable;
-    tail.frames.retain(|f| f.first >= durable);
-    Ok(tail)
+    let undurable =
+        frames.into_iter().filter(|(first, ..)| *first >= durable).map(|(_, from, to)| (from, to)).collect();
+    Ok(Tail { durable, end: expected.max(durable), undurable })
 }
 
-/// All named segments, oldest first. With `recovered`, spares of an earlier life are removed and files that are not
-/// segments are set aside; without, nothing is touched.
-fn find_segments(
+/// Spares of an earlier life. One that was being made when the process died may have no blocks yet: it is synced.
+fn find_spares(fs: &dyn Fs, dir: &Path) -> Result<Vec<Spare>> {
+    let mut spares = Vec::new();
+    for name in fs.list(dir).map_err(|e| Error::io(format!("list `{}`", dir.display()), e))? {
+        let path = dir.join(name);
+        let io = |e| Error::io(format!("open spare segment `{}`", path.display()), e);
+        if segment::spare_number(&path).is_none() {
+            continue;
+        }
+        let file = fs.open(&path).map_err(io)?;
+        let size = file.size().map_err(io)? / HEADER_BLOCK * HEADER_BLOCK;
+        match spares.len() < SPARES_MAX && size > HEADER_BLOCK && file.sync().is_ok() {
+            true => spares.push((path, size, file)),
+            false => fs.remove(&path).map_err(io)?,
+        }
+    }
+    Ok(spares)
+}
+
+/// All named segments, oldest first. With `recovered`, files that are not segments are set aside; without, nothing is
+/// touched.
+pub(super) fn find_segments(
     fs: &dyn Fs,
     dir: &Path,
     incarnation: &[u8; 16],
@@ -199,9 +188,6 @@ fn find_segments(
     let (mut segments, mut damaged): (Vec<Segment>, _) = (Vec::new(), Vec::new());
     for name in fs.list(dir).map_err(|e| Error::io(act(), e))? {
         let path: PathBuf = dir.join(&name);
-        if name.ends_with(".spare") && recovered.is_some() {
-            fs.remove(&path).map_err(|e| Error::io(act(), e))?;
-        }
         let Some(number) = segment::number_of(&name) else { continue };
         match Segment::open(fs, &path, incarnation).map_err(|e| e.during(act()))? {
             Some(segment) if segment.number == number => segments.push(segment),
@@ -249,25 +235,4 @@ fn rebuild(
     };
     (segment.first, segment.previous_end) = (first, first);
     Ok(Some(segment))
-}
-
-/// What a journal holds, read without changing anything: for audits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Survey {
-    /// Records ever accepted in this incarnation.
-    pub accepted: u64,
-    /// One above the last durable record's offset.
-    pub end: u64,
-    /// Offsets at or above the oldest segment that were never given to a record.
-    pub skipped: Vec<(u64, u64)>,
-}
-
-/// Surveys the journal in `dir`.
-pub fn survey(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<Survey> {
-    let segments = find_segments(fs, dir, incarnation, None)?;
-    let Some(last) = segments.last() else { return Ok(Survey::default()) };
-    let tail = read_tail(last, incarnation)?;
-    let end = tail.frames.last().map_or(tail.durable, Frame::end).max(tail.durable);
-    let skipped = segments.iter().skip(1).filter(|s| s.first > s.previous_end).map(|s| (s.previous_end, s.first));
-    Ok(Survey { accepted: last.records_before + (end - last.first), end, skipped: skipped.collect() })
 }

@@ -38,6 +38,11 @@ pub fn file_name(number: u64) -> String {
     format!("{number:012}.seg")
 }
 
+/// The number of a file that is to become a segment; `None` if it is none.
+pub fn spare_number(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_suffix(".spare")?.parse().ok()
+}
+
 /// The number in a segment's file name.
 pub fn number_of(name: &str) -> Option<u64> {
     name.strip_suffix(".seg")?.parse().ok()

@@ -1,8 +1,9 @@
 //! The one writer of a journal: lays queued batches side by side, writes once, syncs once, then publishes them.
 
 use super::frame;
+use super::frontier::{Frontier, Known};
 use super::segment::{HEADER_BLOCK, Segment};
-use super::{Journal, Place, Recent, Room, Shared};
+use super::{Journal, Place, Recent, Shared};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{DIRECT_ALIGN, File};
 use crate::record::{Batch, Entry, Frame};
@@ -20,17 +21,29 @@ pub struct Put {
 /// See the module. Not shared: whoever holds it is the committer.
 pub struct Writer {
     pub(super) journal: Arc<Journal>,
-    pub(super) segment: Segment,
-    /// The segment's file, opened for direct writes where the file system has them.
-    pub(super) direct: Option<Arc<dyn File>>,
-    pub(super) seed: u32,
-    /// Where the next frame goes in the segment.
-    pub(super) at: u64,
+    /// Made when there is something to write.
+    pub(super) active: Option<Active>,
+    /// What is durable is noted there; without room for it, nowhere.
+    pub(super) frontier: Option<Frontier>,
+    /// The next segment's number.
+    pub(super) number: u64,
     pub(super) next: u64,
+    /// Records accepted so far.
+    pub(super) accepted: u64,
     pub(super) buffer: Vec<u8>,
     /// Where the commit begins in the buffer, so that its address is aligned.
     pub(super) start: usize,
     pub(super) poison: Option<Error>,
+}
+
+/// The segment that is written to.
+pub(super) struct Active {
+    number: u64,
+    size: u64,
+    file: Arc<dyn File>,
+    seed: u32,
+    /// Where the next frame goes.
+    at: u64,
 }
 
 impl Writer {
@@ -44,9 +57,10 @@ impl Writer {
         }
         let bytes = |p: &Put| frame::frame_bytes(p.batch.len() as u64, p.batch.bytes().len() as u64);
         let bytes = puts.iter().map(bytes).sum::<u64>().next_multiple_of(HEADER_BLOCK);
-        if self.at + bytes > self.segment.size {
+        if self.active.as_ref().is_none_or(|active| active.at + bytes > active.size) {
             self.roll(HEADER_BLOCK + bytes)?;
         }
+        let Some(Active { number, seed, at, .. }) = self.active else { unreachable!("just rolled") };
         let durable = self.next;
         let mut next = self.next;
         let mut frames = Vec::with_capacity(puts.len());
@@ -54,17 +68,23 @@ impl Writer {
         for put in puts {
             let Put { arrival_ms, entry, batch } = put;
             let frame = Frame { first: next, arrival_ms, entry, batch: Arc::new(batch), origins: Vec::new() };
-            frame::encode(&mut self.buffer, self.seed, &frame, durable);
+            frame::encode(&mut self.buffer, seed, &frame, durable);
             next = frame.end();
-            let behind = self.at + (self.buffer.len() - self.start) as u64;
-            frames.push(Recent { frame: Arc::new(frame), behind: (self.segment.number, behind) });
+            let behind = at + (self.buffer.len() - self.start) as u64;
+            frames.push(Recent { frame: Arc::new(frame), behind: (number, behind) });
         }
         self.buffer.resize(self.start + bytes as usize, 0);
         self.write()?;
         let firsts = frames.iter().map(|r| r.frame.first).collect();
-        self.at += bytes;
+        self.accepted += next - self.next;
         self.next = next;
-        self.journal.shared().publish(frames, next);
+        let known = Known { durable: next, accepted: self.accepted };
+        self.frontier = self.frontier.take().and_then(|mut frontier| frontier.note(known).is_ok().then_some(frontier));
+        let needs_spare = self.active.as_mut().is_some_and(|active| {
+            active.at += bytes;
+            2 * active.at > active.size
+        });
+        self.journal.shared().publish(frames, known, needs_spare);
         Ok(firsts)
     }
 
@@ -77,12 +97,12 @@ impl Writer {
     }
 
     fn write(&mut self) -> Result<()> {
-        let file = self.direct.as_ref().unwrap_or(&self.segment.file);
+        let Some(Active { file, at, .. }) = &self.active else { unreachable!("it has been rolled to") };
         let bytes = &self.buffer[self.start..];
         sabotage::point("journal.filled");
         let mut done = match sabotage::on("no_sync") || sabotage::on("read_past_durable") {
-            true => file.write_all_at(bytes, self.at),
-            false => file.write_synced_at(bytes, self.at),
+            true => file.write_all_at(bytes, *at),
+            false => file.write_synced_at(bytes, *at),
         };
         sabotage::point("journal.synced");
         if sabotage::fails("journal.poison", &self.journal.dir) {
@@ -98,11 +118,10 @@ impl Writer {
     /// Goes on in a new segment of at least `needed` bytes; a smaller one than is usual where there is no room for that.
     fn roll(&mut self, needed: u64) -> Result<()> {
         let mut size = needed.max(self.journal.shared().next_size);
-        let records_before = self.segment.records_before + (self.next - self.segment.first);
-        let number = self.segment.number + 1;
-        let place = Place { number, first: self.next, previous_end: self.next, records_before };
+        let (first, previous_end) = (self.next, self.next);
+        let place = Place { number: self.number, first, previous_end, records_before: self.accepted };
         let opened = loop {
-            match self.journal.new_segment(place, size, Room::Asked) {
+            match self.journal.new_segment(place, size) {
                 Err(e) if e.kind == Kind::NoSpace && size > needed => {
                     size = (size / 2).next_multiple_of(HEADER_BLOCK).max(needed);
                     self.journal.shared().next_size = size;
@@ -124,25 +143,32 @@ impl Writer {
         Ok(())
     }
 
+    /// `direct`: the segment's file, opened for direct writes where the file system has them.
     fn enter(&mut self, segment: Segment, direct: Option<Arc<dyn File>>) {
+        let seed = frame::seed(&self.journal.incarnation, segment.number);
+        let file = direct.unwrap_or_else(|| segment.file.clone());
+        self.active = Some(Active { number: segment.number, size: segment.size, file, seed, at: HEADER_BLOCK });
+        self.number = segment.number + 1;
+        if self.frontier.is_none() {
+            let Journal { fs, dir, incarnation, .. } = &*self.journal;
+            self.frontier = Frontier::open(&**fs, dir, incarnation).ok();
+        }
         let mut shared = self.journal.shared();
-        shared.segments.push_back(segment.clone());
+        shared.segments.push_back(segment);
+        shared.needs_spare = false;
         shared.next_size = (shared.next_size * 2).min(self.journal.limits.segment_bytes_max);
-        self.seed = frame::seed(&self.journal.incarnation, segment.number);
-        self.segment = segment;
-        self.direct = direct;
-        self.at = HEADER_BLOCK;
     }
 }
 
 impl Shared {
     /// Shows durable frames to readers and forgets the oldest beyond the memory limit.
-    fn publish(&mut self, frames: Vec<Recent>, durable: u64) {
+    fn publish(&mut self, frames: Vec<Recent>, known: Known, needs_spare: bool) {
         for recent in frames {
             self.tail_bytes += recent.memory_bytes();
             self.tail.push_back(recent);
         }
-        self.durable = durable;
+        (self.durable, self.accepted) = (known.durable, known.accepted);
+        self.needs_spare |= needs_spare;
         while self.tail_bytes > self.tail_bytes_max {
             self.forget_oldest();
         }

@@ -1,9 +1,11 @@
 //! The shards of a stream that this node reads alone: a lane is opened when those of its shard's parents are done.
 
+use super::open::META;
+use super::sealed;
 use super::shards::{Current, DONE, Inner, Lane, Phase, Place, RETRY};
 use crate::config;
 use crate::error::{Error, Kind, Result};
-use crate::fs::{read, write_atomically};
+use crate::fs::{copy_of, read};
 use crate::lane::Start;
 use crate::source::kinesis::client::{Listed, Summary};
 use crate::source::kinesis::leases;
@@ -123,11 +125,10 @@ impl Inner {
     fn left(&self, dir: &Path, listed: &[Listed]) -> Result<Vec<Listed>> {
         let fs = &*self.shared.fs;
         let names = fs.list(dir).map_err(|e| Error::io(format!("list `{}`", dir.display()), e))?;
+        let is_there = |path: &Path| read(fs, path).is_ok() || read(fs, &copy_of(path)).is_ok();
         let is_left = |name: &String| {
             let dir = dir.join(name);
-            !listed.iter().any(|l| l.id == *name)
-                && read(fs, &dir.join("META")).is_ok()
-                && read(fs, &dir.join(DONE)).is_err()
+            !listed.iter().any(|l| l.id == *name) && is_there(&dir.join(META)) && !is_there(&dir.join(DONE))
         };
         let of = |id| Listed { id, parents: Vec::new(), hash_keys: None };
         Ok(names.into_iter().filter(is_left).map(of).collect())
@@ -157,11 +158,12 @@ impl Inner {
             );
             return Err(Error::new(Kind::Misconfigured, message));
         }
-        match read(fs, &path) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::Corrupt, format!("{}: {e}", act())))
+        match sealed::read(fs, &path)? {
+            Some((begin, damage)) => {
+                damage.inspect(|damage| tracing::error!(stream = self.name, damage, "a file is damaged"));
+                Ok(begin)
             }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            None => {
                 // Its clock, if it says the time: records could be missed by our own.
                 let now_ms = summary.now_ms.unwrap_or_else(|| self.shared.clock.wall_ms());
                 let timestamp_ms = match leases::Begin::of(settings.start, now_ms) {
@@ -169,12 +171,10 @@ impl Inner {
                     leases::Begin::Timestamp(ms) => Some(ms),
                 };
                 let begin = Begin { arn: summary.arn.clone(), timestamp_ms };
-                let bytes = serde_json::to_vec(&begin).expect("plain values always serialise into memory");
                 fs.create_dir_all(dir).map_err(|e| Error::io(act(), e))?;
-                write_atomically(fs, &path, &bytes).map_err(|e| Error::io(act(), e))?;
+                sealed::write(fs, &path, &begin)?;
                 Ok(begin)
             }
-            Err(e) => Err(Error::io(act(), e)),
         }
     }
 }

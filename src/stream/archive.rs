@@ -5,8 +5,9 @@
 //! stream's incarnation and the file's number, so that sending it twice has the effect of sending it once.
 
 use super::engine::Engine;
-use super::ledger::{Contents, Footer, Stub, Sums, push_line};
+use super::ledger::{Footer, Stub};
 use super::plan::Outlet;
+use super::sealed;
 use crate::deliver::{Attempt, Shipment, Spool, retry};
 use crate::error::Result;
 use crate::sabotage;
@@ -61,12 +62,9 @@ impl Engine {
     }
 
     fn archived(&mut self, number: u64) -> Result<(String, Shipment)> {
-        let mut bytes = self.ledger.read_file(number)?;
-        let contents = Contents::parse(&bytes)?;
-        bytes.truncate(contents.valid_bytes);
-        let mut totals: Sums = contents.header.before;
-        contents.lines.iter().for_each(|line| totals.add(line));
-        push_line(&mut bytes, &Footer { totals });
+        let contents = self.ledger.read_file(number)?;
+        let mut bytes = contents.text().to_vec();
+        sealed::push(&mut bytes, &Footer { totals: contents.totals() });
         let hash = Sha256::new_with_prefix(self.home.incarnation).chain_update(number.to_le_bytes()).finalize();
         let id = uuid::Builder::from_random_bytes(hash[..16].try_into().expect("sixteen bytes")).into_uuid();
         let digest = Sha256::digest(&bytes);

@@ -8,16 +8,17 @@ use super::engine::floor;
 use super::ledger::{Contents, Line, Stub, Sums, files, stubs};
 use super::list::{Item, position_hash};
 use super::marks::Marks;
-use super::open::{Meta, read_or_make_meta};
+use super::open::{META, Meta, is_used, read_or_make_meta};
 use super::plan::{Outlet, State, Track};
-use super::plan_log::read_state;
+use super::plan_log::recover;
 use super::share::SHARED;
 use crate::error::{Error, Kind, Result};
-use crate::fs::{Fs, read};
+use crate::fs::{COPY, Fs, copy_of};
 use crate::journal::{Survey, survey};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A stream's account.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -116,13 +117,10 @@ pub enum Found {
 
 /// Whose directory `dir` is. `None` if it was being made when the process died: it never held a record.
 pub fn identity(fs: &dyn Fs, dir: &Path) -> Result<Option<Meta>> {
-    let entries = fs.list(dir).map_err(|e| Error::io(format!("list `{}`", dir.display()), e))?;
-    let has = |name: &str| entries.iter().any(|e| e == name);
-    match (has("META"), has("journal")) {
-        (true, _) => read_or_make_meta(fs, dir, None).map(Some),
-        (false, false) => Ok(None),
-        // `META` is durable before anything else is made.
-        (false, true) => Err(Error::new(Kind::Corrupt, "there is a journal but no `META` that says whose it is")),
+    let path = dir.join(META);
+    match fs.open(&path).is_ok() || fs.open(&copy_of(&path)).is_ok() || is_used(fs, dir)? {
+        true => read_or_make_meta(fs, dir, None).map(Some),
+        false => Ok(None),
     }
 }
 
@@ -140,6 +138,11 @@ pub struct ShardDir {
     pub is_shared: bool,
 }
 
+/// Of what stands beside the directories of shards.
+fn is_file(name: &str) -> bool {
+    [BEGIN, SHARED].contains(&name.strip_suffix(COPY).unwrap_or(name))
+}
+
 /// The directories of a stream's shards.
 pub fn shards(fs: &dyn Fs, dir: &Path, stream: &str) -> Result<Vec<ShardDir>> {
     let list = |dir: &Path| match fs.list(dir) {
@@ -152,7 +155,7 @@ pub fn shards(fs: &dyn Fs, dir: &Path, stream: &str) -> Result<Vec<ShardDir>> {
     };
     let (dir, mut found) = (dir.join("shards"), Vec::new());
     for life in list(&dir)? {
-        for shard in list(&dir.join(&life))?.into_iter().filter(|name| name != BEGIN && name != SHARED) {
+        for shard in list(&dir.join(&life))?.into_iter().filter(|name| !is_file(name)) {
             let of_shard = dir.join(&life).join(&shard);
             let names = list(&of_shard)?;
             let has = |file: &str| names.iter().any(|name| name == file);
@@ -172,14 +175,31 @@ pub struct Names {
     pub lines: Vec<Line>,
     /// Files of the ledger that hold the earlier ones.
     pub archived: Vec<Stub>,
+    /// Of each file of the ledger: the mark before its first line, and that of its last.
+    marks: Vec<(u64, u64)>,
 }
 
 impl Names {
     /// Adds the lines of an archived file.
     pub fn add(&mut self, file: &[u8]) -> Result<()> {
-        let lines = Contents::parse(file)?.lines;
-        self.lines.extend(lines.into_iter().filter(Line::is_of_object));
-        Ok(())
+        let contents = Contents::parse(file)?;
+        self.marks.push((contents.header.before.mark, contents.totals().mark));
+        self.lines.extend(contents.lines.into_iter().filter(Line::is_of_object));
+        match contents.damage.is_empty() {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Corrupt, contents.damage.join("; "))),
+        }
+    }
+
+    /// Marks whose lines stand in no file, once all that are archived have been added.
+    pub fn missing(&self) -> Vec<(u64, u64)> {
+        let (mut marks, mut behind, mut missing) = (self.marks.clone(), 0, Vec::new());
+        marks.sort_unstable();
+        for (before, last) in marks {
+            missing.extend((before > behind).then_some((behind + 1, before)));
+            behind = behind.max(last);
+        }
+        missing
     }
 
     /// The stores whose objects can be put in again, and whether they hold backups.
@@ -190,21 +210,57 @@ impl Names {
 }
 
 /// Audits the stream in `dir`. What names its objects comes with it.
-pub fn audit(fs: &dyn Fs, dir: &Path, meta: &Meta) -> Result<(Audit, Names)> {
+pub fn audit(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<(Audit, Names)> {
     let incarnation = meta.incarnation.as_bytes();
     // The order matters while the service runs: what is settled was accepted before.
-    let (sums, mut lines) = read_ledger(fs, &dir.join("ledger"))?;
-    let state = read_state(fs, dir, incarnation)?;
-    let journal = match is_shard(fs, dir)? {
-        false => survey(fs, &dir.join("journal"), incarnation)?,
+    let (sums, names, mut damage) = read_ledger(&**fs, &dir.join("ledger"))?;
+    let found = recover::find(&**fs, dir, incarnation)?;
+    let (state, is_shard) = (found.state, is_shard(&**fs, dir)?);
+    let journal = match is_shard {
+        false => survey(fs.clone(), &dir.join("journal"), incarnation, state.low[Track::Main as usize], floor(&state))?,
         true => survey_of_shard(&state),
     };
     let mut audit = account(meta.name.clone(), &state, &journal);
     audit.objects = sums.outlets.values().map(|o| o.objects).sum();
+    damage.extend(meta.damage.clone().into_iter().chain(found.damage));
+    audit.problems.append(&mut damage);
+    audit.problems.extend(
+        gone(&state, &journal)
+            .into_iter()
+            .map(|(from, to)| format!("records {from} to {} were acknowledged and cannot be read any more", to - 1)),
+    );
+    if without_line(&state, &sums).is_some() {
+        // What was settled after the ledger was read has its line now.
+        let (sums, ..) = read_ledger(&**fs, &dir.join("ledger"))?;
+        let missing = without_line(&state, &sums);
+        audit
+            .problems
+            .extend(missing.map(|(from, to)| format!("the ledger has lost the lines of marks {from} to {to}")));
+    }
     compare_ledger(&state, &sums, &mut audit);
     compare_digest(&state, &journal, &sums, &mut audit);
-    lines.retain(Line::is_of_object);
-    Ok((audit, Names { lines, archived: stubs(fs, &dir.join("ledger"))? }))
+    Ok((audit, names))
+}
+
+/// Marks that stand neither in the ledger nor, for a line to be made of them, in the plan log.
+fn without_line(state: &State, sums: &Sums) -> Option<(u64, u64)> {
+    let kept: BTreeSet<u64> = state.plans.values().filter_map(|p| Some(p.mark.as_ref()?.mark)).collect();
+    let mut missing = (sums.mark + 1..=state.marks).filter(|mark| !kept.contains(mark));
+    let first = missing.next()?;
+    Some((first, missing.next_back().unwrap_or(first)))
+}
+
+/// Offsets that are lost and that no plan accounts for yet.
+fn gone(state: &State, journal: &Survey) -> Vec<(u64, u64)> {
+    let settled: BTreeSet<u64> = settled_above(state, state.low[Track::Main as usize]).into_iter().collect();
+    let mut gone: Vec<(u64, u64)> = Vec::new();
+    for offset in journal.lost.iter().flat_map(|(from, to)| *from..*to).filter(|offset| !settled.contains(offset)) {
+        match gone.last_mut().filter(|(_, to)| *to == offset) {
+            Some((_, to)) => *to += 1,
+            None => gone.push((offset, offset + 1)),
+        }
+    }
+    gone
 }
 
 /// How the records that were accepted add up to those that were settled and those that are pending.
@@ -228,26 +284,28 @@ fn account(stream: String, state: &State, journal: &Survey) -> Audit {
 
 /// What was read of a shard, whose records are in Kinesis: as far as plans list it.
 fn survey_of_shard(state: &State) -> Survey {
-    Survey { accepted: floor(state), end: floor(state), skipped: Vec::new() }
+    Survey { accepted: floor(state), end: floor(state), ..Survey::default() }
 }
 
-/// What names the objects of the stream in `dir`, while the service runs.
-pub fn names(fs: &dyn Fs, dir: &Path) -> Result<Names> {
-    let (_, mut lines) = read_ledger(fs, &dir.join("ledger"))?;
-    lines.retain(Line::is_of_object);
-    Ok(Names { lines, archived: stubs(fs, &dir.join("ledger"))? })
+/// What names the objects of the stream in `dir`, while the service runs; and what is damaged there.
+pub fn names(fs: &dyn Fs, dir: &Path) -> Result<(Names, Vec<String>)> {
+    let (_, names, damage) = read_ledger(fs, &dir.join("ledger"))?;
+    Ok((names, damage))
 }
 
-fn read_ledger(fs: &dyn Fs, dir: &Path) -> Result<(Sums, Vec<Line>)> {
-    let (mut sums, mut lines) = (Sums::default(), Vec::new());
+/// The ledger's running sums, what names objects, and what is damaged.
+fn read_ledger(fs: &dyn Fs, dir: &Path) -> Result<(Sums, Names, Vec<String>)> {
+    let (archived, mut damage) = stubs(fs, dir)?;
+    let (mut sums, mut names) = (Sums::default(), Names { archived, ..Names::default() });
     for (_, path) in files(fs, dir)? {
-        let bytes = read(fs, &path).map_err(|e| Error::io(format!("read `{}`", path.display()), e))?;
-        let contents = Contents::parse(&bytes)?;
-        sums = contents.header.before.clone();
-        contents.lines.iter().for_each(|l| sums.add(l));
-        lines.extend(contents.lines);
+        // One that was archived just now is gone.
+        let Some(contents) = Contents::read(fs, &path)? else { continue };
+        sums = contents.totals();
+        names.marks.push((contents.header.before.mark, sums.mark));
+        damage.extend(contents.damage);
+        names.lines.extend(contents.lines.into_iter().filter(Line::is_of_object));
     }
-    Ok((sums, lines))
+    Ok((sums, names, damage))
 }
 
 /// Offsets at or above `low` whose outputs are all settled.

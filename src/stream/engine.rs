@@ -19,6 +19,7 @@ use super::objects::Objects;
 use super::plan::{Entry, Epoch, Outlet, State, Track};
 use super::replay::Replay;
 use super::route::Route;
+use super::settle::refuse_older_state;
 use super::ship::Shipping;
 use super::take::Redriven;
 use super::window::Window;
@@ -111,7 +112,7 @@ pub enum Progress {
 }
 
 /// How long records that cannot be placed are left before they are tried again.
-const WAITING: Duration = Duration::from_secs(1);
+pub(super) const WAITING: Duration = Duration::from_secs(1);
 
 /// Where a buffer belongs. Failures have one key an outlet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -159,8 +160,11 @@ pub struct Engine {
     pub(super) waiting: Option<Again>,
     /// Of the lane's newest records, in memory.
     tail_bytes: usize,
-    /// When the plan log last asked for room that it did not get.
-    asked_for_room: Duration,
+    /// When room was last asked for that there was not.
+    pub(super) asked_for_room: Duration,
+    /// The configuration that comes into force when there is room to keep it.
+    pub(super) unadopted: Option<Vec<u8>>,
+    damage: Vec<String>,
 }
 
 impl Engine {
@@ -175,18 +179,8 @@ impl Engine {
     ) -> Result<Engine> {
         let (fs, log) = (home.fs.clone(), log.into());
         let mut ledger = Ledger::open(fs.clone(), home.dir.join("ledger"), home.bounds.ledger_file_bytes)?;
+        refuse_older_state(&log, &ledger, &home.dir)?;
         if let Some(mark) = log.ledger_from() {
-            // Lines of a lane that begins anew would be taken for lines that are there.
-            if ledger.mark() > log.state().marks {
-                let message = format!(
-                    "`{}` has the ledger of a state that is not in the lease table any more: found mark {} at most in the \
-                     table, {} in the ledger; move that directory away for the shard to go on from its lease's checkpoint",
-                    home.dir.display(),
-                    log.state().marks,
-                    ledger.mark()
-                );
-                return Err(Error::new(Kind::Misconfigured, message));
-            }
             ledger.pass_to(mark)?;
         }
         let scratch = Scratch::open(fs.clone(), home.dir.join("scratch"), home.bounds.spool_bytes_max)?;
@@ -218,14 +212,35 @@ impl Engine {
             waiting: None,
             tail_bytes: 0,
             asked_for_room: Duration::ZERO,
+            unadopted: None,
+            damage: Vec::new(),
         };
+        engine.note_damage(engine.ledger.damage().to_vec());
         engine.log.ledger_is_durable_to(engine.ledger.mark());
+        engine.note_lost_lines();
         engine.write_ledger_lines()?;
         engine.ship_given_up()?;
         engine.settle_takes()?;
-        engine.adopt(definition)?;
+        match engine.adopt(definition) {
+            // What is held is delivered as it was to be, which makes room.
+            Err(e) if e.kind == Kind::NoSpace && engine.epoch() > 0 => engine.unadopted = Some(definition.to_vec()),
+            done => done?,
+        }
         engine.tidy_epochs()?;
         Ok(engine)
+    }
+
+    /// Takes note of what was found damaged.
+    pub fn note_damage(&mut self, damage: Vec<String>) {
+        for damage in &damage {
+            tracing::error!(stream = self.home.stream, damage, "the medium did not keep what was written");
+        }
+        self.damage.extend(damage);
+    }
+
+    /// What was found damaged when the stream was opened: read from copies, or lost and accounted for. A sentence each.
+    pub fn damage(&self) -> &[String] {
+        &self.damage
     }
 
     /// The route of the last epoch, and where bytes that are not kept may be.
@@ -362,18 +377,6 @@ impl Engine {
         self.home.memory.note(self.buffer_bytes() + self.held_bytes() + self.tail_bytes);
     }
 
-    /// A plan log without its reserve keeps the stream from reading: it asks again, and says so.
-    fn ask_for_room(&mut self) -> Result<()> {
-        let now = self.home.clock.steady();
-        if !self.log.is_starved() || now < self.asked_for_room + WAITING {
-            return Ok(());
-        }
-        self.asked_for_room = now;
-        self.log.retry_room()?;
-        self.alarm = self.log.is_starved().then(|| "the plan log's reserve cannot grow: the disk is full".to_owned());
-        Ok(())
-    }
-
     /// Cuts every buffer: the stream is to end.
     pub fn flush(&mut self) -> Result<bool> {
         self.cut_where(|_, _| true)
@@ -404,7 +407,7 @@ impl Engine {
 
     fn next_deadline(&self) -> Option<Duration> {
         let due = |(slot, buffer): (&Slot, &Buffer)| buffer.opened + self.live.interval_of(slot.outlet);
-        let waits = self.waiting.is_some() || self.log.is_starved();
+        let waits = self.waiting.is_some() || self.waits_for_room();
         let waiting = waits.then(|| self.home.clock.steady() + WAITING);
         self.buffers.iter().map(due).chain(self.next_retry()).chain(self.next_archive()).chain(waiting).min()
     }

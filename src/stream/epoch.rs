@@ -4,9 +4,9 @@
 use super::objects::Objects;
 use super::route::Route;
 use crate::error::{Error, Kind, Result};
-use crate::fs::{Fs, read, write_atomically};
+use crate::fs::{COPY, Fs, copy_of, read, read_either, write_atomically, write_twice};
 use sha2::{Digest, Sha256};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Contents kept by their SHA-256 in one directory: definitions of epochs, and the modules they name.
@@ -21,6 +21,9 @@ pub struct Blobs {
 pub trait Routes: Send {
     fn load(&self, definition: &[u8], blobs: &Blobs) -> Result<Arc<Route>>;
 }
+
+/// Contents up to this size have a copy beside them, in bytes; modules that are larger stand in a file of the user's too.
+const COPIED_BYTES_MAX: usize = 1 << 20;
 
 /// Among objects.
 const KIND: &str = "epochs";
@@ -56,14 +59,24 @@ impl Blobs {
     pub fn put(&self, bytes: &[u8]) -> Result<[u8; 32]> {
         let hash = hash(bytes);
         let path = self.dir.join(hex(&hash));
-        if self.get_here(&hash).is_ok() {
+        let stands = |path: &Path| read(&*self.fs, path).is_ok_and(|found| found == bytes);
+        if stands(&path) {
+            let copy = copy_of(&path);
+            if bytes.len() <= COPIED_BYTES_MAX && !stands(&copy) {
+                // A copy is worth having, and no reason to fail on a full disk.
+                let _ = write_atomically(&*self.fs, &copy, bytes);
+            }
             return Ok(hash);
         }
         if let Some(objects) = &self.objects {
             objects.put(KIND, bytes)?;
         }
         // Last: what is here is there too.
-        write_atomically(&*self.fs, &path, bytes).map_err(|e| Error::io(format!("keep `{}`", path.display()), e))?;
+        let io = |e| Error::io(format!("keep `{}`", path.display()), e);
+        match bytes.len() <= COPIED_BYTES_MAX {
+            true => write_twice(&*self.fs, &path, bytes).map_err(io)?,
+            false => write_atomically(&*self.fs, &path, bytes).map_err(io)?,
+        }
         Ok(hash)
     }
 
@@ -77,19 +90,23 @@ impl Blobs {
 
     fn get_here(&self, wanted: &[u8; 32]) -> Result<Vec<u8>> {
         let path = self.dir.join(hex(wanted));
-        let bytes = read(&*self.fs, &path).map_err(|e| Error::io(format!("read `{}`", path.display()), e))?;
-        if hash(&bytes) != *wanted {
-            let message = format!("`{}` is damaged: its contents do not have the hash that names it", path.display());
-            return Err(Error::new(Kind::Corrupt, message));
-        }
-        Ok(bytes)
+        let io = |e| Error::io(format!("read `{}`", path.display()), e);
+        let check = |bytes: &[u8]| match hash(bytes) == *wanted {
+            true => Ok(bytes.to_vec()),
+            false => {
+                let message =
+                    format!("`{}` is damaged: its contents do not have the hash that names it", path.display());
+                Err(Error::new(Kind::Corrupt, message))
+            }
+        };
+        read_either(&*self.fs, &path, io, check).map(|(bytes, _)| bytes)
     }
 
     /// Removes everything but the named contents.
     pub fn keep_only(&self, wanted: &dyn Fn(&str) -> bool) -> Result<()> {
         let io = |e| Error::io(format!("tidy `{}`", self.dir.display()), e);
         for name in self.fs.list(&self.dir).map_err(io)? {
-            if !wanted(&name) {
+            if !wanted(name.strip_suffix(COPY).unwrap_or(&name)) {
                 self.fs.remove(&self.dir.join(&name)).map_err(io)?;
             }
         }

@@ -4,18 +4,26 @@
 //! A file begins with a header line (format, the totals of everything before it) and holds a line per settled plan. A
 //! closed file is sent to the destination's store (see `archive`) and leaves a stub here.
 //! Files are written over blocks that already hold newlines, so that a line needs no room on a full disk, and a line
-//! that was torn does not parse. At start the newest file is written anew, as the plan log is, before anything relies
-//! on its lines being durable.
+//! that was torn does not parse. At start what was found in the newest file is written again, in place, before anything
+//! relies on its lines being durable. Each file has a copy, as files of the plan log have, and each line a checksum: see
+//! [`contents`].
+
+pub mod contents;
+
+pub use contents::Contents;
 
 use super::plan::{Outlet, Plan};
-use crate::error::{Error, Kind, Result};
-use crate::fs::{File, Fs, read, write_atomically};
+use super::sealed;
+use crate::error::{Error, Result};
+use crate::fs::{COPY, File, Fs, copy_of, write_atomically};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const FORMAT: u32 = 1;
+/// Blocks that a new file is made of, and by which one grows, in bytes.
+const FILE_RESERVE_BYTES: u64 = 16 << 10;
+const GROWTH_BYTES: u64 = 64 << 10;
 
 /// A file's first line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,30 +188,47 @@ pub struct Ledger {
     /// Files that are closed and still here, oldest first.
     closed: VecDeque<u64>,
     file: Arc<dyn File>,
+    /// Of the file; without room for one, or after it failed, there is none until the next file.
+    copy: Option<Arc<dyn File>>,
     at: u64,
     written: u64,
     sums: Sums,
+    damage: Vec<String>,
+}
+
+/// A file open for appending.
+struct Opened {
+    file: Arc<dyn File>,
+    copy: Option<Arc<dyn File>>,
+    /// Where the next line goes.
+    at: u64,
+    written: u64,
 }
 
 impl Ledger {
-    /// Opens or creates the ledger in `dir`, with files of about `file_bytes`.
+    /// Opens or creates the ledger in `dir`, with files of about `file_bytes`. Needs no room if the newest file is whole.
     pub fn open(fs: Arc<dyn Fs>, dir: PathBuf, file_bytes: u64) -> Result<Ledger> {
         let act = format!("open ledger `{}`", dir.display());
         fs.create_dir_all(&dir).map_err(|e| Error::io(&act, e))?;
         let mut closed: VecDeque<u64> = files(&*fs, &dir)?.into_iter().map(|(number, _)| number).collect();
         let number = closed.pop_back().unwrap_or(0);
-        let (mut text, mut sums) = (Vec::new(), Sums::default());
-        match read(&*fs, &dir.join(file_name(number))) {
-            Ok(bytes) => {
-                let contents = Contents::parse(&bytes).map_err(|e| e.during(&act))?;
-                (text, sums) = (bytes[..contents.valid_bytes].to_vec(), contents.header.before.clone());
-                contents.lines.iter().for_each(|l| sums.add(l));
+        let (mut sums, mut damage) = (Sums::default(), Vec::new());
+        let opened = match Contents::read(&*fs, &dir.join(file_name(number))).map_err(|e| e.during(&act))? {
+            Some(contents) => {
+                sums = contents.totals();
+                let opened = go_on(&*fs, &dir, number, &contents);
+                damage = contents.damage;
+                opened
             }
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => return Err(Error::io(act, e)),
-        }
-        let (file, at, written) = start_file(&*fs, &dir, number, text, &sums).map_err(|e| e.during(&act))?;
-        Ok(Ledger { fs, dir, number, file_bytes, closed, file, at, written, sums })
+            None => start_file(&*fs, &dir, number, Vec::new(), &sums),
+        };
+        let Opened { file, copy, at, written } = opened.map_err(|e| e.during(&act))?;
+        Ok(Ledger { fs, dir, number, file_bytes, closed, file, copy, at, written, sums, damage })
+    }
+
+    /// What was damaged when it was opened. A sentence each.
+    pub fn damage(&self) -> &[String] {
+        &self.damage
     }
 
     /// The last mark with a durable line.
@@ -228,7 +253,7 @@ impl Ledger {
         let next = start_file(&*self.fs, &self.dir, self.number + 1, Vec::new(), &self.sums)?;
         self.closed.push_back(self.number);
         self.number += 1;
-        (self.file, self.at, self.written) = next;
+        (self.file, self.copy, self.at, self.written) = (next.file, next.copy, next.at, next.written);
         Ok(())
     }
 
@@ -237,17 +262,24 @@ impl Ledger {
         self.closed.front().copied()
     }
 
-    pub fn read_file(&self, number: u64) -> Result<Vec<u8>> {
+    /// A file that is still here; an error if it is not.
+    pub fn read_file(&self, number: u64) -> Result<Contents> {
         let path = self.dir.join(file_name(number));
-        read(&*self.fs, &path).map_err(|e| Error::io(format!("read `{}`", path.display()), e))
+        let absent = || Error::io(format!("read `{}`", path.display()), std::io::ErrorKind::NotFound.into());
+        Contents::read(&*self.fs, &path)?.ok_or_else(absent)
     }
 
     /// Removes a closed file that is archived. The stub is durable before the file goes.
     pub fn replace_by_stub(&mut self, number: u64, stub: &Stub) -> Result<()> {
         let io = |e| Error::io(format!("archive ledger file {number}"), e);
-        let text = serde_json::to_vec(stub).expect("plain values always serialise into memory");
-        write_atomically(&*self.fs, &self.dir.join(stub_name(number)), &text).map_err(io)?;
-        self.fs.remove(&self.dir.join(file_name(number))).map_err(io)?;
+        sealed::write(&*self.fs, &self.dir.join(stub_name(number)), stub)?;
+        let path = self.dir.join(file_name(number));
+        for path in [copy_of(&path), path] {
+            match self.fs.remove(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
+                _ => {}
+            }
+        }
         self.closed.retain(|n| *n != number);
         Ok(())
     }
@@ -260,16 +292,18 @@ impl Ledger {
         }
         let mut text = Vec::new();
         for line in lines {
-            push_line(&mut text, line);
+            sealed::push(&mut text, line);
         }
         let bytes = text.len() as u64;
         let mut written = self.written;
         if self.at + bytes > written {
-            written = (self.at + bytes).next_multiple_of(64 * 1024);
+            written = (self.at + bytes).next_multiple_of(GROWTH_BYTES);
             text.resize((written - self.at) as usize, b'\n');
         }
         let done = self.file.write_all_at(&text, self.at).and_then(|()| self.file.sync());
         done.map_err(|e| Error::io(format!("append ledger line {}", last.mark), e))?;
+        // What stands in the copy is durable in the file.
+        self.copy = self.copy.take().filter(|copy| copy.write_all_at(&text, self.at).is_ok());
         self.written = written;
         self.at += bytes;
         lines.iter().for_each(|l| self.sums.add(l));
@@ -277,31 +311,44 @@ impl Ledger {
     }
 }
 
-/// Writes file `number` with its first contents: `text`, or a header. The file, where its next line goes, and its
-/// written length.
-fn start_file(
-    fs: &dyn Fs,
-    dir: &Path,
-    number: u64,
-    mut text: Vec<u8>,
-    sums: &Sums,
-) -> Result<(Arc<dyn File>, u64, u64)> {
+/// Goes on in file `number`: what was found is written again where it stands and synced, with newlines behind it. A file
+/// that is not what was found, because a part of it was read from its copy, is made anew.
+fn go_on(fs: &dyn Fs, dir: &Path, number: u64, contents: &Contents) -> Result<Opened> {
+    let path = dir.join(file_name(number));
+    let io = |e| Error::io(format!("write `{}`", path.display()), e);
+    let text = contents.text();
+    if !contents.stands_in_file {
+        return start_file(fs, dir, number, text.to_vec(), &Sums::default());
+    }
+    let file = fs.open(&path).map_err(io)?;
+    let written = file.size().map_err(io)?;
+    let mut bytes = text.to_vec();
+    bytes.resize(written as usize, b'\n');
+    file.write_all_at(&bytes, 0).and_then(|()| file.sync()).map_err(io)?;
+    let copy = match contents.stands_in_copy {
+        true => fs.open(&copy_of(&path)).ok().filter(|copy| copy.write_all_at(&bytes, 0).is_ok()),
+        false => make_copy(fs, &path, &bytes),
+    };
+    Ok(Opened { file, copy, at: text.len() as u64, written })
+}
+
+/// Writes file `number` with its first contents: `text`, or a header.
+fn start_file(fs: &dyn Fs, dir: &Path, number: u64, mut text: Vec<u8>, sums: &Sums) -> Result<Opened> {
     if text.is_empty() {
-        push_line(&mut text, &Header { format: FORMAT, before: sums.clone() });
+        sealed::push(&mut text, &Header { format: contents::FORMAT, before: sums.clone() });
     }
     let at = text.len() as u64;
-    let written = (at + 64 * 1024).next_multiple_of(64 * 1024);
+    let written = (at + FILE_RESERVE_BYTES).next_multiple_of(FILE_RESERVE_BYTES);
     text.resize(written as usize, b'\n');
     let path = dir.join(file_name(number));
     write_atomically(fs, &path, &text).map_err(|e| Error::io("write a ledger file", e))?;
     let file = fs.open(&path).map_err(|e| Error::io("open a ledger file", e))?;
-    Ok((file, at, written))
+    Ok(Opened { file, copy: make_copy(fs, &path, &text), at, written })
 }
 
-/// Appends a line of JSON.
-pub fn push_line(text: &mut Vec<u8>, line: &impl Serialize) {
-    serde_json::to_writer(&mut *text, line).expect("plain values always serialise into memory");
-    text.push(b'\n');
+fn make_copy(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> Option<Arc<dyn File>> {
+    let path = copy_of(path);
+    write_atomically(fs, &path, bytes).and_then(|()| fs.open(&path)).ok()
 }
 
 fn file_name(number: u64) -> String {
@@ -312,60 +359,29 @@ fn stub_name(number: u64) -> String {
     format!("{number:08}.archived")
 }
 
-/// Where the archived files of the ledger in `dir` are, oldest first.
-pub fn stubs(fs: &dyn Fs, dir: &Path) -> Result<Vec<Stub>> {
-    let act = || format!("list ledger `{}`", dir.display());
-    let mut stubs = Vec::new();
-    for name in fs.list(dir).map_err(|e| Error::io(act(), e))?.iter().filter(|n| n.ends_with(".archived")) {
-        let bytes = read(fs, &dir.join(name)).map_err(|e| Error::io(act(), e))?;
-        let stub = serde_json::from_slice(&bytes);
-        stubs.push(stub.map_err(|e| Error::new(Kind::Corrupt, format!("{}: `{name}`: {e}", act())))?);
+/// Where the archived files of the ledger in `dir` are, oldest first, and what of them is damaged.
+pub fn stubs(fs: &dyn Fs, dir: &Path) -> Result<(Vec<Stub>, Vec<String>)> {
+    let (mut stubs, mut damage) = (Vec::new(), Vec::new());
+    for (_, path) in numbered(fs, dir, ".archived")? {
+        if let Some((stub, damaged)) = sealed::read(fs, &path)? {
+            stubs.push(stub);
+            damage.extend(damaged);
+        }
     }
-    Ok(stubs)
+    Ok((stubs, damage))
 }
 
 /// The ledger files in `dir`, oldest first.
 pub fn files(fs: &dyn Fs, dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    numbered(fs, dir, ".jsonl")
+}
+
+/// Files of a kind by number, also those of which only the copy is left.
+fn numbered(fs: &dyn Fs, dir: &Path, extension: &str) -> Result<Vec<(u64, PathBuf)>> {
     let names = fs.list(dir).map_err(|e| Error::io(format!("list ledger `{}`", dir.display()), e))?;
-    let number = |n: &str| n.strip_suffix(".jsonl")?.parse().ok();
-    Ok(names.iter().filter_map(|n| Some((number(n)?, dir.join(n)))).collect())
-}
-
-/// A ledger file's contents, as far as they are whole.
-pub struct Contents {
-    pub header: Header,
-    pub lines: Vec<Line>,
-    pub valid_bytes: usize,
-}
-
-impl Contents {
-    pub fn parse(bytes: &[u8]) -> Result<Contents> {
-        let mut header = None;
-        let mut contents = Contents { header: Header::default(), lines: Vec::new(), valid_bytes: 0 };
-        for text in bytes.split_inclusive(|&b| b == b'\n') {
-            if text == b"\n" {
-                break;
-            }
-            if header.is_none() {
-                let found: Header = serde_json::from_slice(text)
-                    .map_err(|e| Error::new(Kind::Corrupt, format!("a ledger file's header: {e}")))?;
-                if found.format != FORMAT {
-                    let message = format!("a ledger file has format {}, expected {FORMAT}", found.format);
-                    return Err(Error::new(Kind::Invalid, message));
-                }
-                contents.header = found.clone();
-                header = Some(found);
-            } else {
-                let next = contents.lines.last().map_or(contents.header.before.mark, |l: &Line| l.mark) + 1;
-                match serde_json::from_slice::<Line>(text) {
-                    Ok(line) if line.mark == next && text.ends_with(b"\n") => contents.lines.push(line),
-                    _ => break,
-                }
-            }
-            contents.valid_bytes += text.len();
-        }
-        Ok(contents)
-    }
+    let number = |n: &String| n.strip_suffix(COPY).unwrap_or(n).strip_suffix(extension)?.parse().ok();
+    let numbers: BTreeSet<u64> = names.iter().filter_map(number).collect();
+    Ok(numbers.into_iter().map(|n| (n, dir.join(format!("{n:08}{extension}")))).collect())
 }
 
 #[cfg(test)]
@@ -389,9 +405,10 @@ mod tests {
         ledger.pass_to(69).unwrap();
         ledger.append(&[line(70), line(71)]).unwrap();
         assert_eq!((open().mark(), open().sums().outlet(Outlet::Destination).records), (71, 5));
-        let marks = files(&*fs, Path::new("/ledger")).unwrap().into_iter().flat_map(|(_, path)| {
-            Contents::parse(&read(&*fs, &path).unwrap()).unwrap().lines.into_iter().map(|l| l.mark)
-        });
+        let marks = files(&*fs, Path::new("/ledger"))
+            .unwrap()
+            .into_iter()
+            .flat_map(|(_, path)| Contents::read(&*fs, &path).unwrap().unwrap().lines.into_iter().map(|l| l.mark));
         assert_eq!(marks.collect::<Vec<_>>(), [1, 2, 45, 70, 71]);
     }
 }

@@ -66,6 +66,14 @@ impl Log {
         }
     }
 
+    /// What was damaged when it was opened, and read from a copy.
+    pub fn damage(&self) -> &[String] {
+        match self {
+            Log::Files(log) => log.damage(),
+            Log::Shared(_) => &[],
+        }
+    }
+
     /// Whether the reserve is at its low mark.
     pub fn is_starved(&self) -> bool {
         matches!(self, Log::Files(log) if log.is_starved())

@@ -2,13 +2,13 @@
 //! it no longer names but that still hold records.
 
 use super::memory::NodeMemory;
-use super::open::{Meta, read_or_make_meta};
+use super::open::{META, Meta, is_used, read_or_make_meta};
 use super::supervise::{Shared, Status, Stream};
 use super::workers::Workers;
 use crate::clock::System;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::fs::{Fs, real::RealFs};
+use crate::fs::{Fs, copy_of, real::RealFs};
 use crate::journal::Budget;
 use rustix::fs::{FlockOperation, flock};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,10 +34,18 @@ pub struct Node {
     /// `streams`, for a moment in both: whoever looks at both at once never finds it missing.
     failed: RwLock<BTreeMap<String, String>>,
     /// Directories that are nobody's as far as can be told, and why, as they were last found.
-    unreadable: RwLock<BTreeMap<String, String>>,
+    unreadable: RwLock<BTreeMap<String, Unreadable>>,
     /// How often each stream was opened again since it last ran for long, and when.
     reopened: Mutex<BTreeMap<String, (u32, Instant)>>,
     _lock: File,
+}
+
+/// Why a directory is no stream's.
+#[derive(Clone, PartialEq, Eq)]
+struct Unreadable {
+    why: String,
+    /// It may be that of any stream.
+    is_nameless: bool,
 }
 
 impl Node {
@@ -96,8 +104,10 @@ impl Node {
                 errors.extend(stream.reload(stream_config).err().map(|e| format!("stream `{name}`: {e}")));
                 continue;
             }
-            let dir = found.remove(name).map_or_else(|| self.streams_dir.join(Uuid::new_v4().to_string()), |(d, _)| d);
-            self.reopen(name, &dir, Some(stream_config));
+            match found.remove(name).map_or_else(|| self.new_dir(), |(dir, _)| Ok(dir)) {
+                Ok(dir) => self.reopen(name, &dir, Some(stream_config)),
+                Err(why) => self.cannot_open(name, &why),
+            }
         }
         for (name, (dir, _)) in found.into_iter().filter(|(n, _)| !config.streams.contains_key(n)) {
             match self.stream(&name) {
@@ -110,11 +120,11 @@ impl Node {
 
     /// Opens again, at growing distances, what could not be opened, and a few times what has ended by an error. Blocks.
     pub fn mend(&self, config: &Config) {
-        let keys = |of: &RwLock<BTreeMap<String, String>>| -> Vec<String> {
-            of.read().expect("nobody panics holding it").keys().cloned().collect()
-        };
-        let unreadable = keys(&self.unreadable).iter().any(|dir| self.is_due(dir, u32::MAX));
-        let failed = keys(&self.failed).into_iter().filter(|name| self.is_due(name, u32::MAX));
+        let unreadable: Vec<String> =
+            self.unreadable.read().expect("nobody panics holding it").keys().cloned().collect();
+        let unreadable = unreadable.iter().any(|dir| self.is_due(dir, u32::MAX));
+        let failed: Vec<String> = self.failed.read().expect("nobody panics holding it").keys().cloned().collect();
+        let failed = failed.into_iter().filter(|name| self.is_due(name, u32::MAX));
         let broken = self.all().into_iter().filter(|s| s.is_broken() && self.is_due(&s.name, REOPEN_MAX));
         let broken: Vec<String> = failed.chain(broken.map(|s| s.name.clone())).collect();
         if broken.is_empty() && !unreadable {
@@ -122,7 +132,14 @@ impl Node {
         }
         let Ok(mut found) = self.find() else { return };
         for name in broken {
-            let Some((dir, _)) = found.remove(&name) else { continue };
+            let dir = match found.remove(&name) {
+                Some((dir, _)) => dir,
+                None if !config.streams.contains_key(&name) => continue,
+                None => match self.new_dir() {
+                    Ok(dir) => dir,
+                    Err(_) => continue,
+                },
+            };
             tracing::warn!(stream = name, "it is opened again");
             self.reopen(&name, &dir, config.streams.get(&name));
         }
@@ -167,10 +184,27 @@ impl Node {
                 self.streams.write().expect("nobody panics holding it").insert(name.to_owned(), Arc::new(stream));
                 self.failed.write().expect("nobody panics holding it").remove(name);
             }
-            Err(e) => {
-                tracing::error!(stream = name, error = %e, "stream cannot be opened; the others run");
-                self.failed.write().expect("nobody panics holding it").insert(name.to_owned(), e.to_string());
-            }
+            Err(e) => self.cannot_open(name, &e.to_string()),
+        }
+    }
+
+    fn cannot_open(&self, name: &str, why: &str) {
+        let before = self.failed.write().expect("nobody panics holding it").insert(name.to_owned(), why.to_owned());
+        if before.is_none_or(|before| before != why) {
+            tracing::error!(stream = name, error = why, "stream cannot be opened; the others run");
+        }
+    }
+
+    /// A directory for a stream that has none, as far as can be told. The error says which may be its.
+    fn new_dir(&self) -> Result<PathBuf, String> {
+        let unreadable = self.unreadable.read().expect("nobody panics holding it");
+        match unreadable.iter().find(|(_, unreadable)| unreadable.is_nameless) {
+            None => Ok(self.streams_dir.join(Uuid::new_v4().to_string())),
+            Some((dir, Unreadable { why, .. })) => Err(format!(
+                "`{}` may be its directory and does not say so ({why}): put its `META` back, see `hydrant repair`, or move it \
+                 away for the stream to begin anew",
+                self.streams_dir.join(dir).display()
+            )),
         }
     }
 
@@ -199,19 +233,18 @@ impl Node {
                         let (name, other) = (&meta.name, other.display());
                         let why =
                             format!("`{}` says that it is stream `{name}` too, which is in `{other}`", dir.display());
-                        unreadable.insert(entry, why);
+                        unreadable.insert(entry, Unreadable { why, is_nameless: false });
                     }
                 },
                 // A directory without META was being made when the process died: it never held a record.
-                Err(_) if !dir.join("META").exists() => {}
-                // Whose it is cannot be told. A stream of the configuration that finds no directory of its own would begin
-                // anew beside it, so it is shown as what it is: a stream that is not open.
-                Err(e) => drop(unreadable.insert(entry, e.to_string())),
+                Err(_) if !has_meta(&dir) && !is_used(fs, &dir).unwrap_or(false) => {}
+                // Whose it is cannot be told, so it is shown as what it is: a stream that is not open.
+                Err(e) => drop(unreadable.insert(entry, Unreadable { why: e.to_string(), is_nameless: true })),
             }
         }
         let mut known = self.unreadable.write().expect("nobody panics holding it");
-        for (directory, error) in unreadable.iter().filter(|(d, why)| known.get(*d) != Some(why)) {
-            tracing::error!(directory, error, "a stream's directory cannot be used; the others run");
+        for (directory, found) in unreadable.iter().filter(|(d, found)| known.get(*d) != Some(found)) {
+            tracing::error!(directory, error = found.why, "a stream's directory cannot be used; the others run");
         }
         *known = unreadable;
         Ok(found)
@@ -249,7 +282,8 @@ impl Node {
             (streams.clone(), failed.clone())
         };
         closed.retain(|name, _| !streams.contains_key(name));
-        closed.extend(self.unreadable.read().expect("nobody panics holding it").clone());
+        let unreadable = self.unreadable.read().expect("nobody panics holding it").clone();
+        closed.extend(unreadable.into_iter().map(|(directory, unreadable)| (directory, unreadable.why)));
         let mut all: Vec<Status> = streams.values().map(|s| s.status()).collect();
         all.extend(closed.into_iter().map(|(stream, why)| Status {
             stream,
@@ -278,7 +312,13 @@ impl Node {
     }
 }
 
-fn lock(data_dir: &Path) -> Result<File> {
+fn has_meta(dir: &Path) -> bool {
+    let path = dir.join(META);
+    path.exists() || copy_of(&path).exists()
+}
+
+/// Takes the lock of a data directory, for as long as the file is held. An error: another process has it.
+pub fn lock(data_dir: &Path) -> Result<File> {
     let path = data_dir.join("LOCK");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|e| Error::io(format!("open `{}`", path.display()), e))?;

@@ -9,17 +9,19 @@ use super::log::Log;
 use super::objects::Objects;
 use super::plan::Entry;
 use super::plan_log::PlanLog;
+use super::sealed;
 use super::shared_log::SharedLog;
 use crate::config::{ContentEncoding, Destination, Format, Store, StreamConfig, Transform};
 use crate::deliver::http;
 use crate::deliver::retry::{Pace, Patience};
 use crate::error::{Error, Kind, Result};
-use crate::fs::Fs;
+use crate::fs::{Fs, copy_of, read};
 use crate::journal::{self, Budget, Journal, Writer};
 use crate::lane::{Lane, Start};
 use crate::source::kinesis::shard::Shard;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,13 +35,19 @@ const SHIPMENTS_MAX: usize = 4;
 /// Of all lanes of a stream, to a store that takes any number of them.
 const SHIPMENTS_OF_LANES_MAX: usize = 32;
 
-/// The file `META` of a stream's directory.
+/// The file that says whose a directory is; see [`Meta`].
+pub(super) const META: &str = "META";
+
+/// The file `META` of a stream's directory, durable there before anything else is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Meta {
     pub format: u32,
     pub name: String,
     /// Fresh each time a journal is created: a replaced disk never looks like one that was delivered.
     pub incarnation: Uuid,
+    /// What was wrong with the file, if it was read from its copy.
+    #[serde(skip)]
+    pub damage: Option<String>,
 }
 
 /// A stream's state, ready to run.
@@ -55,20 +63,35 @@ pub fn open(common: &Common, dir: &Path, meta: &Meta, config: Option<&StreamConf
     let incarnation = *meta.incarnation.as_bytes();
     let bounds = Bounds::default();
     let fs = shared.fs.clone();
-    let log = PlanLog::open(&*fs, dir, incarnation, bounds.reserve_bytes)?;
-    let budget = Budget::new("stream", disk_limit(config), Some(shared.budget.clone()));
     let journal_dir = dir.join("journal");
+    refuse_without_plans(&*fs, dir, &journal_dir)?;
+    let log = PlanLog::open(fs.clone(), dir, incarnation, bounds.reserve_bytes)?;
+    let budget = Budget::new("stream", disk_limit(config), Some(shared.budget.clone()));
     fs.create_dir_all(&journal_dir).map_err(|e| Error::io("create the journal's directory", e))?;
     let floor = floor(log.state());
     let (journal, writer, recovered) =
         Journal::open(fs.clone(), &journal_dir, incarnation, journal::Limits::default(), budget.clone(), floor)?;
-    if recovered.is_damaged() {
-        tracing::error!(stream = meta.name, ?recovered, "the journal was damaged");
-    } else if recovered.records_rewritten > 0 {
+    if recovered.records_rewritten > 0 {
         tracing::info!(stream = meta.name, ?recovered, "journal recovered");
     }
-    let engine = engine(common, dir, meta, config, bounds, log.into(), journal, None)?;
+    let mut engine = engine(common, dir, meta, config, bounds, log.into(), journal, None)?;
+    engine.note_damage(recovered.damage(&journal_dir));
     Ok(Opened { engine, writer, budget })
+}
+
+/// A journal has plans beside it from its first segment on: without them all that it holds would be delivered again.
+fn refuse_without_plans(fs: &dyn Fs, dir: &Path, journal_dir: &Path) -> Result<()> {
+    let list = |dir: &Path| fs.list(dir).map_err(|e| Error::io(format!("list `{}`", dir.display()), e));
+    let is_used = list(journal_dir)?.iter().any(|name| journal::segment::number_of(name).is_some());
+    if is_used && !list(dir)?.iter().any(|name| name.starts_with("plans.")) {
+        let message = format!(
+            "`{}` has a journal and no plan log: what was delivered is not known; put `plans.*` back, or see `hydrant \
+             repair`",
+            dir.display()
+        );
+        return Err(Error::new(Kind::Corrupt, message));
+    }
+    Ok(())
 }
 
 /// Where the state of a shard's lane is kept, if not beside it.
@@ -90,7 +113,9 @@ pub fn open_shard(
     let bounds = Bounds { reserve_bytes: SHARD_RESERVE_BYTES, ..Bounds::default() };
     let (mut log, objects): (Log, _) = match elsewhere {
         Some(elsewhere) => (elsewhere.log.into(), Some(elsewhere.objects)),
-        None => (PlanLog::open(&*shared.fs, dir, *meta.incarnation.as_bytes(), bounds.reserve_bytes)?.into(), None),
+        None => {
+            (PlanLog::open(shared.fs.clone(), dir, *meta.incarnation.as_bytes(), bounds.reserve_bytes)?.into(), None)
+        }
     };
     let start = match log.state().start.clone() {
         Some(start) => start,
@@ -118,6 +143,12 @@ fn engine(
 ) -> Result<Engine> {
     let shared = &common.shared;
     let fs = shared.fs.clone();
+    if let Err(e) = mend_meta(&*fs, dir, meta) {
+        // What can be read is enough; a full disk is no reason not to open.
+        tracing::warn!(stream = meta.name, error = %e, "`META` has no copy");
+    }
+    let mut damage: Vec<String> = meta.damage.iter().cloned().collect();
+    damage.extend_from_slice(log.damage());
     let blobs = Blobs::open(fs.clone(), dir.join("epochs"), objects.clone())?;
     let definition = match config {
         Some(config) => definition(config, &blobs)?,
@@ -140,7 +171,9 @@ fn engine(
     };
     let live = config.map_or_else(default_live, live);
     let loader = Box::new(loader(common, config));
-    Engine::open(home, live, log, lane, loader, &definition)
+    let mut engine = Engine::open(home, live, log, lane, loader, &definition)?;
+    engine.note_damage(damage);
+    Ok(engine)
 }
 
 /// Bytes of disk that a stream may use.
@@ -253,27 +286,38 @@ pub fn definition(config: &StreamConfig, blobs: &Blobs) -> Result<Vec<u8>> {
     Ok(part.to_string().into_bytes())
 }
 
-/// The stream's `META`, made if the directory is new.
+/// The stream's `META`, made if the directory is new: with a `name` for it, and nothing in it that a stream wrote.
 pub fn read_or_make_meta(fs: &dyn Fs, dir: &Path, name: Option<&str>) -> Result<Meta> {
-    let path = dir.join("META");
-    let act = || format!("read `{}`", path.display());
-    match crate::fs::read(fs, &path) {
-        Ok(bytes) => {
-            let meta: Meta =
-                serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::Corrupt, format!("{}: {e}", act())))?;
-            if meta.format != META_FORMAT {
-                let message = format!("{}: format {}, expected {META_FORMAT}", act(), meta.format);
-                return Err(Error::new(Kind::Invalid, message));
-            }
-            Ok(meta)
+    let path = dir.join(META);
+    if let Some((meta, damage)) = sealed::read::<Meta>(fs, &path)? {
+        if meta.format != META_FORMAT {
+            let message = format!("read `{}`: format {}, expected {META_FORMAT}", path.display(), meta.format);
+            return Err(Error::new(Kind::Invalid, message));
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && name.is_some() => {
-            let name = name.expect("just checked").to_owned();
-            let meta = Meta { format: META_FORMAT, name, incarnation: Uuid::new_v4() };
-            let bytes = serde_json::to_vec(&meta).expect("plain values always serialise into memory");
-            crate::fs::write_atomically(fs, &path, &bytes).map_err(|e| Error::io(act(), e))?;
-            Ok(meta)
-        }
-        Err(e) => Err(Error::io(act(), e)),
+        return Ok(Meta { damage, ..meta });
+    }
+    if is_used(fs, dir)? {
+        let message = format!("`{}` holds a stream's files and no `META` that says whose", dir.display());
+        return Err(Error::new(Kind::Corrupt, message));
+    }
+    let Some(name) = name else { return Err(Error::io(format!("read `{}`", path.display()), NotFound.into())) };
+    let meta = Meta { format: META_FORMAT, name: name.to_owned(), incarnation: Uuid::new_v4(), damage: None };
+    sealed::write(fs, &path, &meta)?;
+    Ok(meta)
+}
+
+/// Whether a directory holds what only a stream writes, which has a `META` before.
+pub fn is_used(fs: &dyn Fs, dir: &Path) -> Result<bool> {
+    let names = fs.list(dir).map_err(|e| Error::io(format!("list `{}`", dir.display()), e))?;
+    Ok(names.iter().any(|name| name.starts_with("plans.") || name == "journal" || name == "ledger"))
+}
+
+/// Writes a `META` again of which the file or its copy was damaged or is not there.
+fn mend_meta(fs: &dyn Fs, dir: &Path, meta: &Meta) -> Result<()> {
+    let path = dir.join(META);
+    let stands = |path: &Path| read(fs, path).is_ok_and(|bytes| sealed::parse::<Meta>(&bytes).is_ok());
+    match stands(&path) && stands(&copy_of(&path)) {
+        true => Ok(()),
+        false => sealed::write(fs, &path, meta),
     }
 }

@@ -1,10 +1,15 @@
 //! The plan log of a lane: every commit is one checksummed frame, synced before anything is done because of it.
 //!
 //! Three files of already written blocks (the reserve) take turns. A file holds a header, a snapshot frame and the
-//! commits since; when one is full, the next file gets a snapshot. Recovery takes the highest generation whose snapshot
-//! is whole and, before anything is sent or skipped because of it, writes what it found into another file and syncs
-//! that: what was found may sit in the page cache only. It never overwrites what it read nor the generation before,
-//! which may be the only one that is durable.
+//! commits since; when one is full, the next file gets a snapshot. Recovery takes the highest generation and, before
+//! anything is sent or skipped because of it, writes what it found into another file and syncs that: what was found may
+//! sit in the page cache only. It never overwrites what it read nor the generation before, which may be the only one
+//! that is durable.
+//!
+//! Each file has a copy, which gets the same bytes at the same places after they are synced, and is not synced itself:
+//! what the medium takes from one of them stands in the other, and what stands in the copy was whole in its file. So a
+//! damaged file costs nothing, and what stands in neither is never taken for something that was not written: see
+//! [`recover`].
 //!
 //! ```text
 //! file   0  8  magic "HYDRPLAN"      frame  0  4  payload length
@@ -15,14 +20,17 @@
 //!        64    snapshot frame, then commits
 //! ```
 
+pub mod recover;
+
 use super::codec::{Reader, put_varint};
 use super::plan::{Entry, State};
 use crate::error::{Error, Kind, Result};
-use crate::fs::{File, Fs, read_file};
+use crate::fs::{File, Fs};
 use crate::journal::frame::seed;
 use crate::journal::segment::fill;
 use crate::sabotage;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub const MAGIC: [u8; 8] = *b"HYDRPLAN";
@@ -30,12 +38,19 @@ pub const VERSION: u32 = 1;
 const FIRST_FRAME: u64 = 64;
 const FRAME_HEADER: usize = 8;
 const FILES: usize = 3;
+/// A file that commits fill becomes twice as large the next time, up to this: fewer snapshots for who commits much.
+const FILE_BYTES_GROWN: u64 = 1 << 20;
 
 /// See the module.
 pub struct PlanLog {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
     incarnation: [u8; 16],
-    files: [Slot; FILES],
+    slots: [Slot; FILES],
     current: usize,
+    /// The current slot's file and its copy.
+    file: Arc<dyn File>,
+    copy: Option<Arc<dyn File>>,
     generation: u64,
     at: u64,
     state: State,
@@ -43,56 +58,102 @@ pub struct PlanLog {
     /// The reserve could not grow as far as it should: nothing new may be begun, what was begun is still planned.
     starved: bool,
     poison: Option<Error>,
+    damage: Vec<String>,
 }
 
+/// What is known of a file that is not open.
+#[derive(Clone, Copy, Default)]
 struct Slot {
-    file: Arc<dyn File>,
-    /// Bytes already written, so that overwriting them needs no room.
+    /// Bytes already written in the file and in its copy, so that overwriting them needs no room.
     written: u64,
+    copied: u64,
     /// The generation whose snapshot stands whole in the file.
     generation: Option<u64>,
 }
 
-/// One file as recovery finds it.
-struct Found {
-    generation: u64,
-    state: State,
+/// The names of slot `i`: the file, and its copy.
+fn names(i: usize) -> [String; 2] {
+    [format!("plans.{i}"), format!("plans.{i}.copy")]
+}
+
+fn open_or_create(fs: &dyn Fs, path: &Path) -> io::Result<Arc<dyn File>> {
+    match fs.open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => fs.create_new(path),
+        other => other,
+    }
 }
 
 impl PlanLog {
-    /// Opens or creates the log in `dir` with a reserve of at least `reserve` bytes per file.
-    pub fn open(fs: &dyn Fs, dir: &Path, incarnation: [u8; 16], reserve: u64) -> Result<PlanLog> {
+    /// Opens or creates the log in `dir` with a reserve of at least `reserve` bytes per file. Needs room for files that
+    /// are smaller or not there, and for nothing else.
+    ///
+    /// Errors: `Corrupt` (what both copies of a commit held is gone; nothing was changed), and those of the disk.
+    pub fn open(fs: Arc<dyn Fs>, dir: &Path, incarnation: [u8; 16], reserve: u64) -> Result<PlanLog> {
+        let found = recover::find(&*fs, dir, &incarnation);
+        let found = found.map_err(|e| e.during(format!("open plan log in `{}`", dir.display())))?;
+        PlanLog::go_on(fs, dir, incarnation, reserve, found)
+    }
+
+    /// Begins the log anew with a state that was salvaged; what there is of the old one is set aside, with `aside` behind
+    /// its names.
+    pub fn replace(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        incarnation: [u8; 16],
+        reserve: u64,
+        (highest, state): (u64, State),
+        aside: &str,
+    ) -> Result<PlanLog> {
+        for path in (0..FILES).flat_map(names).map(|name| dir.join(name)) {
+            let mut to = path.as_os_str().to_owned();
+            to.push(aside);
+            match fs.rename(&path, Path::new(&to)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io(format!("set `{}` aside", path.display()), e));
+                }
+                _ => {}
+            }
+        }
+        PlanLog::go_on(fs, dir, incarnation, reserve, recover::Found { highest, state, ..Default::default() })
+    }
+
+    /// Writes what was found into a file of its own.
+    fn go_on(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        incarnation: [u8; 16],
+        reserve: u64,
+        found: recover::Found,
+    ) -> Result<PlanLog> {
         let act = || format!("open plan log in `{}`", dir.display());
-        let mut files = Vec::new();
-        let mut best: Option<(usize, Found)> = None;
-        let mut highest = 0;
-        for i in 0..FILES {
-            let (slot, found) = open_file(fs, dir, i, &incarnation, reserve).map_err(|e| e.during(act()))?;
-            if let Some((generation, _)) = &found {
-                highest = highest.max(*generation);
-            }
-            let whole = found.and_then(|(generation, state)| Some(Found { generation, state: state? }));
-            if let Some(found) = whole
-                && best.as_ref().is_none_or(|(_, b)| found.generation > b.generation)
-            {
-                best = Some((i, found));
-            }
-            files.push(slot);
+        let mut slots = [Slot::default(); FILES];
+        for (i, slot) in slots.iter_mut().enumerate() {
+            let [written, copied] = found.lengths[i];
+            let [file, copy] = names(i).map(|name| dir.join(name));
+            slot.written = reserve_file(&*fs, &file, written, reserve).map_err(|e| e.during(act()))?;
+            // Without room for it the log goes on without.
+            slot.copied = reserve_file(&*fs, &copy, copied, reserve).unwrap_or(copied);
+            slot.generation = found.whole[i];
         }
         fs.sync_dir(dir).map_err(|e| Error::io(act(), e))?;
-        let (current, state) = best.map_or((0, State::default()), |(i, found)| (i, found.state));
+        let file = fs.open(&dir.join(&names(found.slot)[0])).map_err(|e| Error::io(act(), e))?;
         let mut log = PlanLog {
+            fs,
+            dir: dir.to_path_buf(),
             incarnation,
-            files: files.try_into().unwrap_or_else(|_| unreachable!("there are exactly {FILES}")),
-            current,
-            generation: highest,
+            slots,
+            current: found.slot,
+            file,
+            copy: None,
+            generation: found.highest,
             at: 0,
-            state,
+            state: found.state,
             ledger_mark: 0,
             starved: false,
             poison: None,
+            damage: found.damage,
         };
-        if sabotage::on("plan_log_used_as_found") && log.files[current].generation.is_some() {
+        if sabotage::on("plan_log_used_as_found") && log.slots[log.current].generation.is_some() {
             log.at = u64::MAX / 2;
             return Ok(log);
         }
@@ -102,6 +163,11 @@ impl PlanLog {
 
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// What was damaged when it was opened, and read from a copy. A sentence each.
+    pub fn damage(&self) -> &[String] {
+        &self.damage
     }
 
     /// Makes all of `entries` durable together, then applies them; or none of them. Blocks for a write and a sync.
@@ -115,18 +181,27 @@ impl PlanLog {
             return Ok(());
         }
         let bytes = encode_frame(&entries, seed(&self.incarnation, self.generation));
-        let slot = &self.files[self.current];
-        if self.at + bytes.len() as u64 > slot.written {
+        if self.at + bytes.len() as u64 > self.slots[self.current].written {
             return self.rewrite(&entries);
         }
-        let mut done = slot.file.write_all_at(&bytes, self.at);
+        let mut done = self.file.write_all_at(&bytes, self.at);
         if done.is_ok() && !sabotage::on("plan_not_synced") {
-            done = slot.file.sync();
+            done = self.file.sync();
         }
         done.map_err(|e| self.poisoned("write and sync a commit", e))?;
+        self.copy_out(&bytes, self.at);
         self.at += bytes.len() as u64;
         entries.into_iter().for_each(|e| self.state.apply(e));
         Ok(())
+    }
+
+    /// Writes to the copy what is durable in the file. A copy that fails is one that is missing, which costs nothing but
+    /// that: the next snapshot tries again.
+    fn copy_out(&mut self, bytes: &[u8], at: u64) {
+        let fits = at + bytes.len() as u64 <= self.slots[self.current].copied;
+        if !self.copy.as_ref().is_some_and(|copy| fits && copy.write_all_at(bytes, at).is_ok()) {
+            self.copy = None;
+        }
     }
 
     /// A wrong build's way of changing the state: durable with the next snapshot, if ever.
@@ -150,7 +225,7 @@ impl PlanLog {
         self.starved
     }
 
-    fn poisoned(&mut self, act: &str, e: std::io::Error) -> Error {
+    fn poisoned(&mut self, act: &str, e: io::Error) -> Error {
         let error = Error::new(Kind::Poisoned, format!("plan log: {act}: {e}"));
         self.poison = Some(error.clone());
         error
@@ -166,43 +241,53 @@ impl PlanLog {
         let snapshot = encode_frame(&state.snapshot(), seed(&self.incarnation, generation));
         let needed = FIRST_FRAME + snapshot.len() as u64;
         self.make_room(target, needed)?;
+        let [file, copy] = names(target).map(|name| self.fs.open(&self.dir.join(name)));
+        let file = file.map_err(|e| Error::io("open a file of the plan log", e))?;
         let mut bytes = header(&self.incarnation, generation);
         bytes.extend_from_slice(&snapshot);
-        self.files[target].generation = None;
-        let file = &self.files[target].file;
+        self.slots[target].generation = None;
         let done = file.write_all_at(&bytes, 0).and_then(|()| file.sync());
         done.map_err(|e| self.poisoned("write and sync a snapshot", e))?;
-        self.files[target].generation = Some(generation);
+        self.slots[target].generation = Some(generation);
         (self.current, self.generation, self.at) = (target, generation, needed);
+        (self.file, self.copy) = (file, copy.ok());
+        self.copy_out(&bytes, 0);
         self.state = state;
         Ok(())
     }
 
     /// The file to overwrite: one without a whole snapshot, else the oldest; never the current one.
     fn spare_file(&self) -> usize {
-        let others = (0..FILES).filter(|&i| i != self.current || self.files[i].generation.is_none());
-        others.min_by_key(|&i| (self.files[i].generation, i == self.current)).expect("there are others")
+        let others = (0..FILES).filter(|&i| i != self.current || self.slots[i].generation.is_none());
+        others.min_by_key(|&i| (self.slots[i].generation, i == self.current)).expect("there are others")
     }
 
     /// Grows the reserve to twice what the snapshot needs, in the file it goes to and then in the others, which are next.
-    /// If that cannot be had but the snapshot fits, the log goes on, starved.
+    /// If that cannot be had but the snapshot fits, the log goes on, starved. The file it goes to grows further if it is
+    /// small for what is committed, and copies grow with their files: if that cannot be had, it is done without.
     fn make_room(&mut self, target: usize, needed: u64) -> Result<()> {
         self.starved = false;
         for i in (0..FILES).map(|i| (target + i) % FILES) {
-            let slot = &mut self.files[i];
+            let [file, copy] = names(i).map(|name| self.dir.join(name));
             let wanted = (2 * needed).next_multiple_of(64 * 1024);
-            if slot.written >= 2 * needed {
-                continue;
-            }
-            match fill(&*slot.file, slot.written, wanted).and_then(|()| slot.file.sync()) {
-                Ok(()) => slot.written = wanted,
-                Err(e) => {
-                    let error = Error::io("grow the plan log's reserve", e);
-                    if error.kind != Kind::NoSpace || i == target && slot.written < needed {
-                        return Err(error);
+            if self.slots[i].written < 2 * needed {
+                match reserve_file(&*self.fs, &file, self.slots[i].written, wanted) {
+                    Ok(written) => self.slots[i].written = written,
+                    Err(e) if e.kind != Kind::NoSpace || i == target && self.slots[i].written < needed => {
+                        return Err(e);
                     }
-                    self.starved = true;
+                    Err(_) => self.starved = true,
                 }
+            }
+            let is_filled = i == target && self.at >= self.slots[self.current].written / 2;
+            let grown = 2 * self.slots[i].written;
+            if is_filled && grown <= FILE_BYTES_GROWN {
+                let grown = reserve_file(&*self.fs, &file, self.slots[i].written, grown);
+                self.slots[i].written = grown.unwrap_or(self.slots[i].written);
+            }
+            let Slot { written, copied, .. } = self.slots[i];
+            if copied < written {
+                self.slots[i].copied = reserve_file(&*self.fs, &copy, copied, written).unwrap_or(copied);
             }
         }
         Ok(())
@@ -215,20 +300,14 @@ impl PlanLog {
     }
 }
 
-/// The state that the log in `dir` tells, read without changing anything: for audits.
-pub fn read_state(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<State> {
-    let mut best: Option<(u64, State)> = None;
-    for i in 0..FILES {
-        let path = dir.join(format!("plans.{i}"));
-        let name = || format!("file `{}`", path.display());
-        let bytes = crate::fs::read(fs, &path).map_err(|e| Error::io(name(), e))?;
-        if let Some((generation, Some(state))) = parse(&bytes, incarnation).map_err(|e| e.during(name()))?
-            && best.as_ref().is_none_or(|(g, _)| generation > *g)
-        {
-            best = Some((generation, state));
-        }
+/// Makes a file of `written` bytes at least `wanted` bytes long, durably; the length it then has.
+fn reserve_file(fs: &dyn Fs, path: &Path, written: u64, wanted: u64) -> Result<u64> {
+    let io = |e| Error::io(format!("reserve {wanted} bytes for `{}`", path.display()), e);
+    let file = open_or_create(fs, path).map_err(io)?;
+    if written < wanted {
+        fill(&*file, written, wanted).and_then(|()| file.sync()).map_err(io)?;
     }
-    Ok(best.map(|(_, state)| state).unwrap_or_default())
+    Ok(written.max(wanted))
 }
 
 fn header(incarnation: &[u8; 16], generation: u64) -> Vec<u8> {
@@ -271,69 +350,4 @@ pub(super) fn entries_of(payload: &[u8]) -> Result<Vec<Entry>> {
     let mut reader = Reader(payload);
     let n = reader.varint()?;
     (0..n).map(|_| Entry::decode(&mut reader)).collect()
-}
-
-/// Opens or creates one of the files. Found: its generation, and its state if the snapshot is whole.
-#[allow(clippy::type_complexity)]
-fn open_file(
-    fs: &dyn Fs,
-    dir: &Path,
-    i: usize,
-    incarnation: &[u8; 16],
-    reserve: u64,
-) -> Result<(Slot, Option<(u64, Option<State>)>)> {
-    let path = dir.join(format!("plans.{i}"));
-    let name = || format!("file `{}`", path.display());
-    let file = match fs.open(&path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => fs.create_new(&path),
-        other => other,
-    };
-    let file = file.map_err(|e| Error::io(name(), e))?;
-    let bytes = read_file(&*file).map_err(|e| Error::io(name(), e))?;
-    let found = parse(&bytes, incarnation).map_err(|e| e.during(name()))?;
-    let mut written = bytes.len() as u64;
-    if written < reserve {
-        fill(&*file, written, reserve).and_then(|()| file.sync()).map_err(|e| Error::io(name(), e))?;
-        written = reserve;
-    }
-    let generation = found.as_ref().and_then(|(generation, state)| state.is_some().then_some(*generation));
-    Ok((Slot { file, written, generation }, found))
-}
-
-/// Reads a file's bytes. `None`: no header, so the file was never used or is being made. An error: damage that recovery
-/// must not guess about.
-fn parse(bytes: &[u8], incarnation: &[u8; 16]) -> Result<Option<(u64, Option<State>)>> {
-    if bytes.len() < FIRST_FRAME as usize || bytes[..8] != MAGIC {
-        return Ok(None);
-    }
-    let version = u32::from_le_bytes(bytes[8..12].try_into().expect("four bytes"));
-    let crc = u32::from_le_bytes(bytes[12..16].try_into().expect("four bytes"));
-    if crc != crc32c::crc32c(&bytes[16..40]) {
-        return Ok(None);
-    }
-    if version != VERSION {
-        return Err(Error::new(Kind::Invalid, format!("format version {version}, expected {VERSION}")));
-    }
-    if bytes[16..32] != incarnation[..] {
-        return Err(Error::new(Kind::Invalid, "it belongs to another journal (incarnation differs)"));
-    }
-    let generation = u64::from_le_bytes(bytes[32..40].try_into().expect("eight bytes"));
-    let seed = seed(incarnation, generation);
-    let mut at = FIRST_FRAME as usize;
-    let Some(snapshot) = frame_at(&bytes[at..], seed) else { return Ok(Some((generation, None))) };
-    let mut state = State::from_snapshot(entries_of(snapshot)?);
-    at += FRAME_HEADER + snapshot.len();
-    while let Some(payload) = frame_at(&bytes[at..], seed) {
-        entries_of(payload)?.into_iter().for_each(|e| state.apply(e));
-        at += FRAME_HEADER + payload.len();
-    }
-    // A commit is begun only after the one before it is synced, so a true frame behind a broken one proves damage.
-    let mut later = (at + 8..bytes.len().saturating_sub(FRAME_HEADER)).step_by(8);
-    match later.find(|&at| frame_at(&bytes[at..], seed).is_some()) {
-        Some(later) => {
-            let message = format!("the commit at {at} cannot be read, but a later one at {later} can");
-            Err(Error::new(Kind::Corrupt, message))
-        }
-        None => Ok(Some((generation, Some(state)))),
-    }
 }

@@ -328,6 +328,7 @@ impl Runner {
             }
             .into(),
             alarm: self.alarm.clone().or_else(|| engine.alarm().map(str::to_owned)),
+            damage: engine.damage().to_vec(),
             accepted: engine.accepted(),
             pending: engine.pending(Track::Main),
             gap: engine.gap(),
@@ -379,7 +380,7 @@ mod tests {
         let config = crate::config::parse(text, "test.yaml", "/".as_ref(), &|_| None).expect("it is valid");
         let config = &config.streams["s"];
         let common = Common::new(&shared, Some(config));
-        let meta = Meta { format: 1, name: "s".into(), incarnation: uuid::Uuid::new_v4() };
+        let meta = Meta { format: 1, name: "s".into(), incarnation: uuid::Uuid::new_v4(), damage: None };
         let Opened { engine, writer, .. } = open(&common, "/s".as_ref(), &meta, Some(config)).expect("a new stream");
         let sinks = Sinks::new(&common, "s", Some(config));
         let running = Running::start(&shared, "s", engine, sinks, &Arc::default(), Some(pool.handle()));

@@ -2,12 +2,14 @@
 //! durable before the next.
 
 use super::engine::Engine;
-use super::ledger::Line;
+use super::ledger::{Ledger, Line};
 use super::list::Item;
+use super::log::Log;
 use super::plan::{Completed, Entry, Mark, Plan, Track};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::lane::Start;
 use crate::sabotage;
+use std::path::Path;
 
 /// Records that `low` moves over before it is worth a commit of its own.
 const LOW_MOVES_MIN: u64 = 100_000;
@@ -117,6 +119,22 @@ impl Engine {
         self.state().completed_by_after(earlier, plan)
     }
 
+    /// Says so if lines are gone that the plan log cannot make again.
+    pub(super) fn note_lost_lines(&mut self) {
+        if self.log.ledger_from().is_some() {
+            // Where a lane is shared, they are in the ledgers of other nodes.
+            return;
+        }
+        let (behind, last) = (self.ledger.mark() + 1, self.state().marks);
+        let kept = self.state().plans.values().filter_map(|p| p.mark.as_ref()).map(|m| m.mark);
+        let kept = kept.filter(|mark| *mark >= behind).count() as u64;
+        if last + 1 - behind > kept {
+            let message =
+                format!("the ledger has lost {} of the lines of marks {behind} to {last}", last + 1 - behind - kept);
+            self.note_damage(vec![message]);
+        }
+    }
+
     /// Appends the lines of all marks that have none: after a commit, and at start those of the life before.
     pub(super) fn write_ledger_lines(&mut self) -> Result<()> {
         let done = self.ledger.mark();
@@ -138,4 +156,30 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// A state that is older than the ledger is not believed: what was delivered since would be delivered again.
+pub(super) fn refuse_older_state(log: &Log, ledger: &Ledger, dir: &Path) -> Result<()> {
+    let (of_state, of_ledger, dir) = (log.state().marks, ledger.mark(), dir.display());
+    if of_ledger <= of_state {
+        return Ok(());
+    }
+    Err(match log {
+        // Lines of a lane that begins anew would be taken for lines that are there.
+        Log::Shared(_) => Error::new(
+            Kind::Misconfigured,
+            format!(
+                "`{dir}` has the ledger of a state that is not in the lease table any more: found mark {of_state} at most \
+                 in the table, {of_ledger} in the ledger; move that directory away for the shard to go on from its lease's \
+                 checkpoint"
+            ),
+        ),
+        Log::Files(_) => Error::new(
+            Kind::Corrupt,
+            format!(
+                "the plan log in `{dir}` is older than the ledger beside it: found mark {of_state}, expected {of_ledger} \
+                 at least; put the newer `plans.*` back, or see `hydrant repair`"
+            ),
+        ),
+    })
 }

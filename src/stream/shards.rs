@@ -7,12 +7,12 @@ use super::engine::Engine;
 use super::open::{Elsewhere, open_shard, read_or_make_meta};
 use super::pool::Pool;
 use super::running::Running;
+use super::sealed;
 use super::sinks::Sinks;
 use super::status::{ShardStatus, Status};
 use super::supervise::Shared;
 use crate::config::{Coordination, StreamConfig};
-use crate::error::{Error, Kind, Result};
-use crate::fs::{read, write_atomically};
+use crate::error::{Error, Result};
 use crate::lane::Start;
 use crate::source::kinesis::client::Kinesis;
 use crate::source::kinesis::leases::Lease;
@@ -396,11 +396,10 @@ impl Inner {
                 .ask(|engine, _| engine.flush().map(|_| matches!(engine.state().start, Some(Start::End { .. }))));
             if matches!(is_done, Ok(Ok(true))) {
                 let mut status = lane.running.status();
-                let bytes = serde_json::to_vec(&status).expect("plain values always serialise into memory");
                 // Where lanes are shared, their leases say so.
                 let noted = match is_shared {
                     true => Ok(()),
-                    false => write_atomically(&*self.shared.fs, &lane.dir.join(DONE), &bytes),
+                    false => sealed::write(&*self.shared.fs, &lane.dir.join(DONE), &status),
                 };
                 // What this life may have lost.
                 status.alarm = status.alarm.or_else(|| lane.shard.alarm());
@@ -430,9 +429,11 @@ impl Inner {
         let Place { dir, start: begin, elsewhere } = place;
         let during = |e| Error::io(format!("`{}`", dir.display()), e);
         shared.fs.create_dir_all(&dir).map_err(during)?;
-        if let Some(bytes) = read(&*shared.fs, &dir.join(DONE)).ok().filter(|_| elsewhere.is_none()) {
-            let status = serde_json::from_slice(&bytes);
-            return status.map(Lane::Done).map_err(|e| Error::new(Kind::Corrupt, format!("`DONE`: {e}")));
+        if elsewhere.is_none()
+            && let Some((status, damage)) = sealed::read(&*shared.fs, &dir.join(DONE))?
+        {
+            damage.inspect(|damage| tracing::error!(stream = self.name, shard = id, damage, "a file is damaged"));
+            return Ok(Lane::Done(status));
         }
         let meta = read_or_make_meta(&*shared.fs, &dir, Some(&self.name))?;
         let (engine, shard) = open_shard(common, &dir, &meta, config, begin, elsewhere)?;

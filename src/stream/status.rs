@@ -10,6 +10,9 @@ pub struct Status {
     /// `running`, `paused`, `retired` (not in the configuration any more) or `stopped` (see `alarm`).
     pub state: String,
     pub alarm: Option<String>,
+    /// What was found damaged when it was opened: read from copies, or lost and counted as that. A sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damage: Vec<String>,
     pub accepted: u64,
     /// Unread, in buffers and in open plans: counted, not subtracted.
     pub pending: u64,
@@ -61,6 +64,7 @@ impl Status {
         self.lost += shard.lost;
         self.backup_pending += shard.backup_pending;
         self.open_plans += shard.open_plans;
+        self.damage.extend(shard.damage.iter().map(|damage| format!("shard `{id}`: {damage}")));
         self.disk_bytes += shard.disk_bytes;
         self.freshness_s = self.freshness_s.max(shard.freshness_s);
         self.backup_freshness_s = self.backup_freshness_s.max(shard.backup_freshness_s);

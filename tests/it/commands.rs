@@ -63,7 +63,7 @@ fn an_audit_goes_on_past_directories_that_are_no_stream_or_cannot_be_read() {
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("s: accepted 1 = delivered 1"), "{text}");
     assert!(text.contains("/01-torn/META`: EOF while parsing"), "{text}");
-    assert!(text.contains("02-nameless: ") && text.contains("a journal but no `META`"), "{text}");
+    assert!(text.contains("02-nameless` holds a stream's files and no `META` that says whose"), "{text}");
     assert_eq!(text.matches("PROBLEM").count(), 2, "{text}");
 }
 

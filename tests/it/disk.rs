@@ -8,7 +8,8 @@ use hydrant::lane::{Cursor, Lane, Read};
 use hydrant::record::{Batch, Entry, Frame};
 use hydrant::stream::list::ListBuilder;
 use hydrant::stream::plan::{self, Epoch, Mark, Outlet, Plan, Reason, Track};
-use hydrant::stream::plan_log::{PlanLog, read_state};
+use hydrant::stream::plan_log::PlanLog;
+use hydrant::stream::plan_log::recover::find;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -64,7 +65,7 @@ fn what_was_committed_is_read_back_across_segments_and_restarts() {
     let (journal, _) = open(&fs, &dir, Budget::unlimited());
     assert!(journal.recycle(expected / 2).unwrap() > 0);
     assert_eq!(journal.accepted(), expected, "recycling does not change what was accepted");
-    assert_eq!(survey(&*fs, &dir, &INCARNATION).unwrap().accepted, expected);
+    assert_eq!(survey(fs.clone(), &dir, &INCARNATION, 0, 0).unwrap().accepted, expected);
 }
 
 #[test]
@@ -209,7 +210,7 @@ fn files_of_format_1_are_read_for_ever() {
         let (_, mut writer) = open(&fs, &dir, Budget::unlimited());
         writer.commit(vec![put("golden", 2), put("file", 1)]).unwrap();
         writer.commit(vec![put("last", 1)]).unwrap();
-        let mut log = PlanLog::open(&RealFs, &dir, INCARNATION, 512).unwrap();
+        let mut log = PlanLog::open(Arc::new(RealFs), &dir, INCARNATION, 512).unwrap();
         log.commit(entries()).unwrap();
     }
     let copy = tempfile::tempdir().unwrap();
@@ -229,15 +230,15 @@ fn files_of_format_1_are_read_for_ever() {
     assert_eq!(writer.commit(vec![put("more", 1)]).unwrap(), [4]);
     let mut expected = plan::State::default();
     entries().into_iter().for_each(|e| expected.apply(e));
-    assert_eq!(read_state(&RealFs, copy.path(), &INCARNATION).unwrap(), expected);
-    assert_eq!(PlanLog::open(&RealFs, copy.path(), INCARNATION, 512).unwrap().state(), &expected);
+    assert_eq!(find(&RealFs, copy.path(), &INCARNATION).unwrap().state, expected);
+    assert_eq!(PlanLog::open(Arc::new(RealFs), copy.path(), INCARNATION, 512).unwrap().state(), &expected);
 }
 
 #[test]
 fn a_plan_log_damaged_in_the_middle_stops_the_stream_rather_than_guess() {
     let fake = FakeFs::new();
     let dir = PathBuf::from("/p");
-    let mut log = PlanLog::open(&fake, &dir, INCARNATION, 4096).unwrap();
+    let mut log = PlanLog::open(Arc::new(fake.clone()), &dir, INCARNATION, 4096).unwrap();
     for entry in entries() {
         log.commit(vec![entry]).unwrap();
     }
@@ -246,7 +247,14 @@ fn a_plan_log_damaged_in_the_middle_stops_the_stream_rather_than_guess() {
     let bytes = hydrant::fs::read(&fake, &dir.join("plans.1")).unwrap();
     let at = memchr::memmem::find(&bytes, &[7; 32]).expect("the epoch's hash");
     fake.flip_bit(&dir.join("plans.1"), at);
-    let refused = PlanLog::open(&fake, &dir, INCARNATION, 4096).err().expect("damage is not guessed about");
+    let copied = PlanLog::open(Arc::new(fake.after_kill()), &dir, INCARNATION, 4096).unwrap();
+    assert!(copied.damage()[0].contains("`plans.1` is damaged, and was read from its copy"), "{:?}", copied.damage());
+    let mut expected = plan::State::default();
+    entries().into_iter().for_each(|e| expected.apply(e));
+    assert_eq!(copied.state(), &expected);
+    fake.flip_bit(&dir.join("plans.1.copy"), at);
+    let refused =
+        PlanLog::open(Arc::new(fake.clone()), &dir, INCARNATION, 4096).err().expect("damage is not guessed about");
     assert_eq!(refused.kind, Kind::Corrupt);
     assert!(refused.to_string().contains("plans.1"), "{refused}");
 }
@@ -255,7 +263,7 @@ fn a_plan_log_damaged_in_the_middle_stops_the_stream_rather_than_guess() {
 fn a_plan_log_whose_reserve_cannot_grow_is_starved_until_there_is_room_for_all_its_files() {
     let fake = FakeFs::new();
     let dir = PathBuf::from("/p");
-    let mut log = PlanLog::open(&fake, &dir, INCARNATION, 4096).unwrap();
+    let mut log = PlanLog::open(Arc::new(fake.clone()), &dir, INCARNATION, 4096).unwrap();
     fake.set_capacity(Some(3 * 4096));
     log.commit(entries()).unwrap();
     let rename = |c: &str| vec![plan::Entry::Rename { plan: 0, name: c.repeat(2200) }];
@@ -279,7 +287,7 @@ fn a_plan_log_whose_reserve_cannot_grow_is_starved_until_there_is_room_for_all_i
         log.commit(rename("c")).unwrap();
         assert!(!log.is_starved());
     }
-    assert_eq!(&read_state(&fake, &dir, &INCARNATION).unwrap(), log.state());
+    assert_eq!(&find(&fake, &dir, &INCARNATION).unwrap().state, log.state());
 }
 
 #[test]

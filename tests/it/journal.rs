@@ -39,8 +39,9 @@ fn sizes(fake: &FakeFs, ending: &str) -> Vec<u64> {
     files(fake, ending).into_iter().map(|f| f.1).collect()
 }
 
+/// Of segments, named, unnamed and set aside: what a budget is of.
 fn bytes_on_disk(fake: &FakeFs) -> u64 {
-    sizes(fake, "").iter().sum()
+    [".seg", ".spare", ".damaged"].iter().flat_map(|ending| sizes(fake, ending)).sum()
 }
 
 /// A journal that has lived for a while.
@@ -94,12 +95,12 @@ fn a_segment_with_a_damaged_header_is_made_again_from_its_frames() {
         let fake = lived.fake.after_kill();
         let path = &lived.segments[segment].0;
         fake.flip_bit(path, byte);
-        assert_eq!(survey(&fake, Path::new(DIR), &INCARNATION).unwrap().accepted, lived.end);
+        assert_eq!(survey(disk(&fake), Path::new(DIR), &INCARNATION, 0, 0).unwrap().accepted, lived.end);
         let mut end = lived.end;
         for life in 0..2 {
             let story = format!("segment {segment}, byte {byte}, life {life}");
             let (journal, mut writer, recovered) = open_at(&fake, 0);
-            assert!(recovered.is_damaged(), "{story}");
+            assert!(!recovered.damage(Path::new(DIR)).is_empty(), "{story}");
             assert_eq!((recovered.headers_rebuilt, recovered.set_aside), (vec![name(path)], vec![]), "{story}");
             let (frames, lost) = read_all(&journal, lived.low());
             assert_eq!(frames[..lived.frames.len()], lived.frames, "{story}");
@@ -162,14 +163,18 @@ fn what_plans_list_and_the_journal_has_not_is_lost_and_its_offsets_are_not_given
         let (mut lost, mut accepted) = (25 - held, 25);
         for life in 0..3 {
             let (journal, mut writer, recovered) = open_at(&fake, 25);
-            assert_eq!((recovered.records_lost, recovered.is_damaged()), (lost, lost > 0), "held {held}, life {life}");
+            assert_eq!(
+                (recovered.records_lost, !recovered.damage(Path::new(DIR)).is_empty()),
+                (lost, lost > 0),
+                "held {held}, life {life}"
+            );
             let (frames, gone) = read_all(&journal, 0);
             assert_eq!(gone, [(held, 25)], "held {held}, life {life}");
             let firsts: Vec<u64> = frames.iter().map(|f| f.first).collect();
             let expected: Vec<u64> = (0..held).step_by(2).chain(25..accepted).collect();
             assert_eq!(firsts, expected, "held {held}, life {life}");
             assert_eq!((journal.durable(), journal.accepted()), (accepted, accepted));
-            assert_eq!(survey(&fake, Path::new(DIR), &INCARNATION).unwrap().accepted, accepted);
+            assert_eq!(survey(disk(&fake), Path::new(DIR), &INCARNATION, 0, 25).unwrap().accepted, accepted);
             assert_eq!(writer.commit(vec![put("new", 1)]).unwrap(), [accepted]);
             (lost, accepted) = (0, accepted + 1);
         }
@@ -338,15 +343,23 @@ fn a_small_spare_is_kept_until_there_is_room_for_a_larger_one() {
     let budget = Budget::new("stream", (32 + 64 + 20) << 10, None);
     let fake = FakeFs::new();
     let (journal, mut writer) = open_within(&fake, growing(), &budget);
-    let mut until_rolled = || {
+    let writer = std::cell::RefCell::new(&mut writer);
+    let commit = || drop(writer.borrow_mut().commit(vec![put("a record", 1)]).unwrap());
+    let until_rolled = || {
         let before = files(&fake, ".seg").len();
         while files(&fake, ".seg").len() == before {
-            writer.commit(vec![put("a record", 1)]).unwrap();
+            commit();
         }
     };
+    // Commits take a block each, of which a segment of 64 KiB has sixteen.
+    let until_half_full = || (0..8).for_each(|_| commit());
+    commit();
     until_rolled();
     journal.recycle(journal.durable()).unwrap();
     assert_eq!(sizes(&fake, ".spare"), [32 << 10], "smaller than the next segment should be, but the only one");
+    journal.prepare_spare().unwrap();
+    assert_eq!(sizes(&fake, ".spare"), [32 << 10], "there is much room in the segment that is written to");
+    until_half_full();
     assert_eq!(journal.prepare_spare().unwrap_err().kind, Kind::NoSpace);
     assert_eq!(sizes(&fake, ".spare"), [32 << 10], "a larger one cannot be had");
     let created = fake.files_created();
@@ -356,6 +369,7 @@ fn a_small_spare_is_kept_until_there_is_room_for_a_larger_one() {
     until_rolled();
     journal.recycle(journal.durable()).unwrap();
     assert_eq!((sizes(&fake, ".spare"), sizes(&fake, ".seg")), (vec![32 << 10], vec![64 << 10]));
+    until_half_full();
     budget.set_limit(u64::MAX);
     journal.prepare_spare().unwrap();
     assert_eq!(sizes(&fake, ".spare"), [128 << 10]);

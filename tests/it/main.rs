@@ -10,6 +10,8 @@ mod crash_states;
 mod damage;
 mod disk;
 mod endpoint;
+#[cfg(feature = "sabotage")]
+mod flips;
 mod http_endpoint;
 #[cfg(feature = "sabotage")]
 mod http_kill;
@@ -26,6 +28,7 @@ mod postgres;
 #[cfg(feature = "sabotage")]
 mod redrive;
 mod redshift_front;
+mod repair;
 mod s3;
 mod service;
 mod sinks;

@@ -370,7 +370,7 @@ impl World {
             chunks_ahead_max: 3,
             ledger_file_bytes: 1500,
         };
-        let log = PlanLog::open(&*fs, &dir, self.incarnation, bounds.reserve_bytes)?;
+        let log = PlanLog::open(fs.clone(), &dir, self.incarnation, bounds.reserve_bytes)?;
         let limits = journal::Limits { segment_bytes_min: 16384, segment_bytes_max: 65536, tail_bytes_max: 256 };
         let floor = floor(log.state());
         let (journal, writer, _) =
@@ -525,6 +525,13 @@ impl World {
         records.map(|record| String::from_utf8_lossy(&record)[..5].parse().unwrap()).collect()
     }
 
+    /// Lets every request that is under way arrive, or not.
+    pub fn end_late_requests(&mut self) {
+        while !self.bucket.lock().unwrap().late.is_empty() {
+            self.late_request();
+        }
+    }
+
     fn late_request(&mut self) {
         let mut bucket = self.bucket.lock().unwrap();
         if bucket.late.is_empty() {
@@ -605,6 +612,64 @@ impl World {
                 all.push((path.strip_prefix("/bucket").unwrap().to_string_lossy().into_owned(), bytes));
             }
         }
+    }
+
+    /// The same world again, so that something else may become of it.
+    pub fn again(&self) -> World {
+        let bucket = self.bucket.lock().unwrap();
+        let (objects, late) = (bucket.objects.clone(), bucket.late.clone());
+        let endpoint = self.endpoint.lock().unwrap();
+        let (requests, changed) = (endpoint.requests.clone(), endpoint.changed);
+        World {
+            fs: self.fs.after_kill(),
+            bucket: Arc::new(Mutex::new(Bucket { objects, late, faults: bucket.faults })),
+            endpoint: Arc::new(Mutex::new(Endpoint { requests, changed })),
+            rng: Arc::new(Mutex::new(self.rng.lock().unwrap().clone())),
+            clock: Arc::new(Manual::at_ms(self.clock.wall_ms())),
+            incarnation: self.incarnation,
+            definition: self.definition.clone(),
+            ordered: self.ordered,
+            records: self.records.clone(),
+            crashes: self.crashes,
+        }
+    }
+
+    /// The verdict at rest where the medium did not keep what was written: nothing twice, and what is missing is counted.
+    /// Records that are lost.
+    pub fn judge_damaged(&self, life: &Life) -> std::result::Result<u64, String> {
+        let mut fates: BTreeMap<u64, Fate> = BTreeMap::new();
+        for (name, bytes) in self.objects() {
+            note_object(&name, &bytes, &mut fates)?;
+        }
+        self.note_requests(&mut fates)?;
+        let mut missing = 0;
+        for (number, (kind, acked)) in &self.records {
+            let fate = fates.remove(number).unwrap_or_default();
+            if fate.backups > 1 {
+                return Err(format!("record {number} is in {} backup objects", fate.backups));
+            }
+            match fate.main(*number, *kind) {
+                Ok(Main::None) if *acked && !may_drop(*kind) => missing += 1,
+                Ok(_) => {}
+                // Of several outputs, some may be lost with their record.
+                Err(why) if fate.is_twice() => return Err(why),
+                Err(_) => missing += 1,
+            }
+        }
+        if let Some(number) = fates.keys().next() {
+            return Err(format!("phantom record {number}"));
+        }
+        let lost = life.engine.lost();
+        if missing > lost {
+            return Err(format!("{missing} acknowledged records have no end, {lost} are counted as lost"));
+        }
+        if lost > 0 && life.engine.alarm().is_none() && life.engine.damage().is_empty() {
+            return Err(format!("{lost} records are lost without a word"));
+        }
+        if life.engine.gap() != 0 {
+            return Err(format!("conservation gap {}", life.engine.gap()));
+        }
+        Ok(lost)
     }
 
     /// The verdict at rest: the first rule found broken.
@@ -701,7 +766,7 @@ impl World {
                 return Err(format!("{}: the ledger says {sums:?}, the plan log {total:?}", outlet.name()));
             }
         }
-        for stub in stubs(&self.fs, &Path::new(DIR).join("ledger")).map_err(|e| e.to_string())? {
+        for stub in stubs(&self.fs, &Path::new(DIR).join("ledger")).map_err(|e| e.to_string())?.0 {
             let in_bucket = self.bucket.lock().unwrap().objects.contains_key(&stub.name);
             if !in_bucket && read(&self.fs, &Path::new("/bucket").join(&stub.name)).is_err() {
                 return Err(format!("the ledger file `{}` is deleted here and not there", stub.name));
@@ -740,6 +805,12 @@ enum Main {
 }
 
 impl Fate {
+    /// Whether an output of it, or the whole of it, ended more than once.
+    fn is_twice(&self) -> bool {
+        let numbers: std::collections::BTreeSet<u32> = self.outputs.iter().map(|o| o.0).collect();
+        numbers.len() < self.outputs.len() || self.failures > 1 || self.failures > 0 && !self.outputs.is_empty()
+    }
+
     fn main(&self, number: u64, kind: u8) -> std::result::Result<Main, String> {
         let mut outputs = self.outputs.clone();
         outputs.sort();

@@ -45,7 +45,9 @@ impl Run<'_> {
     pub(super) fn lines_of_backup(&self, store: &str) -> Result<BTreeMap<String, Line>> {
         let (fs, dir) = (&*self.stream.shared.fs, &self.stream.dir);
         // A file may be archived between its listing and its reading.
-        let mut names = again(|| audit::names(fs, dir).map_err(|e| Error::new(Kind::Retry, e.to_string())))?;
+        let mut names = again(|| {
+            audit::names(fs, dir).map(|(names, _)| names).map_err(|e| Error::new(Kind::Retry, e.to_string()))
+        })?;
         for stub in std::mem::take(&mut names.archived) {
             let Stub { store, name, .. } = stub;
             let shelf = self.stream.ask(move |_, sinks| sinks.shelf(Outlet::ProcessingFailed, &store))??;

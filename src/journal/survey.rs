@@ -1,0 +1,54 @@
+//! What a journal holds, read without changing anything: for audits.
+
+use super::frontier::Frontier;
+use super::recover::{find_segments, read_tail};
+use super::{Budget, Journal, Limits, Shared};
+use crate::error::Result;
+use crate::fs::Fs;
+use crate::lane::{Cursor, Lane, Read};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// Records ever accepted in this incarnation.
+    pub accepted: u64,
+    /// One above the last durable record's offset.
+    pub end: u64,
+    /// Offsets at or above the oldest segment that were never given to a record.
+    pub skipped: Vec<(u64, u64)>,
+    /// Offsets at or above `from` that were acknowledged and cannot be read.
+    pub lost: Vec<(u64, u64)>,
+}
+
+/// Surveys the journal in `dir`, of which everything below `from` is settled; `floor` is that of [`Journal::open`].
+pub fn survey(fs: Arc<dyn Fs>, dir: &Path, incarnation: &[u8; 16], from: u64, floor: u64) -> Result<Survey> {
+    let known = Frontier::read(&*fs, dir, incarnation)?;
+    let segments = find_segments(&*fs, dir, incarnation, None)?;
+    let (mut accepted, mut end) = (0, 0);
+    if let Some(last) = segments.last() {
+        let tail = read_tail(last, incarnation)?;
+        (accepted, end) = (last.records_before + (tail.end - last.first), tail.end);
+    }
+    let next = end.max(known.durable).max(floor);
+    accepted += next - end;
+    let skipped = segments.iter().skip(1).filter(|s| s.first > s.previous_end).map(|s| (s.previous_end, s.first));
+    let skipped = skipped.collect();
+    let journal = Journal {
+        fs,
+        dir: dir.to_path_buf(),
+        incarnation: *incarnation,
+        limits: Limits::default(),
+        budget: Budget::unlimited(),
+        shared: Mutex::new(Shared { durable: next, accepted, ..Shared::of(segments) }),
+    };
+    let (mut cursor, mut lost) = (Cursor::at(from.min(next)), Vec::new());
+    loop {
+        match journal.read(&mut cursor)? {
+            Read::Lost { from, to } => lost.push((from, to)),
+            Read::Frame(_) | Read::Gap { .. } => {}
+            Read::End => return Ok(Survey { accepted, end: next, skipped, lost }),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! A stream that is held because its own files cannot prove what was delivered, mended as far as they can: the commits
+//! around those that are gone, and the ledger's lines. Nothing is changed until [`Repair::apply`].
+
+use super::engine::{Bounds, floor};
+use super::ledger::{Contents, Line, Sums, files};
+use super::list::{List, ListBuilder};
+use super::open::{META, Meta, is_used, read_or_make_meta};
+use super::plan::{Entry, Mark, Outlet, Plan, State, Track};
+use super::plan_log::{MAGIC, PlanLog, recover};
+use super::sealed;
+use crate::error::{Error, Kind, Result};
+use crate::fs::{Fs, read};
+use crate::journal::segment;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Behind the names of plan log files that a repair set aside.
+pub const ASIDE: &str = ".before-repair";
+
+/// What a repair would do, or why it is not needed.
+pub struct Repair {
+    /// What is wrong; empty if nothing is.
+    pub found: Vec<String>,
+    /// What becomes of it.
+    pub actions: Vec<String>,
+    state: Option<(u64, State)>,
+}
+
+/// Looks at the stream in `dir`. Errors: what no repair of ours can mend.
+pub fn look(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<Repair> {
+    let incarnation = meta.incarnation.as_bytes();
+    let (sums, lines) = read_ledger(&**fs, &dir.join("ledger"))?;
+    let why = match recover::find(&**fs, dir, incarnation) {
+        Err(e) if e.kind == Kind::Corrupt => e.to_string(),
+        Err(e) => return Err(e),
+        Ok(found) if found.state.marks < sums.mark => {
+            format!("the plan log is at mark {}, the ledger at {}: it is older", found.state.marks, sums.mark)
+        }
+        Ok(found) if !found.exists && is_used(&**fs, dir)? => "there is no plan log".to_owned(),
+        Ok(_) => return Ok(Repair { found: Vec::new(), actions: Vec::new(), state: None }),
+    };
+    let (salvaged, gone) = recover::salvage(&**fs, dir, incarnation)?;
+    let (mut state, mut actions) = (salvaged.state, Vec::new());
+    if let Some(first) = lines.first().map(|line| line.mark).filter(|mark| *mark > state.marks + 1) {
+        let message = format!(
+            "marks {} to {} are known to archived files of the ledger only, and what they settled is not known here: put \
+             `plans.*` of `{}` back",
+            state.marks + 1,
+            first - 1,
+            dir.display()
+        );
+        return Err(Error::new(Kind::Corrupt, message));
+    }
+    let before = (state.marks, state.open_plans().count());
+    for line in &lines {
+        settle(&mut state, line, &mut actions);
+    }
+    if sums.mark >= state.marks {
+        state.marks = sums.mark;
+        for outlet in Outlet::ALL {
+            let (totals, sums) = (&mut state.totals[outlet as usize], sums.outlet(outlet));
+            (totals.objects, totals.outputs, totals.records) = (sums.objects, sums.outputs, sums.records);
+            totals.bytes = sums.bytes;
+        }
+    }
+    actions.push(format!(
+        "the plan log begins anew: marks {} to {}, {} open plans (of {}), records below {} are settled; what there was is \
+         kept as `plans.*{ASIDE}`",
+        before.0,
+        state.marks,
+        state.open_plans().count(),
+        before.1,
+        state.low[Track::Main as usize]
+    ));
+    let (low, end) = (state.low[Track::Main as usize], floor(&state));
+    let unlisted = unlisted(&state, low, end);
+    actions.extend(unlisted.iter().map(|(from, to)| {
+        format!(
+            "records {from} to {} are in no plan that is known: they are delivered, for a second time if a plan that is \
+             gone had them",
+            to - 1
+        )
+    }));
+    let found = std::iter::once(why).chain(gone).collect();
+    Ok(Repair { found, actions, state: Some((salvaged.highest, state)) })
+}
+
+impl Repair {
+    /// Does it. The service must not run.
+    pub fn apply(self, fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<()> {
+        let Some(state) = self.state else { return Ok(()) };
+        let reserve = Bounds::default().reserve_bytes;
+        PlanLog::replace(fs.clone(), dir, *meta.incarnation.as_bytes(), reserve, state, ASIDE).map(drop)
+    }
+}
+
+/// Settles what a line of the ledger proves that the state does not know.
+fn settle(state: &mut State, line: &Line, actions: &mut Vec<String>) {
+    let known = state.plans.values().find(|p| p.id == line.plan).map(|p| (p.number, p.is_open()));
+    let mark = |plan| Mark {
+        plan,
+        mark: line.mark,
+        at_ms: line.settled_ms,
+        completed: line.records,
+        failed: line.failed,
+        object_bytes: line.object_bytes,
+        tag: line.tag.clone(),
+    };
+    match known {
+        Some((_, false)) => {}
+        Some((number, true)) => {
+            state.apply(Entry::Mark(mark(number)));
+            actions.push(format!("plan {} is settled: the ledger has its mark {}", line.plan, line.mark));
+        }
+        None => {
+            let Some(outlet) = Outlet::ALL.into_iter().find(|o| o.name() == line.outlet) else { return };
+            if line.end <= state.low[outlet.track() as usize] {
+                return;
+            }
+            let (what, id) = (format!("records {} to {}", line.first, line.end.saturating_sub(1)), line.plan);
+            match run(line) {
+                Some(list) => {
+                    let number = state.next_plan;
+                    state.apply(Entry::Plan(plan(number, outlet, line, list)));
+                    state.apply(Entry::Mark(mark(number)));
+                    actions.push(format!("{what} are settled: the ledger has plan {id}, and its digest is of just these"));
+                }
+                None => actions.push(format!(
+                    "of {what}, {} outputs are in `{}` of plan {id}: which ones cannot be told, and those are delivered again",
+                    line.outputs, line.name
+                )),
+            }
+        }
+    }
+}
+
+/// The list of a line whose records follow each other, proved by its digest.
+fn run(line: &Line) -> Option<List> {
+    if line.end.checked_sub(line.first) != Some(line.outputs) {
+        return None;
+    }
+    let mut list = ListBuilder::default();
+    (line.first..line.end).for_each(|offset| list.push(offset, 0, 1));
+    Some(list.finish()).filter(|list| list.digest() == line.digest.0)
+}
+
+fn plan(number: u64, outlet: Outlet, line: &Line, list: List) -> Plan {
+    Plan {
+        number,
+        id: line.plan,
+        outlet,
+        epoch: line.epoch,
+        store: line.store.clone(),
+        name: line.name.clone(),
+        list,
+        oldest_arrival_ms: 0,
+        reasons: Vec::new(),
+        bytes: line.bytes,
+        lengths: line.lengths.map(|digest| digest.0),
+        planned_ms: line.settled_ms,
+        abandoned: None,
+        mark: None,
+    }
+}
+
+/// Offsets between `low` and `end` that no plan of the main track lists.
+fn unlisted(state: &State, low: u64, end: u64) -> Vec<(u64, u64)> {
+    let plans = state.plans.values().filter(|p| p.outlet.track() == Track::Main);
+    let mut listed: Vec<(u64, u64)> = plans.flat_map(|p| p.list.items()).map(|i| (i.offset(), i.end())).collect();
+    listed.sort_unstable();
+    let (mut behind, mut gaps) = (low, Vec::new());
+    for (from, to) in listed.into_iter().chain([(end, end)]) {
+        gaps.extend((from > behind).then_some((behind, from)));
+        behind = behind.max(to);
+    }
+    gaps
+}
+
+fn read_ledger(fs: &dyn Fs, dir: &Path) -> Result<(Sums, Vec<Line>)> {
+    let (mut sums, mut lines) = (Sums::default(), Vec::new());
+    for (_, path) in files(fs, dir)? {
+        let Some(contents) = Contents::read(fs, &path)? else { continue };
+        sums = contents.totals();
+        lines.extend(contents.lines);
+    }
+    Ok((sums, lines))
+}
+
+/// A directory that does not say whose it is, and the incarnation that its other files name.
+pub struct Nameless {
+    pub dir: PathBuf,
+    pub incarnation: Uuid,
+}
+
+/// Whether a directory holds a stream's files and no `META` that can be read. Errors: its files name no incarnation.
+pub fn nameless(fs: &dyn Fs, dir: &Path) -> Result<Option<Nameless>> {
+    if read_or_make_meta(fs, dir, None).is_ok() || !is_used(fs, dir)? {
+        return Ok(None);
+    }
+    let list = |dir: &Path| fs.list(dir).unwrap_or_default().into_iter().map(|name| dir.join(name)).collect::<Vec<_>>();
+    let magics = [MAGIC, segment::MAGIC];
+    let files = list(dir).into_iter().chain(list(&dir.join("journal")));
+    let named = files.filter_map(|path| read(fs, &path).ok()).find_map(|bytes| {
+        let header = bytes.get(..64).filter(|header| magics.iter().any(|magic| header.starts_with(magic)))?;
+        // Both headers keep the incarnation behind a checksum of it and what follows.
+        let crc = u32::from_le_bytes(header[12..16].try_into().expect("four bytes"));
+        let is_true = [40, 64].iter().any(|end| crc32c::crc32c(&header[16..*end]) == crc);
+        is_true.then(|| Uuid::from_bytes(header[16..32].try_into().expect("sixteen bytes")))
+    });
+    let unknown = || Error::new(Kind::Corrupt, format!("no file in `{}` says which journal it is of", dir.display()));
+    Ok(Some(Nameless { dir: dir.to_path_buf(), incarnation: named.ok_or_else(unknown)? }))
+}
+
+impl Nameless {
+    /// Gives the directory its `META` back.
+    pub fn name(self, fs: &dyn Fs, name: &str) -> Result<()> {
+        let meta = Meta { format: 1, name: name.to_owned(), incarnation: self.incarnation, damage: None };
+        sealed::write(fs, &self.dir.join(META), &meta)
+    }
+}

@@ -1,0 +1,38 @@
+//! What waits for room on a full disk: the plan log's reserve, and a configuration that is to be kept. It is asked for again
+//! and again, and said; meanwhile what is held is delivered, which makes room.
+
+use super::engine::{Engine, WAITING};
+use crate::error::{Kind, Result};
+
+impl Engine {
+    /// A plan log without its reserve keeps the stream from reading: it asks again, and says so.
+    pub(super) fn ask_for_room(&mut self) -> Result<()> {
+        let now = self.home.clock.steady();
+        if !self.waits_for_room() || now < self.asked_for_room + WAITING {
+            return Ok(());
+        }
+        self.asked_for_room = now;
+        if self.log.is_starved() {
+            self.log.retry_room()?;
+            self.alarm =
+                self.log.is_starved().then(|| "the plan log's reserve cannot grow: the disk is full".to_owned());
+        }
+        if let Some(definition) = self.unadopted.take() {
+            match self.adopt(&definition) {
+                Err(e) if e.kind == Kind::NoSpace => {
+                    self.alarm = Some(format!("the changed configuration is not in force yet: {e}"));
+                    self.unadopted = Some(definition);
+                }
+                done => {
+                    done?;
+                    self.alarm = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn waits_for_room(&self) -> bool {
+        self.log.is_starved() || self.unadopted.is_some()
+    }
+}
