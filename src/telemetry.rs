@@ -5,8 +5,9 @@ use crate::config::{Config, Format, Log, LogFormat, LogLevel};
 use crate::stream::plan::Outlet;
 use crate::stream::supervise::{Settled, Status};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use std::fmt::Write;
-use std::io::IsTerminal;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging to standard error. A second call changes nothing.
@@ -14,11 +15,33 @@ pub fn init_logs(log: &Log) {
     let filter = EnvFilter::try_from_env("HYDRANT_LOG").unwrap_or_else(|_| EnvFilter::new(directives(log.level)));
     // Escapes are for people's eyes: in a file they hide what is searched for.
     let colours = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
+    // The default says on standard error that it could not write there, and panics.
+    let builder = builder.log_internal_errors(false).with_writer(|| Lines);
     let _ = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Human => builder.try_init(),
     };
+}
+
+/// Log lines that could not be written: a full disk, a reader that has gone.
+static LINES_LOST: AtomicU64 = AtomicU64::new(0);
+
+/// Standard error, which fails nothing: a line that cannot be written is counted.
+struct Lines;
+
+impl Write for Lines {
+    /// Takes a line: the formatter hands over one at a time.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if std::io::stderr().lock().write_all(line).is_err() {
+            LINES_LOST.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// `log.level` is about what we say; of what we are built from, only warnings are of use to whoever runs us.
@@ -36,6 +59,12 @@ pub fn init_metrics() -> Option<PrometheusHandle> {
 /// streams that have the step, and for those whose records went through it before.
 pub fn render(statuses: &[Status], config: &Config) -> String {
     let mut page = Page { statuses, text: String::new() };
+    let lost = LINES_LOST.load(Ordering::Relaxed);
+    let help = "Log lines that could not be written.";
+    let _ = writeln!(
+        page.text,
+        "# HELP hydrant_log_lines_lost {help}\n# TYPE hydrant_log_lines_lost counter\nhydrant_log_lines_lost {lost}"
+    );
     deliveries(&mut page, config);
     steps(&mut page, config);
     page.family("accepted_records", "counter", "Records accepted.", |s| Some(s.accepted as f64));

@@ -3,6 +3,7 @@
 use super::operations::Api;
 use super::verbs;
 use crate::error::{Error, Kind, Result};
+use crate::stream::supervise::Status;
 use crate::telemetry;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -10,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
+use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -18,7 +20,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-const CONNECTIONS_MAX: usize = 64;
+/// At once: few, and an eighth of the descriptors at most.
+const CONNECTIONS_MAX: u64 = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often histograms are folded: between two times they keep every sample.
@@ -44,7 +47,8 @@ impl Admin {
 
     /// Answers until `stop` changes.
     pub async fn serve(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let connections = Arc::new(Semaphore::new((descriptors / 8).clamp(1, CONNECTIONS_MAX) as usize));
         let mut upkeep = tokio::time::interval(UPKEEP);
         loop {
             let accepted = tokio::select! {
@@ -85,11 +89,12 @@ impl Admin {
         let (status, kind, body) = match (request.method(), request.uri().path()) {
             (&Method::GET, "/healthz") => (200, text, "ok\n".to_owned()),
             (&Method::GET, "/readyz") => {
-                let stopped: Vec<String> =
-                    self.statuses().await.into_iter().filter(|s| s.state == "stopped").map(|s| s.stream).collect();
-                match stopped.is_empty() {
+                let not_ready = |s: &Status| matches!(s.state.as_str(), "stopped" | "opening") || s.refuses_puts;
+                let line = |s: Status| format!("{}: {}\n", s.stream, s.alarm.unwrap_or(s.state));
+                let lines: String = self.statuses().await.into_iter().filter(not_ready).map(line).collect();
+                match lines.is_empty() {
                     true => (200, text, "ready\n".to_owned()),
-                    false => (503, text, format!("stopped: {}\n", stopped.join(", "))),
+                    false => (503, text, lines),
                 }
             }
             (&Method::GET, "/metrics") => {
@@ -130,7 +135,7 @@ impl Admin {
         done.await.unwrap_or_else(|_| wrong(500, "it panicked; the log says where"))
     }
 
-    async fn statuses(&self) -> Vec<crate::stream::supervise::Status> {
+    async fn statuses(&self) -> Vec<Status> {
         let node = self.api.node().clone();
         tokio::task::spawn_blocking(move || node.statuses()).await.unwrap_or_default()
     }

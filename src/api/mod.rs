@@ -8,6 +8,7 @@ mod json;
 mod operations;
 mod pace;
 mod reload;
+mod room;
 pub mod server;
 pub mod sigv4;
 mod tally;

@@ -135,6 +135,19 @@ impl Api {
         }
     }
 
+    /// The access key that a request says it is signed with, looked at before its body is taken: `None` where there is one at
+    /// most. Errors: what no body can mend.
+    pub fn claimed_key(&self, headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+        let config = self.config();
+        let keys = &config.api.access_keys;
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        let now = self.clock.wall_ms() / 1000;
+        let key = sigv4::claimed_key(headers, now, config.api.clock_skew, &|id| keys.contains_key(id))?;
+        Ok((keys.len() > 1).then(|| key.to_owned()))
+    }
+
     /// The access key that signed the request; `None` where none is configured.
     fn authenticate<'a>(
         &self,
@@ -281,9 +294,15 @@ impl Api {
         let configured = config.streams.contains_key(name);
         let standing = match (configured, self.node.lookup(name)) {
             (_, Some(Ok(stream))) => {
-                let standing = if stream.is_retired() { Standing::Retired } else { Standing::Active };
+                let standing = match (stream.is_retired(), stream.is_broken()) {
+                    (false, false) => Standing::Active,
+                    (false, true) => Standing::Failed,
+                    (true, false) => Standing::Retired,
+                    (true, true) => Standing::RetiredFailed,
+                };
                 return Some((standing, stream.epoch()));
             }
+            (true, Some(Err(_))) if self.node.is_being_opened(name) => Standing::Creating,
             (true, Some(Err(_))) => Standing::Failed,
             (true, None) => Standing::Creating,
             (false, Some(Err(_))) => Standing::RetiredFailed,

@@ -1,13 +1,14 @@
 //! Connections: accepted within bounds, read within time and budget, answered, and closed in order at the end.
 //!
-//! Bounds: connections; bytes of requests in flight (body and decoded records together), waited for briefly and then
-//! refused with 503; a TLS handshake, a header, a body and idleness each within its time.
+//! Bounds: connections; bytes of requests in flight, waited for briefly and then refused with 503 (see [`room`]); a TLS
+//! handshake, a header, a body and idleness each within its time.
 //!
 //! Without TLS the protocol is HTTP/1.1, with TLS whichever of HTTP/2 and HTTP/1.1 the handshake settled on.
 
 use super::error::ApiError;
 use super::operations::Api;
 use super::pace::{Expired, Pace, Paced};
+use super::room::{self, Held, Room};
 use super::wire::BODY_BYTES_MAX;
 use crate::error::{Error, Kind, Result};
 use bytes::Bytes;
@@ -19,21 +20,24 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustix::process::{Resource, getrlimit};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
-/// The budget of requests in flight is counted in these.
-const BUDGET_UNIT: usize = 1024;
-/// How long a request waits for its share before it is refused.
-const BUDGET_WAIT: Duration = Duration::from_millis(500);
+/// Bytes of a body that are taken before there is room for the rest, so that nothing is held for one that does not come.
+const FIRST_BYTES: usize = 8 << 10;
+/// Bytes of a refused body that are read for the client to see the answer.
+const DISCARDED_BYTES_MAX: usize = 32 << 20;
+/// How often it is looked whether a body comes fast enough.
+const RATE_LOOK: Duration = Duration::from_millis(100);
 /// Bytes hyper may hold per connection before we ask for them.
 const CONNECTION_BYTES_MAX: usize = 64 << 10;
 /// The same for HTTP/2, where a client may send this much before we read: a batch in a few round trips.
@@ -51,8 +55,10 @@ const JSON: &str = "application/x-amz-json-1.1";
 /// A bound API listener.
 pub struct Server {
     api: Arc<Api>,
-    listener: TcpListener,
-    budget: Arc<Semaphore>,
+    /// Until it is served.
+    listener: Mutex<Option<TcpListener>>,
+    address: SocketAddr,
+    room: Room,
     stopping: AtomicBool,
 }
 
@@ -63,24 +69,32 @@ impl Server {
         let listen = config.api.listen;
         let listener = TcpListener::bind(listen).await;
         let listener = listener.map_err(|e| Error::new(Kind::Misconfigured, format!("listen on `{listen}`: {e}")))?;
-        let units = (config.memory.intake().bytes() as usize / BUDGET_UNIT).clamp(1, Semaphore::MAX_PERMITS);
-        let budget = Arc::new(Semaphore::new(units));
-        Ok(Arc::new(Server { api, listener, budget, stopping: AtomicBool::new(false) }))
+        let wrong = |e: std::io::Error| Error::new(Kind::Misconfigured, e.to_string());
+        let address = listener.local_addr().map_err(wrong)?;
+        let room = Room::new(config.memory.intake().bytes() as usize);
+        Ok(Arc::new(Server {
+            api,
+            listener: Mutex::new(Some(listener)),
+            address,
+            room,
+            stopping: AtomicBool::new(false),
+        }))
     }
 
-    pub fn address(&self) -> Result<SocketAddr> {
-        self.listener.local_addr().map_err(|e| Error::new(Kind::Misconfigured, e.to_string()))
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Accepts until `stop` changes, then lets running requests finish.
     pub async fn serve(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let connections = Arc::new(Semaphore::new(self.api.config().api.max_connections as usize));
-        let all = self.api.config().api.max_connections;
+        let Some(listener) = self.listener.lock().expect("nobody panics holding it").take() else { return };
+        let all = connections_max(self.api.config().api.max_connections);
+        let connections = Arc::new(Semaphore::new(all as usize));
         loop {
             let accepted = tokio::select! {
                 biased;
                 _ = stop.changed() => break,
-                accepted = self.listener.accept() => accepted,
+                accepted = listener.accept() => accepted,
             };
             let Ok((stream, _)) = accepted else {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -94,6 +108,8 @@ impl Server {
                 drop(permit);
             });
         }
+        // Who comes now is refused at once, and not left to wait for those that are being answered.
+        drop(listener);
         self.stopping.store(true, Ordering::Relaxed);
         let _ = tokio::time::timeout(FINISH_WAIT, connections.acquire_many(all)).await;
     }
@@ -179,38 +195,73 @@ impl Server {
         }
         let (mut head, mut body) = request.into_parts();
         name_host(&mut head);
-        let claimed = body.size_hint().upper();
-        if claimed.is_some_and(|n| n > BODY_BYTES_MAX as u64) {
-            return Err(too_large(claimed));
-        }
-        let wanted = claimed.map_or(BODY_BYTES_MAX, |n| n as usize);
         let timeout = self.api.config().api.body_timeout;
-        let share = match self.share(wanted).await {
-            Some(share) => share,
-            None => {
+        let taken = match tokio::time::timeout(timeout, self.take(&head, &mut body)).await {
+            Ok(taken) => taken,
+            Err(_) => return Err(room::too_slow()),
+        };
+        match taken {
+            Ok((bytes, held)) => {
+                let answer = self.api.answer(&head.headers, &bytes).await;
+                drop(held);
+                answer
+            }
+            Err(refused) => {
                 // The body is read and thrown away, so that the client sees the answer and not a reset.
                 let _ = tokio::time::timeout(timeout, discard(&mut body)).await;
-                // The stream's name is in the body that was not kept, so that no stream can be charged with it.
-                metrics::counter!("hydrant_budget_refused_requests").increment(1);
-                return Err(ApiError::unavailable("Slow down: too many bytes are in flight."));
+                Err(refused)
             }
-        };
+        }
+    }
+
+    /// Takes a request's body, and the room for it. Its headers come first, and what they cannot have is refused before
+    /// anything is held for it; then its first bytes.
+    async fn take(&self, head: &Parts, body: &mut Incoming) -> Result<(Vec<u8>, Held), ApiError> {
+        let claimed = body.size_hint().upper();
+        let key = self.api.claimed_key(&head.headers)?;
+        if claimed.is_some_and(|n| n > BODY_BYTES_MAX as u64) {
+            return Err(too_large());
+        }
         if self.stopping.load(Ordering::Relaxed) {
             return Err(ApiError::unavailable("The service is stopping."));
         }
-        let read = tokio::time::timeout(timeout, collect(&mut body, wanted)).await;
-        let bytes = read.map_err(|_| ApiError::new(408, "RequestTimeoutException", "The body came too slowly."))??;
-        let answer = self.api.answer(&head.headers, &bytes).await;
-        drop(share);
-        answer
+        let mut bytes = Vec::new();
+        while bytes.len() < FIRST_BYTES && !body.is_end_stream() && append(body, &mut bytes).await? {}
+        let expected = if body.is_end_stream() { bytes.len() } else { claimed.map_or(BODY_BYTES_MAX, |n| n as usize) };
+        let Some(held) = self.room.take(key.as_deref(), expected).await else {
+            // The stream's name is in the body that was not kept, so that no stream can be charged with it.
+            metrics::counter!("hydrant_budget_refused_requests").increment(1);
+            return Err(ApiError::unavailable("Slow down: too many bytes are in flight."));
+        };
+        bytes.reserve_exact(expected.saturating_sub(bytes.len()));
+        let before = bytes.len();
+        loop {
+            match tokio::time::timeout(RATE_LOOK, append(body, &mut bytes)).await {
+                Ok(Ok(true)) | Err(_) => {}
+                Ok(Ok(false)) => return Ok((bytes, held)),
+                Ok(Err(e)) => return Err(e),
+            }
+            if self.room.is_too_slow(&held, bytes.len() - before) {
+                metrics::counter!("hydrant_slow_requests").increment(1);
+                return Err(room::too_slow());
+            }
+        }
     }
+}
 
-    /// The request's share of the budget: its body, and its records once more.
-    async fn share(&self, body_bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let units = (2 * body_bytes).div_ceil(BUDGET_UNIT) as u32;
-        let share = self.budget.clone().acquire_many_owned(units);
-        tokio::time::timeout(BUDGET_WAIT, share).await.ok()?.ok()
+/// Connections at once: as many as are configured, and never so many that streams would have no descriptors for files.
+fn connections_max(configured: u32) -> u32 {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let allowed = u32::try_from(limit / 2).unwrap_or(u32::MAX).max(1);
+    if allowed < configured {
+        tracing::warn!(
+            limit,
+            max_connections = configured,
+            allowed,
+            "half of the descriptors that this process may have are kept for files: fewer connections than configured"
+        );
     }
+    configured.min(allowed)
 }
 
 /// Runs a connection until it ends, takes too long, or `stop` changes; `goodbye` asks it to end in order.
@@ -244,31 +295,30 @@ fn name_host(head: &mut Parts) {
     }
 }
 
-fn too_large(found: Option<u64>) -> ApiError {
-    let found = found.map_or_else(|| "more".to_owned(), |n| n.to_string());
-    let message = format!("found a body of {found} bytes, expected at most {BODY_BYTES_MAX}");
-    ApiError::new(413, "RequestEntityTooLargeException", message)
+/// What a batch of too many bytes is answered with, whichever limit it exceeds first.
+fn too_large() -> ApiError {
+    let found = format!("a body of more than {BODY_BYTES_MAX} bytes");
+    ApiError::invalid_argument(format!("Records size exceeds 4 MB limit: found {found}, which holds no batch of 4 MB"))
 }
 
-async fn collect(body: &mut Incoming, expected: usize) -> Result<Vec<u8>, ApiError> {
-    let mut bytes = Vec::with_capacity(expected);
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|e| ApiError::serialization(format!("The body ended early: {e}")))?;
-        if let Some(data) = frame.data_ref() {
-            if bytes.len() + data.len() > BODY_BYTES_MAX {
-                return Err(too_large(None));
-            }
-            bytes.extend_from_slice(data);
+/// Appends the body's next bytes. `false`: it has ended.
+async fn append(body: &mut Incoming, bytes: &mut Vec<u8>) -> Result<bool, ApiError> {
+    let Some(frame) = body.frame().await else { return Ok(false) };
+    let frame = frame.map_err(|e| ApiError::serialization(format!("The body ended early: {e}")))?;
+    if let Some(data) = frame.data_ref() {
+        if bytes.len() + data.len() > BODY_BYTES_MAX {
+            return Err(too_large());
         }
+        bytes.extend_from_slice(data);
     }
-    Ok(bytes)
+    Ok(true)
 }
 
 async fn discard(body: &mut Incoming) {
     let mut bytes = 0;
     while let Some(Ok(frame)) = body.frame().await {
         bytes += frame.data_ref().map_or(0, Bytes::len);
-        if bytes > BODY_BYTES_MAX {
+        if bytes > DISCARDED_BYTES_MAX {
             return;
         }
     }

@@ -45,12 +45,7 @@ pub fn verify<'a>(
     secret: &dyn Fn(&str) -> Option<String>,
     keys: &SigningKeys,
 ) -> Result<&'a str, ApiError> {
-    let header = headers.get("authorization").ok_or_else(missing_token)?;
-    let header = header.to_str().map_err(|_| incomplete("Authorization header is not ASCII."))?;
-    let given = parse(header)?;
-    check_scope(&given)?;
-    let date = one(headers, "x-amz-date")?;
-    check_time(date, given.date, now, skew)?;
+    let (given, date) = check_head(headers, now, skew)?;
     let body_hash = hex(&Sha256::digest(body));
     if let Some(claimed) = headers.get("x-amz-content-sha256")
         && claimed.as_bytes() != body_hash.as_bytes()
@@ -66,13 +61,37 @@ pub fn verify<'a>(
     let expected = hex(&mac(&key, to_sign.as_bytes()));
     let equal: bool = expected.as_bytes().ct_eq(given.signature.as_bytes()).into();
     match (known.is_some(), equal) {
-        (false, _) => {
-            let message = "The security token included in the request is invalid.";
-            Err(ApiError::new(400, "UnrecognizedClientException", message))
-        }
+        (false, _) => Err(unrecognized()),
         (true, false) => Err(mismatch()),
         (true, true) => Ok(given.key),
     }
+}
+
+/// The access key id of a request that passes every check that needs neither its body nor a secret: before any of the body
+/// is taken. `is_known` tells whether there is such a key.
+pub fn claimed_key<'a>(
+    headers: &'a HeaderMap,
+    now: u64,
+    skew: Duration,
+    is_known: &dyn Fn(&str) -> bool,
+) -> Result<&'a str, ApiError> {
+    let (given, _) = check_head(headers, now, skew)?;
+    if is_known(given.key) { Ok(given.key) } else { Err(unrecognized()) }
+}
+
+/// The pieces of the signature, and the request's date, of headers that are in order.
+fn check_head<'a>(headers: &'a HeaderMap, now: u64, skew: Duration) -> Result<(Authorization<'a>, &'a str), ApiError> {
+    let header = headers.get("authorization").ok_or_else(missing_token)?;
+    let header = header.to_str().map_err(|_| incomplete("Authorization header is not ASCII."))?;
+    let given = parse(header)?;
+    check_scope(&given)?;
+    let date = one(headers, "x-amz-date")?;
+    check_time(date, given.date, now, skew)?;
+    Ok((given, date))
+}
+
+fn unrecognized() -> ApiError {
+    ApiError::new(400, "UnrecognizedClientException", "The security token included in the request is invalid.")
 }
 
 fn missing_token() -> ApiError {

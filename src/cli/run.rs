@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// How often modules, schemas and certificates are looked at (a changed one is in force as after SIGHUP), and broken streams.
@@ -29,11 +29,16 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts everything a configuration asks for. Blocks until it listens.
+    /// Starts everything a configuration asks for. Blocks until every stream is open, or known not to be.
     pub fn start(config: Config) -> Result<Service, String> {
+        let service = Service::listen(config, runtime()?)?;
+        service.node.apply(&service.api.config()).map_err(|e| e.to_string())?;
+        Ok(service)
+    }
+
+    /// Listens. Streams are refused until they are opened, by [`Node::apply`].
+    fn listen(config: Config, runtime: Runtime) -> Result<Service, String> {
         open_many_files();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.map_err(|e| format!("start a runtime: {e}"))?;
         let metrics = telemetry::init_metrics();
         let node = Arc::new(Node::start(&config, runtime.handle().clone()).map_err(|e| e.to_string())?);
         let admin_listen = config.admin.listen;
@@ -46,7 +51,7 @@ impl Service {
                 Ok::<_, crate::error::Error>((server, admin))
             })
             .map_err(|e| e.to_string())?;
-        let api_address = server.address().map_err(|e| e.to_string())?;
+        let api_address = server.address();
         let admin_address = admin.address().map_err(|e| e.to_string())?;
         let servers = vec![runtime.spawn(server.serve(stopped.clone())), runtime.spawn(admin.serve(stopped))];
         Ok(Service { node, api, api_address, admin_address, runtime, stop, servers })
@@ -66,6 +71,10 @@ impl Service {
     }
 }
 
+fn runtime() -> Result<Runtime, String> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| format!("start a runtime: {e}"))
+}
+
 /// Each stream and each shard has a few files open, each connection one: as many are allowed as the system allows, which is
 /// more than what processes begin with.
 fn open_many_files() {
@@ -79,42 +88,68 @@ fn open_many_files() {
 pub fn run(path: &Path) -> Outcome {
     let config = load(path)?;
     telemetry::init_logs(&config.log);
+    let runtime = runtime()?;
+    // First of all: a signal that nobody waits for ends the process.
+    let signals = runtime.block_on(async { Signals::new() })?;
     // Before they are read: what changes meanwhile is noticed.
     let files = fingerprint(&config);
-    let service = Service::start(config)?;
+    let service = Service::listen(config, runtime)?;
     let (api, admin) = (service.api_address.to_string(), service.admin_address.to_string());
-    tracing::info!(api, admin, streams = service.node.names().len(), "hydrant runs");
-    service.runtime.block_on(signals(&service, path.to_path_buf(), files))?;
+    tracing::info!(api, admin, streams = service.node.names().len(), "hydrant listens");
+    let (node, config) = (service.node.clone(), service.api.config());
+    let opening = service.runtime.spawn_blocking(move || match node.apply(&config) {
+        Ok(_) => tracing::info!(api, admin, streams = node.names().len(), "hydrant runs"),
+        Err(e) => tracing::error!(error = %e, "the streams cannot be opened; it is tried again"),
+    });
+    service.runtime.block_on(signals.obey(&service, path.to_path_buf(), files));
+    drop(opening);
     tracing::info!("stopping: intake ends, what is held is delivered");
     let drained = service.finish();
     tracing::info!(drained, "hydrant ends");
     Ok(ExitCode::SUCCESS)
 }
 
-async fn signals(service: &Service, path: PathBuf, mut watched: Fingerprint) -> Result<(), String> {
-    let listen = |kind| signal(kind).map_err(|e| format!("listen to signals: {e}"));
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut hang_up = listen(SignalKind::hangup())?;
-    let mut look = tokio::time::interval(WATCH);
-    loop {
-        tokio::select! {
-            _ = look.tick() => {
-                let (node, config) = (service.node.clone(), service.api.config());
-                let _ = tokio::task::spawn_blocking(move || node.mend(&config)).await;
-                let found = fingerprint(&service.api.config());
-                if found != watched {
-                    watched = found;
-                    tracing::info!("a module, schema or certificate changed on disk");
-                    let (node, api, path) = (service.node.clone(), service.api.clone(), path.clone());
-                    let _ = tokio::task::spawn_blocking(move || reload(&node, &api, &path)).await;
+/// What a process is told from outside.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, String> {
+        let listen = |kind| signal(kind).map_err(|e| format!("listen to signals: {e}"));
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Does what signals and changed files ask for, until the process is to end. What takes long is done beside it, one
+    /// after the other: see [`Node`].
+    async fn obey(mut self, service: &Service, path: PathBuf, mut watched: Fingerprint) {
+        let mut look = tokio::time::interval(WATCH);
+        let reload = || {
+            let (node, api, path) = (service.node.clone(), service.api.clone(), path.clone());
+            drop(tokio::task::spawn_blocking(move || reload(&node, &api, &path)));
+        };
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => reload(),
+                _ = look.tick() => {
+                    let (node, config) = (service.node.clone(), service.api.config());
+                    drop(tokio::task::spawn_blocking(move || node.mend(&config)));
+                    let found = fingerprint(&service.api.config());
+                    if found != watched {
+                        watched = found;
+                        tracing::info!("a module, schema or certificate changed on disk");
+                        reload();
+                    }
                 }
-            }
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => {
-                let (node, api, path) = (service.node.clone(), service.api.clone(), path.clone());
-                let _ = tokio::task::spawn_blocking(move || reload(&node, &api, &path)).await;
             }
         }
     }

@@ -80,6 +80,9 @@ pub struct Config {
     #[serde(with = "units::duration")]
     #[schemars(with = "units::duration::Text")]
     pub drain_timeout: Duration,
+    /// Whether a reload may take away every access key, or more than half of the streams. Without it such a file is taken
+    /// for one that is just being written, and refused.
+    pub allow_removals: bool,
     /// Delivery streams by name: 1 to 64 of the characters a-z A-Z 0-9 _ . -
     pub streams: BTreeMap<String, StreamConfig>,
 }
@@ -94,6 +97,7 @@ impl Default for Config {
             admin: Admin::default(),
             log: Log::default(),
             drain_timeout: Duration::from_secs(25),
+            allow_removals: false,
             streams: BTreeMap::new(),
         }
     }

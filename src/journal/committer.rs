@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 
@@ -18,6 +19,8 @@ const QUEUE_PUTS_MAX: usize = 1024;
 const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Bytes of one commit: larger ones only make the first waiter wait longer.
 const COMMIT_BYTES_MAX: usize = 8 << 20;
+/// A stream that nobody puts to any more is not known to refuse for longer than this: there may be room again.
+const REFUSAL_SHOWN: Duration = Duration::from_secs(30);
 /// Larger puts are not committed on the thread that brings them: copying them takes longer than changing threads.
 const OWN_BYTES_MAX: usize = 32 << 10;
 
@@ -38,6 +41,10 @@ struct Shared {
     queue: Mutex<Queue>,
     more: Condvar,
     poisoned: AtomicBool,
+    /// Why the last commit failed, if it did, and when.
+    refusal: Mutex<Option<(Error, Instant)>>,
+    /// Whether there is one, for whoever must not wait.
+    refused: AtomicBool,
     /// The last commit took several puts: the next one will, too, if nobody goes ahead of it.
     crowded: AtomicBool,
     committed: Box<dyn Fn() + Send + Sync>,
@@ -62,15 +69,18 @@ fn stopping() -> Error {
 }
 
 impl Committer {
-    /// Starts the committer. `committed` is called after each commit, before anyone is answered.
-    pub fn start(name: &str, writer: Writer, committed: impl Fn() + Send + Sync + 'static) -> Committer {
+    /// Starts the committer. `committed` is called after each commit, before anyone is answered. An error: no thread can be
+    /// had for it.
+    pub fn start(name: &str, writer: Writer, committed: impl Fn() + Send + Sync + 'static) -> Result<Committer> {
         let (writer, queue, more) = (Mutex::new(writer), Mutex::default(), Condvar::new());
         let (poisoned, crowded) = (AtomicBool::new(false), AtomicBool::new(false));
-        let shared = Arc::new(Shared { writer, queue, more, poisoned, crowded, committed: Box::new(committed) });
+        let (refusal, refused, committed) = (Mutex::default(), AtomicBool::new(false), Box::new(committed));
+        let shared = Arc::new(Shared { writer, queue, more, poisoned, refusal, refused, crowded, committed });
         let own = shared.clone();
         let thread = std::thread::Builder::new().name(format!("commit {name}"));
-        let thread = thread.spawn(move || own.run()).expect("a thread can be started");
-        Committer { shared, thread: Mutex::new(Some(thread)) }
+        let thread =
+            thread.spawn(move || own.run()).map_err(|e| Error::new(Kind::Retry, format!("start a thread: {e}")))?;
+        Ok(Committer { shared, thread: Mutex::new(Some(thread)) })
     }
 
     /// Puts a batch and returns its first record's offset once it is durable.
@@ -87,6 +97,16 @@ impl Committer {
     /// Whether a write failed: every put is refused until the journal is opened again.
     pub fn is_poisoned(&self) -> bool {
         self.shared.poisoned.load(Ordering::Relaxed)
+    }
+
+    /// Why puts are not taken, if the last commit failed: for good, or not long ago.
+    pub fn refusal(&self) -> Option<Error> {
+        let refusal = self.shared.refusal.lock().expect("nobody panics holding it").clone();
+        let died = || Error::new(Kind::Poisoned, "a rule of our own was broken (see the log for the panic)");
+        match refusal {
+            Some((e, at)) if self.is_poisoned() || at.elapsed() < REFUSAL_SHOWN => Some(e),
+            _ => self.is_poisoned().then(died),
+        }
     }
 
     /// Ends the committer. When this returns nothing is written any more; puts that waited are told so.
@@ -149,7 +169,12 @@ impl Shared {
             if e.kind == Kind::Poisoned {
                 self.poisoned.store(true, Ordering::Relaxed);
             }
+            *self.refusal.lock().expect("nobody panics holding it") = Some((e.clone(), Instant::now()));
+            self.refused.store(true, Ordering::Relaxed);
         })?;
+        if self.refused.swap(false, Ordering::Relaxed) {
+            *self.refusal.lock().expect("nobody panics holding it") = None;
+        }
         (self.committed)();
         Ok(firsts)
     }
@@ -234,7 +259,7 @@ mod tests {
         let fs: Arc<dyn Fs> = Arc::new(FakeFs::new());
         let open = Journal::open(fs, Path::new("/j"), [7; 16], Limits::default(), Budget::unlimited(), 0);
         let (_, writer, _) = open.unwrap();
-        let committer = Arc::new(Committer::start("s", writer, || panic!("after the sync")));
+        let committer = Arc::new(Committer::start("s", writer, || panic!("after the sync")).unwrap());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
         let first = committer.clone();
         assert!(runtime.block_on(runtime.spawn(async move { first.put(put()).await })).unwrap_err().is_panic());

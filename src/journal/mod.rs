@@ -300,8 +300,17 @@ impl Journal {
         let segment = Segment { number, first, previous_end, records_before, size, file };
         segment.write_header(&self.incarnation).map_err(|e| self.poisoned("write a segment's header", e))?;
         let path = self.dir.join(segment::file_name(segment.number));
-        let named = self.fs.rename(&spare, &path).and_then(|()| self.fs.sync_dir(&self.dir));
-        named.map_err(|e| self.poisoned("name a segment", e))?;
+        self.fs.rename(&spare, &path).map_err(|e| self.poisoned("name a segment", e))?;
+        if let Err(e) = self.fs.sync_dir(&self.dir) {
+            let shortage = Error::io(format!("name a segment in `{}`", self.dir.display()), e);
+            if shortage.kind != Kind::Retry {
+                return Err(Error::new(Kind::Poisoned, shortage.to_string()));
+            }
+            // Nothing was synced for want of a descriptor: it is a spare again.
+            self.fs.rename(&path, &spare).map_err(|e| self.poisoned("take a segment's name back", e))?;
+            self.shared().spares.push((spare, size, segment.file));
+            return Err(shortage);
+        }
         Ok(segment)
     }
 
@@ -309,7 +318,11 @@ impl Journal {
     /// memory, and copying it into cache pages costs as much as compressing it.
     fn open_direct(&self, number: u64) -> Result<Option<Arc<dyn File>>> {
         let path = self.dir.join(segment::file_name(number));
-        self.fs.open_direct(&path).map_err(|e| Error::io(format!("open `{}`", path.display()), e))
+        match self.fs.open_direct(&path).map_err(|e| Error::io(format!("open `{}`", path.display()), e)) {
+            // Without a descriptor for it, the one that it has does.
+            Err(e) if e.kind == Kind::Retry => Ok(None),
+            opened => opened,
+        }
     }
 
     fn poisoned(&self, act: &str, e: std::io::Error) -> Error {

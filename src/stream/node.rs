@@ -6,7 +6,7 @@ use super::open::{META, Meta, is_used, read_or_make_meta};
 use super::supervise::{Shared, Status, Stream};
 use super::workers::Workers;
 use crate::clock::System;
-use crate::config::Config;
+use crate::config::{Config, StreamConfig};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{Fs, copy_of, real::RealFs};
 use crate::journal::Budget;
@@ -14,16 +14,21 @@ use rustix::fs::{FlockOperation, flock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// A broken stream is opened again after this pause, then after twice as long, and so on,
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
-/// so often if it was open,
-const REOPEN_MAX: u32 = 5;
+/// so often twice as long: never less often than every half minute, for as long as it takes,
+const REOPEN_DOUBLINGS_MAX: u32 = 5;
 /// and from the beginning when it has run for so long.
 const REOPEN_FORGOTTEN: Duration = Duration::from_secs(600);
+/// Why a stream is not open that will be.
+const OPENING: &str = "it is being opened";
+/// Streams that are opened side by side: they wait for the disk most of the time.
+const OPENED_AT_ONCE: usize = 16;
 
 /// See the module.
 pub struct Node {
@@ -37,6 +42,12 @@ pub struct Node {
     unreadable: RwLock<BTreeMap<String, Unreadable>>,
     /// How often each stream was opened again since it last ran for long, and when.
     reopened: Mutex<BTreeMap<String, (u32, Instant)>>,
+    /// Where each stream was when it was last opened.
+    dirs: Mutex<BTreeMap<String, PathBuf>>,
+    /// Held by whoever opens, reloads or mends: one after the other.
+    changing: Mutex<()>,
+    /// No stream is opened any more.
+    ending: AtomicBool,
     _lock: File,
 }
 
@@ -49,8 +60,8 @@ struct Unreadable {
 }
 
 impl Node {
-    /// Opens the data directory and starts every stream. A stream that cannot be opened does not keep the others from
-    /// running; another process on the same directory does.
+    /// Opens the data directory. Its streams are known, and refuse until [`Node::apply`] has opened them. Another process on
+    /// the same directory is an error.
     pub fn start(config: &Config, runtime: tokio::runtime::Handle) -> Result<Node> {
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
         let streams_dir = config.data_dir.join("streams");
@@ -82,16 +93,25 @@ impl Node {
             failed: RwLock::default(),
             unreadable: RwLock::default(),
             reopened: Mutex::default(),
+            dirs: Mutex::default(),
+            changing: Mutex::default(),
+            ending: AtomicBool::new(false),
             _lock: lock,
         };
-        node.apply(config)?;
+        let found = node.find()?;
+        let names = config.streams.keys().chain(found.keys());
+        let opened = names.map(|name| (name.clone(), OPENING.to_owned()));
+        *node.failed.write().expect("nobody panics holding it") = opened.collect();
         Ok(node)
     }
 
-    /// Brings a configuration into force: new streams are opened, changed ones reloaded, missing ones retired. The
-    /// errors of streams that keep their old configuration are returned.
+    /// Brings a configuration into force: new streams are opened, changed ones reloaded, missing ones retired. A stream that
+    /// cannot be opened does not keep the others from running. The errors of streams that keep their old configuration are
+    /// returned.
     pub fn apply(&self, config: &Config) -> Result<Vec<String>> {
+        let _changing = self.changing();
         let mut errors = Vec::new();
+        let mut opened = Vec::new();
         let mut found = self.find()?;
         self.shared.budget.set_limit(config.disk_budget.map_or(u64::MAX, |b| b.bytes()));
         let memory = config.memory.size.bytes() - config.memory.intake().bytes();
@@ -104,38 +124,78 @@ impl Node {
                 errors.extend(stream.reload(stream_config).err().map(|e| format!("stream `{name}`: {e}")));
                 continue;
             }
-            match found.remove(name).map_or_else(|| self.new_dir(), |(dir, _)| Ok(dir)) {
-                Ok(dir) => self.reopen(name, &dir, Some(stream_config)),
+            let gone = self
+                .known_dir(name)
+                .filter(|_| !found.contains_key(name))
+                .map(|dir| format!("its directory `{}` is not there any more: put it back", dir.display()));
+            let dir = found.remove(name).map_or_else(|| gone.map_or_else(|| self.new_dir(), Err), |(dir, _)| Ok(dir));
+            match dir {
+                Ok(dir) => opened.push((name.clone(), dir, Some(stream_config))),
                 Err(why) => self.cannot_open(name, &why),
             }
         }
         for (name, (dir, _)) in found.into_iter().filter(|(n, _)| !config.streams.contains_key(n)) {
             match self.stream(&name) {
                 Some(stream) => stream.retire(),
-                None => self.open(&name, &dir, None),
+                None => opened.push((name, dir, None)),
             }
         }
+        self.open_all(opened);
         Ok(errors)
     }
 
-    /// Opens again, at growing distances, what could not be opened, and a few times what has ended by an error. Blocks.
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        // Whoever panicked holding it has left the maps whole.
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens streams side by side. Blocks until all are.
+    fn open_all(&self, streams: Vec<(String, PathBuf, Option<&StreamConfig>)>) {
+        let threads = streams.len().min(OPENED_AT_ONCE);
+        let queue = Mutex::new(streams.into_iter());
+        let work = || {
+            while let Some((name, dir, config)) = queue.lock().expect("nobody panics holding it").next() {
+                self.reopen(&name, &dir, config);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                // With fewer threads than wanted it takes longer, and no less is opened.
+                if std::thread::Builder::new().name("open".into()).spawn_scoped(scope, work).is_err() {
+                    break;
+                }
+            }
+            work();
+        });
+    }
+
+    /// Opens again, at growing distances, what could not be opened and what has ended by an error. Blocks.
     pub fn mend(&self, config: &Config) {
+        // Whoever changes something now opens what is to be opened.
+        let Ok(_changing) = self.changing.try_lock() else { return };
         let unreadable: Vec<String> =
             self.unreadable.read().expect("nobody panics holding it").keys().cloned().collect();
-        let unreadable = unreadable.iter().any(|dir| self.is_due(dir, u32::MAX));
+        let unreadable = unreadable.iter().any(|dir| self.is_due(dir));
         let failed: Vec<String> = self.failed.read().expect("nobody panics holding it").keys().cloned().collect();
-        let failed = failed.into_iter().filter(|name| self.is_due(name, u32::MAX));
-        let broken = self.all().into_iter().filter(|s| s.is_broken() && self.is_due(&s.name, REOPEN_MAX));
+        let failed = failed.into_iter().filter(|name| self.is_due(name));
+        let broken = self.all().into_iter().filter(|s| s.is_broken() && self.is_due(&s.name));
         let broken: Vec<String> = failed.chain(broken.map(|s| s.name.clone())).collect();
         if broken.is_empty() && !unreadable {
             return;
         }
         let Ok(mut found) = self.find() else { return };
         for name in broken {
-            let dir = match found.remove(&name) {
-                Some((dir, _)) => dir,
-                None if !config.streams.contains_key(&name) => continue,
-                None => match self.new_dir() {
+            let dir = match (found.remove(&name), self.known_dir(&name)) {
+                (Some((dir, _)), _) => dir,
+                // It was here, and is gone: what it held is not given up for a new one.
+                (None, Some(dir)) => {
+                    let why = format!("its directory `{}` is not there any more: put it back", dir.display());
+                    self.end(&name);
+                    self.cannot_open(&name, &why);
+                    continue;
+                }
+                (None, None) if !config.streams.contains_key(&name) => continue,
+                (None, None) => match self.new_dir() {
                     Ok(dir) => dir,
                     Err(_) => continue,
                 },
@@ -152,35 +212,38 @@ impl Node {
     }
 
     /// Opens a stream, having ended it if it runs: then it is there meanwhile, and refuses.
-    fn reopen(&self, name: &str, dir: &Path, config: Option<&crate::config::StreamConfig>) {
+    fn reopen(&self, name: &str, dir: &Path, config: Option<&StreamConfig>) {
+        if self.ending.load(Ordering::Relaxed) {
+            return;
+        }
         if self.stream(name).is_some() {
-            let why = "it is being opened again".to_owned();
-            self.failed.write().expect("nobody panics holding it").insert(name.to_owned(), why);
+            self.failed.write().expect("nobody panics holding it").insert(name.to_owned(), OPENING.to_owned());
             self.end(name);
         }
         self.open(name, dir, config);
     }
 
-    /// Whether the next try of a stream that is not open is due, if it has had fewer than `tries_max`; counts it.
-    fn is_due(&self, name: &str, tries_max: u32) -> bool {
+    /// Whether the next try of a stream that is not open is due; counts it.
+    fn is_due(&self, name: &str) -> bool {
         let mut reopened = self.reopened.lock().expect("nobody panics holding it");
         let (tries, last) = reopened.entry(name.to_owned()).or_insert((0, Instant::now()));
         if last.elapsed() > REOPEN_FORGOTTEN {
             *tries = 0;
         }
-        let due = *tries < tries_max && last.elapsed() >= REOPEN_PAUSE * (1 << (*tries).min(REOPEN_MAX));
+        let due = last.elapsed() >= REOPEN_PAUSE * (1 << (*tries).min(REOPEN_DOUBLINGS_MAX));
         if due {
-            (*tries, *last) = (*tries + 1, Instant::now());
+            (*tries, *last) = (tries.saturating_add(1), Instant::now());
         }
         due
     }
 
-    fn open(&self, name: &str, dir: &Path, config: Option<&crate::config::StreamConfig>) {
+    fn open(&self, name: &str, dir: &Path, config: Option<&StreamConfig>) {
         let fs = &self.shared.fs;
         let opened = fs.create_dir_all(dir).map_err(|e| Error::io(format!("create `{}`", dir.display()), e));
         let opened = opened.and_then(|()| read_or_make_meta(&**fs, dir, Some(name)));
         match opened.and_then(|meta| Stream::start(&self.shared, dir, &meta, config)) {
             Ok(stream) => {
+                self.dirs.lock().expect("nobody panics holding it").insert(name.to_owned(), dir.to_path_buf());
                 self.streams.write().expect("nobody panics holding it").insert(name.to_owned(), Arc::new(stream));
                 self.failed.write().expect("nobody panics holding it").remove(name);
             }
@@ -193,6 +256,11 @@ impl Node {
         if before.is_none_or(|before| before != why) {
             tracing::error!(stream = name, error = why, "stream cannot be opened; the others run");
         }
+    }
+
+    /// Where a stream was when it was last opened in this life.
+    fn known_dir(&self, name: &str) -> Option<PathBuf> {
+        self.dirs.lock().expect("nobody panics holding it").get(name).cloned()
     }
 
     /// A directory for a stream that has none, as far as can be told. The error says which may be its.
@@ -261,6 +329,11 @@ impl Node {
         streams.get(name).cloned().map(Ok).or_else(|| failed.get(name).cloned().map(Err))
     }
 
+    /// Whether a stream that is not open is just being opened.
+    pub fn is_being_opened(&self, name: &str) -> bool {
+        self.failed.read().expect("nobody panics holding it").get(name).is_some_and(|why| why == OPENING)
+    }
+
     /// Names of all streams, in order.
     pub fn names(&self) -> Vec<String> {
         let streams = self.streams.read().expect("nobody panics holding it");
@@ -287,7 +360,7 @@ impl Node {
         let mut all: Vec<Status> = streams.values().map(|s| s.status()).collect();
         all.extend(closed.into_iter().map(|(stream, why)| Status {
             stream,
-            state: "stopped".into(),
+            state: if why == OPENING { "opening" } else { "stopped" }.into(),
             alarm: Some(why),
             ..Status::default()
         }));
@@ -297,6 +370,8 @@ impl Node {
 
     /// Delivers what is held, for at most `patience`, then ends every stream. Whether all was delivered.
     pub fn drain(&self, patience: Duration) -> bool {
+        self.ending.store(true, Ordering::Relaxed);
+        let _changing = self.changing();
         let streams = self.all();
         streams.iter().for_each(|s| s.drain());
         let deadline = Instant::now() + patience;

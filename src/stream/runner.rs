@@ -329,6 +329,7 @@ impl Runner {
             .into(),
             alarm: self.alarm.clone().or_else(|| engine.alarm().map(str::to_owned)),
             damage: engine.damage().to_vec(),
+            refuses_puts: false,
             accepted: engine.accepted(),
             pending: engine.pending(Track::Main),
             gap: engine.gap(),
@@ -383,7 +384,8 @@ mod tests {
         let meta = Meta { format: 1, name: "s".into(), incarnation: uuid::Uuid::new_v4(), damage: None };
         let Opened { engine, writer, .. } = open(&common, "/s".as_ref(), &meta, Some(config)).expect("a new stream");
         let sinks = Sinks::new(&common, "s", Some(config));
-        let running = Running::start(&shared, "s", engine, sinks, &Arc::default(), Some(pool.handle()));
+        let running =
+            Running::start(&shared, "s", engine, sinks, &Arc::default(), Some(pool.handle())).expect("threads");
         (running, writer)
     }
 

@@ -75,7 +75,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts the lane, on a thread of its own or on a pool's. `retired`: whether the configuration does not name the stream
+    /// Starts the lane, on a thread of its own or on a pool's; an error: no thread can be had. `retired`: whether the configuration does not name the stream
     /// any more.
     pub(super) fn start(
         shared: &Shared,
@@ -84,7 +84,7 @@ impl Running {
         sinks: Sinks,
         retired: &Arc<AtomicBool>,
         pool: Option<&Handle>,
-    ) -> Running {
+    ) -> Result<Running> {
         let (commands, receiver) = channel();
         let commands = Mailbox { commands, bell: Arc::default() };
         let (told, stopped) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -113,10 +113,11 @@ impl Running {
             Some(pool) => drop(pool.spawn(runner.run_on(pool.clone(), here))),
             None => {
                 let thread = std::thread::Builder::new().name(format!("stream {name}"));
-                thread.spawn(move || runner.run(here)).expect("a thread can be started");
+                let spawned = thread.spawn(move || runner.run(here));
+                spawned.map_err(|e| Error::new(Kind::Retry, format!("start a thread: {e}")))?;
             }
         }
-        Running { commands, told, stopped, epoch, gone: Mutex::new(gone), name: name.to_owned(), objects }
+        Ok(Running { commands, told, stopped, epoch, gone: Mutex::new(gone), name: name.to_owned(), objects })
     }
 
     /// Tells the lane that there are records; cheap when it has been told already.

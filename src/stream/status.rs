@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Status {
     pub stream: String,
-    /// `running`, `paused`, `retired` (not in the configuration any more) or `stopped` (see `alarm`).
+    /// `opening`, `running`, `paused`, `retired` (not in the configuration any more) or `stopped` (see `alarm`).
     pub state: String,
     pub alarm: Option<String>,
+    /// The last put was not taken, and the alarm says why.
+    #[serde(default)]
+    pub refuses_puts: bool,
     /// What was found damaged when it was opened: read from copies, or lost and counted as that. A sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damage: Vec<String>,

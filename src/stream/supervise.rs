@@ -59,8 +59,9 @@ impl Stream {
         let Opened { engine, writer, budget } = open(&common, dir, meta, config).map_err(during)?;
         let retired = Arc::new(AtomicBool::new(config.is_none()));
         let sinks = Sinks::new(&common, &meta.name, config);
-        let running = Running::start(shared, &meta.name, engine, sinks, &retired, None);
+        let running = Running::start(shared, &meta.name, engine, sinks, &retired, None).map_err(during)?;
         let put = Committer::start(&meta.name, writer, running.teller());
+        let put = put.inspect_err(|_| running.stop()).map_err(during)?;
         let kinesis = config.filter(|c| c.kinesis().is_some());
         let shards = kinesis.map(|config| Shards::start(shared, &meta.name, dir, config, &retired));
         Ok(Stream {
@@ -136,6 +137,10 @@ impl Stream {
     /// Asks the stream how it stands. Blocks until its current step ends.
     pub fn status(&self) -> Status {
         let mut status = self.running.status();
+        if let Some(why) = self.put.refusal() {
+            status.refuses_puts = true;
+            status.alarm = Some(format!("puts are refused: {why}"));
+        }
         if let Some(shards) = &*self.shards() {
             shards.add_to(&mut status);
         }

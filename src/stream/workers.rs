@@ -53,11 +53,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Workers {
     pub fn new(threads: usize) -> Arc<Workers> {
         let queue = Arc::new(Queue::default());
-        for i in 0..threads {
+        let start = |i: &usize| {
             let queue = queue.clone();
             let thread = std::thread::Builder::new().name(format!("work {i}"));
-            thread.spawn(move || queue.serve()).expect("a thread can be started");
-        }
+            thread.spawn(move || queue.serve()).is_ok()
+        };
+        // Where no more can be had, whoever needs a result does the work.
+        let threads = (0..threads).take_while(start).count();
         Arc::new(Workers { queue, threads })
     }
 

@@ -19,6 +19,7 @@ mod journal;
 #[cfg(feature = "sabotage")]
 mod kill;
 mod kinesis;
+mod limits;
 mod lives;
 #[cfg(feature = "sabotage")]
 mod model;

@@ -97,10 +97,12 @@ impl Service {
         self.child.wait().expect("wait for hydrant");
     }
 
-    /// Starts the process (again) and waits until it answers at `page`: `/healthz` does also where a stream is broken.
+    /// Starts the process (again) and waits until it answers at `page`: `/healthz` does also where a stream is broken. Every
+    /// stream is open by then, or stopped.
     pub fn restart_until(&mut self, page: &str) {
         self.spawn([]);
         self.until(page, |s| s.get(page).is_some_and(|(status, _)| status == 200));
+        self.until("all are opened", |s| s.statuses().iter().all(|s| s.state != "opening"));
     }
 
     /// Starts the process (again), to be killed at the n-th time it reaches a step or else by whoever calls, and waits until
@@ -124,13 +126,21 @@ impl Service {
     }
 
     fn spawn(&mut self, variables: impl IntoIterator<Item = (&'static str, OsString)>) {
-        let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("log"));
-        let log = log.expect("open the log");
-        let mut command = Command::new(variable("HYDRANT_TEST_BIN"));
+        let log = self.log_file();
+        self.spawn_as(Command::new(variable("HYDRANT_TEST_BIN")).envs(variables), log);
+    }
+
+    /// Starts the process, as an argument of `command` or as that itself, and does not wait for it. Its log goes to `log`.
+    pub fn spawn_as(&mut self, command: &mut Command, log: std::fs::File) {
         command.arg("run").arg(self.config()).stdin(Stdio::null());
-        command.envs(variables);
         command.stdout(log.try_clone().expect("a file can be cloned")).stderr(log);
         self.child = command.spawn().expect("start hydrant");
+    }
+
+    /// The log's file, for [`Service::spawn_as`].
+    pub fn log_file(&self) -> std::fs::File {
+        let log = std::fs::File::options().create(true).append(true).open(self.dir.path().join("log"));
+        log.expect("open the log")
     }
 
     #[cfg(feature = "sabotage")]

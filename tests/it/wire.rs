@@ -64,7 +64,7 @@ fn bad_input_is_refused_with_a_code_and_the_next_put_is_taken() {
             "ResourceInUseException",
         ),
         ("a nesting bomb", "PutRecordBatch", nested, 400, "SerializationException"),
-        ("7 MiB", "PutRecordBatch", vec![b' '; 7 << 20], 413, "RequestEntityTooLargeException"),
+        ("7 MiB", "PutRecordBatch", vec![b' '; 7 << 20], 400, "InvalidArgumentException"),
     ] {
         assert_eq!(code(service.call(operation, &body)), (status, expected.to_owned()), "{what}");
     }
