@@ -72,6 +72,11 @@ impl FakeFs {
         lock(&self.0).is_over()
     }
 
+    /// Bytes that all files together hold.
+    pub fn used(&self) -> u64 {
+        lock(&self.0).used()
+    }
+
     /// Bytes all files together may hold; `None` for no limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         lock(&self.0).capacity = bytes;

@@ -1,4 +1,5 @@
-//! Records that were acknowledged and that the medium lost: they are accounted for, exactly, and cost no others.
+//! Records that were acknowledged and that the medium lost: they are accounted for, exactly, and cost no others. And a disk
+//! that is full when a stream is opened: what it holds is delivered, which makes room.
 
 use crate::model::{DIR, Life, World};
 use hydrant::deliver::Attempt;
@@ -129,4 +130,52 @@ fn a_damaged_record_in_a_plan_that_was_given_up_on_is_lost_and_the_others_fail()
             assert_eq!(undelivered, [0, 1, 2, 6, 7, 8, 9, 10, 11], "seed {seed}");
         }
     }
+}
+
+/// A disk without a block to spare, at every opening: delivering, marking and trimming need none, and then there is room.
+#[test]
+fn a_full_disk_opens_and_delivers_what_it_holds() {
+    for seed in 0..20 {
+        let mut world = World::of_objects(seed);
+        world.definition = "s3://model 0".into();
+        let mut life = world.start().unwrap();
+        let mut taken = 0;
+        world.fs.set_capacity(Some(400_000));
+        while world.try_put_plain(&mut life, taken) {
+            taken += 1;
+        }
+        assert!(taken > 20, "seed {seed}: {taken}");
+        drop(life);
+        for _ in 0..3 {
+            world.fs = world.fs.after_kill();
+            let full = world.fs.used();
+            world.fs.set_capacity(Some(full));
+            drop(world.start().unwrap_or_else(|e| panic!("seed {seed}: a full disk is not opened: {e}")));
+            assert!(world.fs.used() <= full, "seed {seed}: opening took room");
+        }
+        world.fs = world.fs.after_kill();
+        // The backup goes to a directory on the same disk, and has room for its records.
+        world.fs.set_capacity(Some(world.fs.used() + 16 * taken));
+        let mut life = world.drain().unwrap();
+        assert_eq!(counts(&life), (taken, 0, 0), "seed {seed}: {:?}", life.engine.alarm());
+        assert!(world.try_put_plain(&mut life, taken), "seed {seed}: there is room again");
+    }
+}
+
+/// A restart takes nothing of a budget, however often it comes.
+#[test]
+fn restarts_do_not_use_up_a_disk() {
+    let mut world = World::of_objects(3);
+    world.definition = "s3://model 0".into();
+    let mut used = Vec::new();
+    for number in 0..12 {
+        let mut life = world.start().unwrap();
+        world.put_plain(&mut life, number).unwrap();
+        drop(life);
+        world.fs = world.fs.after_kill();
+        drop(world.start().unwrap());
+        drop(world.drain().unwrap());
+        used.push(world.fs.used());
+    }
+    assert!(used[11] <= used[3] + 16384, "{used:?}");
 }

@@ -488,6 +488,18 @@ impl World {
         life.writer.commit(vec![put]).map(drop)
     }
 
+    /// The same where there may be no room: whether it was taken.
+    pub fn try_put_plain(&mut self, life: &mut Life, number: u64) -> bool {
+        match self.put_plain(life, number) {
+            Ok(()) => true,
+            Err(e) if e.kind == Kind::NoSpace => {
+                self.records.remove(&number);
+                false
+            }
+            Err(e) => panic!("{e}"),
+        }
+    }
+
     /// Puts a batch whose records are noted already.
     pub fn commit(&self, life: &mut Life, put: Put) {
         life.writer.commit(vec![put]).unwrap();
