@@ -87,6 +87,11 @@ pub trait Lane: Send + Sync {
         0
     }
 
+    /// Gives back to a full disk what it holds for later. Whether there was any.
+    fn give_back(&self) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Makes room ahead of need, while nothing else is to do.
     fn prepare_spare(&self) -> Result<()> {
         Ok(())

@@ -131,7 +131,7 @@ impl FakeFs {
 
     /// Flips one bit of a file, synced and all.
     pub fn flip_bit(&self, path: &Path, offset: usize) {
-        self.alter(path, |bytes| bytes[offset] ^= 1);
+        self.alter(path, |bytes| bytes.get_mut(offset).into_iter().for_each(|byte| *byte ^= 1));
     }
 
     /// Changes what a file holds, synced and all, as a medium does that does not keep what was written.

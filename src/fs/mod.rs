@@ -6,6 +6,7 @@
 
 pub mod fake;
 pub mod real;
+pub mod unsynced;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -64,10 +65,20 @@ pub fn copy_of(path: &Path) -> PathBuf {
 /// What names of copies end with.
 pub const COPY: &str = ".copy";
 
-/// Writes a file and a copy of it, each as [`write_atomically`] does: what the medium takes from one stands in the other.
+/// Writes a file as [`write_atomically`] does, and a copy of it: what the medium takes from one stands in the other.
 pub fn write_twice(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_atomically(fs, path, bytes)?;
-    write_atomically(fs, &copy_of(path), bytes)
+    write_copy(fs, path, bytes)
+}
+
+/// Writes the copy of a file that is durable. The copy is not synced: after a power cut it may be missing or torn, as if it
+/// had never been made.
+pub fn write_copy(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let copy = copy_of(path);
+    match fs.remove(&copy) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => fs.create_new(&copy)?.write_all_at(bytes, 0),
+    }
 }
 
 /// What `parse` makes of a file or, if that is missing or refused, of its copy. The sentence says what is wrong with the

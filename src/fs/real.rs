@@ -13,6 +13,13 @@ pub struct RealFs;
 
 struct RealFile(fs::File);
 
+/// Makes directories with their parents.
+pub(super) fn directories() -> fs::DirBuilder {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder
+}
+
 impl File for RealFile {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, offset)
@@ -63,7 +70,7 @@ impl Fs for RealFs {
         if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
             self.create_dir_all(parent)?;
         }
-        match fs::DirBuilder::new().mode(0o700).create(dir) {
+        match directories().recursive(false).create(dir) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! Group commit: whatever queued up while the last sync ran is written and synced in one go, and all who wait are
 //! answered. No timer. A small put that comes alone is committed on the thread that brings it, which saves two changes of
-//! thread on the way to its answer; where many come at once, the stream's committer thread takes them together.
+//! thread on the way to its answer; where many come at once, the stream's committer thread takes them together. It is there
+//! while they come.
 
 use super::{Put, Writer};
 use crate::error::{Error, Kind, Result};
@@ -8,7 +9,6 @@ use crate::sabotage;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
@@ -19,6 +19,8 @@ const QUEUE_PUTS_MAX: usize = 1024;
 const QUEUE_BYTES_MAX: usize = 64 << 20;
 /// Bytes of one commit: larger ones only make the first waiter wait longer.
 const COMMIT_BYTES_MAX: usize = 8 << 20;
+/// A thread that has had nothing to do for this long ends: there may be a thousand streams.
+const THREAD_IDLE: Duration = Duration::from_secs(2);
 /// A stream that nobody puts to any more is not known to refuse for longer than this: there may be room again.
 const REFUSAL_SHOWN: Duration = Duration::from_secs(30);
 /// Larger puts are not committed on the thread that brings them: copying them takes longer than changing threads.
@@ -32,10 +34,11 @@ struct Queued {
 /// The way into a stream's journal.
 pub struct Committer {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct Shared {
+    /// The thread's.
+    name: String,
     /// Held for the length of a commit. Whoever holds it may lock the queue, never the other way round.
     writer: Mutex<Writer>,
     queue: Mutex<Queue>,
@@ -56,6 +59,8 @@ struct Queue {
     /// Of their records.
     bytes: usize,
     closed: bool,
+    /// A thread takes what is queued.
+    has_thread: bool,
 }
 
 /// What a put finds.
@@ -69,18 +74,14 @@ fn stopping() -> Error {
 }
 
 impl Committer {
-    /// Starts the committer. `committed` is called after each commit, before anyone is answered. An error: no thread can be
-    /// had for it.
-    pub fn start(name: &str, writer: Writer, committed: impl Fn() + Send + Sync + 'static) -> Result<Committer> {
+    /// A committer, whose thread runs while puts come. `committed` is called after each commit, before anyone is answered.
+    pub fn new(name: &str, writer: Writer, committed: impl Fn() + Send + Sync + 'static) -> Committer {
         let (writer, queue, more) = (Mutex::new(writer), Mutex::default(), Condvar::new());
         let (poisoned, crowded) = (AtomicBool::new(false), AtomicBool::new(false));
         let (refusal, refused, committed) = (Mutex::default(), AtomicBool::new(false), Box::new(committed));
-        let shared = Arc::new(Shared { writer, queue, more, poisoned, refusal, refused, crowded, committed });
-        let own = shared.clone();
-        let thread = std::thread::Builder::new().name(format!("commit {name}"));
-        let thread =
-            thread.spawn(move || own.run()).map_err(|e| Error::new(Kind::Retry, format!("start a thread: {e}")))?;
-        Ok(Committer { shared, thread: Mutex::new(Some(thread)) })
+        let name = format!("commit {name}");
+        let shared = Shared { name, writer, queue, more, poisoned, refusal, refused, crowded, committed };
+        Committer { shared: Arc::new(shared) }
     }
 
     /// Puts a batch and returns its first record's offset once it is durable.
@@ -111,11 +112,11 @@ impl Committer {
 
     /// Ends the committer. When this returns nothing is written any more; puts that waited are told so.
     pub fn close(&self) {
-        self.shared.queue().closed = true;
+        let mut queue = self.shared.queue();
+        queue.closed = true;
         self.shared.more.notify_all();
-        if let Some(thread) = self.thread.lock().expect("nobody panics holding it").take() {
-            let _ = thread.join();
-        }
+        let runs = |queue: &mut Queue| queue.has_thread;
+        drop(self.shared.more.wait_while(queue, runs).expect("nobody panics holding it"));
         // Also what is committed on another thread has ended now.
         drop(self.shared.writer());
     }
@@ -137,7 +138,7 @@ impl Shared {
         self.writer.lock().ok()
     }
 
-    fn take_turn(&self, put: Put) -> Turn {
+    fn take_turn(self: &Arc<Self>, put: Put) -> Turn {
         let mut queue = self.queue();
         if queue.closed {
             return Turn::Done(Err(stopping()));
@@ -156,6 +157,14 @@ impl Shared {
             let firsts = tokio::task::block_in_place(|| self.commit(&mut writer, vec![put]));
             drop(writer);
             return Turn::Done(firsts.map(|firsts| firsts[0]));
+        }
+        if !queue.has_thread {
+            let own = self.clone();
+            let spawned = std::thread::Builder::new().name(self.name.clone()).spawn(move || own.run());
+            if let Err(e) = spawned {
+                return Turn::Done(Err(Error::new(Kind::Retry, format!("start a thread: {e}"))));
+            }
+            queue.has_thread = true;
         }
         let (answer, answered) = oneshot::channel();
         queue.bytes += bytes;
@@ -181,10 +190,8 @@ impl Shared {
 
     fn run(&self) {
         while self.wait() {
-            let Some(mut writer) = self.writer() else {
-                self.poisoned.store(true, Ordering::Relaxed);
-                break;
-            };
+            // The next turn ends it.
+            let Some(mut writer) = self.writer() else { continue };
             // Only now: what came while another commit ran goes along.
             let (puts, mut answers) = self.queue().next();
             self.crowded.store(puts.len() > 1, Ordering::Relaxed);
@@ -202,17 +209,27 @@ impl Shared {
                 Err(e) => answers.into_iter().for_each(|a| drop(a.send(Err(e.clone())))),
             }
         }
-        let mut queue = self.queue();
-        (queue.closed, queue.bytes) = (true, 0);
-        queue.puts.clear();
     }
 
-    /// Waits for a put. `false`: there will be none.
+    /// Waits for a put. `false`: there was none for a while, there will be none, or none can be taken: the thread ends.
     fn wait(&self) -> bool {
-        let queue = self.queue();
         let idle = |queue: &mut Queue| queue.puts.is_empty() && !queue.closed;
-        let queue = self.more.wait_while(queue, idle).expect("nobody panics holding it");
-        !queue.closed
+        let waited = self.more.wait_timeout_while(self.queue(), THREAD_IDLE, idle);
+        let (mut queue, _) = waited.expect("nobody panics holding it");
+        if self.writer.is_poisoned() {
+            self.poisoned.store(true, Ordering::Relaxed);
+            queue.closed = true;
+        }
+        if !queue.closed && !queue.puts.is_empty() {
+            return true;
+        }
+        if queue.closed {
+            queue.bytes = 0;
+            queue.puts.clear();
+        }
+        queue.has_thread = false;
+        self.more.notify_all();
+        false
     }
 }
 
@@ -259,7 +276,7 @@ mod tests {
         let fs: Arc<dyn Fs> = Arc::new(FakeFs::new());
         let open = Journal::open(fs, Path::new("/j"), [7; 16], Limits::default(), Budget::unlimited(), 0);
         let (_, writer, _) = open.unwrap();
-        let committer = Arc::new(Committer::start("s", writer, || panic!("after the sync")).unwrap());
+        let committer = Arc::new(Committer::new("s", writer, || panic!("after the sync")));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
         let first = committer.clone();
         assert!(runtime.block_on(runtime.spawn(async move { first.put(put()).await })).unwrap_err().is_panic());

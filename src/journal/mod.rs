@@ -44,7 +44,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { segment_bytes_min: 1 << 20, segment_bytes_max: 64 << 20, tail_bytes_max: 32 << 20 }
+        Limits { segment_bytes_min: 64 << 10, segment_bytes_max: 64 << 20, tail_bytes_max: 32 << 20 }
     }
 }
 
@@ -193,6 +193,10 @@ impl Lane for Journal {
             recycled += 1;
             self.retire(segment, keep, number)?;
         }
+    }
+
+    fn give_back(&self) -> Result<bool> {
+        self.remove_spares_below(u64::MAX)
     }
 
     /// Writes a spare segment ahead of need, so that a commit does not wait for it. Called off the commit path.

@@ -69,7 +69,7 @@ impl Default for Bounds {
             open_plans_max: 256,
             plan_bytes_max: 16 << 20,
             open_keys_max: 500,
-            reserve_bytes: 1 << 20,
+            reserve_bytes: 16 << 10,
             spool_bytes_max: 1 << 20,
             chunks_ahead_max: 4,
             ledger_file_bytes: 1 << 20,
@@ -363,6 +363,12 @@ impl Engine {
             return Ok(Progress::Busy);
         }
         Ok(Progress::Idle { until: self.next_deadline() })
+    }
+
+    /// Lets go of what a stream that has nothing to do does not need.
+    pub fn rest(&mut self) {
+        self.log.rest();
+        self.ledger.rest();
     }
 
     /// Keeps of the lane's newest records in memory what a track has not read, as far as memory allows.

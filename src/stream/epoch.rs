@@ -4,7 +4,7 @@
 use super::objects::Objects;
 use super::route::Route;
 use crate::error::{Error, Kind, Result};
-use crate::fs::{COPY, Fs, copy_of, read, read_either, write_atomically, write_twice};
+use crate::fs::{COPY, Fs, copy_of, read, read_either, write_atomically, write_copy, write_twice};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,10 +61,9 @@ impl Blobs {
         let path = self.dir.join(hex(&hash));
         let stands = |path: &Path| read(&*self.fs, path).is_ok_and(|found| found == bytes);
         if stands(&path) {
-            let copy = copy_of(&path);
-            if bytes.len() <= COPIED_BYTES_MAX && !stands(&copy) {
+            if bytes.len() <= COPIED_BYTES_MAX && !stands(&copy_of(&path)) {
                 // A copy is worth having, and no reason to fail on a full disk.
-                let _ = write_atomically(&*self.fs, &copy, bytes);
+                let _ = write_copy(&*self.fs, &path, bytes);
             }
             return Ok(hash);
         }

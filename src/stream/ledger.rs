@@ -15,7 +15,7 @@ pub use contents::Contents;
 use super::plan::{Outlet, Plan};
 use super::sealed;
 use crate::error::{Error, Result};
-use crate::fs::{COPY, File, Fs, copy_of, write_atomically};
+use crate::fs::{COPY, File, Fs, copy_of, write_atomically, write_copy};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -187,20 +187,21 @@ pub struct Ledger {
     file_bytes: u64,
     /// Files that are closed and still here, oldest first.
     closed: VecDeque<u64>,
-    file: Arc<dyn File>,
-    /// Of the file; without room for one, or after it failed, there is none until the next file.
-    copy: Option<Arc<dyn File>>,
-    at: u64,
-    written: u64,
+    /// Where the next line goes in the newest file, and its length; `None`: there is no file yet.
+    end: Option<End>,
+    /// The newest file and its copy, while they are in use. Without room for a copy, or after it failed, there is none.
+    open: Option<Open>,
     sums: Sums,
     damage: Vec<String>,
 }
 
-/// A file open for appending.
-struct Opened {
+struct Open {
     file: Arc<dyn File>,
     copy: Option<Arc<dyn File>>,
-    /// Where the next line goes.
+}
+
+#[derive(Clone, Copy)]
+struct End {
     at: u64,
     written: u64,
 }
@@ -212,18 +213,18 @@ impl Ledger {
         fs.create_dir_all(&dir).map_err(|e| Error::io(&act, e))?;
         let mut closed: VecDeque<u64> = files(&*fs, &dir)?.into_iter().map(|(number, _)| number).collect();
         let number = closed.pop_back().unwrap_or(0);
-        let (mut sums, mut damage) = (Sums::default(), Vec::new());
-        let opened = match Contents::read(&*fs, &dir.join(file_name(number))).map_err(|e| e.during(&act))? {
-            Some(contents) => {
-                sums = contents.totals();
-                let opened = go_on(&*fs, &dir, number, &contents);
-                damage = contents.damage;
-                opened
-            }
-            None => start_file(&*fs, &dir, number, Vec::new(), &sums),
-        };
-        let Opened { file, copy, at, written } = opened.map_err(|e| e.during(&act))?;
-        Ok(Ledger { fs, dir, number, file_bytes, closed, file, copy, at, written, sums, damage })
+        let (mut sums, mut damage, mut end) = (Sums::default(), Vec::new(), None);
+        if let Some(contents) = Contents::read(&*fs, &dir.join(file_name(number))).map_err(|e| e.during(&act))? {
+            sums = contents.totals();
+            end = Some(go_on(&*fs, &dir, number, &contents).map_err(|e| e.during(&act))?);
+            damage = contents.damage;
+        }
+        Ok(Ledger { fs, dir, number, file_bytes, closed, end, open: None, sums, damage })
+    }
+
+    /// Lets go of its files until the next line.
+    pub fn rest(&mut self) {
+        self.open = None;
     }
 
     /// What was damaged when it was opened. A sentence each.
@@ -250,11 +251,27 @@ impl Ledger {
     }
 
     fn begin_file(&mut self) -> Result<()> {
-        let next = start_file(&*self.fs, &self.dir, self.number + 1, Vec::new(), &self.sums)?;
-        self.closed.push_back(self.number);
-        self.number += 1;
-        (self.file, self.copy, self.at, self.written) = (next.file, next.copy, next.at, next.written);
+        let number = if self.end.is_some() { self.number + 1 } else { self.number };
+        let end = start_file(&*self.fs, &self.dir, number, Vec::new(), &self.sums)?;
+        self.closed.extend((number > self.number).then_some(self.number));
+        (self.number, self.end, self.open) = (number, Some(end), None);
         Ok(())
+    }
+
+    /// The newest file, begun or opened if need be, and where its next line goes.
+    fn file(&mut self) -> Result<(Arc<dyn File>, End)> {
+        if self.end.is_none_or(|end| end.at > self.file_bytes) {
+            self.begin_file()?;
+        }
+        let path = self.dir.join(file_name(self.number));
+        if self.open.is_none() {
+            let file = self.fs.open(&path).map_err(|e| Error::io(format!("open `{}`", path.display()), e))?;
+            self.open = Some(Open { file, copy: self.fs.open(&copy_of(&path)).ok() });
+        }
+        match (&self.open, self.end) {
+            (Some(open), Some(end)) => Ok((open.file.clone(), end)),
+            _ => unreachable!("it has just been begun and opened"),
+        }
     }
 
     /// The oldest file that is closed and not archived.
@@ -287,25 +304,23 @@ impl Ledger {
     /// Appends lines, whose marks follow the last one without a gap, and makes them durable.
     pub fn append(&mut self, lines: &[Line]) -> Result<()> {
         let Some(last) = lines.last() else { return Ok(()) };
-        if self.at > self.file_bytes {
-            self.begin_file()?;
-        }
+        let (file, End { at, mut written }) = self.file()?;
         let mut text = Vec::new();
         for line in lines {
             sealed::push(&mut text, line);
         }
         let bytes = text.len() as u64;
-        let mut written = self.written;
-        if self.at + bytes > written {
-            written = (self.at + bytes).next_multiple_of(GROWTH_BYTES);
-            text.resize((written - self.at) as usize, b'\n');
+        if at + bytes > written {
+            written = (at + bytes).next_multiple_of(GROWTH_BYTES);
+            text.resize((written - at) as usize, b'\n');
         }
-        let done = self.file.write_all_at(&text, self.at).and_then(|()| self.file.sync());
+        let done = file.write_all_at(&text, at).and_then(|()| file.sync());
         done.map_err(|e| Error::io(format!("append ledger line {}", last.mark), e))?;
-        // What stands in the copy is durable in the file.
-        self.copy = self.copy.take().filter(|copy| copy.write_all_at(&text, self.at).is_ok());
-        self.written = written;
-        self.at += bytes;
+        if let Some(open) = &mut self.open {
+            // What stands in the copy is durable in the file.
+            open.copy = open.copy.take().filter(|copy| copy.write_all_at(&text, at).is_ok());
+        }
+        self.end = Some(End { at: at + bytes, written });
         lines.iter().for_each(|l| self.sums.add(l));
         Ok(())
     }
@@ -313,7 +328,7 @@ impl Ledger {
 
 /// Goes on in file `number`: what was found is written again where it stands and synced, with newlines behind it. A file
 /// that is not what was found, because a part of it was read from its copy, is made anew.
-fn go_on(fs: &dyn Fs, dir: &Path, number: u64, contents: &Contents) -> Result<Opened> {
+fn go_on(fs: &dyn Fs, dir: &Path, number: u64, contents: &Contents) -> Result<End> {
     let path = dir.join(file_name(number));
     let io = |e| Error::io(format!("write `{}`", path.display()), e);
     let text = contents.text();
@@ -325,30 +340,27 @@ fn go_on(fs: &dyn Fs, dir: &Path, number: u64, contents: &Contents) -> Result<Op
     let mut bytes = text.to_vec();
     bytes.resize(written as usize, b'\n');
     file.write_all_at(&bytes, 0).and_then(|()| file.sync()).map_err(io)?;
-    let copy = match contents.stands_in_copy {
-        true => fs.open(&copy_of(&path)).ok().filter(|copy| copy.write_all_at(&bytes, 0).is_ok()),
-        false => make_copy(fs, &path, &bytes),
+    let copied = match contents.stands_in_copy {
+        true => fs.open(&copy_of(&path)).and_then(|copy| copy.write_all_at(&bytes, 0)),
+        false => write_copy(fs, &path, &bytes),
     };
-    Ok(Opened { file, copy, at: text.len() as u64, written })
+    // A copy is worth having, and no reason to fail.
+    drop(copied);
+    Ok(End { at: text.len() as u64, written })
 }
 
 /// Writes file `number` with its first contents: `text`, or a header.
-fn start_file(fs: &dyn Fs, dir: &Path, number: u64, mut text: Vec<u8>, sums: &Sums) -> Result<Opened> {
+fn start_file(fs: &dyn Fs, dir: &Path, number: u64, mut text: Vec<u8>, sums: &Sums) -> Result<End> {
     if text.is_empty() {
         sealed::push(&mut text, &Header { format: contents::FORMAT, before: sums.clone() });
     }
     let at = text.len() as u64;
-    let written = (at + FILE_RESERVE_BYTES).next_multiple_of(FILE_RESERVE_BYTES);
+    let written = (at + FILE_RESERVE_BYTES / 2).next_multiple_of(FILE_RESERVE_BYTES);
     text.resize(written as usize, b'\n');
     let path = dir.join(file_name(number));
     write_atomically(fs, &path, &text).map_err(|e| Error::io("write a ledger file", e))?;
-    let file = fs.open(&path).map_err(|e| Error::io("open a ledger file", e))?;
-    Ok(Opened { file, copy: make_copy(fs, &path, &text), at, written })
-}
-
-fn make_copy(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> Option<Arc<dyn File>> {
-    let path = copy_of(path);
-    write_atomically(fs, &path, bytes).and_then(|()| fs.open(&path)).ok()
+    let _ = write_copy(fs, &path, &text);
+    Ok(End { at, written })
 }
 
 fn file_name(number: u64) -> String {

@@ -74,6 +74,13 @@ impl Log {
         }
     }
 
+    /// Lets go of what is only needed for the next commit.
+    pub fn rest(&mut self) {
+        if let Log::Files(log) = self {
+            log.rest();
+        }
+    }
+
     /// Whether the reserve is at its low mark.
     pub fn is_starved(&self) -> bool {
         matches!(self, Log::Files(log) if log.is_starved())

@@ -1,13 +1,16 @@
 //! All streams of one process: the data directory and its lock, streams that the configuration names, and streams that
 //! it no longer names but that still hold records.
 
+use super::common::Common;
 use super::memory::NodeMemory;
-use super::open::{META, Meta, is_used, read_or_make_meta};
+use super::open::{self, META, Meta, is_used, read_or_make_meta};
+use super::pool::Pool;
 use super::supervise::{Shared, Status, Stream};
 use super::workers::Workers;
 use crate::clock::System;
 use crate::config::{Config, StreamConfig};
 use crate::error::{Error, Kind, Result};
+use crate::fs::unsynced::{UnsyncedFs, sync_all};
 use crate::fs::{Fs, copy_of, real::RealFs};
 use crate::journal::Budget;
 use rustix::fs::{FlockOperation, flock};
@@ -51,6 +54,12 @@ pub struct Node {
     _lock: File,
 }
 
+/// A stream's name, its directory, and its configuration if it has one.
+type ToOpen<'c> = (String, PathBuf, Option<&'c StreamConfig>);
+
+/// Names of directories that are being made begin with this.
+const ASIDE: &str = ".new-";
+
 /// Why a directory is no stream's.
 #[derive(Clone, PartialEq, Eq)]
 struct Unreadable {
@@ -83,6 +92,7 @@ impl Node {
                 clock,
                 runtime,
                 workers,
+                lanes: Arc::new(Pool::start("lanes")?),
                 memory: NodeMemory::new(0),
                 budget,
                 module_cache,
@@ -140,8 +150,42 @@ impl Node {
                 None => opened.push((name, dir, None)),
             }
         }
-        self.open_all(opened);
+        self.open_all(self.make_new(opened)?);
         Ok(errors)
+    }
+
+    /// Makes the directories of streams that have none, all of them aside, durable together and then named: of a thousand
+    /// new streams each would wait for the disk a dozen times. Returns what is to be opened.
+    fn make_new<'c>(&self, streams: Vec<ToOpen<'c>>) -> Result<Vec<ToOpen<'c>>> {
+        let act = || format!("make streams in `{}`", self.streams_dir.display());
+        let (made, mut open): (Vec<_>, Vec<_>) = streams.into_iter().partition(|(_, dir, _)| !dir.exists());
+        if made.is_empty() {
+            return Ok(open);
+        }
+        let shared = Shared { fs: Arc::new(UnsyncedFs), ..self.shared.clone() };
+        let aside =
+            |dir: &Path| self.streams_dir.join(format!("{ASIDE}{}", dir.file_name().unwrap_or_default().display()));
+        let whole = Mutex::new(Vec::new());
+        side_by_side(made, |(name, dir, config)| {
+            let made_in = aside(&dir);
+            let made = shared.fs.create_dir_all(&made_in).map_err(|e| Error::io(act(), e));
+            let made = made.and_then(|()| read_or_make_meta(&*shared.fs, &made_in, Some(&name)));
+            match made.and_then(|meta| open::open(&Common::new(&shared, config), &made_in, &meta, config).map(drop)) {
+                Ok(()) => whole.lock().expect("nobody panics holding it").push((name, dir, config)),
+                Err(e) => {
+                    let _ = std::fs::remove_dir_all(&made_in);
+                    self.cannot_open(&name, &e.to_string());
+                }
+            }
+        });
+        sync_all(&self.streams_dir).map_err(|e| Error::io(act(), e))?;
+        let whole = whole.into_inner().expect("nobody panics holding it");
+        for (_, dir, _) in &whole {
+            self.shared.fs.rename(&aside(dir), dir).map_err(|e| Error::io(act(), e))?;
+        }
+        self.shared.fs.sync_dir(&self.streams_dir).map_err(|e| Error::io(act(), e))?;
+        open.extend(whole);
+        Ok(open)
     }
 
     fn changing(&self) -> MutexGuard<'_, ()> {
@@ -150,23 +194,8 @@ impl Node {
     }
 
     /// Opens streams side by side. Blocks until all are.
-    fn open_all(&self, streams: Vec<(String, PathBuf, Option<&StreamConfig>)>) {
-        let threads = streams.len().min(OPENED_AT_ONCE);
-        let queue = Mutex::new(streams.into_iter());
-        let work = || {
-            while let Some((name, dir, config)) = queue.lock().expect("nobody panics holding it").next() {
-                self.reopen(&name, &dir, config);
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..threads {
-                // With fewer threads than wanted it takes longer, and no less is opened.
-                if std::thread::Builder::new().name("open".into()).spawn_scoped(scope, work).is_err() {
-                    break;
-                }
-            }
-            work();
-        });
+    fn open_all(&self, streams: Vec<ToOpen>) {
+        side_by_side(streams, |(name, dir, config)| self.reopen(&name, &dir, config));
     }
 
     /// Opens again, at growing distances, what could not be opened and what has ended by an error. Blocks.
@@ -294,6 +323,11 @@ impl Node {
         entries.sort_by_key(|e| !open.contains(&self.streams_dir.join(e)));
         for entry in entries {
             let dir = self.streams_dir.join(&entry);
+            if entry.starts_with(ASIDE) {
+                // It was being made when the process died, and never had its name.
+                std::fs::remove_dir_all(&dir).map_err(|e| Error::io(format!("remove `{}`", dir.display()), e))?;
+                continue;
+            }
             match read_or_make_meta(fs, &dir, None) {
                 Ok(meta) => match found.get(&meta.name) {
                     None => drop(found.insert(meta.name.clone(), (dir, meta))),
@@ -390,6 +424,27 @@ impl Node {
 fn has_meta(dir: &Path) -> bool {
     let path = dir.join(META);
     path.exists() || copy_of(&path).exists()
+}
+
+/// Does the same with each stream, several at a time. Blocks until all is done.
+fn side_by_side<'c>(streams: Vec<ToOpen<'c>>, work: impl Fn(ToOpen<'c>) + Sync) {
+    let threads = streams.len().min(OPENED_AT_ONCE);
+    let queue = Mutex::new(streams.into_iter());
+    let next = || queue.lock().expect("nobody panics holding it").next();
+    let run = || {
+        while let Some(stream) = next() {
+            work(stream);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            // With fewer threads than wanted it takes longer, and no less is done.
+            if std::thread::Builder::new().name("open".into()).spawn_scoped(scope, run).is_err() {
+                break;
+            }
+        }
+        run();
+    });
 }
 
 /// Takes the lock of a data directory, for as long as the file is held. An error: another process has it.

@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 const META_FORMAT: u32 = 1;
 /// Of each plan log file of a shard: there may be a thousand of them.
-const SHARD_RESERVE_BYTES: u64 = 64 << 10;
+const SHARD_RESERVE_BYTES: u64 = 16 << 10;
 /// Of a directory: what one disk does well.
 const SHIPMENTS_MAX: usize = 4;
 /// Of all lanes of a stream, to a store that takes any number of them.

@@ -46,11 +46,14 @@ pub struct PlanLog {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     incarnation: [u8; 16],
+    /// The least length of a file, in bytes.
+    reserve: u64,
+    /// All files have the length that they should: asked for with the first commit of a life.
+    is_reserved: bool,
     slots: [Slot; FILES],
     current: usize,
-    /// The current slot's file and its copy.
-    file: Arc<dyn File>,
-    copy: Option<Arc<dyn File>>,
+    /// The current slot's file and its copy, while they are in use.
+    open: Option<Open>,
     generation: u64,
     at: u64,
     state: State,
@@ -59,6 +62,12 @@ pub struct PlanLog {
     starved: bool,
     poison: Option<Error>,
     damage: Vec<String>,
+}
+
+/// A file and its copy, if there is one.
+struct Open {
+    file: Arc<dyn File>,
+    copy: Option<Arc<dyn File>>,
 }
 
 /// What is known of a file that is not open.
@@ -84,8 +93,8 @@ fn open_or_create(fs: &dyn Fs, path: &Path) -> io::Result<Arc<dyn File>> {
 }
 
 impl PlanLog {
-    /// Opens or creates the log in `dir` with a reserve of at least `reserve` bytes per file. Needs room for files that
-    /// are smaller or not there, and for nothing else.
+    /// Opens or creates the log in `dir` with a reserve of at least `reserve` bytes per file. Needs room for one file that is
+    /// smaller or not there, and for nothing else; the others get theirs with the first commit.
     ///
     /// Errors: `Corrupt` (what both copies of a commit held is gone; nothing was changed), and those of the disk.
     pub fn open(fs: Arc<dyn Fs>, dir: &Path, incarnation: [u8; 16], reserve: u64) -> Result<PlanLog> {
@@ -128,23 +137,17 @@ impl PlanLog {
         let act = || format!("open plan log in `{}`", dir.display());
         let mut slots = [Slot::default(); FILES];
         for (i, slot) in slots.iter_mut().enumerate() {
-            let [written, copied] = found.lengths[i];
-            let [file, copy] = names(i).map(|name| dir.join(name));
-            slot.written = reserve_file(&*fs, &file, written, reserve).map_err(|e| e.during(act()))?;
-            // Without room for it the log goes on without.
-            slot.copied = reserve_file(&*fs, &copy, copied, reserve).unwrap_or(copied);
-            slot.generation = found.whole[i];
+            ([slot.written, slot.copied], slot.generation) = (found.lengths[i], found.whole[i]);
         }
-        fs.sync_dir(dir).map_err(|e| Error::io(act(), e))?;
-        let file = fs.open(&dir.join(&names(found.slot)[0])).map_err(|e| Error::io(act(), e))?;
         let mut log = PlanLog {
             fs,
             dir: dir.to_path_buf(),
             incarnation,
+            reserve,
+            is_reserved: false,
             slots,
             current: found.slot,
-            file,
-            copy: None,
+            open: None,
             generation: found.highest,
             at: 0,
             state: found.state,
@@ -159,6 +162,20 @@ impl PlanLog {
         }
         log.rewrite(&[]).map_err(|e| e.during(act()))?;
         Ok(log)
+    }
+
+    /// Lets go of its files until the next commit.
+    pub fn rest(&mut self) {
+        self.open = None;
+    }
+
+    fn files(&mut self) -> Result<&mut Open> {
+        if self.open.is_none() {
+            let [file, copy] = names(self.current).map(|name| self.fs.open(&self.dir.join(name)));
+            let file = file.map_err(|e| Error::io("open a file of the plan log", e))?;
+            self.open = Some(Open { file, copy: copy.ok() });
+        }
+        Ok(self.open.as_mut().expect("just opened"))
     }
 
     pub fn state(&self) -> &State {
@@ -180,13 +197,17 @@ impl PlanLog {
         if entries.is_empty() {
             return Ok(());
         }
+        if !self.is_reserved {
+            self.make_room(None, self.reserve / 2)?;
+        }
         let bytes = encode_frame(&entries, seed(&self.incarnation, self.generation));
         if self.at + bytes.len() as u64 > self.slots[self.current].written {
             return self.rewrite(&entries);
         }
-        let mut done = self.file.write_all_at(&bytes, self.at);
+        let (at, file) = (self.at, self.files()?.file.clone());
+        let mut done = file.write_all_at(&bytes, at);
         if done.is_ok() && !sabotage::on("plan_not_synced") {
-            done = self.file.sync();
+            done = file.sync();
         }
         done.map_err(|e| self.poisoned("write and sync a commit", e))?;
         self.copy_out(&bytes, self.at);
@@ -199,8 +220,8 @@ impl PlanLog {
     /// that: the next snapshot tries again.
     fn copy_out(&mut self, bytes: &[u8], at: u64) {
         let fits = at + bytes.len() as u64 <= self.slots[self.current].copied;
-        if !self.copy.as_ref().is_some_and(|copy| fits && copy.write_all_at(bytes, at).is_ok()) {
-            self.copy = None;
+        if let Some(open) = &mut self.open {
+            open.copy = open.copy.take().filter(|copy| fits && copy.write_all_at(bytes, at).is_ok());
         }
     }
 
@@ -240,7 +261,7 @@ impl PlanLog {
         let target = self.spare_file();
         let snapshot = encode_frame(&state.snapshot(), seed(&self.incarnation, generation));
         let needed = FIRST_FRAME + snapshot.len() as u64;
-        self.make_room(target, needed)?;
+        self.make_room(Some(target), needed)?;
         let [file, copy] = names(target).map(|name| self.fs.open(&self.dir.join(name)));
         let file = file.map_err(|e| Error::io("open a file of the plan log", e))?;
         let mut bytes = header(&self.incarnation, generation);
@@ -250,7 +271,7 @@ impl PlanLog {
         done.map_err(|e| self.poisoned("write and sync a snapshot", e))?;
         self.slots[target].generation = Some(generation);
         (self.current, self.generation, self.at) = (target, generation, needed);
-        (self.file, self.copy) = (file, copy.ok());
+        self.open = Some(Open { file, copy: copy.ok() });
         self.copy_out(&bytes, 0);
         self.state = state;
         Ok(())
@@ -262,24 +283,30 @@ impl PlanLog {
         others.min_by_key(|&i| (self.slots[i].generation, i == self.current)).expect("there are others")
     }
 
-    /// Grows the reserve to twice what the snapshot needs, in the file it goes to and then in the others, which are next.
-    /// If that cannot be had but the snapshot fits, the log goes on, starved. The file it goes to grows further if it is
-    /// small for what is committed, and copies grow with their files: if that cannot be had, it is done without.
-    fn make_room(&mut self, target: usize, needed: u64) -> Result<()> {
+    /// Grows the reserve to twice what the snapshot needs: in the file it goes to, if it is to be written now, and, once
+    /// anything is committed, in the others, which are next. If that cannot be had but the snapshot fits, the log goes on,
+    /// starved. The file it goes to grows further if it is small for what is committed, and copies grow with their files:
+    /// if that cannot be had, it is done without.
+    fn make_room(&mut self, target: Option<usize>, needed: u64) -> Result<()> {
         self.starved = false;
-        for i in (0..FILES).map(|i| (target + i) % FILES) {
+        // Nothing is planned yet: an idle stream costs one file.
+        let is_new = target.is_some() && self.state == State::default();
+        let first = target.unwrap_or(self.current);
+        let mut is_made = false;
+        for i in (0..if is_new { 1 } else { FILES }).map(|i| (first + i) % FILES) {
             let [file, copy] = names(i).map(|name| self.dir.join(name));
-            let wanted = (2 * needed).next_multiple_of(64 * 1024);
-            if self.slots[i].written < 2 * needed {
-                match reserve_file(&*self.fs, &file, self.slots[i].written, wanted) {
+            let least = (2 * needed).max(self.reserve);
+            let Slot { written, .. } = self.slots[i];
+            if written < least {
+                is_made |= written == 0;
+                let wanted = if least > self.reserve { least.next_multiple_of(64 * 1024) } else { least };
+                match reserve_file(&*self.fs, &file, written, wanted) {
                     Ok(written) => self.slots[i].written = written,
-                    Err(e) if e.kind != Kind::NoSpace || i == target && self.slots[i].written < needed => {
-                        return Err(e);
-                    }
+                    Err(e) if e.kind != Kind::NoSpace || Some(i) == target && written < needed => return Err(e),
                     Err(_) => self.starved = true,
                 }
             }
-            let is_filled = i == target && self.at >= self.slots[self.current].written / 2;
+            let is_filled = Some(i) == target && self.at > 0 && self.at >= self.slots[self.current].written / 2;
             let grown = 2 * self.slots[i].written;
             if is_filled && grown <= FILE_BYTES_GROWN {
                 let grown = reserve_file(&*self.fs, &file, self.slots[i].written, grown);
@@ -287,17 +314,26 @@ impl PlanLog {
             }
             let Slot { written, copied, .. } = self.slots[i];
             if copied < written {
-                self.slots[i].copied = reserve_file(&*self.fs, &copy, copied, written).unwrap_or(copied);
+                self.slots[i].copied = reserve_copy(&*self.fs, &copy, copied, written).unwrap_or(copied);
             }
         }
-        Ok(())
+        self.is_reserved |= !is_new;
+        match is_made {
+            true => self.fs.sync_dir(&self.dir).map_err(|e| Error::io("make a file of the plan log", e)),
+            false => Ok(()),
+        }
     }
 
     /// Asks again for the room that could not be had.
     pub fn retry_room(&mut self) -> Result<()> {
         let needed = FIRST_FRAME + encode_frame(&self.state.snapshot(), 0).len() as u64;
-        if self.starved { self.make_room(self.current, needed) } else { Ok(()) }
+        if self.starved { self.make_room(None, needed) } else { Ok(()) }
     }
+}
+
+/// The same for a copy, which is not synced, as it never is.
+fn reserve_copy(fs: &dyn Fs, path: &Path, copied: u64, wanted: u64) -> io::Result<u64> {
+    fill(&*open_or_create(fs, path)?, copied, wanted).map(|()| wanted)
 }
 
 /// Makes a file of `written` bytes at least `wanted` bytes long, durably; the length it then has.

@@ -1,4 +1,5 @@
-//! Threads for the lanes of a stream that may have a thousand of them: few, since each keeps memory for itself.
+//! Threads for lanes, of which there may be a thousand: of all streams of a node, or of the shards of one. Few, since each
+//! keeps memory for itself; a lane has one while it has something to do.
 
 use crate::error::{Error, Kind, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -7,18 +8,18 @@ use tokio::runtime::{Builder, Handle, Runtime};
 const THREADS_MAX: usize = 16;
 
 /// See the module.
-pub(super) struct Pool(Option<Runtime>);
+pub struct Pool(Option<Runtime>);
 
 impl Pool {
-    /// `name`: the stream's.
-    pub(super) fn start(name: &str) -> Result<Pool> {
+    /// `name`: what the threads are called.
+    pub fn start(name: &str) -> Result<Pool> {
         let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(1).max_blocking_threads(THREADS_MAX).thread_name(format!("lanes {name}")).enable_time();
+        builder.worker_threads(1).max_blocking_threads(THREADS_MAX).thread_name(name).enable_time();
         let runtime = builder.build().map_err(|e| Error::new(Kind::Retry, format!("start threads: {e}")))?;
         Ok(Pool(Some(runtime)))
     }
 
-    pub(super) fn handle(&self) -> &Handle {
+    pub fn handle(&self) -> &Handle {
         self.0.as_ref().expect("it is there until it is dropped").handle()
     }
 }

@@ -1,5 +1,5 @@
-//! What waits for room on a full disk: the plan log's reserve, and a configuration that is to be kept. It is asked for again
-//! and again, and said; meanwhile what is held is delivered, which makes room.
+//! What waits for room on a full disk: the plan log's reserve, the ledger's lines, and a configuration that is to be kept. It
+//! is asked for again and again, and said; meanwhile what is held is delivered, which makes room.
 
 use super::engine::{Engine, WAITING};
 use crate::error::{Kind, Result};
@@ -12,10 +12,16 @@ impl Engine {
             return Ok(());
         }
         self.asked_for_room = now;
+        // What the journal holds for later is worth less than what is delivered now.
+        self.lane.give_back()?;
         if self.log.is_starved() {
             self.log.retry_room()?;
             self.alarm =
                 self.log.is_starved().then(|| "the plan log's reserve cannot grow: the disk is full".to_owned());
+        }
+        if self.lacks_ledger_lines() {
+            self.alarm = None;
+            self.write_ledger_lines()?;
         }
         if let Some(definition) = self.unadopted.take() {
             match self.adopt(&definition) {
@@ -33,6 +39,13 @@ impl Engine {
     }
 
     pub(super) fn waits_for_room(&self) -> bool {
-        self.log.is_starved() || self.unadopted.is_some()
+        self.log.is_starved() || self.unadopted.is_some() || self.lacks_ledger_lines()
+    }
+
+    /// Whether marks have no line yet for want of room.
+    fn lacks_ledger_lines(&self) -> bool {
+        let done = self.ledger.mark();
+        let lacks = || self.state().plans.values().any(|p| p.mark.as_ref().is_some_and(|m| m.mark > done));
+        done < self.state().marks && self.log.ledger_from().is_none() && lacks()
     }
 }

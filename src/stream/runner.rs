@@ -1,5 +1,5 @@
 //! A lane at work: it owns the engine, does what is asked of it between two steps, and starts uploads, which run on the
-//! runtime's blocking threads. It has a thread of its own, or is one of many lanes that share a few.
+//! runtime's blocking threads. Lanes share a few threads.
 
 use super::engine::{Engine, Progress};
 use super::plan::{Outlet, Track};
@@ -26,7 +26,10 @@ const RETRY_STEP: Duration = Duration::from_millis(250);
 /// would cost those that are being put more than it gains those that are in the journal.
 const GATHER: Duration = Duration::from_millis(5);
 
-/// A lane that shares its thread with others lets them have it after this time, however much it has to do.
+/// A lane that has had nothing to do for this long lets go of its files.
+const REST_AFTER: Duration = Duration::from_secs(1);
+
+/// A lane lets others have its thread after this time, however much it has to do.
 const SLICE: Duration = Duration::from_millis(20);
 
 /// The lane itself.
@@ -70,18 +73,8 @@ enum Rest {
 }
 
 impl Runner {
-    /// Runs here until told to end. `here` goes when everything else is gone.
-    pub(super) fn run(mut self, here: Sender<()>) {
-        while let Rest::Until(until) = self.work(None) {
-            self.woken_by = self.wait(self.pause(until));
-        }
-        drop(self);
-        drop(here);
-    }
-
-    /// The same on whichever thread of the pool is free, while there is something to do.
+    /// Runs on whichever thread of the pool is free, while there is something to do. `here` goes when everything else is gone.
     pub(super) async fn run_on(mut self, pool: Handle, here: Sender<()>) {
-        let bell = self.own.bell.clone();
         loop {
             let worked = pool.spawn_blocking(move || {
                 let rest = self.work(Some(SLICE));
@@ -94,7 +87,7 @@ impl Runner {
                 drop(self);
                 break;
             };
-            let _ = tokio::time::timeout(self.pause(until), bell.notified()).await;
+            self.wait(self.pause(until)).await;
         }
         drop(here);
     }
@@ -160,19 +153,34 @@ impl Runner {
         }
     }
 
-    /// Waits for a command, and for [`GATHER`] more if it says that there are records.
-    fn wait(&mut self, pause: Duration) -> Option<Command> {
-        let mut deadline = Instant::now() + pause;
+    /// Waits for a command, and for [`GATHER`] more if it says that there are records. What is not needed meanwhile is let go
+    /// of after a while.
+    async fn wait(&mut self, pause: Duration) {
+        let bell = self.own.bell.clone();
+        let (began, mut rests) = (Instant::now(), false);
+        let mut deadline = began + pause;
         loop {
-            match self.commands.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match self.commands.try_recv() {
                 Ok(Command::Records) => deadline = deadline.min(Instant::now() + GATHER),
-                other => {
-                    // Whatever is durable by now is read next; who commits from here on tells again.
-                    self.told.store(false, Ordering::Release);
-                    return other.ok();
+                Ok(other) => {
+                    self.woken_by = Some(other);
+                    break;
+                }
+                Err(_) => {
+                    let next = if rests { deadline } else { deadline.min(began + REST_AFTER) };
+                    let is_rung = tokio::time::timeout_at(next.into(), bell.notified()).await.is_ok();
+                    if !is_rung && next == deadline {
+                        break;
+                    }
+                    if !is_rung {
+                        self.engine.rest();
+                        rests = true;
+                    }
                 }
             }
         }
+        // Whatever is durable by now is read next; who commits from here on tells again.
+        self.told.store(false, Ordering::Release);
     }
 
     fn turn(&mut self) -> Result<Turn> {
@@ -371,6 +379,7 @@ mod tests {
             clock: Arc::new(crate::clock::System::default()),
             runtime: runtime.handle().clone(),
             workers: Workers::new(1),
+            lanes: Arc::new(super::super::pool::Pool::start("lanes").expect("threads")),
             memory: NodeMemory::new(64 << 20),
             budget: Budget::new("node", u64::MAX, None),
             module_cache: "modules".into(),
@@ -384,10 +393,12 @@ mod tests {
         let meta = Meta { format: 1, name: "s".into(), incarnation: uuid::Uuid::new_v4(), damage: None };
         let Opened { engine, writer, .. } = open(&common, "/s".as_ref(), &meta, Some(config)).expect("a new stream");
         let sinks = Sinks::new(&common, "s", Some(config));
-        let running =
-            Running::start(&shared, "s", engine, sinks, &Arc::default(), Some(pool.handle())).expect("threads");
+        let running = Running::start(&shared, "s", engine, sinks, &Arc::default(), pool.handle());
         (running, writer)
     }
+
+    /// Of 5,000 records each: much for a slice, also on a machine that is busy with something else.
+    const PUTS: u64 = 400;
 
     #[test]
     fn a_lane_with_much_to_do_lets_others_have_their_thread() {
@@ -395,7 +406,7 @@ mod tests {
         let [(busy, mut writer), (other, _)] = [lane(&runtime, &pool), lane(&runtime, &pool)];
         let mut batch = Batch::with_capacity(5000, 5000 * 40);
         (0..5000).for_each(|i| batch.push(format!("{{\"number\":{i},\"of\":\"a record\"}}").as_bytes()));
-        for _ in 0..100 {
+        for _ in 0..PUTS {
             let put = Put { arrival_ms: 1, entry: Entry::Source, batch: batch.clone() };
             writer.commit(vec![put]).expect("the disk takes it");
         }
@@ -403,7 +414,7 @@ mod tests {
         busy.teller()();
         while read() == 0 {}
         assert_eq!(other.status().state, "running");
-        assert!(read() < 500_000, "the other has waited until all was done");
+        assert!(read() < 5000 * PUTS, "the other has waited until all was done");
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(super) struct Reload {
 #[derive(Clone)]
 pub(super) struct Mailbox {
     pub(super) commands: Sender<Command>,
-    /// Rung for each, for lanes that have no thread which waits for them.
+    /// Rung for each: no thread waits for them.
     pub(super) bell: Arc<Notify>,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts the lane, on a thread of its own or on a pool's; an error: no thread can be had. `retired`: whether the configuration does not name the stream
+    /// Starts the lane, on whichever thread of the pool is free. `retired`: whether the configuration does not name the stream
     /// any more.
     pub(super) fn start(
         shared: &Shared,
@@ -83,8 +83,8 @@ impl Running {
         engine: Engine,
         sinks: Sinks,
         retired: &Arc<AtomicBool>,
-        pool: Option<&Handle>,
-    ) -> Result<Running> {
+        pool: &Handle,
+    ) -> Running {
         let (commands, receiver) = channel();
         let commands = Mailbox { commands, bell: Arc::default() };
         let (told, stopped) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -109,15 +109,8 @@ impl Running {
             epoch: epoch.clone(),
         };
         let (here, gone) = channel();
-        match pool {
-            Some(pool) => drop(pool.spawn(runner.run_on(pool.clone(), here))),
-            None => {
-                let thread = std::thread::Builder::new().name(format!("stream {name}"));
-                let spawned = thread.spawn(move || runner.run(here));
-                spawned.map_err(|e| Error::new(Kind::Retry, format!("start a thread: {e}")))?;
-            }
-        }
-        Ok(Running { commands, told, stopped, epoch, gone: Mutex::new(gone), name: name.to_owned(), objects })
+        drop(pool.spawn(runner.run_on(pool.clone(), here)));
+        Running { commands, told, stopped, epoch, gone: Mutex::new(gone), name: name.to_owned(), objects }
     }
 
     /// Tells the lane that there are records; cheap when it has been told already.

@@ -341,7 +341,7 @@ impl Inner {
         if let Some(pool) = self.pool.get() {
             return Ok(pool);
         }
-        let pool = Pool::start(&self.name)?;
+        let pool = Pool::start(&format!("lanes {}", self.name))?;
         Ok(self.pool.get_or_init(|| pool))
     }
 
@@ -443,7 +443,7 @@ impl Inner {
         let bound = state.plans.values().any(|p| p.list.end() > state.low[p.outlet.track() as usize]);
         let name = format!("{}/{id}", self.name);
         let sinks = Sinks::new(common, &self.name, Some(config));
-        let running = Running::start(shared, &name, engine, sinks, &self.retired, Some(self.pool()?.handle()))?;
+        let running = Running::start(shared, &name, engine, sinks, &self.retired, self.pool()?.handle());
         let (tell, wake, of_reader) = (running.teller(), wake.clone(), shard.clone());
         let created_ms = self.created_ms.load(Ordering::Relaxed);
         let reader = Reader {

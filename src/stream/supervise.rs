@@ -3,6 +3,7 @@
 use super::common::Common;
 use super::memory::NodeMemory;
 use super::open::{Meta, Opened, disk_limit, open};
+use super::pool::Pool;
 use super::redrive;
 use super::running::Running;
 use super::shards::Shards;
@@ -26,6 +27,8 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     pub runtime: tokio::runtime::Handle,
     pub workers: Arc<Workers>,
+    /// Threads for lanes that have something to do.
+    pub lanes: Arc<Pool>,
     pub memory: Arc<NodeMemory>,
     pub budget: Arc<Budget>,
     /// Compiled modules.
@@ -59,9 +62,8 @@ impl Stream {
         let Opened { engine, writer, budget } = open(&common, dir, meta, config).map_err(during)?;
         let retired = Arc::new(AtomicBool::new(config.is_none()));
         let sinks = Sinks::new(&common, &meta.name, config);
-        let running = Running::start(shared, &meta.name, engine, sinks, &retired, None).map_err(during)?;
-        let put = Committer::start(&meta.name, writer, running.teller());
-        let put = put.inspect_err(|_| running.stop()).map_err(during)?;
+        let running = Running::start(shared, &meta.name, engine, sinks, &retired, shared.lanes.handle());
+        let put = Committer::new(&meta.name, writer, running.teller());
         let kinesis = config.filter(|c| c.kinesis().is_some());
         let shards = kinesis.map(|config| Shards::start(shared, &meta.name, dir, config, &retired));
         Ok(Stream {

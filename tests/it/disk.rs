@@ -264,8 +264,8 @@ fn a_plan_log_whose_reserve_cannot_grow_is_starved_until_there_is_room_for_all_i
     let fake = FakeFs::new();
     let dir = PathBuf::from("/p");
     let mut log = PlanLog::open(Arc::new(fake.clone()), &dir, INCARNATION, 4096).unwrap();
-    fake.set_capacity(Some(3 * 4096));
     log.commit(entries()).unwrap();
+    fake.set_capacity(Some(fake.used()));
     let rename = |c: &str| vec![plan::Entry::Rename { plan: 0, name: c.repeat(2200) }];
     // The first fits behind the snapshot. The second needs a snapshot of more than half a file, and no file can grow.
     log.commit(rename("a")).unwrap();

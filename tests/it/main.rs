@@ -21,6 +21,7 @@ mod kill;
 mod kinesis;
 mod limits;
 mod lives;
+mod many;
 #[cfg(feature = "sabotage")]
 mod model;
 mod outage;

@@ -75,7 +75,12 @@ fn run(client: Client, stream: &str, shared: &Shared) -> Outcome {
         let rows: Vec<Vec<u8>> = numbers.clone().map(row).collect();
         match put(client, stream, &rows) {
             Put::Taken => outcome.taken.push(numbers),
-            Put::Refused => outcome.refused += numbers.end - numbers.start,
+            // As while the stream is being opened: they come again.
+            Put::Refused => {
+                outcome.refused += numbers.end - numbers.start;
+                next = numbers.start;
+                std::thread::sleep(Duration::from_millis(2));
+            }
             Put::InDoubt => {
                 outcome.in_doubt.push(numbers);
                 // Until the next life, which answers this in some way.
@@ -171,7 +176,7 @@ fn every_row_is_there_once(dialect: Dialect) {
     let (taken, in_doubt) = (sum(&outcome.taken), sum(&outcome.in_doubt));
     database.reconnect();
     let found = database.rows("SELECT n, s FROM s ORDER BY n");
-    let mut times = vec![0_u64; (taken + in_doubt + outcome.refused) as usize];
+    let mut times = vec![0_u64; (taken + in_doubt) as usize];
     for found in &found {
         let n: u64 = found[0].as_deref().and_then(|n| n.parse().ok()).expect("a number");
         assert_eq!(found[1], Some(format!("row {n} \t\\ é")));
