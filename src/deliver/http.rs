@@ -97,7 +97,9 @@ impl Http {
         let id = uuid::Uuid::new_v4().to_string();
         let request = self.client.post(&self.url).headers(self.headers.clone()).timeout(self.timeout);
         let request = request.header("x-amz-firehose-request-id", &id).header(CONTENT_LENGTH, 0).body("");
-        let status = self.runtime.block_on(request.send()).map_err(|e| told(&e))?.status();
+        // Within the runtime: the timer of the request begins when it is made, not when it is first looked at.
+        let sent = self.runtime.block_on(async { request.send().await });
+        let status = sent.map_err(|e| told(&e))?.status();
         match status.as_u16() {
             401 | 403 => Err(format!("it answers {status}: look at `access_key`")),
             404 | 405 => Err(format!("it answers {status}: look at the path of `url`")),

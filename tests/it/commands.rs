@@ -1,5 +1,7 @@
 //! The commands besides `run`: what they refuse, what they print, and how they reach a service.
 
+mod everywhere;
+
 use crate::service::{PATIENCE, Service, exchange, variable};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

@@ -25,7 +25,7 @@ const FAILED: &str = "mode: failed, local: { dir: DIR/failed/NAME, prefix: \"raw
                       \"errors/!{firehose:error-output-type}/\" }";
 
 /// A stream to `url`; `more` replaces and adds keys of `http`.
-fn stream(name: &str, url: &str, more: &[(&str, &str)], backup: &str) -> String {
+pub fn stream(name: &str, url: &str, more: &[(&str, &str)], backup: &str) -> String {
     let mut keys: BTreeMap<&str, &str> = [
         ("name", "test"),
         ("access_key", "k1"),

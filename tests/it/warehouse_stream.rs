@@ -19,16 +19,16 @@ use std::ops::Range;
 const BATCH: u64 = 500;
 
 /// Where a stream's rows go.
-struct Place<'p> {
-    dialect: Dialect,
-    address: SocketAddr,
-    database: &'p Database<'p>,
-    bucket: &'p str,
+pub struct Place<'p> {
+    pub dialect: Dialect,
+    pub address: SocketAddr,
+    pub database: &'p Database<'p>,
+    pub bucket: &'p str,
 }
 
 impl Place<'_> {
     /// A stream into the table of its name; `more` replaces and adds keys of the destination.
-    fn stream(&self, name: &str, more: &[(&str, &str)]) -> String {
+    pub fn stream(&self, name: &str, more: &[(&str, &str)]) -> String {
         let kind = format!("{:?}", self.dialect).to_lowercase();
         let s3 = format!(
             "{{ bucket: {}, prefix: \"staged/{name}/\", endpoint: \"{}\", access_key_id: {}, secret_access_key: {} }}",
