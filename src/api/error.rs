@@ -20,12 +20,6 @@ impl ApiError {
         ApiError::new(400, "SerializationException", message)
     }
 
-    /// A member breaks a constraint of the model (contract §1.3).
-    pub fn validation(path: &str, constraint: &str) -> Self {
-        let item = format!("Value at '{path}' failed to satisfy constraint: {constraint}");
-        ApiError::new(400, "ValidationException", format!("1 validation error detected: {item}"))
-    }
-
     pub fn invalid_argument(message: impl Into<String>) -> Self {
         ApiError::new(400, "InvalidArgumentException", message)
     }

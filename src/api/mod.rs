@@ -5,6 +5,7 @@ pub mod admin;
 mod describe;
 pub mod error;
 mod json;
+mod model;
 mod operations;
 mod pace;
 mod reload;

@@ -2,6 +2,7 @@
 
 use super::describe::{Standing, arn, description};
 use super::error::ApiError;
+use super::model::Violations;
 use super::tally::{Calls, Tallies, Tally};
 use super::{reload, sigv4, tls, wire};
 use crate::clock::{Clock, System};
@@ -13,7 +14,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use hyper::HeaderMap;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,6 @@ use tokio_rustls::TlsAcceptor;
 const TARGET_PREFIX: &str = "Firehose_20150804.";
 /// What Firehose says of a put into a stream that reads from Kinesis.
 const NOT_PERMITTED: &str = "This operation is not permitted on KinesisStreamAsSource delivery stream type.";
-const STREAM_TYPES: [&str; 4] = ["DirectPut", "KinesisStreamAsSource", "MSKAsSource", "DatabaseAsSource"];
 
 /// The API of a node. The configuration is swapped by a reload.
 pub struct Api {
@@ -47,8 +47,24 @@ struct Named<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
+struct Describe<'a> {
+    #[serde(borrow)]
+    delivery_stream_name: Option<Cow<'a, str>>,
+    limit: Option<Number>,
+    exclusive_start_destination_id: Option<String>,
+}
+
+/// `ListTagsForDeliveryStream`, beside its name.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Tags {
+    limit: Option<Number>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct List {
-    limit: Option<serde_json::Number>,
+    limit: Option<Number>,
     delivery_stream_type: Option<String>,
     exclusive_start_delivery_stream_name: Option<String>,
 }
@@ -252,24 +268,19 @@ impl Api {
     fn list(&self, config: &Config, key: Option<&str>, body: &[u8]) -> Answer {
         let input: List = wire::parse(body)?;
         self.authorize(config, key, "ListDeliveryStreams", None)?;
-        let limit = input.limit.map_or(Ok(10), |n| {
-            n.as_i64().ok_or_else(|| ApiError::serialization(format!("Limit: found {n}, expected an integer")))
-        })?;
-        if !(1..=10_000).contains(&limit) {
-            let bound = if limit < 1 { "greater than or equal to 1" } else { "less than or equal to 10000" };
-            return Err(ApiError::validation("limit", &format!("Member must have value {bound}")));
-        }
+        let mut violations = Violations::default();
+        let limit = violations.limit(input.limit, 1..=10_000, 10)?;
         let of_type = input.delivery_stream_type.as_deref();
-        if of_type.is_some_and(|t| !STREAM_TYPES.contains(&t)) {
-            let constraint = format!("Member must satisfy enum value set: [{}]", STREAM_TYPES.join(", "));
-            return Err(ApiError::validation("deliveryStreamType", &constraint));
-        }
-        let after = input.exclusive_start_delivery_stream_name.unwrap_or_default();
+        of_type.into_iter().for_each(|of| violations.stream_type(of));
+        let after = input.exclusive_start_delivery_stream_name.as_deref();
+        after.into_iter().for_each(|after| violations.name("exclusiveStartDeliveryStreamName", after));
+        violations.check()?;
+        let after = after.unwrap_or_default();
         let names: Vec<String> = self
             .node
             .names()
             .into_iter()
-            .filter(|n| of_type.is_none_or(|t| t == super::describe::stream_type(config, n)) && *n > after)
+            .filter(|n| of_type.is_none_or(|t| t == super::describe::stream_type(config, n)) && n.as_str() > after)
             .collect();
         let more = names.len() > limit as usize;
         let names = &names[..names.len().min(limit as usize)];
@@ -277,8 +288,12 @@ impl Api {
     }
 
     fn describe(&self, config: &Config, key: Option<&str>, body: &[u8], began: Duration) -> Answer {
-        let input: Named = wire::parse(body)?;
-        let name = wire::stream_name(input.delivery_stream_name)?;
+        let input: Describe = wire::parse(body)?;
+        let mut violations = Violations::default();
+        let name = violations.stream_name(input.delivery_stream_name);
+        violations.limit(input.limit, 1..=10_000, 1)?;
+        input.exclusive_start_destination_id.iter().for_each(|id| violations.destination_id(id));
+        violations.check()?;
         self.authorize(config, key, "DescribeDeliveryStream", Some(&name))?;
         let Some((standing, epoch)) = self.standing(config, &name) else {
             return Err(ApiError::not_found(&name, &config.api.account));
@@ -318,7 +333,12 @@ impl Api {
             return Err(ApiError::new(400, "UnknownOperationException", format!("unknown operation `{operation}`")));
         }
         let input: Named = wire::parse(body)?;
-        let name = wire::stream_name(input.delivery_stream_name)?;
+        let mut violations = Violations::default();
+        let name = violations.stream_name(input.delivery_stream_name);
+        if operation == "ListTagsForDeliveryStream" {
+            violations.limit(wire::parse::<Tags>(body)?.limit, 1..=50, 10)?;
+        }
+        violations.check()?;
         self.authorize(config, key, operation, Some(&name))?;
         let exists = self.standing(config, &name).is_some();
         let file = "delivery streams are defined in the configuration file; change it there and reload";

@@ -3,9 +3,9 @@
 
 use super::error::ApiError;
 use super::json::{self, Object, Text};
+use super::model::Violations;
 use crate::record::Batch;
 use serde::Deserialize;
-use std::borrow::Cow;
 
 /// Decoded bytes of a record.
 pub const RECORD_BYTES_MAX: usize = 1_024_000;
@@ -47,8 +47,6 @@ struct RawRecord<'a> {
     data: Option<Text<'a>>,
 }
 
-const NULL: &str = "Member must not be null";
-
 /// Longer accounts of what is wrong with a body repeat it.
 const MESSAGE_BYTES_MAX: usize = 200;
 
@@ -67,63 +65,76 @@ pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     Ok(input)
 }
 
-/// A stream's name, checked against the model.
-pub fn stream_name(name: Option<Cow<'_, str>>) -> Result<String, ApiError> {
-    let name = name.ok_or_else(|| ApiError::validation("deliveryStreamName", NULL))?;
-    let violated = if name.is_empty() {
-        "Member must have length greater than or equal to 1"
-    } else if name.len() > 64 {
-        "Member must have length less than or equal to 64"
-    } else if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
-        "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+"
-    } else {
-        return Ok(name.into_owned());
-    };
-    Err(ApiError::validation("deliveryStreamName", violated))
-}
-
 /// Reads `PutRecord`'s input.
 pub fn put_record(body: &[u8]) -> Result<PutInput, ApiError> {
     let input: RawSingle = parse(body)?;
-    let stream = stream_name(input.delivery_stream_name.map(|Text(name)| name))?;
-    let Object(record) = input.record.ok_or_else(|| ApiError::validation("record", NULL))?;
-    let Text(data) = record.data.ok_or_else(|| ApiError::validation("record.data", NULL))?;
+    let mut violations = Violations::default();
+    let stream = violations.stream_name(input.delivery_stream_name.map(|Text(name)| name));
+    let record = violations.required("record", input.record);
+    let data = record.and_then(|Object(record)| violations.required("record.data", record.data));
+    let data = data.as_ref().map_or(&b""[..], |Text(data)| data.as_bytes());
+    check_bytes(&mut violations, data, || "record.data".into());
+    violations.check()?;
     let mut batch = Batch::default();
-    decode(data.as_bytes(), &mut batch, || "record.data".into())?;
+    decode(data, &mut batch, || "record.data".into())?;
     Ok(PutInput { stream, batch })
 }
 
 /// Reads `PutRecordBatch`'s input: what every SDK writes by a scan, anything else by a full parser.
 pub fn put_record_batch(body: &[u8]) -> Result<PutInput, ApiError> {
     let mut data = Vec::with_capacity(BATCH_RECORDS_MAX);
+    let mut violations = Violations::default();
     if let Some(name) = scan(body, &mut data) {
-        return decode_batch(stream_name(Some(String::from_utf8_lossy(name)))?, &data);
+        let stream = violations.stream_name(Some(String::from_utf8_lossy(name)));
+        check_count(&mut violations, data.len());
+        data.iter().enumerate().for_each(|(i, data)| check_bytes(&mut violations, data, || data_path(i)));
+        violations.check()?;
+        return decode_batch(stream, &data);
     }
     let input: RawBatch = parse(body)?;
-    let stream = stream_name(input.delivery_stream_name.map(|Text(name)| name))?;
-    let json::Records(records) = input.records.ok_or_else(|| ApiError::validation("records", NULL))?;
-    check_count(records.len())?;
-    let mut data: Vec<&[u8]> = Vec::with_capacity(records.len());
-    for (i, record) in records.iter().enumerate() {
-        let path = || format!("records.{}.member", i + 1);
-        let Object(record) = record.as_ref().ok_or_else(|| ApiError::validation(&path(), NULL))?;
-        let Text(text) = record.data.as_ref().ok_or_else(|| ApiError::validation(&(path() + ".data"), NULL))?;
-        data.push(text.as_bytes());
-    }
+    let stream = violations.stream_name(input.delivery_stream_name.map(|Text(name)| name));
+    let records = violations.required("records", input.records);
+    let data = records.as_ref().map(|json::Records(records)| data_of(&mut violations, records)).unwrap_or_default();
+    violations.check()?;
     decode_batch(stream, &data)
 }
 
-fn check_count(records: usize) -> Result<(), ApiError> {
-    let violated = match records {
-        0 => "Member must have length greater than or equal to 1",
-        1..=BATCH_RECORDS_MAX => return Ok(()),
-        _ => "Member must have length less than or equal to 500",
-    };
-    Err(ApiError::validation("records", violated))
+/// The data of each record. Of a list that is too long nothing more is said: it was not kept whole.
+fn data_of<'a>(violations: &mut Violations, records: &'a [Option<Object<RawRecord>>]) -> Vec<&'a [u8]> {
+    check_count(violations, records.len());
+    if records.len() > BATCH_RECORDS_MAX {
+        return Vec::new();
+    }
+    let mut all = Vec::with_capacity(records.len());
+    for (i, record) in records.iter().enumerate() {
+        let record = violations.required(&format!("records.{}.member", i + 1), record.as_ref());
+        let data = record.and_then(|Object(record)| violations.required(&data_path(i), record.data.as_ref()));
+        let data = data.map_or(&b""[..], |Text(text)| text.as_bytes());
+        check_bytes(violations, data, || data_path(i));
+        all.push(data);
+    }
+    all
+}
+
+fn data_path(i: usize) -> String {
+    format!("records.{}.member.data", i + 1)
+}
+
+fn check_count(violations: &mut Violations, records: usize) {
+    match records {
+        0 => violations.add("records", "Member must have length greater than or equal to 1"),
+        1..=BATCH_RECORDS_MAX => {}
+        _ => violations.add("records", "Member must have length less than or equal to 500"),
+    }
+}
+
+fn check_bytes(violations: &mut Violations, base64: &[u8], path: impl Fn() -> String) {
+    if decoded_bytes(base64) > RECORD_BYTES_MAX {
+        violations.add(&path(), "Member must have length less than or equal to 1024000");
+    }
 }
 
 fn decode_batch(stream: String, data: &[&[u8]]) -> Result<PutInput, ApiError> {
-    check_count(data.len())?;
     let bytes: usize = data.iter().map(|d| decoded_bytes(d)).sum();
     if bytes > BATCH_BYTES_MAX {
         let message =
@@ -132,7 +143,7 @@ fn decode_batch(stream: String, data: &[&[u8]]) -> Result<PutInput, ApiError> {
     }
     let mut batch = Batch::with_capacity(data.len(), bytes + 64);
     for (i, data) in data.iter().enumerate() {
-        decode(data, &mut batch, || format!("records.{}.member.data", i + 1))?;
+        decode(data, &mut batch, || data_path(i))?;
     }
     Ok(PutInput { stream, batch })
 }
@@ -143,10 +154,6 @@ fn decoded_bytes(base64: &[u8]) -> usize {
 }
 
 fn decode(base64: &[u8], batch: &mut Batch, path: impl Fn() -> String) -> Result<(), ApiError> {
-    let bytes = decoded_bytes(base64);
-    if bytes > RECORD_BYTES_MAX {
-        return Err(ApiError::validation(&path(), "Member must have length less than or equal to 1024000"));
-    }
     base64_simd::STANDARD
         .decode_append(base64, batch.tail())
         .map_err(|_| ApiError::serialization(format!("'{}' is not valid base64", path())))?;
@@ -281,7 +288,7 @@ mod tests {
 
     fn full(body: &[u8]) -> Result<PutInput, ApiError> {
         let input: RawBatch = parse(body)?;
-        let stream = stream_name(input.delivery_stream_name.map(|Text(name)| name))?;
+        let stream = input.delivery_stream_name.unwrap().0.into_owned();
         let records = input.records.unwrap().0;
         let data: Vec<&[u8]> =
             records.iter().map(|r| r.as_ref().unwrap().0.data.as_ref().unwrap().0.as_bytes()).collect();

@@ -1,5 +1,7 @@
 //! What the API answers to bad input, on the wire, and that the service goes on afterwards.
 
+mod firehose;
+
 use crate::service::{PATIENCE, Service, exchange};
 use hydrant::api::sigv4::{SigningKeys, sign};
 use std::io::{Read, Write};
