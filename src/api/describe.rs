@@ -1,9 +1,10 @@
-//! A stream as `DescribeDeliveryStream` shows it (contract §1.5, §2.1). There is no time of creation: no file knows it.
+//! A stream as `DescribeDeliveryStream` shows it (contract §1.5, §2.1).
 
 use crate::config::{
     Backup, Buffer, Compress, Config, ContentEncoding, Destination, Format, Http, Sse, Store, StreamConfig,
     WarehouseSettings,
 };
+use crate::stream::supervise::Stream;
 use serde_json::{Value, json};
 
 /// How a stream stands, in Firehose's words.
@@ -70,6 +71,15 @@ pub fn description(config: &Config, name: &str, standing: Standing, epoch: u32) 
         description["FailureDescription"] = json!({ "Type": "UNKNOWN_ERROR", "Details": details });
     }
     description
+}
+
+/// Adds when the stream was made and last changed, in seconds as JSON 1.1 has times.
+pub fn add_times(description: &mut Value, stream: &Stream) {
+    for (member, millis) in [("CreateTimestamp", stream.created_ms()), ("LastUpdateTimestamp", stream.updated_ms())] {
+        if let Some(millis) = millis {
+            description[member] = (millis as f64 / 1000.0).into();
+        }
+    }
 }
 
 fn destination(config: &Config, stream: &StreamConfig) -> Value {

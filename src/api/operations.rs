@@ -1,6 +1,6 @@
 //! Firehose's operations over the streams of a node.
 
-use super::describe::{Standing, arn, description};
+use super::describe::{Standing, add_times, arn, description};
 use super::error::ApiError;
 use super::model::Violations;
 use super::tally::{Calls, Tallies, Tally};
@@ -298,7 +298,10 @@ impl Api {
         let Some((standing, epoch)) = self.standing(config, &name) else {
             return Err(ApiError::not_found(&name, &config.api.account));
         };
-        let description = description(config, &name, standing, epoch);
+        let mut description = description(config, &name, standing, epoch);
+        if let Some(Ok(stream)) = self.node.lookup(&name) {
+            add_times(&mut description, &stream);
+        }
         let answer = to_bytes(&json!({ "DeliveryStreamDescription": description }));
         self.tallies.of(&name).describe().count(self.since(began));
         Ok(answer)

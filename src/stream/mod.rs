@@ -13,6 +13,7 @@ pub mod codec;
 pub mod common;
 mod cut;
 mod damage;
+mod dates;
 pub mod engine;
 mod entry;
 pub mod epoch;

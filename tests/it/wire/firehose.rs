@@ -2,6 +2,7 @@
 
 use super::{STREAM, base64, batch, code};
 use crate::service::Service;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 const PATTERN: &str = "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+";
@@ -104,4 +105,28 @@ fn lists_and_descriptions_hold_their_members_to_the_model() {
     let described =
         br#"{"DeliveryStreamName":"s","Limit":1,"ExclusiveStartDestinationId":"destinationId-000000000001"}"#;
     assert_eq!(service.call("DescribeDeliveryStream", described).unwrap().0, 200);
+}
+
+#[test]
+fn a_description_says_when_its_stream_was_made_and_when_it_was_changed() {
+    let seconds = || jiff::Timestamp::now().as_millisecond() as f64 / 1000.0;
+    let describe = |service: &Service| {
+        ask(service, "DescribeDeliveryStream", br#"{"DeliveryStreamName":"s"}"#)["DeliveryStreamDescription"].clone()
+    };
+    let before = seconds();
+    let mut service = Service::start(STREAM);
+    let first = describe(&service);
+    let created = first["CreateTimestamp"].as_f64().unwrap_or_else(|| panic!("{first}"));
+    // A file system's clock ticks more slowly than ours.
+    assert!(created >= before - 0.1 && created <= seconds(), "{created} is not between {before} and {}", seconds());
+    assert_eq!((first["VersionId"].as_str(), first.get("LastUpdateTimestamp")), (Some("1"), None));
+    service.configure("", &STREAM.replace("    destination", "    format: lines\n    destination"));
+    service.signal(Signal::HUP);
+    service.until("the change is in force", |service| describe(service)["VersionId"] == "2");
+    let changed = describe(&service);
+    let updated = changed["LastUpdateTimestamp"].as_f64().unwrap_or_else(|| panic!("{changed}"));
+    assert!(updated >= created && updated <= seconds(), "{changed}");
+    assert_eq!(service.terminate(), Some(0));
+    service.restart();
+    assert_eq!(describe(&service), changed, "both are the same in another life");
 }
