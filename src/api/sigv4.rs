@@ -21,8 +21,11 @@ mod tests;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const SERVICE: &str = "firehose";
-/// Headers that must be signed: without them a signature could be moved to another host, time or operation.
-const SIGNED: [&str; 3] = ["host", "x-amz-date", "x-amz-target"];
+/// Headers that must be signed, and stand once: without them a signature could be moved to another host or operation. So
+/// must the one that says the time.
+const SIGNED: [&str; 2] = ["host", "x-amz-target"];
+/// A time in a string to sign.
+const TIME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 
 /// The pieces of an `Authorization` header.
 struct Authorization<'a> {
@@ -45,14 +48,14 @@ pub fn verify<'a>(
     secret: &dyn Fn(&str) -> Option<String>,
     keys: &SigningKeys,
 ) -> Result<&'a str, ApiError> {
-    let (given, date) = check_head(headers, now, skew)?;
+    let (given, date_header, date) = check_head(headers, now, skew)?;
     let body_hash = hex(&Sha256::digest(body));
     if let Some(claimed) = headers.get("x-amz-content-sha256")
         && claimed.as_bytes() != body_hash.as_bytes()
     {
         return Err(mismatch());
     }
-    let canonical = canonical_request(headers, given.signed_headers, &body_hash)?;
+    let canonical = canonical_request(headers, given.signed_headers, date_header, &body_hash)?;
     let scope = format!("{}/{}/{}/aws4_request", given.date, given.region, given.service);
     let to_sign = format!("{ALGORITHM}\n{date}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
     let known = secret(given.key);
@@ -75,19 +78,23 @@ pub fn claimed_key<'a>(
     skew: Duration,
     is_known: &dyn Fn(&str) -> bool,
 ) -> Result<&'a str, ApiError> {
-    let (given, _) = check_head(headers, now, skew)?;
+    let (given, ..) = check_head(headers, now, skew)?;
     if is_known(given.key) { Ok(given.key) } else { Err(unrecognized()) }
 }
 
 /// The pieces of the signature, and the request's date, of headers that are in order.
-fn check_head<'a>(headers: &'a HeaderMap, now: u64, skew: Duration) -> Result<(Authorization<'a>, &'a str), ApiError> {
+fn check_head<'a>(
+    headers: &'a HeaderMap,
+    now: u64,
+    skew: Duration,
+) -> Result<(Authorization<'a>, &'static str, String), ApiError> {
     let header = headers.get("authorization").ok_or_else(missing_token)?;
     let header = header.to_str().map_err(|_| incomplete("Authorization header is not ASCII."))?;
     let given = parse(header)?;
-    check_scope(&given)?;
-    let date = one(headers, "x-amz-date")?;
-    check_time(date, given.date, now, skew)?;
-    Ok((given, date))
+    let (date_header, date) = signing_time(headers)?;
+    check_scope(&given, date_header)?;
+    check_time(&date, given.date, now, skew)?;
+    Ok((given, date_header, date))
 }
 
 fn unrecognized() -> ApiError {
@@ -148,19 +155,34 @@ fn need_part(name: &str) -> ApiError {
     incomplete(format!("Authorization header requires '{name}' parameter."))
 }
 
-fn check_scope(given: &Authorization) -> Result<(), ApiError> {
+/// The header that says when a request was signed, and its time as it stands in the string to sign. `Date` counts where
+/// there is no `X-Amz-Date`, and is written as HTTP writes it or as `X-Amz-Date` is.
+fn signing_time(headers: &HeaderMap) -> Result<(&'static str, String), ApiError> {
+    if headers.contains_key("x-amz-date") {
+        return Ok(("x-amz-date", one(headers, "x-amz-date")?.to_owned()));
+    }
+    if !headers.contains_key("date") {
+        let message = "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.";
+        return Err(incomplete(message));
+    }
+    let date = one(headers, "date")?;
+    let http = jiff::fmt::rfc2822::parse(date);
+    Ok(("date", http.map_or_else(|_| date.to_owned(), |at| at.timestamp().strftime(TIME_FORMAT).to_string())))
+}
+
+fn check_scope(given: &Authorization, date_header: &str) -> Result<(), ApiError> {
     if given.service != SERVICE {
         return Err(invalid(format!("Credential should be scoped to correct service: '{SERVICE}'.")));
     }
     let signed: Vec<&str> = given.signed_headers.split(';').collect();
-    if let Some(absent) = SIGNED.iter().find(|s| !signed.contains(s)) {
+    if let Some(absent) = SIGNED.iter().chain([&date_header]).find(|s| !signed.contains(s)) {
         return Err(invalid(format!("'{absent}' must be a 'SignedHeader' in the AWS Authorization.")));
     }
     Ok(())
 }
 
 fn check_time(date: &str, scope_date: &str, now: u64, skew: Duration) -> Result<(), ApiError> {
-    let parsed = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", date);
+    let parsed = jiff::civil::DateTime::strptime(TIME_FORMAT, date);
     let at = parsed.ok().and_then(|d| d.to_zoned(jiff::tz::TimeZone::UTC).ok());
     let at = at.ok_or_else(|| incomplete(format!("Date must be in ISO-8601 'basic format'. Got '{date}'.")))?;
     if date.get(..8) != Some(scope_date) {
@@ -169,7 +191,7 @@ fn check_time(date: &str, scope_date: &str, now: u64, skew: Duration) -> Result<
     let (at, now, skew) = (at.timestamp().as_second(), now as i64, skew.as_secs() as i64);
     let minutes = skew / 60;
     let text = |s: i64| {
-        jiff::Timestamp::from_second(s).map_or_else(|_| s.to_string(), |t| t.strftime("%Y%m%dT%H%M%SZ").to_string())
+        jiff::Timestamp::from_second(s).map_or_else(|_| s.to_string(), |t| t.strftime(TIME_FORMAT).to_string())
     };
     if at < now - skew {
         let (limit, now) = (text(now - skew), text(now));
@@ -193,7 +215,12 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, ApiError> {
     value.to_str().map_err(|_| incomplete(format!("The '{name}' header is not ASCII.")))
 }
 
-fn canonical_request(headers: &HeaderMap, signed: &str, body_hash: &str) -> Result<String, ApiError> {
+fn canonical_request(
+    headers: &HeaderMap,
+    signed: &str,
+    date_header: &str,
+    body_hash: &str,
+) -> Result<String, ApiError> {
     let mut canonical = String::from("POST\n/\n\n");
     let mut before = "";
     for name in signed.split(';') {
@@ -201,19 +228,36 @@ fn canonical_request(headers: &HeaderMap, signed: &str, body_hash: &str) -> Resu
             return Err(incomplete("SignedHeaders must be lower-case, sorted, and each once."));
         }
         before = name;
-        let value = one(headers, name)?;
+        if name == date_header || SIGNED.contains(&name) {
+            one(headers, name)?;
+        }
         canonical.push_str(name);
         canonical.push(':');
+        push_values(&mut canonical, headers, name)?;
+        canonical.push('\n');
+    }
+    let _ = write!(canonical, "\n{signed}\n{body_hash}");
+    Ok(canonical)
+}
+
+/// The values of a header in the order in which they came, with commas between them.
+fn push_values(canonical: &mut String, headers: &HeaderMap, name: &str) -> Result<(), ApiError> {
+    if !headers.contains_key(name) {
+        return Err(incomplete(format!("Authorization header requires existence of a '{name}' header.")));
+    }
+    for (i, value) in headers.get_all(name).iter().enumerate() {
+        let value = value.to_str().map_err(|_| incomplete(format!("The '{name}' header is not ASCII.")))?;
+        if i > 0 {
+            canonical.push(',');
+        }
         for (i, word) in value.split(' ').filter(|w| !w.is_empty()).enumerate() {
             if i > 0 {
                 canonical.push(' ');
             }
             canonical.push_str(word.trim());
         }
-        canonical.push('\n');
     }
-    let _ = write!(canonical, "\n{signed}\n{body_hash}");
-    Ok(canonical)
+    Ok(())
 }
 
 /// The last signing key of each access key: it changes once a day, and takes four times the work of a signature.

@@ -1,7 +1,8 @@
 //! The letter of Firehose's protocol: what breaks its model is told all at once, and what its signatures allow is taken.
 
 use super::{STREAM, base64, batch, code};
-use crate::service::Service;
+use crate::service::{Service, exchange};
+use hydrant::api::sigv4::{SigningKeys, sign};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -129,4 +130,67 @@ fn a_description_says_when_its_stream_was_made_and_when_it_was_changed() {
     assert_eq!(service.terminate(), Some(0));
     service.restart();
     assert_eq!(describe(&service), changed, "both are the same in another life");
+}
+
+const KEY: &str = "api:\n  listen: \"API_ADDRESS\"\n  access_keys: { KEY: secret }\n";
+const BODY: &str = r#"{"DeliveryStreamName":"s","Record":{"Data":"eA=="}}"#;
+
+/// Puts a record with these headers beside the usual ones, of which `signed` are signed at `date`.
+fn put_signed(service: &Service, date: &str, signed: &[(&str, &str)], headers: &str) -> (u16, String) {
+    let (host, target) = (service.api.to_string(), "Firehose_20150804.PutRecord");
+    let mut all: Vec<(&str, &str)> = [("host", host.as_str()), ("x-amz-target", target)].to_vec();
+    all.extend(signed);
+    all.sort_unstable();
+    let authorization = sign(&SigningKeys::default(), ("KEY", "secret"), "us-east-1", date, &all, BODY.as_bytes());
+    let request = format!(
+        "POST / HTTP/1.1\r\nhost: {host}\r\nx-amz-target: {target}\r\nauthorization: {authorization}\r\n{headers}\
+         content-length: {}\r\nconnection: close\r\n\r\n{BODY}",
+        BODY.len()
+    );
+    code(exchange(service.api, request.as_bytes()))
+}
+
+const OK: (u16, String) = (200, String::new());
+
+#[test]
+fn a_signed_header_that_is_sent_twice_is_one_value_with_a_comma() {
+    let service = Service::start_with(KEY, STREAM);
+    let date = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let headers = format!("x-amz-date: {date}\r\nx-more:  b   c \r\nx-more: a\r\n");
+    let signed = |value| put_signed(&service, &date, &[("x-amz-date", &date), ("x-more", value)], &headers);
+    assert_eq!(signed("b c,a"), OK);
+    let invalid = (400, "InvalidSignatureException".to_owned());
+    for other in ["a,b c", "b c", "b c, a", "b c"] {
+        assert_eq!(signed(other), invalid, "{other}");
+    }
+    // Which operation, host or time is meant must not depend on which of two somebody reads.
+    let twice = format!("x-amz-date: {date}\r\nx-amz-date: {date}\r\n");
+    let both = format!("{date},{date}");
+    let answer = put_signed(&service, &date, &[("x-amz-date", &both)], &twice);
+    assert_eq!(answer, (400, "IncompleteSignatureException".to_owned()));
+}
+
+#[test]
+fn a_date_header_will_do_for_the_time_of_a_signature() {
+    let service = Service::start_with(KEY, STREAM);
+    let at = |minutes: i64| jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
+    let iso = |at: jiff::Timestamp| at.strftime("%Y%m%dT%H%M%SZ").to_string();
+    let http = |at: jiff::Timestamp| at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let put = |at: jiff::Timestamp, date: &str| {
+        put_signed(&service, &iso(at), &[("date", date)], &format!("date: {date}\r\n"))
+    };
+    assert_eq!(put(at(0), &iso(at(0))), OK);
+    assert_eq!(put(at(0), &http(at(0))), OK);
+    let invalid = (400, "InvalidSignatureException".to_owned());
+    assert_eq!(put(at(-16), &http(at(-16))), invalid, "an old request");
+    let incomplete = (400, "IncompleteSignatureException".to_owned());
+    assert_eq!(put(at(0), "yesterday"), incomplete);
+    assert_eq!(put_signed(&service, &iso(at(0)), &[], ""), incomplete, "no time at all");
+    // `X-Amz-Date` is the one that counts, and has to be signed where it is sent.
+    let (old, now) = (iso(at(-60)), iso(at(0)));
+    let both = format!("date: {old}\r\nx-amz-date: {now}\r\n");
+    assert_eq!(put_signed(&service, &now, &[("date", &old), ("x-amz-date", &now)], &both), OK);
+    assert_eq!(put_signed(&service, &old, &[("date", &old)], &both), invalid);
+    let unsigned = format!("date: {now}\r\n");
+    assert_eq!(put_signed(&service, &now, &[], &unsigned), invalid, "a date that is not signed");
 }
