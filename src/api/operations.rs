@@ -126,6 +126,7 @@ impl Api {
         let began = self.clock.steady();
         let target = headers.get("x-amz-target").and_then(|t| t.to_str().ok()).unwrap_or_default();
         let key = self.authenticate(&config, headers, body)?;
+        wire::check_content_type(headers)?;
         let Some(operation) = target.strip_prefix(TARGET_PREFIX) else {
             return Err(ApiError::new(400, "UnknownOperationException", format!("unknown target `{target}`")));
         };

@@ -5,6 +5,7 @@ use super::error::ApiError;
 use super::json::{self, Object, Text};
 use super::model::Violations;
 use crate::record::Batch;
+use hyper::HeaderMap;
 use serde::Deserialize;
 
 /// Decoded bytes of a record.
@@ -49,6 +50,7 @@ struct RawRecord<'a> {
 
 /// Longer accounts of what is wrong with a body repeat it.
 const MESSAGE_BYTES_MAX: usize = 200;
+const JSON: &str = "application/x-amz-json-1.1";
 
 fn not_json(e: serde_json::Error) -> ApiError {
     let mut why = e.to_string();
@@ -56,6 +58,18 @@ fn not_json(e: serde_json::Error) -> ApiError {
         why = format!("a member of another type than expected at line {} column {}", e.line(), e.column());
     }
     ApiError::serialization(format!("The request body cannot be read: {why}"))
+}
+
+/// Refuses CBOR, which older SDKs speak to Kinesis: Firehose's model has JSON only. Whatever else a client calls its JSON is
+/// let be.
+pub fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let given = headers.get("content-type").and_then(|t| t.to_str().ok()).unwrap_or_default();
+    if !given.split(';').next().unwrap_or_default().to_ascii_lowercase().contains("cbor") {
+        return Ok(());
+    }
+    let given: String = given.chars().take(MESSAGE_BYTES_MAX).collect();
+    let message = format!("found the Content-Type `{given}`, expected `{JSON}`");
+    Err(ApiError::serialization(message))
 }
 
 /// Reads any operation's input.

@@ -194,3 +194,26 @@ fn a_date_header_will_do_for_the_time_of_a_signature() {
     let unsigned = format!("date: {now}\r\n");
     assert_eq!(put_signed(&service, &now, &[], &unsigned), invalid, "a date that is not signed");
 }
+
+#[test]
+fn cbor_is_refused_in_words_that_say_what_is_spoken() {
+    let service = Service::start(STREAM);
+    let put = |content_type: &str| {
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: Firehose_20150804.PutRecord\r\ncontent-type: {content_type}\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{BODY}",
+            BODY.len()
+        );
+        let (status, body) = exchange(service.api, request.as_bytes()).expect("an answer");
+        (status, String::from_utf8(body).unwrap())
+    };
+    for cbor in ["application/x-amz-cbor-1.1", "Application/CBOR; a=b"] {
+        let (status, text) = put(cbor);
+        assert!(status == 400 && text.contains("\"SerializationException\""), "{status} {text}");
+        assert!(text.contains("expected `application/x-amz-json-1.1`"), "{text}");
+    }
+    // Clients are known to send others, or none.
+    for other in ["application/x-amz-json-1.1", "application/json", "text/plain"] {
+        assert_eq!(put(other).0, 200, "{other}");
+    }
+}
