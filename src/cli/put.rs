@@ -17,6 +17,8 @@ const TRIES: u32 = 60;
 const BATCH_BYTES: usize = 3 << 20;
 /// How long the first record of a batch waits for more: a pipe may pause for hours.
 const LINGER: Duration = Duration::from_millis(100);
+/// Of CRLF.
+const LINE_END_BYTES_MAX: u64 = 2;
 /// Records that are read ahead; each may be 1 MB.
 const READ_AHEAD: usize = 64;
 
@@ -27,10 +29,11 @@ pub struct Options {
     config: PathBuf,
     /// The stream.
     stream: String,
-    /// A file of lines; `-` for standard input.
+    /// A file of lines; `-` for standard input. A line ends with LF or CRLF, which are no part of its record. Empty lines are
+    /// no records.
     #[arg(default_value = "-")]
     file: PathBuf,
-    /// Keep the newline at the end of each record.
+    /// Keep the end of each line, LF or CRLF, in its record.
     #[arg(long)]
     newline: bool,
 }
@@ -132,27 +135,37 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
+    /// The next line that is not empty.
     fn next(&mut self) -> Option<Record> {
-        self.number += 1;
-        let number = self.number;
-        let mut line = Vec::new();
-        // A line that is too long is not read to its end, which may be that of a disk.
-        let mut bounded = (&mut self.input).take(RECORD_BYTES_MAX as u64 + 2);
-        match bounded.read_until(b'\n', &mut line) {
-            Ok(0) => return None,
-            Ok(_) => {}
-            Err(e) => return Some(Err(format!("read line {number}: {e}"))),
-        }
-        if !self.newline && line.last() == Some(&b'\n') {
-            line.pop();
-        }
-        match line.len() <= RECORD_BYTES_MAX {
-            true => Some(Ok(line)),
-            false => {
-                Some(Err(format!("line {number}: found more than {RECORD_BYTES_MAX} bytes, expected at most that")))
+        loop {
+            self.number += 1;
+            let number = self.number;
+            let mut line = Vec::new();
+            // A line that is too long is not read to its end, which may be that of a disk.
+            let mut bounded = (&mut self.input).take(RECORD_BYTES_MAX as u64 + LINE_END_BYTES_MAX);
+            match bounded.read_until(b'\n', &mut line) {
+                Ok(0) => return None,
+                Ok(_) => {}
+                Err(e) => return Some(Err(format!("read line {number}: {e}"))),
             }
+            let text = without_end(&line).len();
+            if text == 0 {
+                continue;
+            }
+            if !self.newline {
+                line.truncate(text);
+            }
+            return Some(match line.len() <= RECORD_BYTES_MAX {
+                true => Ok(line),
+                false => Err(format!("line {number}: found more than {RECORD_BYTES_MAX} bytes, expected at most that")),
+            });
         }
     }
+}
+
+fn without_end(line: &[u8]) -> &[u8] {
+    let Some(line) = line.strip_suffix(b"\n") else { return line };
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 async fn send(client: &mut Client, stream: &str, records: &[Vec<u8>]) -> Result<(), String> {
@@ -179,11 +192,18 @@ mod tests {
 
     #[test]
     fn lines_are_records_with_or_without_their_ends() {
-        assert_eq!(records(b"a\n\nb", false), [Ok(b"a".to_vec()), Ok(Vec::new()), Ok(b"b".to_vec())]);
-        assert_eq!(records(b"a\n\nb", true), [Ok(b"a\n".to_vec()), Ok(b"\n".to_vec()), Ok(b"b".to_vec())]);
-        let largest = [vec![b'x'; RECORD_BYTES_MAX], b"\n".to_vec()].concat();
-        assert_eq!(records(&largest, false)[0].as_ref().map(Vec::len), Ok(RECORD_BYTES_MAX));
-        assert!(records(&largest, true)[0].is_err(), "with its end it is a byte too long");
+        assert_eq!(records(b"a\n\nb", false), [Ok(b"a".to_vec()), Ok(b"b".to_vec())]);
+        assert_eq!(records(b"a\r\n\r\nb\r", false), [Ok(b"a".to_vec()), Ok(b"b\r".to_vec())]);
+        assert_eq!(records(b"a\n\nb\r\n", true), [Ok(b"a\n".to_vec()), Ok(b"b\r\n".to_vec())]);
+        for end in [&b"\n"[..], b"\r\n"] {
+            let largest = [&vec![b'x'; RECORD_BYTES_MAX], end, b"y\n"].concat();
+            let found = records(&largest, false);
+            assert_eq!(found[0].as_ref().map(Vec::len), Ok(RECORD_BYTES_MAX));
+            assert_eq!(found[1..], [Ok(b"y".to_vec())]);
+            assert!(records(&largest, true)[0].is_err(), "with its end it is too long");
+            let longer = [&vec![b'x'; RECORD_BYTES_MAX + 1], end].concat();
+            assert!(records(&longer, false)[0].is_err(), "it is a byte too long");
+        }
     }
 
     #[tokio::test]

@@ -153,6 +153,24 @@ fn put_speaks_tls_and_signs_with_a_key_that_may_put() {
     assert!(code == 1 && text.contains("found another certificate, expected that of `"), "{text}");
 }
 
+#[test]
+fn put_takes_lines_as_either_kind_of_system_ends_them_and_no_empty_ones() {
+    let mut service = Service::start(&STREAM.replace("format: lines", "format: raw"));
+    let file = service.dir.path().join("lines").display().to_string();
+    let mut put = |bytes: &[u8], more: &[&str]| {
+        std::fs::write(&file, bytes).unwrap();
+        let config = service.config().display().to_string();
+        let answer = hydrant(&[&["put", &config, "s", &file], more].concat(), service.dir.path());
+        service.settled(1);
+        answer
+    };
+    assert_eq!(put(b"a\r\n\r\n\nb\rc\n\r\r\nd\r", &[]), (0, "4 records acknowledged\n".to_owned()));
+    assert_eq!(put(b"e\r\n\r\n\nf\ng", &["--newline"]), (0, "3 records acknowledged\n".to_owned()));
+    service.settled(7);
+    let objects: Vec<u8> = service.objects("b").into_iter().flat_map(|(_, bytes)| bytes).collect();
+    assert_eq!(String::from_utf8_lossy(&objects), "ab\rc\rd\re\r\nf\ng");
+}
+
 /// Connections to or from a port, as the kernel lists them.
 fn established(port: u16) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
