@@ -1,4 +1,8 @@
 //! The admin listener: health, metrics, how each stream stands, and what a person asks of one.
+//!
+//! It asks for no key, and listens on loopback only. A page that a browser shows gets there all the same by a name that its
+//! owner lets lead to 127.0.0.1 (rebinding), but then says that name: what is not asked of a loopback address, or of
+//! `localhost`, is not answered.
 
 use super::operations::Api;
 use super::verbs;
@@ -8,13 +12,15 @@ use crate::telemetry;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use hyper::header::HOST;
+use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -23,6 +29,7 @@ use tokio::sync::{Semaphore, watch};
 /// At once: few, and an eighth of the descriptors at most.
 const CONNECTIONS_MAX: u64 = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// How often histograms are folded: between two times they keep every sample.
 const UPKEEP: Duration = Duration::from_secs(2);
@@ -80,12 +87,16 @@ impl Admin {
     }
 
     async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if let Some(found) = other_host(&request) {
+            let text = format!("found the host `{found}`, expected `localhost` or a loopback address\n");
+            return response(421, TEXT, text);
+        }
         if let Some((name, verb)) = verbs::parse(request.uri().path()) {
             let (name, verb) = (name.to_owned(), verb.to_owned());
             let (status, value) = self.verb(request, name, verb).await;
             return response(status, "application/json", value.to_string());
         }
-        let text = "text/plain; charset=utf-8";
+        let text = TEXT;
         let (status, kind, body) = match (request.method(), request.uri().path()) {
             (&Method::GET, "/healthz") => (200, text, "ok\n".to_owned()),
             (&Method::GET, "/readyz") => {
@@ -139,6 +150,22 @@ impl Admin {
         let node = self.api.node().clone();
         tokio::task::spawn_blocking(move || node.statuses()).await.unwrap_or_default()
     }
+}
+
+/// A host that the request names and that is not this machine's own. What is no browser may name none.
+fn other_host<T>(request: &Request<T>) -> Option<String> {
+    let named =
+        request.headers().get_all(HOST).iter().map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
+    let target = request.uri().authority().map(ToString::to_string);
+    named.chain(target).find(|host| !is_own(host))
+}
+
+fn is_own(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    // What stands before an `@` is a user's name, which nobody has here.
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = name.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+    !host.contains('@') && (is_loopback || name.eq_ignore_ascii_case("localhost"))
 }
 
 fn response(status: u16, kind: &'static str, body: String) -> Response<Full<Bytes>> {

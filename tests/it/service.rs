@@ -228,7 +228,7 @@ impl Service {
 
     /// Gets a page of the admin listener; `None` if it does not answer.
     pub fn get(&self, path: &str) -> Option<(u16, Vec<u8>)> {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.admin);
         exchange(self.admin, request.as_bytes())
     }
 

@@ -247,7 +247,7 @@ streams:
     }
 
     fn status(&self, life: &Life) -> Option<Status> {
-        let request = b"GET /v1/streams HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        let request = b"GET /v1/streams HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
         let (_, body) = exchange(life.admin, request)?;
         let all: Vec<Status> = serde_json::from_slice(&body).ok()?;
         all.into_iter().find(|s| s.stream == STREAM)

@@ -180,7 +180,7 @@ async fn put(
 
 /// Gets a page; `None` if nobody answers.
 pub fn get(address: SocketAddr, path: &str) -> Option<(u16, Bytes)> {
-    let request = Request::get(path).header("host", "hydrant").body(Full::default()).expect("a valid path");
+    let request = Request::get(path).header("host", "localhost").body(Full::default()).expect("a valid path");
     RUNTIME.block_on(async {
         let answer = async {
             let response = connect(address).await.ok()?.send_request(request).await.ok()?;
