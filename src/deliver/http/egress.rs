@@ -3,7 +3,7 @@
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub(super) struct Resolver {
     /// Private and loopback addresses too.
@@ -22,32 +22,92 @@ enum Reach {
 fn reach(address: IpAddr) -> Reach {
     match address {
         IpAddr::V4(v4) => reach_v4(v4),
-        IpAddr::V6(v6) => match (v6.to_ipv4_mapped(), v6.segments()) {
-            (Some(v4), _) => reach_v4(v4),
-            // The metadata service of EC2.
-            (_, [0xfd00, 0x0ec2, ..]) => Reach::Never,
-            _ if v6.is_unicast_link_local() || v6.is_multicast() || v6.is_unspecified() => Reach::Never,
-            _ if v6.is_loopback() || v6.is_unique_local() => Reach::Private,
-            // Addresses of IPv4 behind a translator lead where those do.
-            (_, [0x64, 0xff9b, 0, 0, 0, 0, high, low]) => {
-                let [a, b] = high.to_be_bytes();
-                let [c, d] = low.to_be_bytes();
-                reach_v4(Ipv4Addr::new(a, b, c, d))
-            }
-            _ => Reach::Public,
-        },
+        IpAddr::V6(v6) => reach_v6(v6),
     }
 }
 
+/// Blocks of IPv4 that are special (IANA, "IPv4 Special-Purpose Address Registry"), the narrower ones first, and metadata
+/// services outside link-local addresses. Whatever else there is is public.
+const V4: [(Ipv4Addr, u32, Reach); 24] = [
+    // Oracle's metadata service, Alibaba's, Azure's.
+    (Ipv4Addr::new(192, 0, 0, 192), 32, Reach::Never),
+    (Ipv4Addr::new(100, 100, 100, 200), 32, Reach::Never),
+    (Ipv4Addr::new(168, 63, 129, 16), 32, Reach::Never),
+    (Ipv4Addr::new(0, 0, 0, 0), 8, Reach::Never),
+    (Ipv4Addr::new(169, 254, 0, 0), 16, Reach::Never),
+    (Ipv4Addr::new(255, 255, 255, 255), 32, Reach::Never),
+    (Ipv4Addr::new(224, 0, 0, 0), 4, Reach::Never),
+    (Ipv4Addr::new(10, 0, 0, 0), 8, Reach::Private),
+    (Ipv4Addr::new(100, 64, 0, 0), 10, Reach::Private),
+    (Ipv4Addr::new(127, 0, 0, 0), 8, Reach::Private),
+    (Ipv4Addr::new(172, 16, 0, 0), 12, Reach::Private),
+    (Ipv4Addr::new(192, 168, 0, 0), 16, Reach::Private),
+    (Ipv4Addr::new(192, 0, 0, 9), 32, Reach::Public),
+    (Ipv4Addr::new(192, 0, 0, 10), 32, Reach::Public),
+    (Ipv4Addr::new(192, 0, 0, 0), 24, Reach::Private),
+    (Ipv4Addr::new(192, 0, 2, 0), 24, Reach::Private),
+    (Ipv4Addr::new(192, 31, 196, 0), 24, Reach::Public),
+    (Ipv4Addr::new(192, 52, 193, 0), 24, Reach::Public),
+    (Ipv4Addr::new(192, 88, 99, 0), 24, Reach::Private),
+    (Ipv4Addr::new(192, 175, 48, 0), 24, Reach::Public),
+    (Ipv4Addr::new(198, 18, 0, 0), 15, Reach::Private),
+    (Ipv4Addr::new(198, 51, 100, 0), 24, Reach::Private),
+    (Ipv4Addr::new(203, 0, 113, 0), 24, Reach::Private),
+    (Ipv4Addr::new(240, 0, 0, 0), 4, Reach::Private),
+];
+
 fn reach_v4(address: Ipv4Addr) -> Reach {
-    let [a, b, ..] = address.octets();
-    // 100.64.0.0/10 is what providers use inside (RFC 6598); Alibaba's metadata service is there.
-    let shared = a == 100 && (64..128).contains(&b);
-    match () {
-        () if a == 0 || address.is_link_local() || address.is_multicast() || address.is_broadcast() => Reach::Never,
-        () if address.octets() == [100, 100, 100, 200] => Reach::Never,
-        () if address.is_private() || address.is_loopback() || shared => Reach::Private,
-        () => Reach::Public,
+    let is_in = |block: Ipv4Addr, bits: u32| (address.to_bits() ^ block.to_bits()).leading_zeros() >= bits;
+    V4.iter().find(|(block, bits, _)| is_in(*block, *bits)).map_or(Reach::Public, |(.., reach)| *reach)
+}
+
+/// The same of IPv6, where whatever else there is is private: only 2000::/3 has been given to anybody.
+const V6: [(Ipv6Addr, u32, Reach); 18] = [
+    // The metadata services of EC2 and of Google's.
+    (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0), 32, Reach::Never),
+    (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128, Reach::Never),
+    (Ipv6Addr::UNSPECIFIED, 128, Reach::Never),
+    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, Reach::Never),
+    (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, Reach::Never),
+    // What is sent to these is dropped.
+    (Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0), 64, Reach::Never),
+    (Ipv6Addr::new(0x100, 0, 0, 1, 0, 0, 0, 0), 64, Reach::Never),
+    (Ipv6Addr::LOCALHOST, 128, Reach::Private),
+    (Ipv6Addr::new(0x2001, 1, 0, 0, 0, 0, 0, 1), 128, Reach::Public),
+    (Ipv6Addr::new(0x2001, 1, 0, 0, 0, 0, 0, 2), 127, Reach::Public),
+    (Ipv6Addr::new(0x2001, 3, 0, 0, 0, 0, 0, 0), 32, Reach::Public),
+    (Ipv6Addr::new(0x2001, 4, 0x112, 0, 0, 0, 0, 0), 48, Reach::Public),
+    (Ipv6Addr::new(0x2001, 0x20, 0, 0, 0, 0, 0, 0), 28, Reach::Public),
+    (Ipv6Addr::new(0x2001, 0x30, 0, 0, 0, 0, 0, 0), 28, Reach::Public),
+    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23, Reach::Private),
+    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32, Reach::Private),
+    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20, Reach::Private),
+    (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3, Reach::Public),
+];
+
+fn reach_v6(address: Ipv6Addr) -> Reach {
+    let special = |address: Ipv6Addr| {
+        let is_in = |block: Ipv6Addr, bits: u32| (address.to_bits() ^ block.to_bits()).leading_zeros() >= bits;
+        V6.iter().find(|(block, bits, _)| is_in(*block, *bits)).map_or(Reach::Private, |(.., reach)| *reach)
+    };
+    let v4 = |high: u16, low: u16| reach_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => special(address),
+        // Compatible, mapped, translated: addresses of IPv4 lead where those do.
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
+        // 6to4.
+        [0x2002, high, low, ..] => v4(high, low),
+        // A network's own translator, which has the address at either place (RFC 6052, RFC 8215).
+        [0x64, 0xff9b, 1, a, b, c, high, low] => {
+            let inside = v4(a, b << 8 | c >> 8);
+            if inside == Reach::Never && a != 0 || v4(high, low) == Reach::Never && high != 0 {
+                return Reach::Never;
+            }
+            Reach::Private
+        }
+        _ => special(address),
     }
 }
 
@@ -111,6 +171,74 @@ mod tests {
             ("100.100.100.200", false, false),
             ("0.0.0.0", false, false),
             ("224.0.0.1", false, false),
+            ("255.255.255.255", false, false),
+            // Metadata services of Oracle and Azure.
+            ("192.0.0.192", false, false),
+            ("168.63.129.16", false, false),
+            ("168.63.129.17", true, true),
+            ("fd20:ce::254", false, false),
+            // IANA's special-purpose addresses of IPv4; what of them everybody may reach is public.
+            ("192.0.0.1", false, true),
+            ("192.0.0.9", true, true),
+            ("192.0.0.10", true, true),
+            ("192.0.1.1", true, true),
+            ("192.0.2.1", false, true),
+            ("192.31.196.1", true, true),
+            ("192.52.193.1", true, true),
+            ("192.88.99.1", false, true),
+            ("192.175.48.1", true, true),
+            ("198.17.255.255", true, true),
+            ("198.18.0.1", false, true),
+            ("198.19.255.255", false, true),
+            ("198.20.0.0", true, true),
+            ("198.51.100.1", false, true),
+            ("203.0.113.1", false, true),
+            ("240.0.0.1", false, true),
+            ("255.255.255.254", false, true),
+            // And of IPv6.
+            ("::", false, false),
+            ("ff02::1", false, false),
+            ("100::1", false, false),
+            ("100:0:0:1::1", false, false),
+            ("2001::1", false, true),
+            ("2001:1::1", true, true),
+            ("2001:1::2", true, true),
+            ("2001:1::3", true, true),
+            ("2001:1::4", false, true),
+            ("2001:2::1", false, true),
+            ("2001:3::1", true, true),
+            ("2001:4:112::1", true, true),
+            ("2001:4:113::1", false, true),
+            ("2001:10::1", false, true),
+            ("2001:20::1", true, true),
+            ("2001:3f::1", true, true),
+            ("2001:40::1", false, true),
+            ("2001:200::1", true, true),
+            ("2001:db8::1", false, true),
+            ("2620:4f:8000::1", true, true),
+            ("3fff::1", false, true),
+            ("3fff:1000::1", true, true),
+            ("5f00::1", false, true),
+            ("fec0::1", false, true),
+            ("4000::1", false, true),
+            // Addresses of IPv4 inside: mapped, translated, 6to4, compatible.
+            ("::ffff:8.8.8.8", true, true),
+            ("::ffff:192.0.0.192", false, false),
+            ("::ffff:0:10.0.0.1", false, true),
+            ("::ffff:0:169.254.169.254", false, false),
+            ("::169.254.169.254", false, false),
+            ("::10.0.0.1", false, true),
+            ("64:ff9b::808:808", true, true),
+            ("64:ff9b::c000:c0", false, false),
+            ("64:ff9b:1::1", false, true),
+            ("64:ff9b:1::808:808", false, true),
+            ("64:ff9b:1::a9fe:a9fe", false, false),
+            ("64:ff9b:1:a9fe:a9:fe00::", false, false),
+            ("64:ff9b:2::1", false, true),
+            ("2002:808:808::1", true, true),
+            ("2002:a00:1::1", false, true),
+            ("2002:a9fe:a9fe::1", false, false),
+            ("2002:a83f:8110::1", false, false),
         ] {
             let ip = address.parse().unwrap();
             assert_eq!((closed.allows("h", ip), open.allows("h", ip)), (closed_allows, open_allows), "{address}");
