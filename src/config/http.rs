@@ -53,7 +53,7 @@ pub struct Http {
     /// `localhost`, may.
     #[serde(default)]
     pub allow_private: bool,
-    /// Certificates (PEM) of authorities that are trusted besides the system's.
+    /// Certificates (PEM) that are trusted besides the system's: authorities, or the endpoint's own.
     #[serde(default)]
     pub ca: Option<PathBuf>,
 }

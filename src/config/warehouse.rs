@@ -164,7 +164,7 @@ pub enum WarehouseInput {
 #[serde(default, deny_unknown_fields)]
 pub struct WarehouseTls {
     pub mode: WarehouseTlsMode,
-    /// Who signed the server's certificate, a PEM file. Without it: whom this machine trusts.
+    /// Who signed the server's certificate, or that certificate itself, a PEM file. Without it: whom this machine trusts.
     pub ca: Option<PathBuf>,
 }
 

@@ -10,13 +10,13 @@ mod answer;
 mod egress;
 mod request;
 
-use super::{Attempt, Shipment, Sink, feed};
+use super::{Attempt, Shipment, Sink, feed, trust};
 use crate::config::{self, ContentEncoding};
 use crate::error::{Error, Kind, Result};
 use crate::sabotage;
 use answer::{CONNECTION_FAILED, CONNECTION_RESET, REQUEST_TIMEOUT, SSL_HANDSHAKE_FAILURE};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Certificate, Client, ClientBuilder, Response, redirect};
+use reqwest::{Client, ClientBuilder, Response, redirect};
 use secrecy::ExposeSecret;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -57,9 +57,10 @@ impl Http {
             .pool_idle_timeout(IDLE)
             .dns_resolver(egress::Resolver { allow_private: settings.allow_private });
         if let Some(path) = &settings.ca {
-            let pem = std::fs::read(path).map_err(|e| wrong("ca", format!("`{}`: {e}", path.display())))?;
-            let certificates = Certificate::from_pem_bundle(&pem).map_err(|e| wrong("ca", e.to_string()))?;
-            client = client.tls_certs_merge(certificates);
+            let mut tls = trust::client(Some(path), true).map_err(|e| wrong("ca", e.to_string()))?;
+            // As the client asks for by itself where it makes these settings.
+            tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+            client = client.tls_backend_preconfigured(tls);
         }
         // Building a client with the system's certificates looks for a runtime.
         let _entered = runtime.enter();

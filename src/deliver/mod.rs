@@ -12,6 +12,7 @@ pub mod object;
 pub mod records;
 pub mod retry;
 pub mod s3;
+mod trust;
 pub mod warehouse;
 
 pub use body::{Body, Spool};

@@ -69,13 +69,12 @@ impl Endpoint {
 
     /// The same over TLS, with the tests' certificate for 127.0.0.1, which nobody trusts unless told.
     pub fn start_tls() -> Endpoint {
-        let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls");
-        let certificate = CertificateDer::from_pem_file(format!("{data}/server.pem")).expect("a certificate");
-        let key = PrivateKeyDer::from_pem_file(format!("{data}/server.key")).expect("a key");
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config.expect("versions").with_no_client_auth().with_single_cert(vec![certificate], key);
-        Endpoint::listen(Some(Arc::new(config.expect("the key is the certificate's"))))
+        Endpoint::start_tls_as("server", "server")
+    }
+
+    /// The same with another certificate and key among the tests' data.
+    pub fn start_tls_as(certificate: &str, key: &str) -> Endpoint {
+        Endpoint::listen(Some(tls_config(certificate, key)))
     }
 
     fn listen(tls: Option<Arc<rustls::ServerConfig>>) -> Endpoint {
@@ -255,6 +254,17 @@ impl Endpoint {
     pub fn huge_taken(&self) -> Vec<u64> {
         lock(&self.state.huge_taken).clone()
     }
+}
+
+/// What a server needs that shows a certificate among the tests' data.
+pub fn tls_config(certificate: &str, key: &str) -> Arc<rustls::ServerConfig> {
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls");
+    let certificate = CertificateDer::from_pem_file(format!("{data}/{certificate}.pem")).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(format!("{data}/{key}.key")).expect("a key");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.expect("versions").with_no_client_auth().with_single_cert(vec![certificate], key);
+    Arc::new(config.expect("the key is the certificate's"))
 }
 
 impl Drop for Endpoint {

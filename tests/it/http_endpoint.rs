@@ -388,6 +388,33 @@ fn an_endpoint_that_cannot_be_reached_is_named_while_it_is_tried_and_in_what_fai
 }
 
 #[test]
+fn a_self_signed_certificate_that_ca_names_is_trusted_for_who_it_names() {
+    let [own, nameless, elsewhere, expired] =
+        ["self", "self-nameless", "self-elsewhere", "self-expired"].map(|name| Endpoint::start_tls_as(name, "self"));
+    let data = |name: &str| format!("\"{}/tests/data/tls/{name}.pem\"", env!("CARGO_MANIFEST_DIR"));
+    let cases = [
+        ("own", own.url("/own"), data("self"), true),
+        ("localhost", own.url("/localhost").replace("127.0.0.1", "localhost"), data("self"), true),
+        ("nameless", nameless.url("/nameless"), data("self-nameless"), true),
+        ("not-named", own.url("/not-named"), data("another"), false),
+        ("same-key", own.url("/same-key"), data("self-nameless"), false),
+        ("elsewhere", elsewhere.url("/elsewhere"), data("self-elsewhere"), false),
+        ("expired", expired.url("/expired"), data("self-expired"), false),
+    ];
+    let streams = cases.iter().map(|(name, url, ca, _)| stream(name, url, &[("ca", ca)], FAILED));
+    let mut service = Service::start(&streams.collect::<String>());
+    for (name, _, _, trusted) in &cases {
+        put(&service, name, &[name.as_bytes().to_vec()]);
+        match trusted {
+            true => service.until(&format!("{name}: delivered"), |s| is_settled(s, name, 1)),
+            false => service.until(&format!("{name}: an alarm"), |s| alarm_says(s, name, "SSLHandshakeFailure")),
+        }
+    }
+    assert_eq!(own.accepted(), [b"own".to_vec(), b"localhost".to_vec()]);
+    assert_eq!((nameless.accepted().len(), elsewhere.arrived(), expired.arrived()), (1, 0, 0));
+}
+
+#[test]
 fn rows_33_to_35_what_was_stored_and_not_answered_comes_again_with_its_id_also_after_a_kill() {
     let endpoint = Endpoint::start();
     endpoint.always(Answer::CloseAfterStore);

@@ -2,13 +2,13 @@
 
 use super::refusal::{Code, Refusal};
 use crate::config::{Target, WarehouseTls, WarehouseTlsMode};
+use crate::deliver::trust;
 use crate::error::{Error, Kind, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use secrecy::ExposeSecret;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -136,43 +136,17 @@ impl Session {
 }
 
 fn tls(settings: &WarehouseTls) -> Result<Option<MakeRustlsConnect>> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|e| Error::new(Kind::Bug, format!("TLS: {e}")))?;
     let config = match settings.mode {
         WarehouseTlsMode::Disable => return Ok(None),
+        WarehouseTlsMode::Verify => trust::client(settings.ca.as_deref(), settings.ca.is_none())?,
         WarehouseTlsMode::Require => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))).with_no_client_auth()
-        }
-        WarehouseTlsMode::Verify => {
-            builder.with_root_certificates(roots(settings.ca.as_deref())?).with_no_client_auth()
+            let provider = Arc::new(aws_lc_rs::default_provider());
+            let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+            let builder = builder.map_err(|e| Error::new(Kind::Bug, format!("TLS: {e}")))?.dangerous();
+            builder.with_custom_certificate_verifier(Arc::new(Anybody(provider))).with_no_client_auth()
         }
     };
     Ok(Some(MakeRustlsConnect::new(config)))
-}
-
-/// Who may have signed the server's certificate.
-fn roots(ca: Option<&Path>) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    let Some(path) = ca else {
-        // Some of a machine's certificates are of no use to anybody.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            let message = "this machine trusts no certificate authority; name one in `tls.ca`";
-            return Err(Error::new(Kind::Misconfigured, message));
-        }
-        return Ok(roots);
-    };
-    let wrong = |what: String| Error::new(Kind::Misconfigured, format!("read `{}`: {what}", path.display()));
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|e| wrong(e.to_string()))? {
-        let certificate = certificate.map_err(|e| wrong(e.to_string()))?;
-        roots.add(certificate).map_err(|e| wrong(e.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong("found no certificate".to_owned()));
-    }
-    Ok(roots)
 }
 
 /// Takes every certificate, as `tls.mode: require` says; the peer still has to own its key.

@@ -1,7 +1,9 @@
 //! What a database refuses, by its code and in words that lead to the cause.
 
 use super::*;
+use crate::endpoint::tls_config;
 use crate::postgres::CERTIFICATE;
+use std::io::Read;
 
 const ANOTHER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls/another.pem");
 
@@ -124,6 +126,35 @@ fn the_servers_certificate_is_looked_at_as_the_settings_say() {
     let wrong = Warehouse::connect(wrong.target(), Arc::new(eye.sink()), RUNTIME.handle().clone());
     assert!(wrong.is_err_and(|e| e.to_string().starts_with("read `/nowhere/ca.pem`: ")));
     assert_eq!(database.value("SELECT count(*) FROM t"), "2");
+}
+
+/// Listens as a database that shows a certificate among the tests' data, and hangs up after the handshake; whether it came
+/// to its end.
+fn shaken(certificate: &'static str, ca: &str) -> bool {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut tcp, _) = listener.accept().unwrap();
+        tcp.read_exact(&mut [0; 8]).unwrap();
+        tcp.write_all(b"S").unwrap();
+        let mut tls = rustls::ServerConnection::new(tls_config(certificate, "self")).unwrap();
+        // What comes first is said by whoever trusts it.
+        matches!(rustls::Stream::new(&mut tls, &mut tcp).read(&mut [0; 1]), Ok(1))
+    });
+    let (eye, database) = (Eye::new(), SHARED.database());
+    let ca = format!("{}/tests/data/tls/{ca}.pem", env!("CARGO_MANIFEST_DIR"));
+    let tls = WarehouseTls { mode: WarehouseTlsMode::Verify, ca: Some(ca.into()) };
+    let settings = Postgres { url: format!("postgres://{address}/d"), tls, ..postgres(&database, &eye) };
+    refused(postgres_sink(&settings, &eye).attempt(&s3::shipment("o", b"{}")), "Postgres.ConnectionFailed");
+    server.join().unwrap()
+}
+
+#[test]
+fn a_self_signed_certificate_that_ca_names_is_the_servers_own() {
+    assert!(shaken("self", "self"));
+    assert!(shaken("self-nameless", "self-nameless"));
+    assert!(!shaken("self", "another"));
+    assert!(!shaken("self-expired", "self-expired"));
 }
 
 #[test]
