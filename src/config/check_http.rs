@@ -3,12 +3,16 @@
 use super::check_stream::{Rules, below};
 use super::{Compress, Format, Http, Lines, StreamConfig};
 use crate::units::ByteSize;
+use reqwest::Url;
 use secrecy::ExposeSecret;
 use std::time::Duration;
+use url::{Host, Position};
 
 /// Firehose's hint for an endpoint, where S3 has 300 seconds (developer guide, "create-configure-backup").
 const INTERVAL: Duration = Duration::from_secs(60);
 const SIZE_MAX: ByteSize = ByteSize::mib(64);
+const AS_WRITTEN: &str = "an address that is sent as it is written: no folder `.` or `..`, no `#`, a host that is a name \
+                          or a usual address, and `%` with a code for what a URL must not hold";
 
 /// The endpoint's own settings.
 pub fn check(rules: &mut Rules, http: &mut Http) {
@@ -16,8 +20,10 @@ pub fn check(rules: &mut Rules, http: &mut Http) {
         ["destination", "http", key]
     }
     let seconds = Duration::from_secs;
-    if !is_url(&http.url) {
-        rules.expected(&at("url"), "`https://` or `http://` with a host, up to 1000 characters");
+    match url(&http.url) {
+        None => rules.expected(&at("url"), "`https://` or `http://` with a host, up to 1000 characters"),
+        Some(url) if !is_sent_as_written(&http.url, &url) => rules.expected(&at("url"), AS_WRITTEN),
+        Some(_) => {}
     }
     if http.name.as_ref().is_some_and(|name| !(1..=256).contains(&name.chars().count())) {
         rules.expected(&at("name"), "1 to 256 characters");
@@ -73,9 +79,26 @@ pub fn stream(rules: &mut Rules, stream: &mut StreamConfig) {
     }
 }
 
-fn is_url(text: &str) -> bool {
-    let parsed = reqwest::Url::parse(text);
-    let is_ours = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https") && url.host().is_some();
-    text.chars().count() <= 1000
-        && parsed.is_ok_and(|url| is_ours(&url) && url.username().is_empty() && url.password().is_none())
+fn url(text: &str) -> Option<Url> {
+    let is_ours = |url: &Url| matches!(url.scheme(), "http" | "https") && url.host().is_some();
+    let url = Url::parse(text).ok().filter(is_ours)?;
+    (text.chars().count() <= 1000 && url.username().is_empty() && url.password().is_none()).then_some(url)
+}
+
+/// Whether requests go where the text says: clients write a URL anew, without `..` and numbers for hosts, and with codes for
+/// what it must not hold. Nothing is said of the letters' case in a host, of its other alphabets, of the usual port, and of
+/// the `/` that each request has.
+fn is_sent_as_written(text: &str, url: &Url) -> bool {
+    let Some((_, rest)) = text.split_once("://") else { return false };
+    let (authority, target) = rest.split_at(rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len()));
+    let sent = &url[Position::BeforePath..];
+    let is_target = sent == target || !target.starts_with('/') && sent.strip_prefix('/') == Some(target);
+    let host = authority.split(':').next().unwrap_or_default();
+    let is_host = match url.host() {
+        Some(Host::Ipv4(address)) => host == address.to_string(),
+        Some(Host::Domain(domain)) if host.is_ascii() => host.eq_ignore_ascii_case(domain),
+        _ => true,
+    };
+    let is_whole = url.fragment().is_none() && !text.contains(|c: char| c.is_whitespace() || c.is_control());
+    is_target && is_host && is_whole
 }

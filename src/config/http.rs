@@ -13,7 +13,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Http {
-    /// Of 1 to 1000 characters, `https://` or `http://`; path and query are sent as they are.
+    /// Of 1 to 1000 characters, `https://` or `http://`; path and query are sent as they are, so that what no URL may
+    /// hold has to be written as `%` and its code.
     pub url: String,
     /// What people call it, 1 to 256 characters.
     #[serde(default)]

@@ -297,3 +297,21 @@ fn a_file_that_is_not_there_is_named() {
     let errors = load(Path::new("no/such.yaml"), &no_env).expect_err("no file").to_string();
     assert!(errors.starts_with("no/such.yaml: "), "{errors}");
 }
+
+#[test]
+fn the_address_of_an_endpoint_is_taken_where_it_is_sent_as_it_is() {
+    for url in [
+        "https://h",
+        "https://h?x=1",
+        "https://H.example:443/x//y/",
+        "http://h:80/a%20b/%C3%A9?x=%2F..&y=a+b&z=%27&w=..",
+        "http://h/...;a=b/..c/d../!$&()*+,=:@~|'",
+        "http://[::1]:8/",
+        "http://[0:0::1]/",
+        "http://127.0.0.1:1/",
+        "http://münchen.example/",
+        "http://a_b/",
+    ] {
+        stream(&format!("{{ destination: {{ http: {{ url: \"{url}\" }} }}, backup: {{ local: {{ dir: d }} }} }}"));
+    }
+}
