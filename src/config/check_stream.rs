@@ -101,6 +101,15 @@ impl Rules<'_, '_> {
             let message = format!("found the stream name {name}, expected 1 to 64 of the characters a-z A-Z 0-9 _ . -");
             self.checker.problem_at_key(&below(self.name, &[]), message);
         }
+        // Firehose has them, but `_ledger/../` would be another folder, and an address with `/../` another page.
+        if [".", ".."].contains(&self.name) {
+            let message = format!(
+                "found the stream name {}, expected one that is no folder's: it stands in the names of objects and in \
+                 addresses",
+                quote(self.name)
+            );
+            self.checker.problem_at_key(&below(self.name, &[]), message);
+        }
     }
 
     fn transforms(&mut self, stream: &mut StreamConfig) {

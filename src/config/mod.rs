@@ -83,7 +83,7 @@ pub struct Config {
     /// Whether a reload may take away every access key, or more than half of the streams. Without it such a file is taken
     /// for one that is just being written, and refused.
     pub allow_removals: bool,
-    /// Delivery streams by name: 1 to 64 of the characters a-z A-Z 0-9 _ . -
+    /// Delivery streams by name: 1 to 64 of the characters a-z A-Z 0-9 _ . - but not `.` or `..`
     pub streams: BTreeMap<String, StreamConfig>,
 }
 

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 
+const UUID_CHARS: usize = 36;
+
 /// See the module.
 pub struct Local {
     fs: Arc<dyn Fs>,
@@ -112,6 +114,12 @@ pub fn file_tag(file: &dyn File) -> io::Result<String> {
     }
 }
 
+/// Whether it is a file that is being written: an object's name may begin with a dot too, and end with any extension.
+fn is_temporary(name: &str) -> bool {
+    let inner = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
+    inner.and_then(|inner| inner.get(..UUID_CHARS)).is_some_and(|id| Uuid::try_parse(id).is_ok())
+}
+
 fn failure(e: io::Error, what: &str, path: &Path) -> Failure {
     let misconfigured = e.kind() == ErrorKind::PermissionDenied;
     Failure { misconfigured, reason: format!("{what} `{}`: {e}", path.display()) }
@@ -128,7 +136,7 @@ impl Shelf for Local {
                 Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
                 entries => entries.map_err(|e| failure(e, "list", &path))?,
             };
-            for entry in entries.into_iter().filter(|e| !(e.starts_with('.') && e.ends_with(".tmp"))) {
+            for entry in entries.into_iter().filter(|e| !is_temporary(e)) {
                 let name = format!("{dir}{entry}");
                 match path.join(&entry).is_dir() {
                     true => dirs.push(format!("{name}/")),
@@ -186,5 +194,23 @@ impl Sink for Local {
             }
             Err(e) => Attempt::Retry { reason: format!("write {}: {e}", at()) },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::real::RealFs;
+
+    #[test]
+    fn only_what_is_being_written_is_left_out_of_a_list() {
+        let dir = tempfile::tempdir().unwrap();
+        let local = Local::new(Arc::new(RealFs), dir.path().to_owned());
+        let unfinished = [format!(".{}.tmp", Uuid::new_v4()), format!(".{}-{}.tmp", Uuid::new_v4(), Uuid::new_v4())];
+        let objects = [".clicks-1-2026-11-24.tmp", ".tmp", "clicks.tmp"];
+        for name in unfinished.iter().map(String::as_str).chain(objects) {
+            std::fs::write(dir.path().join(name), name).unwrap();
+        }
+        assert_eq!(local.list("").unwrap(), objects);
     }
 }
