@@ -18,6 +18,7 @@ mod feed;
 mod look;
 mod multipart;
 mod put;
+mod region;
 
 pub use answer::{Answer, classify};
 

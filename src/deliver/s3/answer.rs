@@ -1,6 +1,6 @@
 //! What an answer that is no success asks of us, in one table, and how it is told to people.
 
-use super::S3;
+use super::{S3, region};
 use crate::deliver::feed::Unreadable;
 use crate::deliver::object::Failure;
 use aws_credential_types::provider::error::CredentialsError;
@@ -102,22 +102,37 @@ impl S3 {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        let (status, code, message) = match error {
-            SdkError::ServiceError(e) => (e.raw().status().as_u16(), e.err().code(), e.err().message()),
-            SdkError::ResponseError(e) => (e.raw().status().as_u16(), None, Some("the answer cannot be read")),
+        let (raw, code, message) = match error {
+            SdkError::ServiceError(e) => (e.raw(), e.err().code(), e.err().message()),
+            SdkError::ResponseError(e) => (e.raw(), None, Some("the answer cannot be read")),
             _ => {
                 let (answer, code) = unanswered(error);
                 let made = self.made(answer, code, act, name, &told(error));
                 return Refusal { outcome_unknown: code == CONNECTION_FAILED, ..made };
             }
         };
+        let status = raw.status().as_u16();
         // `NotFound` is the SDK's own word for a 404 without a body.
         let code = code.filter(|c| !c.is_empty() && *c != "NotFound");
         // An error within a 200 is none of the table's statuses; its code decides.
         let answer = if status < 300 && code.is_none() { Answer::Retry } else { classify(status, code) };
         let shown = code.map_or_else(|| code_of(status), str::to_owned);
-        let made = self.made(answer, &shown, act, name, &format!("HTTP {status}, {}", message.unwrap_or("no message")));
+        let text = format!("HTTP {status}, {}", message.unwrap_or("no message"));
+        let (answer, text) = self.or_elsewhere(answer, text, raw);
+        let made = self.made(answer, &shown, act, name, &text);
         Refusal { outcome_unknown: matches!(status, 200..=299 | 500 | 502 | 504), ..made }
+    }
+
+    /// Says where the bucket is if the settings have another region: other credentials do not help then.
+    fn or_elsewhere(&self, answer: Answer, text: String, raw: &HttpResponse) -> (Answer, String) {
+        let ours = self.settings.region.as_str();
+        match (answer, region::named(raw)) {
+            (Answer::Misconfigured | Answer::Credentials, Some(theirs)) if theirs != ours => {
+                let text = format!("the bucket is in `{theirs}`, this stream says `{ours}`: {text}");
+                (Answer::Misconfigured, text)
+            }
+            _ => (answer, text),
+        }
     }
 
     pub(super) fn taken(&self, name: &str) -> Refusal {

@@ -20,7 +20,9 @@ const ROLE: &str = "<AssumeRoleResponse><AssumeRoleResult><AssumedRoleUser>\
 pub enum Fault {
     /// It is not carried out; this status and body.
     Answer(u16, &'static str),
-    /// The same before its body was read, and the connection is closed.
+    /// The same with a header.
+    AnswerWith(u16, (&'static str, &'static str), &'static str),
+    /// It is not carried out, and answered before its body was read, and the connection is closed.
     AnswerEarly(u16, &'static str),
     /// It is carried out; the connection is closed without an answer.
     HangUp,
@@ -145,6 +147,10 @@ impl State {
         let stream = connection.get_mut();
         if let Some(Fault::Answer(status, body)) = fault {
             answer(stream, status, &[], body)?;
+            return Ok(true);
+        }
+        if let Some(Fault::AnswerWith(status, (name, value), body)) = fault {
+            answer(stream, status, &[(name.to_owned(), value.to_owned())], body)?;
             return Ok(true);
         }
         let (status, headers, body) = self.carry_out(&request);

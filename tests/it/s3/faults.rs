@@ -2,7 +2,7 @@
 
 use super::double::{Double, Fault};
 use super::{MIB, connect, misconfigured, noise, shipment, shipment_in, stored};
-use crate::service::variable;
+use crate::service::{Service, variable};
 use hydrant::config::{Conditional, S3 as Settings, Sse};
 use hydrant::deliver::object::{Created, Looked, ObjectStore};
 use hydrant::deliver::{Attempt, Sink};
@@ -16,6 +16,9 @@ const CONFLICT: &str = "<Error><Code>ConditionalRequestConflict</Code><Message>A
 const EXPIRED: &str = "<Error><Code>ExpiredToken</Code><Message>Too old.</Message></Error>";
 const DENIED: &str =
     "<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not you.</Message></Error></ErrorResponse>";
+const REDIRECT: &str = "<Error><Code>PermanentRedirect</Code><Message>Use the other endpoint.</Message></Error>";
+const MALFORMED: &str = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>The region is wrong.</Message>\
+                         <Region>eu-central-1</Region></Error>";
 const NO_SUCH_UPLOAD: &str = "<Error><Code>NoSuchUpload</Code><Message>What upload?</Message></Error>";
 
 #[track_caller]
@@ -320,4 +323,51 @@ fn a_role_is_assumed_and_assumed_again() {
     stored(sink.attempt(&ours));
     assert_eq!(double.seen(), ["sts", "sts", "put!", "sts", "put!", "put!", "look"]);
     std::fs::remove_file(variable("AWS_CONFIG_FILE")).expect("the file can be removed");
+}
+
+#[test]
+fn a_bucket_elsewhere_is_named_with_its_region() {
+    const ELSEWHERE: (&str, &str) = ("x-amz-bucket-region", "eu-central-1");
+    const SAID: &str = "the bucket is in `eu-central-1`, this stream says `us-east-1`";
+    let (double, ours) = (Double::start(true), shipment("name", b"bytes"));
+    let sink = connect(&double.settings());
+    for (status, header, body, code) in [
+        (301, ELSEWHERE, REDIRECT, "PermanentRedirect"),
+        (301, ELSEWHERE, "", "PermanentRedirect"),
+        (307, ELSEWHERE, "", "TemporaryRedirect"),
+        (400, ELSEWHERE, "", "BadRequest"),
+        (400, ("x-other", "1"), MALFORMED, "AuthorizationHeaderMalformed"),
+        (403, ELSEWHERE, DENIED, "AccessDenied"),
+    ] {
+        double.fail("put", Fault::AnswerWith(status, header, body));
+        let reason = misconfigured(sink.attempt(&ours), code);
+        assert!(reason.starts_with(&format!("S3.{code}: put `s3://bucket/name`: {SAID}")), "{reason}");
+    }
+    for status in [301, 400, 403] {
+        double.fail("look", Fault::AnswerWith(status, ELSEWHERE, ""));
+        let Looked::Failed(failure) = sink.look("name") else { panic!("it is elsewhere") };
+        assert!(failure.misconfigured && failure.reason.contains(SAID), "{failure:?}");
+    }
+    // Where it is as the settings say, or the store names no region, nothing is said of it.
+    for (header, body) in [(("x-amz-bucket-region", "us-east-1"), DENIED), (("x-other", "1"), DENIED)] {
+        double.fail("put", Fault::AnswerWith(403, header, body));
+        let reason = misconfigured(sink.attempt(&ours), "AccessDenied");
+        assert!(!reason.contains("the bucket is in"), "{reason}");
+    }
+    // A store may call a region anything.
+    double.fail("put", Fault::AnswerWith(301, ("x-amz-bucket-region", "a`b c"), ""));
+    let reason = misconfigured(sink.attempt(&ours), "PermanentRedirect");
+    assert!(!reason.contains("the bucket is in"), "{reason}");
+
+    let service = Service::new();
+    service.configure(
+        "",
+        &format!(
+            "  s: {{ destination: {{ s3: {{ bucket: b, endpoint: \"{}\", access_key_id: a, secret_access_key: b }} }} }}",
+            double.endpoint
+        ),
+    );
+    double.fail("put", Fault::AnswerWith(301, ELSEWHERE, ""));
+    let (code, text) = service.command(&["check", "--online"]);
+    assert!(code == 1 && text.contains(SAID), "{text}");
 }
