@@ -3,6 +3,7 @@
 //! An object's bytes are synced under another name (its scratch file, or a temporary one where that lies on another file
 //! system) and given their own by `link`, which fails if the name is taken; then the directory is synced. The name
 //! carries the plan's id, so a taken name is this plan's own object, whole, from an attempt whose end was not seen.
+//! Who else may look at objects is what the process's umask says.
 
 use super::object::Failure;
 use super::{Attempt, PIECE_BYTES, Shelf, Shipment, Sink, Spool};
@@ -42,8 +43,10 @@ impl Local {
     fn write(&self, shipment: &Shipment) -> io::Result<(bool, String)> {
         let path = self.path(&shipment.name);
         let dir = path.parent().expect("an object's path has a directory");
-        self.fs.create_dir_all(dir)?;
+        self.fs.create_public_dir_all(dir)?;
         if let Some(scratch) = shipment.body.whole() {
+            // Where modes cannot be set nobody goes by them.
+            let _ = self.fs.make_public(scratch.path);
             scratch.file.sync()?;
             let linked = self.fs.link(scratch.path, &path);
             sabotage::point("upload.linked");
@@ -53,7 +56,7 @@ impl Local {
         }
         let temporary = dir.join(format!(".{}{}.tmp", shipment.id, self.mine));
         self.remove_if_there(&temporary)?;
-        let file = self.fs.create_new(&temporary)?;
+        let file = self.fs.create_public(&temporary)?;
         let written = copy(shipment, &*file)?;
         file.sync()?;
         let linked = self.fs.link(&temporary, &path);

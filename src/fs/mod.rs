@@ -36,6 +36,17 @@ pub trait Fs: Send + Sync + 'static {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Creates a file; `AlreadyExists` if the name is taken.
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// The same two for what is delivered, which others may look at as far as the process's umask lets them.
+    fn create_public_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.create_dir_all(dir)
+    }
+    fn create_public(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.create_new(path)
+    }
+    /// Lets others look at a file that was made by [`Fs::create_new`] as at one of [`Fs::create_public`].
+    fn make_public(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// Opens an existing file for writes that bypass the page cache: buffer, offset and length of every write are

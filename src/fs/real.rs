@@ -1,22 +1,61 @@
 //! The machine's file system.
 
 use super::{File, Fs};
+use rustix::fs::Mode;
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 use std::fs;
 use std::io::{self, IoSlice};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-/// Files 0600, directories 0700: records are nobody else's business.
+/// Files 0600, directories 0700: records are nobody else's business. What is delivered is others' too, as the umask says.
 pub struct RealFs;
+
+const FILE: u32 = 0o600;
+const DIR: u32 = 0o700;
+const PUBLIC_FILE: u32 = 0o666;
+const PUBLIC_DIR: u32 = 0o777;
+
+/// What new files do not allow. Linux tells; elsewhere it has to be set to be known, for a moment to the strictest.
+static UMASK: LazyLock<u32> = LazyLock::new(|| {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let told = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
+    told.unwrap_or_else(|| {
+        let umask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
+        rustix::process::umask(umask);
+        umask.bits() as u32
+    })
+});
+
+fn create_dirs(dir: &Path, mode: u32) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
+        create_dirs(parent, mode)?;
+    }
+    match fs::DirBuilder::new().mode(mode).create(dir) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
+    match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => RealFs.sync_dir(parent),
+        _ => RealFs.sync_dir(Path::new(".")),
+    }
+}
+
+fn create(path: &Path, mode: u32) -> io::Result<Arc<dyn File>> {
+    let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path)?;
+    Ok(Arc::new(RealFile(file)))
+}
 
 struct RealFile(fs::File);
 
 /// Makes directories with their parents.
 pub(super) fn directories() -> fs::DirBuilder {
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700);
+    builder.recursive(true).mode(DIR);
     builder
 }
 
@@ -64,25 +103,23 @@ impl File for RealFile {
 
 impl Fs for RealFs {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        if dir.is_dir() {
-            return Ok(());
-        }
-        if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
-            self.create_dir_all(parent)?;
-        }
-        match directories().recursive(false).create(dir) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-            _ => {}
-        }
-        match dir.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => self.sync_dir(parent),
-            _ => self.sync_dir(Path::new(".")),
-        }
+        create_dirs(dir, DIR)
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let file = fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-        Ok(Arc::new(RealFile(file)))
+        create(path, FILE)
+    }
+
+    fn create_public_dir_all(&self, dir: &Path) -> io::Result<()> {
+        create_dirs(dir, PUBLIC_DIR)
+    }
+
+    fn create_public(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        create(path, PUBLIC_FILE)
+    }
+
+    fn make_public(&self, path: &Path) -> io::Result<()> {
+        fs::set_permissions(path, fs::Permissions::from_mode(PUBLIC_FILE & !*UMASK))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {

@@ -125,6 +125,15 @@ impl Service {
         self.dir.path().join("step")
     }
 
+    /// Starts the process with this umask, and waits until it is ready.
+    pub fn restart_with_umask(&mut self, umask: &str) {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "umask $0 && exec \"$@\"", umask]).arg(variable("HYDRANT_TEST_BIN"));
+        let log = self.log_file();
+        self.spawn_as(&mut shell, log);
+        self.until("/readyz", |s| s.get("/readyz").is_some_and(|(status, _)| status == 200));
+    }
+
     fn spawn(&mut self, variables: impl IntoIterator<Item = (&'static str, OsString)>) {
         let log = self.log_file();
         self.spawn_as(Command::new(variable("HYDRANT_TEST_BIN")).envs(variables), log);

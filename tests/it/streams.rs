@@ -1,7 +1,9 @@
 //! Streams with transforms, partitions and backups, end to end into a directory; and the commands that look at them.
 
 use crate::service::{Service, variable};
+use std::collections::BTreeSet;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -233,4 +235,40 @@ fn closed_files_of_the_ledger_go_to_the_store_and_audits_find_them_there() {
     std::fs::remove_file(oldest.unwrap().0).unwrap();
     let (code, text) = service.command(&["audit", "--deep"]);
     assert!(code == 1 && text.contains("PROBLEM"), "an object that only an archived line names: {text}");
+}
+
+/// The modes of what is below a directory, files and folders apart.
+fn modes(dir: &std::path::Path, found: &mut [BTreeSet<u32>; 2]) {
+    for entry in std::fs::read_dir(dir).expect("it lists") {
+        let entry = entry.expect("it lists");
+        let metadata = entry.metadata().expect("it is there");
+        found[metadata.is_dir() as usize].insert(metadata.permissions().mode() & 0o7777);
+        if metadata.is_dir() {
+            modes(&entry.path(), found);
+        }
+    }
+}
+
+#[test]
+fn what_is_delivered_to_a_directory_obeys_the_umask_and_what_is_held_is_nobody_elses() {
+    for (umask, file, folder) in [("022", 0o644, 0o755), ("027", 0o640, 0o750), ("002", 0o664, 0o775)] {
+        let mut service = Service::new();
+        service.configure(
+            "",
+            "  s:\n    buffer: { size: 5MiB, interval: 1s }\n    destination: { local: { dir: DIR/out/b, prefix: \"a/b/\" } }\n",
+        );
+        service.restart_with_umask(umask);
+        // A small object is written out of memory, a large one is linked.
+        assert_eq!(service.put("s", &[b"small"]), 200);
+        service.settled(1);
+        let large = vec![b'x'; 1_000_000];
+        (0..8).for_each(|_| assert_eq!(service.put("s", &[&large, &large, &large]), 200));
+        service.settled(25);
+        let mut delivered = [BTreeSet::new(), BTreeSet::new()];
+        modes(&service.dir.path().join("out"), &mut delivered);
+        assert_eq!(delivered, [[file].into(), [folder].into()], "umask {umask}: {delivered:?}");
+        let mut held = [BTreeSet::new(), BTreeSet::new()];
+        modes(&service.dir.path().join("data/streams"), &mut held);
+        assert_eq!(held, [[0o600].into(), [0o700].into()], "umask {umask}: {held:?}");
+    }
 }
