@@ -47,7 +47,7 @@ pub use kinesis::{Coordination, Kinesis, LeaseTable, StartingPosition};
 pub use local::Local;
 pub use memory::Memory;
 pub use problem::{Errors, Problem};
-pub use s3::{Checksum, Conditional, S3, Sse};
+pub use s3::{Checksum, Conditional, ObjectEncoding, S3, Sse};
 pub use schema::{Column, load_columns, parse_columns};
 pub use stream::{Backup, BackupMode, Buffer, Destination, Partition, Source, Store, StreamConfig};
 pub use transform::{Batch, Isolate, Limits, Transform, Wasi, Wasm};

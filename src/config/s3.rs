@@ -45,6 +45,8 @@ pub struct S3 {
     #[serde(default)]
     pub sse: Option<Sse>,
     #[serde(default)]
+    pub content_encoding: ObjectEncoding,
+    #[serde(default)]
     pub checksum: Checksum,
     /// Uploads of this stream to this bucket at once, 1 to 256.
     #[serde(default = "concurrency")]
@@ -82,6 +84,17 @@ pub enum Sse {
     Aes256,
     /// Your key: its id, alias or ARN.
     KmsKeyId(String),
+}
+
+/// What objects say of how they are encoded (`Content-Encoding`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ObjectEncoding {
+    /// As Firehose: `gzip` if they are, and `hadoop-snappy` for Parquet.
+    #[default]
+    Auto,
+    /// Nothing. For readers that take it back on their way and then find no gzip behind a name that ends with `.gz`.
+    None,
 }
 
 /// What the store checks an upload against.

@@ -126,6 +126,12 @@ impl S3 {
         }
     }
 
+    /// What the object says of how it is encoded.
+    fn content_encoding(&self, shipment: &Shipment) -> Option<String> {
+        let is_said = self.settings.content_encoding == config::ObjectEncoding::Auto;
+        shipment.content_encoding.filter(|_| is_said).map(str::to_owned)
+    }
+
     fn checksum(&self) -> Option<ChecksumAlgorithm> {
         match self.settings.checksum {
             config::Checksum::Crc64nvme => Some(ChecksumAlgorithm::Crc64Nvme),

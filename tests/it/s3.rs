@@ -5,11 +5,11 @@ pub mod double;
 mod faults;
 
 use crate::bucket;
-use crate::service::variable;
+use crate::service::{Service, variable};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::ChecksumMode;
-use hydrant::config::{Checksum, Conditional, S3 as Settings, Sse};
+use hydrant::config::{Checksum, Conditional, ObjectEncoding, S3 as Settings, Sse};
 use hydrant::deliver::body::Scratch;
 use hydrant::deliver::object::{Created, Looked, ObjectStore};
 use hydrant::deliver::s3::S3;
@@ -40,6 +40,7 @@ pub fn settings(bucket: &str) -> Settings {
         role_arn: None,
         storage_class: None,
         sse: None,
+        content_encoding: ObjectEncoding::default(),
         checksum: Checksum::default(),
         concurrency: 4,
         conditional: Conditional::default(),
@@ -350,4 +351,35 @@ fn race(sink: &S3, racers: &[Shipment]) -> Vec<Attempt> {
         let threads: Vec<_> = racers.iter().map(|racer| scope.spawn(move || again(racer))).collect();
         threads.into_iter().map(|t| t.join().expect("no racer panics")).collect()
     })
+}
+
+#[test]
+fn an_object_says_how_it_is_encoded_unless_it_is_told_not_to() {
+    let eye = Eye::new();
+    let stream = |name: &str, more: &str| {
+        format!(
+            "  {name}:\n    compress: gzip\n    buffer: {{ size: 1MiB, interval: 100ms }}\n    destination:\n      s3: {{ \
+             bucket: {}, prefix: \"{name}/\", endpoint: \"{}\", access_key_id: {}, secret_access_key: {}{more} }}\n",
+            eye.bucket,
+            variable("HYDRANT_TEST_S3_ENDPOINT"),
+            variable("HYDRANT_TEST_S3_ACCESS_KEY"),
+            variable("HYDRANT_TEST_S3_SECRET_KEY"),
+        )
+    };
+    let both = stream("says", "") + &stream("silent", ", content_encoding: none");
+    let mut service = Service::start(&both);
+    for name in ["says", "silent"] {
+        assert_eq!(service.put(name, &[b"one\n"]), 200);
+    }
+    service.settled(2);
+    for (name, expected) in [("says", Some("gzip")), ("silent", None)] {
+        let object = eye.names().into_iter().find(|n| n.starts_with(name)).expect("an object");
+        assert!(object.ends_with(".gz"), "{object}");
+        assert_eq!(eye.head(&object).content_encoding(), expected, "{name}");
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut flate2::read::MultiGzDecoder::new(&*eye.bytes(&object)), &mut text).unwrap();
+        assert_eq!(text, "one\n");
+    }
+    let (code, text) = service.command(&["audit", "--deep"]);
+    assert_eq!(code, 0, "{text}");
 }

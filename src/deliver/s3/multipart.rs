@@ -36,7 +36,7 @@ impl S3 {
             .bucket(&self.settings.bucket)
             .key(&shipment.name)
             .content_type(CONTENT_TYPE)
-            .set_content_encoding(shipment.content_encoding.map(str::to_owned))
+            .set_content_encoding(self.content_encoding(shipment))
             .set_metadata(Some(metadata(shipment)))
             .set_storage_class(self.storage_class())
             .set_server_side_encryption(encryption)

@@ -40,7 +40,7 @@ impl S3 {
         let name = &shipment.name;
         let request = self
             .put_request(name, conditional)
-            .set_content_encoding(shipment.content_encoding.map(str::to_owned))
+            .set_content_encoding(self.content_encoding(shipment))
             .set_metadata(Some(metadata(shipment)));
         let bytes = shipment.body.len();
         let sums = Sums::ahead(&shipment.body, 0, bytes, self.checksum().as_ref());
