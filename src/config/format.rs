@@ -12,7 +12,7 @@ pub enum Format {
     /// Its bytes, with nothing between records.
     #[default]
     Raw,
-    /// Its bytes, and a newline if they do not end in one.
+    /// Its bytes, and a newline if they do not end in one and are no gzip.
     Lines(Lines),
     /// Rows of a Parquet file, read from JSON.
     Parquet(Parquet),

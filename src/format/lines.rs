@@ -1,7 +1,12 @@
 //! Records one after the other: exactly their bytes (Firehose's way), or with a newline where one lacks it.
+//!
+//! A record that is gzip gets none: records of gzip one after the other are gzip again, with something between they are not.
 
 use crate::record::Batch;
 use crate::sabotage;
+
+/// What gzip begins with, and no text.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Settings of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +39,28 @@ impl Encoder {
     /// Appends one record.
     pub fn push_record(&self, record: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(record);
-        if self.newline && record.last() != Some(&b'\n') {
+        if self.newline && record.last() != Some(&b'\n') && !record.starts_with(&GZIP) {
             out.push(b'\n');
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(records: &[&[u8]], newline: bool) -> Vec<u8> {
+        let (encoder, mut out) = (Lines { newline }.encoder(), Vec::new());
+        records.iter().for_each(|record| encoder.push_record(record, &mut out));
+        out
+    }
+
+    #[test]
+    fn a_newline_ends_what_is_no_gzip() {
+        assert_eq!(lines(&[b"a", b"b\n", b"", b"c"], true), b"a\nb\n\nc\n");
+        assert_eq!(lines(&[b"a", b"b\n", b"", b"c"], false), b"ab\nc");
+        let gzip = b"\x1f\x8b\x08compressed".as_slice();
+        assert_eq!(lines(&[gzip, gzip, b"a", gzip], true), [gzip, gzip, b"a\n", gzip].concat());
+        assert_eq!(lines(&[b"\x1f", b"\x8b\x1f\x8b"], true), b"\x1f\n\x8b\x1f\x8b\n");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::service::{Service, variable};
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
@@ -235,6 +235,25 @@ fn closed_files_of_the_ledger_go_to_the_store_and_audits_find_them_there() {
     std::fs::remove_file(oldest.unwrap().0).unwrap();
     let (code, text) = service.command(&["audit", "--deep"]);
     assert!(code == 1 && text.contains("PROBLEM"), "an object that only an archived line names: {text}");
+}
+
+#[test]
+fn records_that_are_gzip_make_one_object_that_is_gzip() {
+    let mut service = Service::start(
+        "  s:\n    format: lines\n    buffer: { size: 1MiB, interval: 1s }\n    destination: { local: { dir: DIR/b } }\n",
+    );
+    let gzip = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let (one, two) = (gzip("one\n"), gzip("two\n"));
+    assert_eq!(service.put("s", &[&one, &two]), 200);
+    service.settled(2);
+    let mut text = String::new();
+    let (_, object) = service.objects("b").remove(0);
+    flate2::read::MultiGzDecoder::new(&*object).read_to_string(&mut text).expect("gzip, and nothing between");
+    assert_eq!(text, "one\ntwo\n");
 }
 
 /// The modes of what is below a directory, files and folders apart.
