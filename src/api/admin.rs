@@ -4,6 +4,7 @@
 //! owner lets lead to 127.0.0.1 (rebinding), but then says that name: what is not asked of a loopback address, or of
 //! `localhost`, is not answered.
 
+use super::health;
 use super::operations::Api;
 use super::verbs;
 use crate::error::{Error, Kind, Result};
@@ -100,9 +101,7 @@ impl Admin {
         let (status, kind, body) = match (request.method(), request.uri().path()) {
             (&Method::GET, "/healthz") => (200, text, "ok\n".to_owned()),
             (&Method::GET, "/readyz") => {
-                let not_ready = |s: &Status| matches!(s.state.as_str(), "stopped" | "opening") || s.refuses_puts;
-                let line = |s: Status| format!("{}: {}\n", s.stream, s.alarm.unwrap_or(s.state));
-                let lines: String = self.statuses().await.into_iter().filter(not_ready).map(line).collect();
+                let lines: String = health::not_ready(&self.api).await.into_iter().map(|line| line + "\n").collect();
                 match lines.is_empty() {
                     true => (200, text, "ready\n".to_owned()),
                     false => (503, text, lines),

@@ -4,6 +4,7 @@
 pub mod admin;
 mod describe;
 pub mod error;
+pub mod health;
 mod json;
 mod model;
 mod operations;

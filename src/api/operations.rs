@@ -2,6 +2,7 @@
 
 use super::describe::{Standing, add_times, arn, description};
 use super::error::ApiError;
+use super::health::Health;
 use super::model::Violations;
 use super::tally::{Calls, Tallies, Tally};
 use super::{reload, sigv4, tls, wire};
@@ -33,6 +34,7 @@ pub struct Api {
     signing_keys: sigv4::SigningKeys,
     tallies: Tallies,
     lists: Calls,
+    health: Health,
 }
 
 /// An answer's status and body.
@@ -88,7 +90,7 @@ impl Api {
         let Admitted { config, tls } = Admitted::new(config)?;
         let (config, tls) = (ArcSwap::from_pointee(config), tls.into());
         let (clock, signing_keys, tallies) = (System::default(), Default::default(), Tallies::default());
-        Ok(Api { node, config, tls, clock, signing_keys, tallies, lists: Calls::of_list() })
+        Ok(Api { node, config, tls, clock, signing_keys, tallies, lists: Calls::of_list(), health: Health::default() })
     }
 
     pub fn node(&self) -> &Arc<Node> {
@@ -97,6 +99,10 @@ impl Api {
 
     pub fn config(&self) -> Arc<Config> {
         self.config.load_full()
+    }
+
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Accepts TLS for connections that come now, if they are to be of TLS.
