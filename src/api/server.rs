@@ -6,6 +6,7 @@
 //! Without TLS the protocol is HTTP/1.1, with TLS whichever of HTTP/2 and HTTP/1.1 the handshake settled on.
 
 use super::error::ApiError;
+use super::health;
 use super::operations::Api;
 use super::pace::{Expired, Pace, Paced};
 use super::room::{self, Held, Room};
@@ -173,6 +174,9 @@ impl Server {
     }
 
     async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if health::is_asked(&request) {
+            return health::answer(&self.api, self.stopping.load(Ordering::Relaxed)).await;
+        }
         let answer = self.request(request).await;
         let (status, body) = match answer {
             Ok(body) => (StatusCode::OK, body),

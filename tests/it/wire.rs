@@ -1,6 +1,7 @@
 //! What the API answers to bad input, on the wire, and that the service goes on afterwards.
 
 mod firehose;
+mod health;
 
 use crate::service::{PATIENCE, Service, exchange};
 use hydrant::api::sigv4::{SigningKeys, sign};
