@@ -39,6 +39,11 @@ impl Local {
         self.root.join(name.split('/').filter(|s| !s.is_empty()).collect::<PathBuf>())
     }
 
+    /// Whether the directory itself cannot be, since what should hold it is a file.
+    fn is_nowhere(&self) -> bool {
+        matches!(self.fs.open(&self.root), Err(e) if e.kind() == ErrorKind::NotADirectory)
+    }
+
     /// Whether the name was free, and the tag of what now stands there.
     fn write(&self, shipment: &Shipment) -> io::Result<(bool, String)> {
         let path = self.path(&shipment.name);
@@ -125,7 +130,7 @@ fn is_temporary(name: &str) -> bool {
 
 fn failure(e: io::Error, what: &str, path: &Path) -> Failure {
     let misconfigured = e.kind() == ErrorKind::PermissionDenied;
-    Failure { misconfigured, reason: format!("{what} `{}`: {e}", path.display()) }
+    Failure { misconfigured, nowhere: false, reason: format!("{what} `{}`: {e}", path.display()) }
 }
 
 impl Shelf for Local {
@@ -192,6 +197,9 @@ impl Sink for Local {
             Ok((true, tag)) => Attempt::Stored { tag },
             Ok((false, tag)) if shipment.name.contains(&shipment.id.to_string()) => Attempt::Stored { tag },
             Ok((false, _)) => Attempt::Foreign,
+            Err(e) if e.kind() == ErrorKind::NotADirectory && self.is_nowhere() => {
+                Attempt::Nowhere { reason: format!("write {}: {e}", at()) }
+            }
             Err(e) if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::NotADirectory) => {
                 Attempt::Misconfigured { reason: format!("write {}: {e}", at()) }
             }

@@ -52,6 +52,8 @@ pub enum Attempt {
     Retry { reason: String },
     /// A person has to mend something first (credentials, bucket, permissions): keep it, alarm, again slowly.
     Misconfigured { reason: String },
+    /// The same, and there is no such store, a bucket or a directory that cannot be: whatever was sent there came to nothing.
+    Nowhere { reason: String },
     /// The destination was asked and did not take it. Again at the destination's own pace, and when that has gone on for
     /// its `retry_duration`, given up on.
     Refused {

@@ -43,6 +43,8 @@ pub struct Owner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub misconfigured: bool,
+    /// There is no such store: nothing of ours is or can come to be there.
+    pub nowhere: bool,
     pub reason: String,
 }
 
@@ -58,9 +60,10 @@ pub trait ObjectStore: Send + Sync {
 
 impl From<Failure> for Attempt {
     fn from(f: Failure) -> Attempt {
-        match f.misconfigured {
-            true => Attempt::Misconfigured { reason: f.reason },
-            false => Attempt::Retry { reason: f.reason },
+        match (f.nowhere, f.misconfigured) {
+            (true, _) => Attempt::Nowhere { reason: f.reason },
+            (false, true) => Attempt::Misconfigured { reason: f.reason },
+            (false, false) => Attempt::Retry { reason: f.reason },
         }
     }
 }

@@ -92,7 +92,7 @@ impl Engine {
         self.archive.attempts += 1;
         self.archive.phase = match attempt {
             Attempt::Stored { tag } => Phase::Stored(number, Stub { tag, ..stub }),
-            Attempt::Retry { .. } | Attempt::Misconfigured { .. } => {
+            Attempt::Retry { .. } | Attempt::Misconfigured { .. } | Attempt::Nowhere { .. } => {
                 let random = self.home.jitter();
                 Phase::Waiting(self.home.clock.steady() + retry::pause(self.archive.attempts, true, random))
             }

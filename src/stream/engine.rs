@@ -346,6 +346,7 @@ impl Engine {
     pub fn step(&mut self) -> Result<Progress> {
         self.ask_for_room()?;
         let mut busy = self.rename_taken()?;
+        busy |= self.move_stranded()?;
         busy |= self.cut_down()?;
         busy |= self.settle()?;
         busy |= self.settle_archive()?;

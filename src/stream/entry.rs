@@ -27,6 +27,7 @@ const REDRIVEN: u8 = 15;
 const BACKUP_PLAN: u8 = 16;
 const START: u8 = 17;
 const SPAN: u8 = 18;
+const MOVE: u8 = 19;
 
 impl Entry {
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -77,6 +78,11 @@ impl Entry {
                 out.push(RENAME);
                 put_varint(out, *plan);
                 put_bytes(out, name.as_bytes());
+            }
+            Entry::Move { plan, store } => {
+                out.push(MOVE);
+                put_varint(out, *plan);
+                put_bytes(out, store.as_bytes());
             }
             Entry::Low { track, low } => {
                 out.extend_from_slice(&[LOW, *track as u8]);
@@ -129,6 +135,7 @@ impl Entry {
             SPAN => Entry::Span { plan: from.varint()?, span: Span::decode(from)? },
             CLOSE => Entry::Close { plan: from.varint()? },
             RENAME => Entry::Rename { plan: from.varint()?, name: from.text()? },
+            MOVE => Entry::Move { plan: from.varint()?, store: from.text()? },
             LOW => {
                 let track = if from.take(1)?[0] == 0 { Track::Main } else { Track::Backup };
                 Entry::Low { track, low: from.varint()? }
@@ -150,7 +157,7 @@ impl Entry {
                 Entry::Totals { marks, next_plan, totals }
             }
             other => {
-                return Err(Error::new(Kind::Corrupt, format!("unknown entry tag {other}, expected 1 to {SPAN}")));
+                return Err(Error::new(Kind::Corrupt, format!("unknown entry tag {other}, expected 1 to {MOVE}")));
             }
         })
     }

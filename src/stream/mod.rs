@@ -52,6 +52,7 @@ pub mod sinks;
 mod snapshot;
 pub mod span;
 mod status;
+mod stranded;
 pub mod supervise;
 pub mod take;
 mod window;

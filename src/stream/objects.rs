@@ -71,7 +71,7 @@ impl Objects {
         match self.shelf().attempt(&shipment) {
             Attempt::Stored { .. } => Ok(shipment.name),
             Attempt::Retry { reason } => failed(Kind::Retry, reason),
-            Attempt::Misconfigured { reason } => failed(Kind::Misconfigured, reason),
+            Attempt::Misconfigured { reason } | Attempt::Nowhere { reason } => failed(Kind::Misconfigured, reason),
             other => failed(Kind::Misconfigured, format!("found something else there ({other:?})")),
         }
     }

@@ -149,6 +149,14 @@ impl Plan {
         }
     }
 
+    /// Sends its object to another store.
+    fn send_to(&mut self, store: String) {
+        match &mut self.abandoned {
+            Some(abandoned) => abandoned.store = store,
+            None => self.store = store,
+        }
+    }
+
     /// What it takes in memory and, about, in a snapshot.
     pub fn memory_bytes(&self) -> usize {
         let reasons: usize = self.reasons.iter().map(|r| size_of::<Reason>() + r.code.len() + r.message.len()).sum();
@@ -230,6 +238,11 @@ pub enum Entry {
     Rename {
         plan: u64,
         name: String,
+    },
+    /// There is no such store as it went to, and never was: it goes to this one.
+    Move {
+        plan: u64,
+        store: String,
     },
     Low {
         track: Track,
@@ -331,6 +344,11 @@ impl State {
             Entry::Rename { plan, name } => {
                 if let Some(plan) = self.plans.get_mut(&plan) {
                     plan.rename(name);
+                }
+            }
+            Entry::Move { plan, store } => {
+                if let Some(plan) = self.plans.get_mut(&plan) {
+                    plan.send_to(store);
                 }
             }
             Entry::Low { track, low } => {

@@ -27,6 +27,8 @@ pub struct Shipping {
     alarm: Option<String>,
     content_encoding: Option<&'static str>,
     only_look: bool,
+    /// By its last answer there is no such store as it goes to.
+    pub(super) is_nowhere: bool,
     refusals: Refusals,
     /// Of the last refusal, if that was the last answer.
     refused: Option<(Box<Reason>, Option<Vec<u8>>)>,
@@ -107,7 +109,8 @@ impl Shipping {
 
     fn new(phase: Phase, content_encoding: Option<&'static str>) -> Shipping {
         let (attempts, refusals) = (0, Refusals::default());
-        Shipping { phase, attempts, alarm: None, content_encoding, only_look: false, refusals, refused: None }
+        let (only_look, is_nowhere) = (false, false);
+        Shipping { phase, attempts, alarm: None, content_encoding, only_look, is_nowhere, refusals, refused: None }
     }
 }
 
@@ -311,14 +314,15 @@ impl Engine {
             let took = now - shipping.refusals.sent;
             self.window.answered(taken, busy, took, self.live.shipments_max[Gate::Destination as usize]);
         }
-        let misconfigured = matches!(attempt, Attempt::Misconfigured { .. });
+        let misconfigured = matches!(attempt, Attempt::Misconfigured { .. } | Attempt::Nowhere { .. });
+        shipping.is_nowhere = matches!(attempt, Attempt::Nowhere { .. });
         let ended_ms = self.home.clock.wall_ms();
         match attempt {
             Attempt::Stored { tag } => {
                 shipping.phase = Phase::Stored { tag, object_bytes: body.len() };
                 self.alarm = None;
             }
-            Attempt::Retry { reason } | Attempt::Misconfigured { reason } => {
+            Attempt::Retry { reason } | Attempt::Misconfigured { reason } | Attempt::Nowhere { reason } => {
                 let random = self.home.jitter();
                 let until = now + retry::pause(attempts, misconfigured, random);
                 shipping.phase = Phase::Waiting { body, until };

@@ -293,7 +293,7 @@ impl Probed {
                         "`endpoint` leads to another store than before (the `{key}` of that one is not there) while \
                          objects are on their way to that one: put it back until `open_plans` is 0"
                     );
-                    return Err(Failure { misconfigured: true, reason });
+                    return Err(Failure { misconfigured: true, nowhere: false, reason });
                 }
             }
         }

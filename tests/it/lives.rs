@@ -426,3 +426,40 @@ fn the_same_store_under_another_address_gets_what_is_on_its_way() {
     service.until("no alarm is left", |s| s.status("s").alarm.is_none());
     audit(&service);
 }
+
+/// A stream whose bucket was mistyped, and what becomes of its records when the file is mended.
+fn mended(stop: bool) {
+    let eye = Eye::new();
+    let right = "  s:\n    format: lines\n    buffer: { size: 1MiB, interval: 1s }\n    destination:\n      "
+        .to_owned()
+        + &bucket(&eye.bucket, minio(), "5s")
+        + "\n";
+    let mut service = Service::start(&right.replace(&eye.bucket, "mistyped-and-not-there"));
+    put(&service, "s", "early", 5);
+    service.until("the alarm says so", |s| alarm_says(s, "NoSuchBucket"));
+    assert_eq!(service.status("s").pending, 5);
+    service.configure("", &right);
+    match stop {
+        true => {
+            service.kill();
+            service.restart();
+        }
+        false => service.signal(Signal::HUP),
+    }
+    service.settled(5);
+    put(&service, "s", "late", 5);
+    service.settled(10);
+    assert_eq!(in_bucket(&eye), records("early", 5).into_iter().chain(records("late", 5)).collect());
+    service.until("no alarm is left", |s| s.status("s").alarm.is_none());
+    audit(&service);
+}
+
+#[test]
+fn what_waits_for_a_bucket_that_was_mistyped_goes_to_the_one_that_is_meant() {
+    mended(false);
+}
+
+#[test]
+fn so_it_does_when_the_file_is_mended_while_the_service_is_stopped() {
+    mended(true);
+}

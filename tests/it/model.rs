@@ -178,7 +178,7 @@ struct ModelStore {
 }
 
 fn failed() -> Failure {
-    Failure { misconfigured: false, reason: "the model bucket did not answer".into() }
+    Failure { misconfigured: false, nowhere: false, reason: "the model bucket did not answer".into() }
 }
 
 impl ObjectStore for ModelStore {

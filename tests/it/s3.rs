@@ -165,7 +165,11 @@ fn stored(attempt: Attempt) -> String {
 #[track_caller]
 fn misconfigured(attempt: Attempt, code: &str) -> String {
     match attempt {
-        Attempt::Misconfigured { reason } if reason.starts_with(&format!("S3.{code}: ")) => reason,
+        Attempt::Misconfigured { reason } | Attempt::Nowhere { reason }
+            if reason.starts_with(&format!("S3.{code}: ")) =>
+        {
+            reason
+        }
         other => panic!("expected Misconfigured by `S3.{code}`, found {other:?}"),
     }
 }

@@ -77,7 +77,7 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
         // An answer that means nothing for the request it came to is tried again.
         let misconfigured = !matches!(refusal.answer, Answer::Retry | Answer::Taken);
-        Failure { misconfigured, reason: refusal.reason }
+        Failure { misconfigured, nowhere: refusal.code == "NoSuchBucket", reason: refusal.reason }
     }
 }
 

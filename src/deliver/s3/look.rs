@@ -64,7 +64,7 @@ impl S3 {
             Ok(Ok(()))
         });
         let read = found.map_err(|refusal| self.failure(refusal))?;
-        read.map_err(|reason| Failure { misconfigured: false, reason })
+        read.map_err(|reason| Failure { misconfigured: false, nowhere: false, reason })
     }
 
     /// Refused as taken if something stands at the name.

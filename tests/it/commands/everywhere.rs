@@ -20,7 +20,7 @@ struct Case {
 }
 
 /// What the commands of this file are.
-const TRIED: [&str; 8] = ["check", "put", "status", "redrive", "pause", "resume", "abandon", "audit"];
+const TRIED: [&str; 9] = ["check", "put", "status", "redrive", "pause", "resume", "abandon", "audit", "repair"];
 /// `run` is what they talk to; the others have no configuration.
 const OTHERS: [&str; 5] = ["run", "demo", "bench", "transform", "help"];
 
@@ -74,8 +74,10 @@ fn try_all(case: &Case) {
     assert!(ends(&service, 1, &["put", "CONFIG", "t", &file]).contains("ResourceNotFoundException"));
     ends(&service, 1, &["put", "CONFIG", "s", "nowhere"]);
     ends(&service, 2, &["put", "CONFIG"]);
+    assert!(ends(&service, 1, &["repair", "CONFIG"]).contains("another process uses it"));
     assert_eq!(service.terminate(), Some(0));
     while_it_runs_or_not(&service);
+    assert_eq!(ends(&service, 0, &["repair", "CONFIG"]), "nothing is left to be repaired\n");
     for command in ["status", "pause", "resume", "abandon", "redrive", "put"] {
         let stream: &[&str] = match command {
             "status" => &["status", "CONFIG"],

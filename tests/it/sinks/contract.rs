@@ -228,7 +228,7 @@ fn a_look_changes_nothing(place: &dyn Place) {
 #[track_caller]
 fn words(attempt: &Attempt) -> String {
     let words = match attempt {
-        Attempt::Retry { reason } | Attempt::Misconfigured { reason } => reason.clone(),
+        Attempt::Retry { reason } | Attempt::Misconfigured { reason } | Attempt::Nowhere { reason } => reason.clone(),
         Attempt::Refused { code, message, .. } => format!("{code}: {message}"),
         other => panic!("it cannot be {other:?}"),
     };
@@ -248,7 +248,11 @@ fn a_refusal_says_what_is_wrong(place: &dyn Place) {
     let (shipment, sent) = made(place, 100, 10);
     let (sink, code, part) = place.refusing(&shipment);
     let attempt = sink.attempt(&shipment);
-    assert!(matches!(attempt, Attempt::Misconfigured { .. } | Attempt::Refused { busy: false, .. }), "{attempt:?}");
+    let is_known = matches!(
+        attempt,
+        Attempt::Misconfigured { .. } | Attempt::Nowhere { .. } | Attempt::Refused { busy: false, .. }
+    );
+    assert!(is_known, "{attempt:?}");
     assert_says(&attempt, &(code, part), place.network().map(Network::secret));
     assert_eq!(place.things(), 0, "nothing of it is there");
     stored(place.sink().attempt(&shipment));

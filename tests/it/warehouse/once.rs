@@ -145,5 +145,5 @@ fn an_object_is_staged_once_and_its_trouble_is_not_the_databases() {
     let nowhere = s3::connect(&hydrant::config::S3 { bucket: "no-such-bucket".to_owned(), ..*settings.s3.clone() });
     let sink =
         Warehouse::connect(settings.target(), Arc::new(nowhere), RUNTIME.handle().clone()).expect("they are sound");
-    assert!(matches!(sink.attempt(&object), Attempt::Misconfigured { .. }));
+    assert!(matches!(sink.attempt(&object), Attempt::Nowhere { .. }));
 }
