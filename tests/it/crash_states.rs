@@ -1,9 +1,13 @@
 //! Crash states: the engine runs on a disk that stops at every operation, and again in the life after, and must always
 //! come to rest with every acknowledged record in exactly one place.
 
-use crate::model::World;
+use crate::model::{Life, World};
 use crate::service::scale;
+use hydrant::journal::Put;
+use hydrant::record::{Batch, Entry as Stage};
 use hydrant::sabotage;
+use hydrant::stream::list::ListBuilder;
+use hydrant::stream::plan::Entry;
 
 /// Actions of one run.
 const ACTIONS: u64 = 60;
@@ -157,4 +161,51 @@ fn a_replaced_disk_never_looks_as_if_it_had_been_delivered() {
     sabotage::break_here(None);
     println!("plan_id_from_offsets: {wrong:?}");
     assert!(wrong.is_err(), "ids that follow from offsets were not noticed");
+}
+
+/// Lines of a failure object are announced and put in again; everything is delivered and the journal trimmed; and the
+/// process dies before it could note that they are in. Whether the next life knows that they are.
+fn put_in_again_and_not_noted(seed: u64) -> Result<bool, String> {
+    let mut world = World::of_objects(seed);
+    world.definition = "s3://model 0".into();
+    let mut life = world.drain()?;
+    let mut lines = ListBuilder::default();
+    (0..2).for_each(|line| lines.push(line, 0, 1));
+    let from = life.engine.journal_end();
+    let take = Entry::Take { object: "errors/x".into(), lines: lines.finish(), from };
+    life.engine.note_take(vec![take], None).map_err(|e| e.to_string())?;
+    let mut batch = Batch::default();
+    for number in 0..2 {
+        world.records.insert(number, (b'p', true));
+        batch.push(format!("{number:05}p").as_bytes());
+    }
+    world.commit(&mut life, Put { arrival_ms: 1_790_000_000_000, entry: Stage::Again, batch });
+    // Others come behind them, through several segments, and all of them are delivered.
+    for number in 2..40 {
+        world.put_plain(&mut life, number).map_err(|e| e.to_string())?;
+    }
+    let life = world.come_to_rest(life)?;
+    let known = |life: &Life| {
+        let takes = life.engine.takes_of("errors/x");
+        (takes.under_way.is_some(), takes.taken.len())
+    };
+    assert_eq!(known(&life), (true, 0));
+    drop(life);
+    world.crash();
+    let life = world.start().map_err(|e| e.to_string())?;
+    match known(&life) {
+        (false, taken) => Ok(taken == 1),
+        (true, _) => Err("it is not known whether they are in".into()),
+    }
+}
+
+#[test]
+fn what_was_put_in_again_is_found_in_the_journal_until_that_is_noted() {
+    for seed in 0..20 {
+        assert_eq!(put_in_again_and_not_noted(seed), Ok(true), "seed {seed}");
+    }
+    sabotage::break_here(Some("trimmed_past_takes"));
+    let wrong = (0..20).filter(|seed| put_in_again_and_not_noted(*seed) == Ok(false)).count();
+    sabotage::break_here(None);
+    assert!(wrong > 0, "a journal that is trimmed past them is not noticed: they would be put in twice");
 }

@@ -569,7 +569,12 @@ impl World {
     /// Lets everything come to rest, without faults. An error: it does not.
     pub fn drain(&mut self) -> std::result::Result<Life, String> {
         self.bucket.lock().unwrap().faults = 0;
-        let mut life = self.start().map_err(|e| format!("cannot start: {e}"))?;
+        let life = self.start().map_err(|e| format!("cannot start: {e}"))?;
+        self.come_to_rest(life)
+    }
+
+    /// The same with a life that has begun.
+    pub fn come_to_rest(&mut self, mut life: Life) -> std::result::Result<Life, String> {
         for _ in 0..100_000 {
             self.ship(&mut life);
             match life.engine.step() {
