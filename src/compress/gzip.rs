@@ -46,21 +46,25 @@ impl Gzip {
         self.staged.capacity()
     }
 
-    /// What is staged, if it makes a piece.
+    /// The next piece of what is staged, if that makes one. Each is as long as the others, so that the stream is the same
+    /// bytes however its text comes: a request that is made again has the body of the one before.
     pub fn piece(&mut self) -> Option<Piece> {
-        (self.staged.len() >= PIECE_BYTES).then(|| self.take())
+        (self.staged.len() >= PIECE_BYTES).then(|| self.take(PIECE_BYTES))
     }
 
-    /// What is staged, whatever it is: the last piece. [`Gzip::end`] goes behind it.
+    /// What is still staged: the last piece, if all others were taken. [`Gzip::end`] goes behind it.
     pub fn rest(&mut self) -> Piece {
-        self.take()
+        self.take(self.staged.len())
     }
 
-    fn take(&mut self) -> Piece {
-        self.crc.update(&self.staged);
+    fn take(&mut self, bytes: usize) -> Piece {
         let first = !std::mem::replace(&mut self.begun, true);
         // Whoever has filled a piece fills another one; the next buffer need not grow.
-        let next = Vec::with_capacity(self.staged.capacity().min(2 * PIECE_BYTES));
+        let behind = &self.staged[bytes..];
+        let mut next = Vec::with_capacity(self.staged.capacity().min(2 * PIECE_BYTES).max(behind.len()));
+        next.extend_from_slice(behind);
+        self.staged.truncate(bytes);
+        self.crc.update(&self.staged);
         Piece { level: self.level, first, raw: std::mem::replace(&mut self.staged, next) }
     }
 
@@ -172,6 +176,33 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn the_same_text_is_the_same_bytes_in_whatever_parts_it_comes(
+            text in proptest::collection::vec(0u8..20, 0..700_000),
+            parts in proptest::collection::vec(1usize..300_000, 1..8),
+        ) {
+            let compress = |parts: &[usize]| {
+                let (mut gzip, mut out, mut rest) = (Gzip::new(1), Vec::new(), text.as_slice());
+                for part in parts.iter().cycle() {
+                    let (part, behind) = rest.split_at((*part).min(rest.len()));
+                    gzip.staged().extend_from_slice(part);
+                    while let Some(piece) = gzip.piece() {
+                        out.append(&mut piece.compress());
+                    }
+                    rest = behind;
+                    if rest.is_empty() {
+                        break;
+                    }
+                }
+                out.append(&mut gzip.rest().compress());
+                gzip.end(&mut out);
+                out
+            };
+            let all = compress(&[text.len().max(1)]);
+            prop_assert_eq!(gunzip_one_member(&all), text.clone());
+            prop_assert_eq!(compress(&parts), all);
+        }
+
         #[test]
         fn what_went_in_comes_out_as_a_single_member(
             pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300_000), 0..4),

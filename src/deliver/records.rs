@@ -69,7 +69,7 @@ impl Building {
     pub fn push(&mut self, arrival_ms: u64, record: &[u8]) {
         elements::push(self.compress.raw(self.spool.tail()), self.arrivals.is_empty(), record);
         self.arrivals.push(arrival_ms);
-        if let Some(piece) = self.compress.piece() {
+        while let Some(piece) = self.compress.piece() {
             self.spool.tail().append(&mut piece.compress());
         }
         let _ = self.spool.settle();

@@ -78,8 +78,9 @@ impl Filling {
     /// Lets `write` append rows through the encoder.
     pub fn write(&mut self, write: impl FnOnce(&mut Encoder, &mut Vec<u8>)) {
         write(&mut self.encoder, self.compress.raw(self.spool.tail()));
-        if let Some(piece) = self.compress.piece() {
+        while let Some(piece) = self.compress.piece() {
             self.pieces.push_back((piece.len(), self.workers.start(move || piece.compress())));
+            self.collect(PIECES_MAX);
         }
         self.collect(PIECES_MAX);
         // A full scratch disk keeps the bytes in memory, where the stream's cap on them stops reading.

@@ -435,6 +435,32 @@ fn rows_33_to_35_what_was_stored_and_not_answered_comes_again_with_its_id_also_a
     assert_audit(&service);
 }
 
+/// A request of several hundred kilobytes, put in pieces of all sizes: it is made again from the journal, which is read in
+/// other pieces, and is the same bytes, not only the same records.
+#[test]
+fn a_large_request_is_the_same_bytes_after_a_kill() {
+    let endpoint = Endpoint::start();
+    endpoint.always(Answer::status(503));
+    let mut service = Service::start(&stream("s", &endpoint.url("/"), &[], FAILED));
+    let noise = |i: u64| (0..700).map(|j| format!("{:x}", (i * 7919 + j * 104_729) % 65_521)).collect::<String>();
+    let records: Vec<Vec<u8>> = (0..300).map(|i| format!("{i:05} {}", noise(i)).into_bytes()).collect();
+    let mut rest = records.as_slice();
+    for size in [1, 7, 30, 2, 90, 170] {
+        let (batch, behind) = rest.split_at(size);
+        put(&service, "s", batch);
+        rest = behind;
+    }
+    service.until("it was refused", |_| endpoint.requests().iter().any(|r| r.body.len() > 188 << 10));
+    service.kill();
+    let before = endpoint.requests().len();
+    service.restart();
+    service.until("it came again", |_| endpoint.requests().len() > before);
+    endpoint.assert_one_body_per_id();
+    endpoint.always(Answer::Ok);
+    service.settled(300);
+    endpoint.assert_one_body_per_id();
+}
+
 #[test]
 fn a_new_key_takes_effect_on_the_next_retry() {
     let endpoint = Endpoint::start();

@@ -109,7 +109,9 @@ impl Own {
         let (mut encoder, mut out, mut bytes) = (Compress::Gzip { level: 1 }.encoder(), Vec::new(), 0);
         for record in self.chunks.iter().flat_map(Batch::iter) {
             encoder.raw(&mut out).extend_from_slice(record);
-            bytes += encoder.piece().map_or(0, |piece| piece.compress().len());
+            while let Some(piece) = encoder.piece() {
+                bytes += piece.compress().len();
+            }
         }
         bytes += encoder.rest().map_or(0, |piece| piece.compress().len());
         encoder.end(&mut out);

@@ -126,6 +126,8 @@ pub struct Request {
     /// Requests under way when it came, itself included.
     pub in_flight: usize,
     pub head: Head,
+    /// The body as it came over the wire.
+    pub raw: Vec<u8>,
     /// The JSON, decompressed.
     pub body: Vec<u8>,
     /// `requestId` of the body, or of the header where the body has none.
@@ -145,6 +147,7 @@ impl Request {
             arrived: Instant::now(),
             in_flight,
             head,
+            raw: raw.clone(),
             body: Vec::new(),
             id,
             records: Vec::new(),
