@@ -143,7 +143,7 @@ impl Decode {
         };
         let before = thread_cpu_s();
         for _ in 0..ANSWERS {
-            let answer = self.runtime.block_on(self.kinesis.records("next")).map_err(|e| e.message)?;
+            let answer = self.runtime.block_on(self.kinesis.records("next", 10_000)).map_err(|e| e.message)?;
             reader.take(&answer.records, &mut None, None).map_err(|_| "decode: an answer was not taken")?;
             shard.trim_tail(shard.end(), 0);
         }

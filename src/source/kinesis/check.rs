@@ -34,7 +34,7 @@ async fn stream(settings: &config::Kinesis) -> Result<(Kinesis, String), String>
     let shard = shards.last().ok_or("ListShards: found no shard, expected one")?;
     let iterator = kinesis.iterator(&shard.id, At::TrimHorizon).await;
     let iterator = iterator.map_err(|refused| format!("GetShardIterator: {}", refused.message))?;
-    kinesis.records(&iterator).await.map_err(|refused| format!("GetRecords: {}", refused.message))?;
+    kinesis.records(&iterator, 1).await.map_err(|refused| format!("GetRecords: {}", refused.message))?;
     Ok((kinesis, summary.arn))
 }
 

@@ -288,8 +288,10 @@ impl Kinesis {
         Ok(answer.event_stream)
     }
 
-    pub async fn records(&self, iterator: &str) -> std::result::Result<GetRecordsOutput, Refused> {
-        self.client().get_records().shard_iterator(iterator).send().await.map_err(|e| refused(&e))
+    /// So many records at most.
+    pub async fn records(&self, iterator: &str, most: usize) -> std::result::Result<GetRecordsOutput, Refused> {
+        let request = self.client().get_records().shard_iterator(iterator).limit(most as i32);
+        request.send().await.map_err(|e| refused(&e))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reading a shard by asking for its records: GetShardIterator and GetRecords, within the limits of a shard.
 
+use super::client::What;
 use super::reader::{Reader, Stop};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -16,8 +17,14 @@ const ANSWER_BYTES_MAX: usize = 10 << 20;
 const ANSWER_BYTES_MIN: usize = 256 << 10;
 /// Of a shard that was read to its end: the next answer is taken to be at most so much larger than the last.
 const GROWS: usize = 4;
-/// What an answer takes for each byte of its records: as text, decoded, and as it is held by the lane.
-const COPIES: usize = 3;
+/// What an answer takes for each byte of its records, about: as text, a third longer, decoded, and as it is held by the lane.
+const COPIES: usize = 4;
+/// What a record takes beside its data, about: its names in the answer, and where it stood.
+const RECORD_BYTES: usize = 512;
+/// Records that may be asked for at once (GetRecords, API reference), and how many more than came with the last answer that
+/// had any. One is asked for first: nobody knows how large they are.
+const RECORDS_MAX: usize = 10_000;
+const RECORDS_GROW: usize = 16;
 
 impl Reader {
     /// Reads from where it is with a new iterator, until the end of the shard or until then.
@@ -29,6 +36,8 @@ impl Reader {
         let mut got = Instant::now();
         // Bytes of the last answer, if it was read to the end, and until when the next one is like it.
         let mut calm: Option<(usize, Instant)> = None;
+        // Records of the last answer that had any, and what they took.
+        let mut last: Option<(usize, usize)> = None;
         while self.shard.has_room().await && until.is_none_or(|until| Instant::now() < until) {
             let like_it = calm.filter(|(_, until)| Instant::now() < *until).map(|(bytes, _)| GROWS * bytes);
             let expected = like_it.map_or(ANSWER_BYTES_MAX, |n| n.clamp(ANSWER_BYTES_MIN, ANSWER_BYTES_MAX));
@@ -39,13 +48,31 @@ impl Reader {
                 iterator = self.kinesis.iterator(&self.id, at).await.map_err(Stop::Refused)?;
                 behind = self.behind();
             }
+            let records_max = last.map_or(1, |(records, bytes)| {
+                let fit = part.bytes() / COPIES * records / bytes;
+                fit.min(RECORDS_GROW * records).clamp(1, RECORDS_MAX)
+            });
             let asked = Instant::now();
-            let answer = self.kinesis.records(&iterator).await.map_err(Stop::Refused)?;
+            let answer = match self.kinesis.records(&iterator, records_max).await {
+                Ok(answer) => answer,
+                Err(refused) if matches!(refused.what, What::Throttled | What::Unanswered) => {
+                    drop(part);
+                    // Nothing was taken, and the iterator leads there still: another one would cost a call, too.
+                    self.report(&Stop::Refused(refused), *tries);
+                    tokio::time::sleep(self.pause(tries)).await;
+                    continue;
+                }
+                Err(refused) => return Err(Stop::Refused(refused)),
+            };
             *tries = 0;
             self.shard.set_alarm(None);
             let bytes: usize = answer.records.iter().map(|r| r.data.as_ref().len()).sum();
-            let is_behind = answer.millis_behind_latest.is_some_and(|ms| ms > 0);
-            self.count(answer.records.len(), bytes, answer.millis_behind_latest.unwrap_or(0));
+            let records = answer.records.len();
+            if records > 0 {
+                last = Some((records, bytes + RECORD_BYTES * records));
+            }
+            let is_behind = records >= records_max || answer.millis_behind_latest.is_some_and(|ms| ms > 0);
+            self.count(records, bytes, answer.millis_behind_latest.unwrap_or(0));
             self.take(&answer.records, &mut behind, Some(part))?;
             self.took(&behind, answer.millis_behind_latest.unwrap_or(0));
             drop(answer.records);

@@ -122,7 +122,7 @@ impl Reader {
     }
 
     /// Says what stands in the way, after so many refusals in a row.
-    fn report(&self, stop: &Stop, tries: u32) {
+    pub(super) fn report(&self, stop: &Stop, tries: u32) {
         let alarm = match stop {
             Stop::Refused(Refused { what: What::Throttled, .. }) => {
                 let labels = [("DeliveryStreamName", self.stream.clone())];
@@ -180,7 +180,7 @@ impl Reader {
     }
 
     /// How long to wait after a refusal, of so many in a row.
-    fn pause(&self, tries: &mut u32) -> Duration {
+    pub(super) fn pause(&self, tries: &mut u32) -> Duration {
         let longest = (BACKOFF_FIRST * (1 << (*tries).min(10))).min(BACKOFF_MAX);
         *tries += 1;
         longest.mul_f64(rand::random())

@@ -321,6 +321,28 @@ fn what_kinesis_refuses_or_does_not_say_costs_no_record() {
 }
 
 #[test]
+fn an_iterator_is_kept_when_the_same_is_to_be_asked_again() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    let proxy = Proxy::start(server.address);
+    let mut service = Service::start(&reads(&proxy.endpoint(), ""));
+    for (i, fault) in
+        [Fault::Error("ProvisionedThroughputExceededException"), Fault::Error("InternalFailure"), Fault::LoseAnswer]
+            .into_iter()
+            .enumerate()
+    {
+        let struck = proxy.next(4, "GetRecords", None, fault);
+        kinesis.put("s", &numbered(i * 100..(i + 1) * 100));
+        service.until("it was refused", |_| proxy.struck(struck) == 4);
+        settled(&mut service, (i as u64 + 1) * 100);
+    }
+    assert_eq!(proxy.calls_of("GetShardIterator").len(), 1);
+    assert_each_once_and_in_order(&service, 300);
+    service.until("what is over is no alarm any more", |s| s.status("r").alarm.is_none());
+}
+
+#[test]
 fn a_stream_that_is_not_there_is_named_and_read_when_it_is() {
     let server = KinesisLocal::start();
     let mut service = Service::start(&reads(&server.endpoint(), ""));
