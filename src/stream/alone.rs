@@ -47,8 +47,9 @@ impl Inner {
                 if changed && done.is_err() {
                     self.is_still_changed();
                 }
+                let every = settings.shards_interval;
                 // A lane that is ending makes this loop turn often: Kinesis is not asked any sooner for that.
-                next_list = Instant::now() + if done.is_ok() { settings.shards_interval } else { RETRY };
+                next_list = Instant::now() + if done.is_ok() { every } else { RETRY.min(every) };
                 self.report(done);
             }
             if !self.wait(next_list, woken) {
@@ -73,6 +74,7 @@ impl Inner {
         let dir = self.dir.join(summary.created_ms.to_string());
         let begin = self.begin(&dir, settings, &summary)?;
         self.end_unread();
+        self.tell_of_closed(&listed);
         let mut failed = None;
         let left = self.left(&dir, &listed)?;
         // First what is left of those: their children wait for them.
@@ -130,7 +132,7 @@ impl Inner {
             let dir = dir.join(name);
             !listed.iter().any(|l| l.id == *name) && is_there(&dir.join(META)) && !is_there(&dir.join(DONE))
         };
-        let of = |id| Listed { id, parents: Vec::new(), hash_keys: None };
+        let of = |id| Listed { id, parents: Vec::new(), hash_keys: None, is_closed: false };
         Ok(names.into_iter().filter(is_left).map(of).collect())
     }
 

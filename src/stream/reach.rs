@@ -4,7 +4,7 @@
 use super::shards::{Inner, Lane, Phase};
 use crate::config;
 use crate::error::{Error, Kind, Result};
-use crate::source::kinesis::client::{Kinesis, Summary};
+use crate::source::kinesis::client::{Kinesis, Listed, Summary};
 use std::sync::atomic::Ordering;
 
 impl Inner {
@@ -59,6 +59,16 @@ impl Inner {
         }
         kinesis.follow(&fresh);
         Ok(kinesis)
+    }
+
+    /// Tells lanes whose shards are listed as closed.
+    pub(super) fn tell_of_closed(&self, listed: &[Listed]) {
+        let lanes = self.lanes();
+        for shard in listed.iter().filter(|shard| shard.is_closed) {
+            if let Some(Lane::Open(lane)) = lanes.get(&shard.id) {
+                lane.shard.is_listed_as_closed();
+            }
+        }
     }
 
     /// Finds the consumer that records are sent to, if that is wanted. Without it they are asked for.

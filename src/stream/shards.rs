@@ -457,6 +457,7 @@ impl Inner {
             consumer: self.consumer.clone(),
             room: self.room.clone(),
             up_to_date: None,
+            put_off: None,
             tell: Box::new(move || {
                 tell();
                 if of_reader.is_at_end() {

@@ -175,6 +175,7 @@ impl Inner {
             self.note_table(&self.dir.join(summary.created_ms.to_string()), sharing.table())?;
             sharing.make(&leases, &seen.shards, &summary, || Begin::of(settings.start, seen.now_ms))?;
             self.created_ms.store(summary.created_ms, Ordering::Relaxed);
+            self.tell_of_closed(&seen.shards);
             leases = sharing.look()?;
         }
         let (ours, mut failed) = sharing.take(&leases);

@@ -361,7 +361,7 @@ mod tests {
 
     fn shard(id: &str, parents: &[&str]) -> Listed {
         let parents = parents.iter().map(|p| (*p).to_owned()).collect();
-        Listed { id: id.to_owned(), parents, hash_keys: None }
+        Listed { id: id.to_owned(), parents, hash_keys: None, is_closed: false }
     }
 
     fn lease(shard: &str, checkpoint: &str) -> Lease {

@@ -1,7 +1,9 @@
 //! Kinesis Data Streams: servers that speak its protocol and a client that fills them.
 
+mod answers;
 mod client;
 mod crowd;
+mod fan_out;
 mod frames;
 mod kpl;
 mod nodes;

@@ -138,6 +138,7 @@ impl Decode {
             bound: false,
             consumer: Consumer::default(),
             up_to_date: None,
+            put_off: None,
             room: Arc::new(Room::new(1 << 20, Arc::default())),
             tell: Box::new(|| {}),
         };

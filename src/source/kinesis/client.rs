@@ -1,5 +1,6 @@
 //! The API of Kinesis Data Streams as far as a reader needs it.
 
+use super::whole::{self, Whole, WholeEvents};
 use crate::aws::Login;
 use crate::config;
 use crate::error::{Error, Kind, Result};
@@ -13,6 +14,7 @@ use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::primitives::event_stream::EventReceiver;
 use aws_sdk_kinesis::types::error::SubscribeToShardEventStreamError;
 use aws_sdk_kinesis::types::{ConsumerStatus, ShardIteratorType, StartingPosition, SubscribeToShardEventStream};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -53,6 +55,8 @@ pub struct Listed {
     pub parents: Vec<String>,
     /// The first and the last hash key of its records, in decimal.
     pub hash_keys: Option<(String, String)>,
+    /// It was split or merged, and takes no more records.
+    pub is_closed: bool,
 }
 
 /// Where an iterator begins.
@@ -163,9 +167,10 @@ impl Kinesis {
         let answer = request
             .customize()
             .interceptor(date.clone())
+            .interceptor(Whole::of::<whole::DescribeStreamSummary>())
             .send()
             .await
-            .map_err(|e| refused(&e).about("DescribeStreamSummary"))?;
+            .map_err(|e| refused("DescribeStreamSummary", &e).about("DescribeStreamSummary"))?;
         let found = answer.stream_description_summary();
         let found =
             found.ok_or_else(|| Error::new(Kind::Retry, "DescribeStreamSummary: an answer without a summary"))?;
@@ -178,7 +183,8 @@ impl Kinesis {
         })
     }
 
-    /// Every shard whose records may still be there.
+    /// Every shard whose records may still be there. Parents are named by every shard that has them: a list in which they
+    /// are not is none.
     pub async fn shards(&self) -> Result<Vec<Listed>> {
         let (mut shards, mut token) = (Vec::new(), None);
         loop {
@@ -190,7 +196,8 @@ impl Kinesis {
                     request.set_stream_name(name).set_stream_arn(arn)
                 }
             };
-            let answer = request.send().await.map_err(|e| refused(&e).about("ListShards"))?;
+            let request = request.customize().interceptor(Whole::of::<whole::ListShards>());
+            let answer = request.send().await.map_err(|e| refused("ListShards", &e).about("ListShards"))?;
             shards.extend(answer.shards().iter().map(|shard| {
                 Listed {
                     id: shard.shard_id().to_owned(),
@@ -202,11 +209,22 @@ impl Kinesis {
                     hash_keys: shard
                         .hash_key_range()
                         .map(|range| (range.starting_hash_key().to_owned(), range.ending_hash_key().to_owned())),
+                    is_closed: shard.sequence_number_range().is_some_and(|r| r.ending_sequence_number().is_some()),
                 }
             }));
             match answer.next_token() {
                 Some(next) => token = Some(next.to_owned()),
-                None => return Ok(shards),
+                None => break,
+            }
+        }
+        match without_its_parents(&shards) {
+            None => Ok(shards),
+            Some((one, other)) => {
+                unfit("ListShards");
+                let message = format!(
+                    "ListShards: `{one}` and `{other}` have hash keys in common, and neither was made from the other"
+                );
+                Err(Error::new(Kind::Retry, message))
             }
         }
     }
@@ -224,7 +242,8 @@ impl Kinesis {
                 request.shard_iterator_type(ShardIteratorType::AtSequenceNumber).starting_sequence_number(sequence)
             }
         };
-        let answer = request.send().await.map_err(|e| refused(&e))?;
+        let request = request.customize().interceptor(Whole::of::<whole::GetShardIterator>());
+        let answer = request.send().await.map_err(|e| refused("GetShardIterator", &e))?;
         let none = || Refused { what: What::Other, message: "an answer without an iterator".to_owned() };
         answer.shard_iterator.ok_or_else(none)
     }
@@ -232,9 +251,9 @@ impl Kinesis {
     /// The ARN of the stream's consumer of this name, which is registered if it is not there.
     pub async fn consumer(&self, stream_arn: &str, name: &str) -> Result<String> {
         for _ in 0..CONSUMER_TRIES {
-            let described =
-                self.client().describe_stream_consumer().stream_arn(stream_arn).consumer_name(name).send().await;
-            match described {
+            let asked = self.client().describe_stream_consumer().stream_arn(stream_arn).consumer_name(name);
+            let asked = asked.customize().interceptor(Whole::of::<whole::DescribeStreamConsumer>());
+            match asked.send().await {
                 Ok(answer) => {
                     let found = answer.consumer_description();
                     if let Some(found) = found.filter(|c| *c.consumer_status() == ConsumerStatus::Active) {
@@ -246,11 +265,11 @@ impl Kinesis {
                     match request.send().await {
                         // Somebody else is at it.
                         Err(e) if e.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {}
-                        Err(e) => return Err(refused(&e).about("RegisterStreamConsumer")),
+                        Err(e) => return Err(refused("RegisterStreamConsumer", &e).about("RegisterStreamConsumer")),
                         Ok(_) => {}
                     }
                 }
-                Err(e) => return Err(refused(&e).about("DescribeStreamConsumer")),
+                Err(e) => return Err(refused("DescribeStreamConsumer", &e).about("DescribeStreamConsumer")),
             }
             tokio::time::sleep(CONSUMER_PAUSE).await;
         }
@@ -262,7 +281,7 @@ impl Kinesis {
         match self.client().describe_stream_consumer().stream_arn(stream_arn).consumer_name(name).send().await {
             Ok(_) => Ok(true),
             Err(e) if e.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => Ok(false),
-            Err(e) => Err(refused(&e).about("DescribeStreamConsumer")),
+            Err(e) => Err(refused("DescribeStreamConsumer", &e).about("DescribeStreamConsumer")),
         }
     }
 
@@ -284,14 +303,16 @@ impl Kinesis {
         };
         let start = start.build().map_err(|e| Refused { what: What::Other, message: e.to_string() })?;
         let request = self.client().subscribe_to_shard().consumer_arn(consumer).shard_id(shard);
-        let answer = request.starting_position(start).send().await.map_err(|e| refused(&e))?;
+        let request = request.starting_position(start).customize().interceptor(WholeEvents);
+        let answer = request.send().await.map_err(|e| refused("SubscribeToShard", &e))?;
         Ok(answer.event_stream)
     }
 
     /// So many records at most.
     pub async fn records(&self, iterator: &str, most: usize) -> std::result::Result<GetRecordsOutput, Refused> {
         let request = self.client().get_records().shard_iterator(iterator).limit(most as i32);
-        request.send().await.map_err(|e| refused(&e))
+        let request = request.customize().interceptor(Whole::of::<whole::GetRecords>());
+        request.send().await.map_err(|e| refused("GetRecords", &e))
     }
 }
 
@@ -303,11 +324,37 @@ impl Refused {
     }
 }
 
-fn refused<E>(error: &SdkError<E>) -> Refused
+/// Two shards of which one must have been made from the other, though it does not say so: of those whose parents are not
+/// listed no two have a hash key in common. That two share the last and the first of theirs is how some emulators count.
+fn without_its_parents(shards: &[Listed]) -> Option<(&str, &str)> {
+    let ids: HashSet<&String> = shards.iter().map(|shard| &shard.id).collect();
+    let is_first = |shard: &&Listed| !shard.parents.iter().any(|parent| ids.contains(parent));
+    let number = |text: &str| text.parse::<u128>().unwrap_or(u128::MAX);
+    let range = |shard: &Listed| shard.hash_keys.as_ref().map(|(first, last)| (number(first), number(last)));
+    let mut firsts: Vec<_> = shards.iter().filter(is_first).filter_map(|s| Some((range(s)?, s.id.as_str()))).collect();
+    firsts.sort_unstable();
+    let overlap = firsts.windows(2).find(|pair| pair[1].0.0 < pair[0].0.1);
+    overlap.map(|pair| (pair[0].1, pair[1].1))
+}
+
+/// Counts an answer that cannot be what the service sends.
+pub(super) fn unfit(operation: &'static str) {
+    metrics::counter!("hydrant_kinesis_answers_unfit", &[("Operation", operation)]).increment(1);
+}
+
+fn refused<E>(operation: &'static str, error: &SdkError<E>) -> Refused
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     let meta = error.as_service_error().map(ProvideErrorMetadata::meta);
+    if let SdkError::ResponseError(e) = error
+        && e.raw().status().is_success()
+    {
+        unfit(operation);
+        // Not the answer itself, which may be records.
+        let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
+        return Refused { what: What::Unanswered, message: format!("an answer that cannot be what was sent{cause}") };
+    }
     let Some(code) = meta.and_then(|m| m.code()) else {
         return Refused { what: What::Unanswered, message: DisplayErrorContext(error).to_string() };
     };

@@ -1,7 +1,9 @@
 //! Reading a shard by being sent its records: SubscribeToShard, which lasts for five minutes at most and is then asked for
-//! again, from where the last one had got to.
+//! again, from where the last one had got to. Whatever keeps records from being sent, they are asked for meanwhile.
 
+use super::client::{Refused, What, unfit};
 use super::reader::{Reader, Stop};
+use aws_sdk_kinesis::error::SdkError;
 use aws_sdk_kinesis::types::SubscribeToShardEventStream;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -10,6 +12,11 @@ use tokio::time::Instant;
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// A second subscription within this time after the first is refused (SubscribeToShard, API reference).
 const SUBSCRIPTIONS_APART: Duration = Duration::from_secs(5);
+
+/// A subscription is put off for some seconds while another one is not over, and for no longer than this if that is all.
+const PUT_OFF_MAX: Duration = Duration::from_secs(30);
+/// After a shard was listed as closed, its end is among the next events, which come every five seconds.
+const END_WITHIN: Duration = Duration::from_secs(10);
 
 /// What an event takes for each byte of its records: as it came, and as it is held by the lane.
 const EVENT_COPIES: usize = 2;
@@ -23,6 +30,7 @@ impl Reader {
         let mut behind = self.behind();
         let mut begun = Instant::now();
         loop {
+            let mut has_come = false;
             while self.shard.has_room().await {
                 let received = tokio::time::timeout(SILENCE_MAX, stream.recv()).await;
                 let event = match received {
@@ -31,23 +39,38 @@ impl Reader {
                     // It is over, or the connection is: from where we are, again.
                     Ok(Ok(None)) | Err(_) => break,
                     Ok(Err(e)) => {
+                        if matches!(e, SdkError::ResponseError(_)) {
+                            unfit("SubscribeToShard");
+                        }
                         tracing::debug!(stream = self.stream, shard = self.id, error = %e, "a subscription broke");
                         break;
                     }
                 };
                 *tries = 0;
+                has_come = true;
+                self.put_off = None;
                 self.shard.set_alarm(None);
                 let bytes: usize = event.records.iter().map(|r| r.data.as_ref().len()).sum();
                 self.count(event.records.len(), bytes, event.millis_behind_latest);
                 let part = self.room.take(EVENT_COPIES * bytes).await;
                 self.take(&event.records, &mut behind, Some(part))?;
                 self.took(&behind, event.millis_behind_latest);
-                if event.continuation_sequence_number.is_empty() && event.child_shards.is_some_and(|c| !c.is_empty()) {
-                    return self.end(&mut behind);
+                let is_calm = event.records.is_empty() && event.millis_behind_latest <= 0;
+                if event.continuation_sequence_number.is_empty() {
+                    return match event.child_shards.is_some_and(|children| !children.is_empty()) {
+                        true => self.end_as_listed(&mut behind).await,
+                        false => Err(Stop::NotSent("an event says nowhere to go on from".to_owned())),
+                    };
+                }
+                if is_calm && self.shard.is_closed_for(END_WITHIN) {
+                    return Err(Stop::NotSent("the shard is closed, and its end is not sent".to_owned()));
                 }
             }
             if !self.shard.has_room().await {
                 return Ok(());
+            }
+            if !has_come {
+                return Err(Stop::NotSent("a subscription brought nothing".to_owned()));
             }
             drop(stream);
             tokio::time::sleep_until(begun + SUBSCRIPTIONS_APART).await;
@@ -57,5 +80,27 @@ impl Reader {
             begun = Instant::now();
             behind = self.behind();
         }
+    }
+    /// Whether a refusal keeps records from being sent, so that they are to be asked for.
+    pub(super) fn is_no_use(&mut self, refused: &Refused) -> bool {
+        match refused.what {
+            What::Throttled => self.put_off.get_or_insert_with(Instant::now).elapsed() > PUT_OFF_MAX,
+            What::Unanswered | What::Missing | What::Other => true,
+            // From somewhere else it may be of use.
+            What::Iterator => false,
+        }
+    }
+
+    /// Says that records are asked for though they should be sent.
+    pub(super) fn asks_instead(&mut self, why: &str) {
+        self.put_off = None;
+        let labels = [("DeliveryStreamName", self.stream.clone())];
+        metrics::counter!("hydrant_kinesis_asked_instead", &labels).increment(1);
+        tracing::warn!(
+            stream = self.stream,
+            shard = self.id,
+            error = why,
+            "records are not sent, and asked for instead for a while"
+        );
     }
 }

@@ -7,6 +7,7 @@
 //! the one that he read (`hydrantVersion`). Renewals move the counter and not the version.
 
 use super::client::{Listed, login};
+use super::lease_row::{lease, number, number_of, text, text_of};
 use crate::aws::Login;
 use crate::config::{self, StartingPosition};
 use crate::error::{Error, Kind, Result};
@@ -18,7 +19,6 @@ use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkErro
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use std::collections::HashMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -145,7 +145,7 @@ impl Begin {
         }
     }
 
-    fn parse(text: &str) -> Option<Begin> {
+    pub(super) fn parse(text: &str) -> Option<Begin> {
         match text {
             TRIM_HORIZON => Some(Begin::TrimHorizon),
             ms => ms.parse().ok().map(Begin::Timestamp),
@@ -161,40 +161,6 @@ fn checkpoint(start: &Start) -> (&str, u64) {
         Start::After { position, .. } => (&position.sequence, position.sub_sequence),
         Start::End { .. } => (SHARD_END, 0),
     }
-}
-
-fn text(value: impl Into<String>) -> AttributeValue {
-    AttributeValue::S(value.into())
-}
-
-fn number(n: u64) -> AttributeValue {
-    AttributeValue::N(n.to_string())
-}
-
-type Row = HashMap<String, AttributeValue>;
-
-fn text_of<'r>(row: &'r Row, name: &str) -> Option<&'r str> {
-    row.get(name).and_then(|value| value.as_s().ok()).map(String::as_str)
-}
-
-fn number_of(row: &Row, name: &str) -> Option<u64> {
-    row.get(name).and_then(|value| value.as_n().ok()).and_then(|n| n.parse().ok())
-}
-
-/// A row as a lease; what is wrong with it if it is none.
-fn lease(row: &Row) -> std::result::Result<Lease, String> {
-    let shard = text_of(row, "leaseKey").ok_or("found a row without `leaseKey`")?.to_owned();
-    let lacks = |name: &str| format!("the row `{shard}` has no `{name}`, as every lease of the KCL has");
-    Ok(Lease {
-        owner: text_of(row, "leaseOwner").map(str::to_owned),
-        counter: number_of(row, "leaseCounter").ok_or_else(|| lacks("leaseCounter"))?,
-        checkpoint: text_of(row, "checkpoint").ok_or_else(|| lacks("checkpoint"))?.to_owned(),
-        checkpoint_sub: number_of(row, "checkpointSubSequenceNumber").unwrap_or(0),
-        begin: text_of(row, "hydrantBegin").and_then(Begin::parse),
-        created_ms: number_of(row, "hydrantStreamCreated").unwrap_or(0),
-        stream: text_of(row, "hydrantDeliveryStream").map(str::to_owned),
-        shard,
-    })
 }
 
 impl Leases {
@@ -250,6 +216,11 @@ impl Leases {
             let scan = self.client().scan().table_name(&self.table).consistent_read(true);
             let scan = scan.projection_expression(projection.join(", ")).set_expression_attribute_names(Some(names));
             let answer = scan.set_exclusive_start_key(next.take()).send().await.map_err(self.during("Scan"))?;
+            if answer.items.as_ref().map(Vec::len) != Some(answer.count.max(0) as usize) {
+                let message =
+                    format!("Scan of table `{}`: an answer of {} rows without them", self.table, answer.count);
+                return Err(Error::new(Kind::Retry, message));
+            }
             // KCL 3 keeps rows of other kinds in the same table.
             let rows = answer.items().iter().filter(|row| text_of(row, "entityType").is_none_or(|t| t == "LEASE"));
             for row in rows {
@@ -379,6 +350,10 @@ impl Leases {
                 (_, Some(store), Some(name)) => KeptState::Object { store: store.to_owned(), name: name.to_owned() },
                 _ => KeptState::None,
             };
+        if state == KeptState::None && row.contains_key("hydrantVersion") {
+            let message = format!("table `{}`: the row `{shard}` has a `hydrantVersion` and no state", self.table);
+            return Err(Error::new(Kind::Misconfigured, message));
+        }
         let commit = text_of(&row, "hydrantCommit").unwrap_or_default().to_owned();
         Ok((found, Kept { version: number_of(&row, "hydrantVersion").unwrap_or(0), commit, state }))
     }

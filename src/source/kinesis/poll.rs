@@ -2,6 +2,7 @@
 
 use super::client::What;
 use super::reader::{Reader, Stop};
+use crate::lane::Start;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -34,6 +35,8 @@ impl Reader {
         // Only the first record of a new iterator can be one that was read before.
         let mut behind = self.behind();
         let mut got = Instant::now();
+        // Where the last answer said that the shard ends.
+        let mut end_at: Option<Start> = None;
         // Bytes of the last answer, if it was read to the end, and until when the next one is like it.
         let mut calm: Option<(usize, Instant)> = None;
         // Records of the last answer that had any, and what they took.
@@ -65,7 +68,10 @@ impl Reader {
                 Err(refused) => return Err(Stop::Refused(refused)),
             };
             *tries = 0;
-            self.shard.set_alarm(None);
+            let is_end = answer.next_shard_iterator.is_none();
+            if !is_end {
+                self.shard.set_alarm(None);
+            }
             let bytes: usize = answer.records.iter().map(|r| r.data.as_ref().len()).sum();
             let records = answer.records.len();
             if records > 0 {
@@ -79,7 +85,16 @@ impl Reader {
             got = asked;
             match answer.next_shard_iterator {
                 Some(next) => iterator = next,
-                None => return self.end(&mut behind),
+                // One answer that lost its iterator on its way is no end: AWS names the children, others say it twice.
+                None if answer.child_shards.is_some_and(|c| !c.is_empty()) || end_at.as_ref() == Some(&self.start) => {
+                    return self.end_as_listed(&mut behind).await;
+                }
+                None => {
+                    self.is_listed_as_ended().await?;
+                    let Some(at) = self.at() else { return Ok(()) };
+                    iterator = self.kinesis.iterator(&self.id, at).await.map_err(Stop::Refused)?;
+                    (behind, end_at) = (self.behind(), Some(self.start.clone()));
+                }
             }
             let apart = if is_behind { CALLS_APART } else { self.kinesis.poll_interval() };
             let pause = apart.max(Duration::from_secs_f64(bytes as f64 / BYTES_PER_SECOND));

@@ -36,6 +36,8 @@ pub struct Reader {
     pub room: Arc<Room>,
     /// When the newest record had been read, the last time.
     pub up_to_date: Option<Instant>,
+    /// Since when subscriptions are put off, as they are while another one is not over.
+    pub put_off: Option<Instant>,
     /// Tells the lane that there are records, or that there will be no more.
     pub tell: Box<dyn Fn() + Send + Sync>,
 }
@@ -49,9 +51,6 @@ const UP_TO_DATE: Duration = Duration::from_secs(3600);
 /// The ARN of a consumer; what it is may change.
 pub type Consumer = Arc<Mutex<Option<String>>>;
 
-/// What the oldest record is where there is none.
-const NOTHING: &str = "none";
-
 /// What stands in the way.
 pub enum Stop {
     Refused(Refused),
@@ -60,6 +59,10 @@ pub enum Stop {
         expected: Position,
         found: String,
     },
+    /// An answer says that the shard has ended, and the list of shards does not.
+    Unended(String),
+    /// Records are not sent, and are to be asked for.
+    NotSent(String),
 }
 
 impl Reader {
@@ -90,15 +93,14 @@ impl Reader {
                 Some(consumer) => self.subscribe(consumer, &mut tries).await,
                 None => self.poll(polling_until, &mut tries).await,
             };
-            if let (Some(_), Err(Stop::Refused(Refused { what: What::Other | What::Missing, message }))) =
-                (&consumer, &read)
-            {
-                tracing::warn!(
-                    stream = self.stream,
-                    shard = self.id,
-                    error = message,
-                    "records are not sent, and asked for instead for a while"
-                );
+            let read = match read {
+                Err(Stop::Refused(refused)) if consumer.is_some() && self.is_no_use(&refused) => {
+                    Err(Stop::NotSent(refused.message))
+                }
+                read => read,
+            };
+            if let Err(Stop::NotSent(message)) = read {
+                self.asks_instead(&message);
                 // As often as the consumer is looked for.
                 polling_until = Some(Instant::now() + self.kinesis.shards_interval());
                 continue;
@@ -112,8 +114,13 @@ impl Reader {
             is_suspect = matches!(stop, Stop::Refused(Refused { what: What::Missing, .. }));
             self.report(&stop, tries);
             let pause = self.pause(&mut tries);
-            // A shard may be subscribed to once a second.
-            let least = if consumer.is_some() { SUBSCRIPTIONS_APART_MIN } else { Duration::ZERO };
+            let least = match (&stop, &consumer) {
+                // Everything that follows from an end is asked again.
+                (Stop::Unended(_), _) => self.kinesis.poll_interval(),
+                // A shard may be subscribed to once a second.
+                (_, Some(_)) => SUBSCRIPTIONS_APART_MIN,
+                _ => Duration::ZERO,
+            };
             tokio::time::sleep(pause.max(least)).await;
             if !self.shard.has_room().await {
                 return;
@@ -132,6 +139,7 @@ impl Reader {
             // Another iterator is asked for; that it expired is nobody's trouble.
             Stop::Refused(Refused { what: What::Iterator, .. }) if tries == 0 => None,
             Stop::Refused(refused) => Some(refused.message.clone()),
+            Stop::Unended(message) | Stop::NotSent(message) => Some(message.clone()),
             Stop::Passed { expected, found } => Some(format!(
                 "record {expected}, behind which to go on, is gone, and the oldest is {found}: records between them have \
                  expired; plans list some of them, so nothing is read"
@@ -140,43 +148,6 @@ impl Reader {
         if self.shard.set_alarm(alarm.clone()) {
             tracing::warn!(stream = self.stream, shard = self.id, alarm, "the shard is not read");
         }
-    }
-
-    /// Whether the stream still has the shard, or does not say.
-    async fn is_listed(&self) -> bool {
-        self.kinesis.shards().await.map_or(true, |listed| listed.iter().any(|shard| shard.id == self.id))
-    }
-
-    /// Nothing of the shard can be read any more.
-    fn is_gone(&self) {
-        let done = match self.behind() {
-            Some(position) => self.expired(position, NOTHING),
-            None => {
-                self.lose("the shard has expired, and nothing of it was read: its records may be lost".to_owned());
-                Ok(())
-            }
-        };
-        match done {
-            Ok(()) => {
-                self.shard.set_alarm(None);
-                self.shard.reached_end();
-            }
-            Err(stop) => {
-                self.report(&stop, 1);
-                self.shard.set_gone();
-            }
-        }
-        (self.tell)();
-    }
-
-    /// The shard has no more records. `behind`: the record behind which to begin, if it was not met.
-    pub(super) fn end(&self, behind: &mut Option<Position>) -> Result<(), Stop> {
-        if let Some(position) = behind.take() {
-            self.expired(position, NOTHING)?;
-        }
-        self.shard.reached_end();
-        (self.tell)();
-        Ok(())
     }
 
     /// How long to wait after a refusal, of so many in a row.
@@ -214,7 +185,7 @@ impl Reader {
         self.shard.set_behind(behind_ms.max(0) as u64);
     }
 
-    fn is_up_to_date(&self) -> bool {
+    pub(super) fn is_up_to_date(&self) -> bool {
         self.up_to_date.is_some_and(|at| at.elapsed() < UP_TO_DATE)
     }
 
@@ -278,31 +249,6 @@ impl Reader {
             Ordering::Greater => self.expired(position, found).map(|()| 0),
         }
     }
-
-    /// The record behind which to go on is not there any more, and the oldest is `found`.
-    fn expired(&self, position: Position, found: &str) -> Result<(), Stop> {
-        if self.bound && self.shard.is_behind_plans() {
-            return Err(Stop::Passed { expected: position, found: found.to_owned() });
-        }
-        // A shard that is quiet for long: the record has expired, and whatever came behind it has not.
-        if self.is_up_to_date() {
-            return Ok(());
-        }
-        self.lose(format!(
-            "record {position}, behind which to go on, had expired, and the oldest was {found}: records between them may be \
-             lost"
-        ));
-        self.shard.pass_known();
-        Ok(())
-    }
-
-    /// Says, for the whole of this life, what may be lost.
-    fn lose(&self, loss: String) {
-        tracing::error!(stream = self.stream, shard = self.id, "{loss}");
-        let labels = [("DeliveryStreamName", self.stream.clone())];
-        metrics::counter!("hydrant_kinesis_retention_passed", &labels).increment(1);
-        self.shard.set_loss(loss);
-    }
 }
 
 #[cfg(test)]
@@ -343,6 +289,7 @@ mod tests {
             consumer: Consumer::default(),
             room: Arc::new(Room::new(1 << 20, Arc::default())),
             up_to_date: None,
+            put_off: None,
             tell: Box::new(|| {}),
         }
     }

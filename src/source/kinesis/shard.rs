@@ -8,6 +8,7 @@ use crate::source::room::Part;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// Records between two places from which the lane could begin again: each costs memory, and what lies behind the last
@@ -39,6 +40,8 @@ struct State {
     anchors: VecDeque<(u64, Position)>,
     /// Kinesis has no more records.
     at_end: bool,
+    /// Since when it is known that the shard was split or merged.
+    closed_since: Option<Instant>,
     closed: bool,
     /// It is not there any more, and plans list records of it.
     gone: bool,
@@ -75,6 +78,7 @@ impl Shard {
             expired: 0..0,
             anchors,
             at_end: matches!(start, Start::End { .. }),
+            closed_since: None,
             closed: false,
             gone: false,
             alarm: None,
@@ -125,6 +129,16 @@ impl Shard {
     /// Kinesis has no more records: the shard was split or merged, and everything was read.
     pub fn reached_end(&self) {
         self.state().at_end = true;
+    }
+
+    /// The shard is listed as closed: what is there of it is all that there will be.
+    pub fn is_listed_as_closed(&self) {
+        self.state().closed_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Whether it is known for so long that the shard is closed.
+    pub fn is_closed_for(&self, time: Duration) -> bool {
+        self.state().closed_since.is_some_and(|since| since.elapsed() >= time)
     }
 
     /// Whether everything was read to the end of the shard.

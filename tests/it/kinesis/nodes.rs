@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-const FAILOVER: Duration = Duration::from_secs(2);
+pub const FAILOVER: Duration = Duration::from_secs(2);
 
 /// A stream `r` that reads `s`, shares its shards through the table `leases`, and delivers to `out`.
-fn shares(kinesis: &str, dynamodb: &str, out: &Path, more: &str) -> String {
+pub fn shares(kinesis: &str, dynamodb: &str, out: &Path, more: &str) -> String {
     format!(
         "  r:\n    source:\n      kinesis: {{ stream: s, start: trim_horizon, endpoint: \"{kinesis}\", access_key_id: a, \
          secret_access_key: b, poll_interval: 200ms, shards_interval: 500ms, timeout: 5s{more}, coordination: \
@@ -27,45 +27,45 @@ fn shares(kinesis: &str, dynamodb: &str, out: &Path, more: &str) -> String {
 }
 
 /// Objects that hold records, with their names.
-fn objects(out: &Path) -> Vec<(String, Vec<u8>)> {
+pub fn objects(out: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     collect(out, &mut found);
     found.retain(|(name, _)| !name.contains("/_hydrant/") && !name.contains("/_ledger/"));
     found
 }
 
-fn delivered(out: &Path) -> usize {
+pub fn delivered(out: &Path) -> usize {
     let lines = |bytes: &[u8]| bytes.iter().filter(|b| **b == b'\n').count();
     objects(out).iter().map(|(_, bytes)| lines(bytes)).sum()
 }
 
-struct World {
-    kinesis: Server,
-    dynamodb: Server,
-    out: tempfile::TempDir,
+pub struct World {
+    pub kinesis: Server,
+    pub dynamodb: Server,
+    pub out: tempfile::TempDir,
 }
 
 impl World {
-    fn new(shards: i32) -> World {
+    pub fn new(shards: i32) -> World {
         World::with(shards, Dynalite::start())
     }
 
-    fn with(shards: i32, dynamodb: Server) -> World {
+    pub fn with(shards: i32, dynamodb: Server) -> World {
         let world = World { kinesis: KinesisLocal::start(), dynamodb, out: tempfile::tempdir().unwrap() };
         world.client().create("s", shards);
         world
     }
 
-    fn client(&self) -> Kinesis {
+    pub fn client(&self) -> Kinesis {
         Kinesis::at(&self.kinesis.endpoint())
     }
 
-    fn node(&self) -> Service {
+    pub fn node(&self) -> Service {
         Service::start(&shares(&self.kinesis.endpoint(), &self.dynamodb.endpoint(), self.out.path(), ""))
     }
 
     /// Waits until so many records are in objects; more are a fault.
-    fn until_delivered(&self, records: usize, nodes: &[Service]) {
+    pub fn until_delivered(&self, records: usize, nodes: &[Service]) {
         let (began, mut last) = (Instant::now(), (Instant::now(), 0));
         loop {
             let found = delivered(self.out.path());
@@ -85,7 +85,7 @@ impl World {
     }
 
     /// What an independent reader of the library's tables says of ours: a line for each lease, `shard owner checkpoint`.
-    fn leases(&self) -> Vec<(String, String, String)> {
+    pub fn leases(&self) -> Vec<(String, String, String)> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/kcl_leases.py");
         let output = std::process::Command::new(variable("HYDRANT_TEST_PYTHON"))
             .args([script, "read", &self.dynamodb.endpoint(), "leases"])
@@ -98,12 +98,12 @@ impl World {
     }
 
     /// Writes rows as the library does, each `shard=checkpoint`.
-    fn write_leases(&self, rows: &[String]) {
+    pub fn write_leases(&self, rows: &[String]) {
         self.table("write", rows);
     }
 
     /// Has the script do something to the table, without Hydrant.
-    fn table(&self, act: &str, rows: &[String]) {
+    pub fn table(&self, act: &str, rows: &[String]) {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/kcl_leases.py");
         let mut python = std::process::Command::new(variable("HYDRANT_TEST_PYTHON"));
         let done = python.args([script, act, &self.dynamodb.endpoint(), "leases"]).args(rows).status();
@@ -118,7 +118,7 @@ impl World {
     }
 }
 
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let began = Instant::now();
     while !condition() {
         assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
@@ -127,7 +127,7 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 }
 
 /// The lanes that a node runs are accounted for.
-fn assert_no_gap(nodes: &[Service]) {
+pub fn assert_no_gap(nodes: &[Service]) {
     for status in nodes.iter().flat_map(Service::statuses) {
         assert_eq!((status.gap, status.lost, status.pending), (0, 0, 0), "{status:?}");
     }
@@ -478,7 +478,7 @@ fn take_over(world: &World) {
 }
 
 /// Whether a node says so of its stream.
-fn says(node: &Service, what: &str) -> bool {
+pub fn says(node: &Service, what: &str) -> bool {
     node.statuses().into_iter().any(|status| status.alarm.is_some_and(|alarm| alarm.contains(what)))
 }
 

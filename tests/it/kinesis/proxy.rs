@@ -32,6 +32,13 @@ pub enum Fault {
     Hold(Duration),
     /// Puts garbage for the iterator in the answer; who comes with it is told so, as AWS does.
     GarbageIterator,
+    /// Puts this for a member of an answer that is no refusal, or takes the member out. The path there has `*` for every
+    /// element of a list; an empty one is the whole answer.
+    Member(Vec<String>, Option<Value>),
+    /// Answers with this status and a page, as what stands between does, and passes nothing on.
+    Status(u16),
+    /// Closes the connection and passes nothing on.
+    Reset,
 }
 
 /// A fault that was asked for, to ask for it again or take it back.
@@ -43,6 +50,8 @@ struct Rule {
     /// `None` for every shard and for calls that are for none.
     shard: Option<String>,
     fault: Fault,
+    /// Only answers that have records.
+    with_records: bool,
     /// How often yet.
     left: usize,
     struck: usize,
@@ -106,6 +115,8 @@ struct State {
     expiry: Option<Duration>,
     pause: Duration,
     date: Option<&'static str>,
+    /// The last answer to each operation that was no refusal, before it was changed.
+    last: BTreeMap<String, Value>,
 }
 
 struct Shared {
@@ -136,6 +147,7 @@ impl Proxy {
             expiry: None,
             pause: Duration::from_secs(5),
             date: None,
+            last: BTreeMap::new(),
         };
         let shared = Arc::new(Shared { server, state: Mutex::new(state) });
         let accepting = RUNTIME.spawn(accept(listener, shared.clone())).abort_handle();
@@ -153,8 +165,25 @@ impl Proxy {
     /// Does this to the next `times` calls of an operation, for one shard or all. Of several that fit a call the one
     /// that was asked for first is met.
     pub fn next(&self, times: usize, operation: &'static str, shard: Option<&str>, fault: Fault) -> FaultId {
+        self.rule(Rule {
+            operation,
+            shard: shard.map(str::to_owned),
+            fault,
+            with_records: false,
+            left: times,
+            struck: 0,
+        })
+    }
+
+    /// Changes the next answer of an operation that has records, if it is one that has them.
+    pub fn next_with_records(&self, operation: &'static str, fault: Fault) -> FaultId {
+        let with_records = ["GetRecords", EVENT].contains(&operation);
+        self.rule(Rule { operation, shard: None, fault, with_records, left: 1, struck: 0 })
+    }
+
+    fn rule(&self, rule: Rule) -> FaultId {
         let mut state = self.state();
-        state.rules.push(Rule { operation, shard: shard.map(str::to_owned), fault, left: times, struck: 0 });
+        state.rules.push(rule);
         FaultId(state.rules.len() - 1)
     }
 
@@ -223,6 +252,11 @@ impl Proxy {
     /// The calls of one operation until now, in the order in which they came.
     pub fn calls_of(&self, operation: &str) -> Vec<Call> {
         self.state().calls.iter().filter(|c| c.operation == operation).cloned().collect()
+    }
+
+    /// The last answer to an operation, or the last event, as the server gave it.
+    pub fn last_answer(&self, operation: &str) -> Option<Value> {
+        self.state().last.get(operation).cloned()
     }
 
     /// Waits for something about the calls.
@@ -305,8 +339,15 @@ impl Shared {
         if let Some(refusal) = self.refusal(&met, &asked) {
             return Ok(self.refuse(&met, refusal));
         }
-        if let Some(Fault::Error(kind)) = met.fault {
-            return Ok(self.refuse(&met, kind));
+        match met.fault {
+            Some(Fault::Error(kind)) => return Ok(self.refuse(&met, kind)),
+            Some(Fault::Status(status)) => {
+                self.state().calls[met.call].status = Some(status);
+                let page = Response::builder().status(status).header(header::CONTENT_TYPE, "text/html");
+                return Ok(page.body(whole("<html>no</html>".into())).expect("a complete answer"));
+            }
+            Some(Fault::Reset) => return Err(io::Error::other("the connection is reset")),
+            _ => {}
         }
         let request = Request::from_parts(head, Full::new(body));
         let answer = self.forward(request.clone()).await?;
@@ -329,8 +370,20 @@ impl Shared {
         let (mut head, body) = answer.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let body = match serde_json::from_slice(&body) {
-            // Those of a lease table are passed on byte by byte.
             Ok(json) if status == 200 && of_kinesis => self.answered(&met, json).into(),
+            // Those of a lease table are passed on byte by byte, unless they are changed.
+            Ok(mut json) if status == 200 => {
+                let mut state = self.state();
+                state.last.insert(met.operation.clone(), json.clone());
+                match state.strike(&met, true, false) {
+                    Some(fault) => {
+                        head.headers.remove("x-amz-crc32");
+                        change(&fault, &mut json);
+                        json.to_string().into()
+                    }
+                    None => body,
+                }
+            }
             _ => body,
         };
         self.state().calls[met.call].status = Some(status);
@@ -351,24 +404,18 @@ impl Shared {
             Some(iterator) => state.iterators.get(iterator).cloned(),
             None => ["ShardId", "ShardToSplit", "ShardToMerge"].into_iter().find_map(named),
         };
-        let fits = |r: &&mut Rule| {
-            r.left > 0 && r.operation == operation && r.shard.as_ref().is_none_or(|s| Some(s) == shard.as_ref())
-        };
-        let fault = state.rules.iter_mut().find(fits).map(|rule| {
-            rule.left -= 1;
-            rule.struck += 1;
-            rule.fault.clone()
-        });
+        let mut met = Met { call: state.calls.len(), operation, shard, fault: None };
+        met.fault = state.strike(&met, false, false);
         state.calls.push(Call {
             at: Instant::now(),
-            operation: operation.clone(),
-            shard: shard.clone(),
+            operation: met.operation.clone(),
+            shard: met.shard.clone(),
             request: asked.clone(),
             status: None,
             records: 0,
             bytes: 0,
         });
-        Met { call: state.calls.len() - 1, operation, shard, fault }
+        met
     }
 
     /// What AWS refuses and the servers of the tests do not, or otherwise.
@@ -470,6 +517,11 @@ impl Shared {
         }
         if met.operation == "GetRecords" {
             (state.calls[met.call].records, state.calls[met.call].bytes) = size(&answer);
+        }
+        state.last.insert(met.operation.clone(), answer.clone());
+        let has_records = answer["Records"].as_array().is_some_and(|records| !records.is_empty());
+        if let Some(fault) = state.strike(met, true, has_records) {
+            change(&fault, &mut answer);
         }
         answer.to_string()
     }
@@ -618,6 +670,12 @@ impl Shared {
             frame.payload = event.to_string().into();
         }
         let (records, bytes) = size(&event);
+        state.last.insert(EVENT.to_owned(), event.clone());
+        let met = Met { call: 0, operation: EVENT.to_owned(), shard: Some(shard.to_owned()), fault: None };
+        if let Some(fault) = state.strike(&met, true, records > 0) {
+            change(&fault, &mut event);
+            frame.payload = event.to_string().into();
+        }
         state.calls.push(Call {
             at: Instant::now(),
             operation: EVENT.to_owned(),
@@ -632,6 +690,22 @@ impl Shared {
 }
 
 impl State {
+    /// What is to be done to a call; with an `answer`, to that, which may have records.
+    fn strike(&mut self, met: &Met, answer: bool, has_records: bool) -> Option<Fault> {
+        let fits = |r: &&mut Rule| {
+            r.left > 0
+                && r.operation == met.operation
+                && r.shard.as_ref().is_none_or(|s| Some(s) == met.shard.as_ref())
+                && matches!(r.fault, Fault::Member(..)) == answer
+                && (!r.with_records || has_records)
+        };
+        self.rules.iter_mut().find(fits).map(|rule| {
+            rule.left -= 1;
+            rule.struck += 1;
+            rule.fault.clone()
+        })
+    }
+
     /// Takes secret children out of an answer that brings children; whether there were any.
     fn hide(&self, answer: &mut Value) -> bool {
         let Some(children) = answer["ChildShards"].as_array_mut() else { return false };
@@ -645,6 +719,27 @@ impl State {
             answer.as_object_mut().expect("it has a member").remove("ChildShards");
         }
         any
+    }
+}
+
+/// Does what [`Fault::Member`] says to an answer.
+fn change(fault: &Fault, answer: &mut Value) {
+    fn at(value: &mut Value, path: &[String], put: &Option<Value>) {
+        match (path, value) {
+            ([], value) => *value = put.clone().unwrap_or_default(),
+            ([star, rest @ ..], Value::Array(all)) if star == "*" => all.iter_mut().for_each(|one| at(one, rest, put)),
+            ([name], Value::Object(members)) => match put {
+                Some(put) => drop(members.insert(name.clone(), put.clone())),
+                None => drop(members.remove(name)),
+            },
+            ([name, rest @ ..], Value::Object(members)) => {
+                members.get_mut(name).into_iter().for_each(|one| at(one, rest, put));
+            }
+            _ => {}
+        }
+    }
+    if let Fault::Member(path, put) = fault {
+        at(answer, path, put);
     }
 }
 

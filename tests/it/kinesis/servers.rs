@@ -46,7 +46,9 @@ impl Server {
         let began = Instant::now();
         let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address);
         while began.elapsed() < PATIENCE {
-            let answered = exchange(self.address, request.as_bytes()).is_some_and(|(status, _)| status == 200);
+            // Kinesalite refuses what is no call.
+            let answer = exchange(self.address, request.as_bytes());
+            let answered = answer.is_some_and(|(status, _)| [200, 403].contains(&status));
             // Somebody else may have our port: an answer counts only while our process lives.
             if self.child.try_wait().expect("ask for the server").is_some() {
                 return false;
@@ -97,6 +99,22 @@ impl KinesisLocal {
             command.env("SHARD_LIMIT", "2000");
             command.env("DEREGISTER_STREAM_CONSUMER_DURATION", "20ms").env("UPDATE_SHARD_COUNT_DURATION", "20ms");
             command.env("DELETE_STREAM_DURATION", "20ms");
+            command
+        })
+    }
+}
+
+/// Kinesis in memory: resharding, no consumers.
+pub struct Kinesalite;
+
+impl Kinesalite {
+    pub fn start() -> Server {
+        Server::start("kinesalite", "/", |[port, _]| {
+            let mut command = Command::new(variable("HYDRANT_TEST_NODE"));
+            // Its own command listens everywhere.
+            let times = "createStreamMs: 20, deleteStreamMs: 20, updateStreamMs: 20, shardLimit: 100";
+            let main = variable("HYDRANT_TEST_KINESALITE");
+            command.args(["-e", &format!("require('{main}')({{ {times} }}).listen({port}, '127.0.0.1')")]);
             command
         })
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub const KEYS: usize = 23;
 
 /// A stream `r` that reads `s` of the Kinesis at `endpoint` from its oldest record, and delivers to a directory.
-fn reads(endpoint: &str, more: &str) -> String {
+pub fn reads(endpoint: &str, more: &str) -> String {
     reads_into(endpoint, more, "local: { dir: DIR/out }")
 }
 
@@ -37,7 +37,7 @@ pub fn number(line: &[u8]) -> usize {
     number.as_u64().expect("a record has a number") as usize
 }
 
-fn assert_each_once_and_in_order(service: &Service, records: usize) {
+pub fn assert_each_once_and_in_order(service: &Service, records: usize) {
     assert_once_and_in_order(&service.objects("out"), records);
 }
 
@@ -63,7 +63,7 @@ pub fn assert_once_and_in_order(objects: &[(String, Vec<u8>)], records: usize) {
     }
 }
 
-fn settled(service: &mut Service, records: u64) {
+pub fn settled(service: &mut Service, records: u64) {
     service.until("every record is delivered", |s| {
         let status = s.status("r");
         let delivered = status.outlets.get("destination").map_or(0, |o| o.records);
