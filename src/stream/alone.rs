@@ -26,7 +26,8 @@ struct Begin {
     timestamp_ms: Option<u64>,
 }
 
-const OF_LIFE: &str = " of ";
+/// Between a shard's id and when its stream was made: what a lane is called whose stream is not the one that is read now.
+pub(super) const OF_LIFE: &str = " of ";
 
 /// What a lane is called whose stream is not the one that is read now.
 fn of_life(shard: &str, created_ms: u64) -> String {
@@ -67,10 +68,14 @@ impl Inner {
         wake: &Sender<()>,
     ) -> Result<()> {
         let kinesis = self.kinesis(settings, changed)?;
+        let answers = self.answers();
         let summary = self.ask(kinesis.summary())?;
         let listed = self.ask(kinesis.shards())?;
         self.find_consumer(&kinesis, settings, &summary);
-        self.meet(summary.created_ms);
+        match self.created_ms.load(Ordering::Relaxed) == summary.created_ms {
+            true => self.are_seen(answers),
+            false => self.meet(summary.created_ms),
+        }
         let dir = self.dir.join(summary.created_ms.to_string());
         let begin = self.begin(&dir, settings, &summary)?;
         self.end_unread();
@@ -86,8 +91,10 @@ impl Inner {
                 // It may be back that was another one meanwhile: two lanes never have one directory.
                 self.end(&[of_life(&shard.id, summary.created_ms)]);
                 let start = begin.timestamp_ms.map_or(Start::TrimHorizon, Start::Timestamp);
-                let place = Place { dir: dir.join(&shard.id), start, elsewhere: None };
-                let lane = self.open(current, &kinesis, &shard.id, place, wake);
+                let dir = dir.join(&shard.id);
+                let noted = self.note_what_was_read(&dir, &shard.id, summary.created_ms);
+                let place = Place { dir, start, elsewhere: None };
+                let lane = noted.and_then(|()| self.open(current, &kinesis, &shard.id, place, wake));
                 match lane {
                     Ok(lane) => drop(self.lanes().insert(shard.id.clone(), lane)),
                     // The others are read all the same.
@@ -113,9 +120,13 @@ impl Inner {
              read any more"
         );
         let mut lanes = self.lanes();
-        for (id, lane) in std::mem::take(&mut *lanes) {
-            if let Lane::Open(open) = &lane {
+        for (id, mut lane) in std::mem::take(&mut *lanes) {
+            if let Lane::Open(open) = &mut lane
+                && !open.reader.is_finished()
+            {
                 open.reader.abort();
+                // What it has read is known from here on.
+                let _ = self.shared.runtime.block_on(&mut open.reader);
             }
             // Lanes of other streams keep their names.
             let id = if id.contains(OF_LIFE) { id } else { of_life(&id, before) };

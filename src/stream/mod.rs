@@ -21,6 +21,7 @@ pub mod fill;
 mod give_up;
 mod lease_store;
 pub mod ledger;
+mod life;
 pub mod list;
 pub mod live;
 pub mod load;

@@ -4,6 +4,7 @@
 
 use super::common::Common;
 use super::engine::Engine;
+use super::life::passed;
 use super::open::{Elsewhere, open_shard, read_or_make_meta};
 use super::pool::Pool;
 use super::running::Running;
@@ -458,6 +459,7 @@ impl Inner {
             room: self.room.clone(),
             up_to_date: None,
             put_off: None,
+            passed: passed(&*shared.fs, &dir)?,
             tell: Box::new(move || {
                 tell();
                 if of_reader.is_at_end() {

@@ -161,6 +161,7 @@ impl Inner {
         let mut leases = sharing.look()?;
         // Which life of the stream the leases are of has been looked at before anything is opened.
         if due || self.created_ms.load(Ordering::Relaxed) == 0 {
+            let answers = self.answers();
             let summary = self.ask(kinesis.summary())?;
             let now_ms = summary.now_ms.unwrap_or_else(|| self.shared.clock.wall_ms());
             *seen = Seen { shards: self.ask(kinesis.shards())?, now_ms };
@@ -172,6 +173,7 @@ impl Inner {
                 sharing.release_all();
                 return Err(e);
             }
+            self.are_seen(answers);
             self.note_table(&self.dir.join(summary.created_ms.to_string()), sharing.table())?;
             sharing.make(&leases, &seen.shards, &summary, || Begin::of(settings.start, seen.now_ms))?;
             self.created_ms.store(summary.created_ms, Ordering::Relaxed);

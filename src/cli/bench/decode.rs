@@ -139,6 +139,7 @@ impl Decode {
             consumer: Consumer::default(),
             up_to_date: None,
             put_off: None,
+            passed: None,
             room: Arc::new(Room::new(1 << 20, Arc::default())),
             tell: Box::new(|| {}),
         };

@@ -38,6 +38,8 @@ pub struct Reader {
     pub up_to_date: Option<Instant>,
     /// Since when subscriptions are put off, as they are while another one is not over.
     pub put_off: Option<Instant>,
+    /// Records that were read before, in place of another stream's.
+    pub passed: Option<Passed>,
     /// Tells the lane that there are records, or that there will be no more.
     pub tell: Box<dyn Fn() + Send + Sync>,
 }
@@ -47,6 +49,13 @@ const SUBSCRIPTIONS_APART_MIN: Duration = Duration::from_secs(1);
 
 /// What came after the newest record that was read is there for a day at least (retention): for so long it is sure to be.
 const UP_TO_DATE: Duration = Duration::from_secs(3600);
+
+/// Records that are passed over: the first and the last of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    pub from: Position,
+    pub to: Position,
+}
 
 /// The ARN of a consumer; what it is may change.
 pub type Consumer = Arc<Mutex<Option<String>>>;
@@ -213,6 +222,12 @@ impl Reader {
                 continue;
             }
             let sequence: Arc<str> = sequence.into();
+            if let Some(Passed { from, to }) = &self.passed {
+                let here = Position { sequence: sequence.clone(), sub_sequence: 0 };
+                if (from..=to).contains(&&here) {
+                    continue;
+                }
+            }
             let arrived = record.approximate_arrival_timestamp().and_then(|at| at.to_millis().ok());
             let arrival_ms = arrived.map_or(0, |ms| ms.max(0) as u64);
             of_record.clear();
@@ -290,6 +305,7 @@ mod tests {
             room: Arc::new(Room::new(1 << 20, Arc::default())),
             up_to_date: None,
             put_off: None,
+            passed: None,
             tell: Box::new(|| {}),
         }
     }

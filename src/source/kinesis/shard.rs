@@ -15,6 +15,9 @@ use tokio::sync::Notify;
 /// one is read again after a restart.
 const ANCHOR_RECORDS: u64 = 1000;
 
+/// Answers since the stream was last looked at: of more, the last ones are remembered. Five a second can come.
+const UNSEEN_MAX: usize = 1000;
+
 /// See the module.
 pub struct Shard {
     state: Mutex<State>,
@@ -38,6 +41,8 @@ struct State {
     expired: Range<u64>,
     /// Ends of frames and the places of their last records, in order.
     anchors: VecDeque<(u64, Position)>,
+    /// The first record of each answer since the stream was last looked at, and when it arrived.
+    unseen: VecDeque<(u64, Position)>,
     /// Kinesis has no more records.
     at_end: bool,
     /// Since when it is known that the shard was split or merged.
@@ -77,6 +82,7 @@ impl Shard {
             known: known.max(end),
             expired: 0..0,
             anchors,
+            unseen: VecDeque::new(),
             at_end: matches!(start, Start::End { .. }),
             closed_since: None,
             closed: false,
@@ -101,11 +107,19 @@ impl Shard {
         }
         let before = state.bytes;
         let mut frame: Option<Frame> = None;
+        let mut is_first = true;
         for Taken { data, origin, arrival_ms } in records {
             if frame.as_ref().is_some_and(|f| f.arrival_ms != arrival_ms) {
                 state.append(frame.take().expect("just seen"));
             }
             let first = state.end;
+            if is_first {
+                state.unseen.push_back((arrival_ms, origin.position.clone()));
+                if state.unseen.len() > UNSEEN_MAX {
+                    state.unseen.pop_front();
+                }
+                is_first = false;
+            }
             let frame = frame.get_or_insert_with(|| Frame {
                 first,
                 arrival_ms,
@@ -129,6 +143,26 @@ impl Shard {
     /// Kinesis has no more records: the shard was split or merged, and everything was read.
     pub fn reached_end(&self) {
         self.state().at_end = true;
+    }
+
+    /// How many answers were taken since the stream was last looked at.
+    pub fn answers(&self) -> usize {
+        self.state().unseen.len()
+    }
+
+    /// So many answers are known to be of the stream that is meant.
+    pub fn are_seen(&self, answers: usize) {
+        let unseen = &mut self.state().unseen;
+        let answers = answers.min(unseen.len());
+        unseen.drain(..answers);
+    }
+
+    /// What was read of a stream that was made at that time, in milliseconds since the Unix epoch, in place of the one that is
+    /// meant: the first record, and the place of the last one.
+    pub fn read_of(&self, created_ms: u64) -> Option<(Position, Position)> {
+        let state = self.state();
+        let (_, first) = state.unseen.iter().find(|(arrival_ms, _)| *arrival_ms >= created_ms)?;
+        Some((first.clone(), state.anchors.back()?.1.clone()))
     }
 
     /// The shard is listed as closed: what is there of it is all that there will be.

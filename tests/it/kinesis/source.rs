@@ -2,7 +2,7 @@
 
 use super::client::Kinesis;
 use super::proxy::{EVENT, Fault, Proxy};
-use super::servers::{KinesisLocal, Server};
+use super::servers::{Kinesalite, KinesisLocal, Moto, Server};
 use crate::bucket::Bucket;
 use crate::clients;
 use crate::service::{PATIENCE, Service, collect, scale};
@@ -571,5 +571,47 @@ fn the_api_says_that_records_come_from_kinesis_and_takes_none() {
         let (_, answer) = service.call("ListDeliveryStreams", body.as_bytes()).expect("it answers");
         let answer: serde_json::Value = serde_json::from_slice(&answer).expect("JSON");
         assert_eq!(answer["DeliveryStreamNames"].as_array().map(Vec::len), Some(names));
+    }
+}
+
+/// Nobody notices: whoever still means the old stream reads the new one, if the server lets him.
+#[test]
+fn a_stream_that_is_made_anew_between_two_looks_is_delivered_once() {
+    for server in [KinesisLocal::start as fn() -> Server, Kinesalite::start, Moto::start] {
+        let server = server();
+        let kinesis = Kinesis::at(&server.endpoint());
+        kinesis.create("s", 2);
+        let proxy = Proxy::start(server.address);
+        let settings = reads(&proxy.endpoint(), "");
+        let settings =
+            settings.replace("poll_interval: 200ms, shards_interval: 300ms", "poll_interval: 2s, shards_interval: 10s");
+        let mut service = Service::start(&settings);
+        kinesis.put("s", &numbered(0..50));
+        settled(&mut service, 50);
+        let asked = |operation: &str| proxy.calls_of(operation).len();
+        let (looks, calls) = (asked("DescribeStreamSummary"), asked("GetRecords"));
+        service.until("the stream was just looked at", |_| asked("DescribeStreamSummary") > looks);
+        service.until("the shards were just asked", |_| asked("GetRecords") > calls + 1);
+        kinesis.delete("s");
+        kinesis.create("s", 2);
+        kinesis.put("s", &numbered(50..120));
+        // Some come when the stream is not looked at yet, and some after that.
+        let looks = asked("DescribeStreamSummary");
+        service.until("the stream was looked at", |_| asked("DescribeStreamSummary") > looks);
+        kinesis.put("s", &numbered(120..150));
+        settled(&mut service, 150);
+        service.kill();
+        service.restart();
+        kinesis.put("s", &numbered(150..170));
+        let lines = |s: &Service| -> usize {
+            s.objects("out").iter().map(|(_, bytes)| bytes.iter().filter(|b| **b == b'\n').count()).sum()
+        };
+        service.until("what came last is delivered", |s| lines(s) >= 170);
+        let objects = service.objects("out");
+        let lines = objects.iter().flat_map(|(_, bytes)| bytes.split(|b| *b == b'\n')).filter(|line| !line.is_empty());
+        let mut numbers: Vec<usize> = lines.map(number).collect();
+        numbers.sort_unstable();
+        // Not in order on moto, where an iterator of the old stream leads to somewhere within the new one.
+        assert!(numbers == (0..170).collect::<Vec<_>>(), "each once: {numbers:?}");
     }
 }
