@@ -180,7 +180,7 @@ impl Inner {
             self.tell_of_closed(&seen.shards);
             leases = sharing.look()?;
         }
-        let (ours, mut failed) = sharing.take(&leases);
+        let (ours, mut failed) = sharing.take(&leases, &seen.shards);
         let elsewhere = leases.iter().filter(|l| !ours.contains(&l.shard) && !self.lanes().contains_key(&l.shard));
         *self.elsewhere.lock().expect("nobody panics holding it") = elsewhere.cloned().collect();
         let created_ms = self.created_ms.load(Ordering::Relaxed);

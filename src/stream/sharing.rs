@@ -254,10 +254,12 @@ impl Sharing {
         gone.into_iter().try_for_each(|lease| self.runtime.block_on(self.leases.forget(&lease.shard)))
     }
 
-    /// Takes what is due to us. The shards of all leases that are ours, and what went wrong.
-    pub fn take(&mut self, leases: &[Lease]) -> (Vec<String>, Option<Error>) {
+    /// Takes what is due to us. The shards of all leases that are ours and may be read, and what went wrong.
+    pub fn take(&mut self, leases: &[Lease], listed: &[Listed]) -> (Vec<String>, Option<Error>) {
         let now = Instant::now();
-        let left: Vec<Lease> = leases.iter().filter(|l| !self.is_left(&l.shard, now)).cloned().collect();
+        let is_next = |lease: &Lease| !is_too_early(&lease.shard, leases, listed);
+        let left = leases.iter().filter(|l| !self.is_left(&l.shard, now) && is_next(l));
+        let left: Vec<Lease> = left.cloned().collect();
         let ours = |shard: &str| lock(&self.held).contains_key(shard);
         let wanted = self.watch.wanted(&left, &self.leases.worker, &ours, now, self.failover);
         let mut failed = None;
@@ -271,7 +273,7 @@ impl Sharing {
                 Err(e) => failed = Some(e),
             }
         }
-        let held = lock(&self.held).keys().cloned().collect();
+        let held = lock(&self.held).keys().filter(|shard| !is_too_early(shard, leases, listed)).cloned().collect();
         (held, failed)
     }
 
@@ -342,6 +344,21 @@ fn missing<'l>(leases: &[Lease], listed: &'l [Listed]) -> Vec<&'l Listed> {
     listed.iter().filter(|l| of(&l.id).is_none() && l.parents.iter().all(is_done) && !is_over(l)).collect()
 }
 
+/// Whether a shard's records are behind those of another one that is still to be read. Whoever made the leases may have made
+/// those of children before their parents were read to their ends, as the library does. A shard that has no lease is not read
+/// by anybody, and of one that is not listed nothing can be read any more.
+fn is_too_early(shard: &str, leases: &[Lease], listed: &[Listed]) -> bool {
+    let parents = |id: &str| listed.iter().find(|l| l.id == id).map_or(&[][..], |l| &l.parents);
+    let (mut ancestors, mut at): (Vec<&String>, usize) = (parents(shard).iter().collect(), 0);
+    while at < ancestors.len() {
+        let next: Vec<&String> = parents(ancestors[at]).iter().filter(|id| !ancestors.contains(id)).collect();
+        ancestors.extend(next);
+        at += 1;
+    }
+    let is_unread = |id: &&String| leases.iter().any(|l| l.shard == **id && !l.is_ended());
+    ancestors.iter().filter(|id| listed.iter().any(|l| l.id == ***id)).any(is_unread)
+}
+
 /// The shards that were made from a shard, and from those.
 fn descendants<'l>(shard: &Listed, listed: &'l [Listed]) -> Vec<&'l Listed> {
     let mut found: Vec<&Listed> = listed.iter().filter(|l| l.parents.contains(&shard.id)).collect();
@@ -393,5 +410,21 @@ mod tests {
         assert_eq!(ids(&[lease("c", "SHARD_END"), lease("d", "5")], &listed), [""; 0]);
         // `a` expired before it was read to its end: what is left of it is nothing.
         assert_eq!(ids(&[lease("a", "17")], &listed[1..]), ["b", "c"]);
+    }
+    #[test]
+    fn a_shard_waits_for_those_it_was_made_from_whoever_made_their_leases() {
+        let listed = [shard("a", &[]), shard("b", &["a"]), shard("c", &["a"]), shard("d", &["b", "c"])];
+        let early = |leases: &[Lease], listed: &[Listed]| -> Vec<String> {
+            let early = leases.iter().filter(|l| is_too_early(&l.shard, leases, listed));
+            early.map(|l| l.shard.clone()).collect()
+        };
+        let all = |a: &str, b: &str| [lease("a", a), lease("b", b), lease("c", "TRIM_HORIZON"), lease("d", "5")];
+        assert_eq!(early(&all("17", "TRIM_HORIZON"), &listed), ["b", "c", "d"]);
+        assert_eq!(early(&all("SHARD_END", "SHARD_END"), &listed), ["d"]);
+        // The library reads from the newest record on: there is no lease of what was closed by then.
+        assert_eq!(early(&[lease("d", "5")], &listed), [""; 0]);
+        // A grandparent counts, if the parent has no lease.
+        assert_eq!(early(&[lease("a", "17"), lease("d", "5")], &listed), ["d"]);
+        assert_eq!(early(&all("17", "SHARD_END")[..2], &listed[1..]), [""; 0], "nothing of `a` can be read");
     }
 }

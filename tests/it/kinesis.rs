@@ -6,6 +6,7 @@ mod crowd;
 mod fan_out;
 mod frames;
 mod kpl;
+mod library;
 mod nodes;
 mod proxy;
 mod proxy_tests;
