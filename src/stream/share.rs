@@ -37,6 +37,18 @@ impl Inner {
         }
     }
 
+    /// Whether a table has been in use here, for any life of the stream.
+    fn was_shared_by(&self, table: &str) -> Result<bool> {
+        let lives = match self.shared.fs.list(&self.dir) {
+            Ok(lives) => lives,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(Error::io(format!("list `{}`", self.dir.display()), e)),
+        };
+        lives
+            .iter()
+            .try_fold(false, |was, life| Ok(was || self.shared_by(&self.dir.join(life))?.as_deref() == Some(table)))
+    }
+
     /// Takes note, for good, that the shards in `dir` are shared by a table: what was read is known there and nowhere else.
     fn note_table(&self, dir: &Path, table: &str) -> Result<()> {
         let known = self.shared_by(dir)?;
@@ -158,7 +170,8 @@ impl Inner {
         })?;
         // It may be another stream now.
         let due = due || changed;
-        let mut leases = sharing.look()?;
+        let known_in = self.was_shared_by(sharing.table())?.then_some(&*self.dir);
+        let mut leases = sharing.look(known_in)?;
         // Which life of the stream the leases are of has been looked at before anything is opened.
         if due || self.created_ms.load(Ordering::Relaxed) == 0 {
             let answers = self.answers();
@@ -178,7 +191,7 @@ impl Inner {
             sharing.make(&leases, &seen.shards, &summary, || Begin::of(settings.start, seen.now_ms))?;
             self.created_ms.store(summary.created_ms, Ordering::Relaxed);
             self.tell_of_closed(&seen.shards);
-            leases = sharing.look()?;
+            leases = sharing.look(Some(&self.dir))?;
         }
         let (ours, mut failed) = sharing.take(&leases, &seen.shards);
         let elsewhere = leases.iter().filter(|l| !ours.contains(&l.shard) && !self.lanes().contains_key(&l.shard));

@@ -13,6 +13,7 @@ use crate::source::kinesis::balance::Watch;
 use crate::source::kinesis::client::{Listed, Summary};
 use crate::source::kinesis::leases::{Begin, Lease, Leases};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -195,13 +196,27 @@ impl Sharing {
         std::mem::take(&mut *lock(&self.lost))
     }
 
-    /// Every lease, as it stands now.
-    pub fn look(&mut self) -> Result<Vec<Lease>> {
+    /// Every lease, as it stands now. `known_in`: where it is noted that the table was in use before. One that is not there
+    /// any more is not made again: what was read is known nowhere else, and would be read anew.
+    pub fn look(&mut self, known_in: Option<&Path>) -> Result<Vec<Lease>> {
         if !self.is_prepared {
-            self.runtime.block_on(self.leases.prepare())?;
+            match known_in {
+                None => self.runtime.block_on(self.leases.prepare())?,
+                Some(_) if self.runtime.block_on(self.leases.is_there())? => {}
+                Some(dir) => {
+                    let message = format!(
+                        "the lease table `{}`, which knows what was read of the shards, is not there any more: restore it; to                          begin anew, and have records delivered again, remove `{}` of every node",
+                        self.table(),
+                        dir.display()
+                    );
+                    return Err(Error::new(Kind::Misconfigured, message));
+                }
+            }
             self.is_prepared = true;
         }
-        let leases = self.runtime.block_on(self.leases.list())?;
+        let listed = self.runtime.block_on(self.leases.list());
+        // It may be gone.
+        let leases = listed.inspect_err(|_| self.is_prepared = false)?;
         self.watch.look(&leases, Instant::now());
         Ok(leases)
     }

@@ -2,7 +2,9 @@
 
 read ENDPOINT TABLE            check every row's attributes and print `shard owner checkpoint` for each
 write ENDPOINT TABLE ROW...    write a row for each `shard=checkpoint`, owned by a worker that is gone, into the table, made if need be
+checkpoint ENDPOINT TABLE ROW. move the checkpoint in a row for each `shard=checkpoint/sub`, as a worker does that is gone then
 forget ENDPOINT TABLE SHARD... delete the rows of these
+move ENDPOINT TABLE OTHER      move all rows into another table, made if need be, and delete this one
 other ENDPOINT TABLE           make a table of that name with another key
 """
 
@@ -87,6 +89,33 @@ def write(dynamodb, table, rows):
         dynamodb.put_item(TableName=table, Item=item)
 
 
+def checkpoint(dynamodb, table, rows):
+    for row in rows:
+        shard, place = row.split("=")
+        sequence, sub = place.split("/")
+        dynamodb.update_item(
+            TableName=table,
+            Key={"leaseKey": {"S": shard}},
+            UpdateExpression="SET checkpoint = :c, checkpointSubSequenceNumber = :s, leaseOwner = :gone ADD leaseCounter :one",
+            ExpressionAttributeValues={
+                ":c": {"S": sequence},
+                ":s": {"N": sub},
+                ":gone": {"S": "a worker that is gone"},
+                ":one": {"N": "1"},
+            },
+        )
+
+
+def move(dynamodb, table, other):
+    if other not in dynamodb.list_tables()["TableNames"]:
+        create(dynamodb, other, "leaseKey", "S")
+    pages = dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+    for row in [row for page in pages for row in page["Items"]]:
+        dynamodb.put_item(TableName=other, Item=row)
+    dynamodb.delete_table(TableName=table)
+    dynamodb.get_waiter("table_not_exists").wait(TableName=table, WaiterConfig={"Delay": 1})
+
+
 def main():
     act, endpoint, table, *rows = sys.argv[1:]
     dynamodb = client(endpoint)
@@ -94,6 +123,10 @@ def main():
         read(dynamodb, table)
     elif act == "write":
         write(dynamodb, table, rows)
+    elif act == "checkpoint":
+        checkpoint(dynamodb, table, rows)
+    elif act == "move":
+        move(dynamodb, table, *rows)
     elif act == "forget":
         for shard in rows:
             dynamodb.delete_item(TableName=table, Key={"leaseKey": {"S": shard}})

@@ -3,11 +3,16 @@
 
 use super::{Audit, account, survey_of_shard};
 use crate::config::{self, StreamConfig};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::source::kinesis::leases::{KeptState, Lease, Leases};
 use crate::stream::plan::State;
 use crate::stream::plan_log::entries_of;
+use std::time::Duration;
 use tokio::runtime::Handle;
+
+/// A table that is busy, or does not answer, is asked so often, with pauses that double; after that it is a problem.
+const TRIES: u32 = 7;
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
 
 /// A stream's lease table, with the settings of its source.
 pub type Table<'c> = (&'c config::Kinesis, &'c config::LeaseTable);
@@ -24,21 +29,34 @@ pub fn of_table(config: &StreamConfig) -> Option<Table<'_>> {
 /// The account of each lease of a stream's table. Blocks.
 pub fn audit(runtime: &Handle, (settings, table): Table, stream: &str, fetch: Fetch) -> Result<Vec<Audit>> {
     let leases = runtime.block_on(Leases::connect(settings, table, stream, "audit".into()))?;
-    let listed = runtime.block_on(leases.list())?;
+    let listed = runtime.block_on(asked(|| leases.list()))?;
     listed.into_iter().map(|lease| of_lease(runtime, &leases, lease, stream, fetch)).collect()
+}
+
+/// What the table answers in the end.
+async fn asked<T, F: Future<Output = Result<T>>>(ask: impl Fn() -> F) -> Result<T> {
+    let mut pause = PAUSE_FIRST;
+    for _ in 1..TRIES {
+        match ask().await {
+            Err(e) if e.kind == Kind::Retry => tokio::time::sleep(pause).await,
+            answer => return answer,
+        }
+        pause *= 2;
+    }
+    ask().await
 }
 
 fn of_lease(runtime: &Handle, leases: &Leases, lease: Lease, stream: &str, fetch: Fetch) -> Result<Audit> {
     let name = format!("{stream}/{}/{}", lease.created_ms, lease.shard);
     let bytes = loop {
-        let (_, kept) = runtime.block_on(leases.load(&lease.shard))?;
+        let (_, kept) = runtime.block_on(asked(|| leases.load(&lease.shard)))?;
         match kept.state {
             KeptState::None => break Ok(None),
             KeptState::Bytes(bytes) => break Ok(Some(bytes)),
             KeptState::Object { store, name } => match fetch(&store, &name) {
                 Ok(bytes) => break Ok(Some(bytes)),
                 // Its owner removes it when the row names another.
-                Err(_) if runtime.block_on(leases.load(&lease.shard))?.1.version != kept.version => {}
+                Err(_) if runtime.block_on(asked(|| leases.load(&lease.shard)))?.1.version != kept.version => {}
                 Err(why) => break Err(format!("its state: {why}")),
             },
         }

@@ -102,11 +102,20 @@ impl World {
         self.table("write", rows);
     }
 
+    /// Moves the rows of another table to where they are expected.
+    fn move_back(&self, from: &str) {
+        self.on_table(from, "move", &["leases".to_owned()]);
+    }
+
     /// Has the script do something to the table, without Hydrant.
     pub fn table(&self, act: &str, rows: &[String]) {
+        self.on_table("leases", act, rows);
+    }
+
+    fn on_table(&self, table: &str, act: &str, rows: &[String]) {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/kcl_leases.py");
         let mut python = std::process::Command::new(variable("HYDRANT_TEST_PYTHON"));
-        let done = python.args([script, act, &self.dynamodb.endpoint(), "leases"]).args(rows).status();
+        let done = python.args([script, act, &self.dynamodb.endpoint(), table]).args(rows).status();
         assert!(done.expect("run the script").success());
     }
 
@@ -502,6 +511,50 @@ fn a_lease_that_was_made_anew_begins_another_account() {
     world.until_delivered(80, std::slice::from_ref(&node));
     let (code, text) = node.command(&["audit", "--deep"]);
     assert_eq!(code, 0, "{text}");
+}
+
+/// What was read is known to the table and to nobody else: one that is gone is not made anew under a stream that goes on.
+#[test]
+fn a_table_that_is_deleted_is_spoken_of_and_used_again_when_it_is_back() {
+    let world = World::new(2);
+    let mut nodes = [world.node()];
+    world.client().put("s", &numbered(0..50));
+    world.until_delivered(50, &nodes);
+    wait_until("nothing is pending", || nodes[0].statuses().iter().all(|s| s.pending == 0));
+    world.table("move", &["saved".to_owned()]);
+    world.client().put("s", &numbered(50..100));
+    let what = "the lease table `leases`, which knows what was read of the shards, is not there any more: restore it";
+    wait_until("it says what is wrong", || says(&nodes[0], what));
+    // Nor is it made by who comes up.
+    assert_eq!(nodes[0].terminate(), Some(0));
+    nodes[0].restart();
+    wait_until("it says so again", || says(&nodes[0], what));
+    world.move_back("saved");
+    world.until_delivered(100, &nodes);
+    wait_until("what is over is no alarm any more", || nodes[0].status("r").alarm.is_none());
+    assert_no_gap(&nodes);
+    assert_once_and_in_order(&objects(world.out.path()), 100);
+}
+
+#[test]
+fn an_audit_asks_a_busy_table_again() {
+    let world = World::new(2);
+    let proxy = Proxy::start(world.dynamodb.address);
+    let nodes = [Service::start(&shares(&world.kinesis.endpoint(), &proxy.endpoint(), world.out.path(), ""))];
+    world.client().put("s", &numbered(0..50));
+    world.until_delivered(50, &nodes);
+    wait_until("nothing is pending", || nodes[0].statuses().iter().all(|s| s.pending == 0));
+    for (operation, fault) in [
+        ("Scan", Fault::Error("ProvisionedThroughputExceededException")),
+        ("Scan", Fault::Error("InternalFailure")),
+        ("GetItem", Fault::Error("ThrottlingException")),
+        ("GetItem", Fault::LoseAnswer),
+    ] {
+        // The node asks, too.
+        let struck = proxy.next(3, operation, None, fault);
+        let (code, text) = nodes[0].command(&["audit", "--deep"]);
+        assert_eq!((code, proxy.struck(struck)), (0, 3), "{text}");
+    }
 }
 
 /// What was read is known in one place: on the disk of the node that reads alone, or in the table.
