@@ -91,3 +91,53 @@ fn a_thousand_shards_are_read_within_the_budget_of_memory() {
     assert!(most <= Some(5), "{most:?} calls a second");
     assert!(peak < BUDGET_MIB + BESIDE_MIB, "{peak} MiB at most, {now} MiB now");
 }
+
+/// A few shards whose answers are as large as answers may be.
+#[test]
+fn a_small_budget_of_memory_is_kept_to_whatever_an_answer_could_be() {
+    const BUDGET_MIB: u64 = 32;
+    // The program at rest, and what eight lanes are uploading.
+    const OF_ITS_OWN_MIB: u64 = 90;
+    const LARGE: usize = 700;
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 8);
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for batch in numbered(0..LARGE).chunks(40) {
+        let with_filler = batch.iter().enumerate().map(|(i, (_, data))| {
+            let filler: String = (0..6000)
+                .map(|_| {
+                    random ^= random << 13;
+                    random ^= random >> 7;
+                    random ^= random << 17;
+                    format!("{random:016x}")
+                })
+                .collect();
+            let text = String::from_utf8_lossy(data).replace('}', &format!(",\"filler\":\"{filler}\"}}"));
+            (format!("{}{i}", &filler[..16]), text.into_bytes())
+        });
+        kinesis.put("s", &with_filler.collect::<Vec<_>>());
+    }
+    let (proxy, bucket) = (Proxy::start(server.address), Bucket::new());
+    let mut service = Service::start_with(
+        &format!("memory: {{ size: {BUDGET_MIB}MiB, intake_share: 50% }}\n"),
+        &reads(&proxy.endpoint(), &bucket.name),
+    );
+    gets_to(&service, LARGE as u64, "records that are delivered", |s| {
+        s.statuses().iter().filter(|s| s.stream == "r").map(|s| s.outlets["destination"].records).sum()
+    });
+    service.settled(LARGE as u64);
+    let peak = service.peak_kib() >> 10;
+    let calls = proxy.calls_of("GetRecords");
+    let largest = calls.iter().map(|call| call.bytes).max().unwrap_or_default() >> 10;
+    let numbers: Vec<usize> = bucket
+        .objects()
+        .iter()
+        .flat_map(|(_, bytes)| bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(number).collect::<Vec<_>>())
+        .collect();
+    println!(
+        "{LARGE} records of 96 KB from 8 shards: peak {peak} MiB of {BUDGET_MIB}, answers of {largest} KiB at most"
+    );
+    assert_eq!((numbers.len(), numbers.iter().collect::<BTreeSet<_>>().len()), (LARGE, LARGE), "each once");
+    assert!(peak < BUDGET_MIB + OF_ITS_OWN_MIB, "{peak} MiB at most");
+}
