@@ -93,7 +93,7 @@ impl Inner {
                 let start = begin.timestamp_ms.map_or(Start::TrimHorizon, Start::Timestamp);
                 let dir = dir.join(&shard.id);
                 let noted = self.note_what_was_read(&dir, &shard.id, summary.created_ms);
-                let place = Place { dir, start, elsewhere: None };
+                let place = Place { dir, start, elsewhere: None, new_leases: None };
                 let lane = noted.and_then(|()| self.open(current, &kinesis, &shard.id, place, wake));
                 match lane {
                     Ok(lane) => drop(self.lanes().insert(shard.id.clone(), lane)),

@@ -20,13 +20,28 @@ pub(super) struct LeaseStore {
     shard: String,
     /// When the stream was made that the shard is of.
     created_ms: u64,
+    /// How often it came back from another application.
+    hand_overs: u64,
     /// The object that the row names, as last seen.
     named: Mutex<Option<String>>,
 }
 
 impl LeaseStore {
-    pub fn new(leases: Leases, objects: Arc<Objects>, runtime: Handle, shard: &str, created_ms: u64) -> LeaseStore {
-        LeaseStore { leases, objects, runtime, shard: shard.to_owned(), created_ms, named: Mutex::default() }
+    pub fn new(
+        leases: Leases,
+        objects: Arc<Objects>,
+        runtime: Handle,
+        (shard, created_ms, hand_overs): (&str, u64, u64),
+    ) -> LeaseStore {
+        LeaseStore {
+            leases,
+            objects,
+            runtime,
+            shard: shard.to_owned(),
+            created_ms,
+            hand_overs,
+            named: Mutex::default(),
+        }
     }
 
     /// Takes note of the object that the row names now, and removes the one before.
@@ -80,7 +95,7 @@ impl StateStore for LeaseStore {
                 Err(e) => return Outcome::Refused(e.to_string()),
             }
         };
-        let shard = (self.shard.as_str(), self.created_ms);
+        let shard = (self.shard.as_str(), self.created_ms, self.hand_overs);
         match self.runtime.block_on(self.leases.commit(shard, version, id, &kept, start)) {
             Committed::Done => {
                 self.names(match kept {

@@ -16,7 +16,7 @@ use crate::config::{Coordination, StreamConfig};
 use crate::error::{Error, Result};
 use crate::lane::Start;
 use crate::source::kinesis::client::Kinesis;
-use crate::source::kinesis::leases::Lease;
+use crate::source::kinesis::leases::{Lease, NewLeases};
 use crate::source::kinesis::reader::{Consumer, Reader};
 use crate::source::kinesis::shard::Shard;
 use crate::source::room::Room;
@@ -128,6 +128,8 @@ pub(super) struct Place {
     pub(super) start: Start,
     /// Its state, if that is not in `dir`.
     pub(super) elsewhere: Option<Elsewhere>,
+    /// Where the leases of its children are made, if its state is in one.
+    pub(super) new_leases: Option<NewLeases>,
 }
 
 impl Shards {
@@ -427,7 +429,7 @@ impl Inner {
         wake: &Sender<()>,
     ) -> Result<Lane> {
         let (shared, Current { config, common }) = (&self.shared, current);
-        let Place { dir, start: begin, elsewhere } = place;
+        let Place { dir, start: begin, elsewhere, new_leases } = place;
         let during = |e| Error::io(format!("`{}`", dir.display()), e);
         shared.fs.create_dir_all(&dir).map_err(during)?;
         if elsewhere.is_none()
@@ -460,6 +462,7 @@ impl Inner {
             up_to_date: None,
             put_off: None,
             passed: passed(&*shared.fs, &dir)?,
+            new_leases,
             tell: Box::new(move || {
                 tell();
                 if of_reader.is_at_end() {

@@ -206,9 +206,10 @@ impl Inner {
             if matches!(self.lanes().get(&lease.shard), Some(Lane::Open(_))) {
                 continue;
             }
-            let opened = sharing.elsewhere(&lease.shard, created_ms).and_then(|(elsewhere, lease)| {
+            let opened = sharing.elsewhere(&lease.shard, created_ms).and_then(|(elsewhere, lease, name)| {
                 let start = lease.start(|| Begin::of(settings.start, seen.now_ms));
-                let place = Place { dir: dir.join(&lease.shard), start, elsewhere: Some(elsewhere) };
+                let new_leases = Some(sharing.new_leases(&leases));
+                let place = Place { dir: dir.join(name), start, elsewhere: Some(elsewhere), new_leases };
                 self.open(&current, &kinesis, &lease.shard, place, wake)
             });
             sharing.opened(&lease.shard, opened.is_ok());

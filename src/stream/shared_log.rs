@@ -63,6 +63,11 @@ impl SharedLog {
         Ok(SharedLog { store, version: loaded.version, state, ledger_mark: 0, ended: None })
     }
 
+    /// The next commit begins another account: whoever had the lane meanwhile knows what became of what was open.
+    pub fn begin_anew(&mut self) {
+        self.state = State::default();
+    }
+
     pub fn state(&self) -> &State {
         &self.state
     }

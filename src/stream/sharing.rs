@@ -4,14 +4,15 @@ use super::common::Common;
 use super::lease_store::LeaseStore;
 use super::objects::Objects;
 use super::open::Elsewhere;
-use super::plan::Outlet;
+use super::plan::{Entry, Outlet};
 use super::shared_log::SharedLog;
 use super::sinks::Sinks;
 use crate::config::{self, Store, StreamConfig};
 use crate::error::{Error, Kind, Result};
+use crate::lane::Start;
 use crate::source::kinesis::balance::Watch;
 use crate::source::kinesis::client::{Listed, Summary};
-use crate::source::kinesis::leases::{Begin, Lease, Leases};
+use crate::source::kinesis::leases::{Begin, Lease, Leases, NewLeases};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc::Sender;
@@ -243,6 +244,12 @@ impl Sharing {
         Ok(())
     }
 
+    /// Where leases of children are made when a shard ends. What was decided once holds for shards that come later.
+    pub fn new_leases(&self, leases: &[Lease]) -> NewLeases {
+        let begin = leases.iter().find_map(|l| l.begin).unwrap_or(Begin::TrimHorizon);
+        NewLeases { leases: self.leases.clone(), begin }
+    }
+
     /// Makes the leases of shards that can be read and have none: their parents are read to their ends, or are not there
     /// any more. Removes those of shards that were read and are not there any more.
     pub fn make(
@@ -325,24 +332,41 @@ impl Sharing {
         held.iter().for_each(|shard| self.release(shard));
     }
 
-    /// The state of a shard's lane, and its lease as it stands now that it is ours. `created_ms`: of the stream it is read of.
-    pub fn elsewhere(&self, shard: &str, created_ms: u64) -> Result<(Elsewhere, Lease)> {
-        let leases = self.leases.clone();
-        let store = LeaseStore::new(leases, self.objects.clone(), self.runtime.clone(), shard, created_ms);
-        let log = SharedLog::open(Box::new(store))?;
-        let (lease, _) = self.runtime.block_on(self.leases.load(shard))?;
-        if let Some(start) = &log.state().start
-            && !lease.stands_at(start)
+    /// The state of a shard's lane, its lease as it stands now that it is ours, and the name of its directory. `created_ms`: of
+    /// the stream it is read of.
+    ///
+    /// Another application may have had the shard since, and have moved the checkpoint: it knows what became of the records
+    /// before that, and what is behind it is read from there, under another account.
+    pub fn elsewhere(&self, shard: &str, created_ms: u64) -> Result<(Elsewhere, Lease, String)> {
+        let (lease, kept) = self.runtime.block_on(self.leases.load(shard))?;
+        let open = |hand_overs: u64| {
+            let (leases, objects) = (self.leases.clone(), self.objects.clone());
+            let store = LeaseStore::new(leases, objects, self.runtime.clone(), (shard, created_ms, hand_overs));
+            SharedLog::open(Box::new(store))
+        };
+        let (mut log, mut hand_overs) = (open(kept.hand_overs)?, kept.hand_overs);
+        let known = log.state().start.clone();
+        if let Some(start @ Start::Timestamp(_)) = known.clone()
+            && lease.has_old_words()
         {
-            let message = format!(
-                "another application has moved the checkpoint to {}: what Hydrant knows of the shard is older. To go \
-                 on from there, remove the attributes `hydrant…` of its lease, and the shard's directory below the `data_dir` \
-                 of every node",
-                lease.checkpoint
-            );
-            return Err(Error::new(Kind::Misconfigured, message));
+            log.commit(vec![Entry::Start(start)])?;
         }
-        Ok((Elsewhere { log, objects: self.objects.clone() }, lease))
+        if let Some(start) = known.filter(|start| !lease.stands_at(start)) {
+            hand_overs += 1;
+            let open_plans = log.state().open_plans().count();
+            log = open(hand_overs)?;
+            log.begin_anew();
+            tracing::warn!(
+                shard,
+                from = ?start,
+                to = lease.checkpoint,
+                open_plans,
+                hand_overs,
+                "another application has moved the checkpoint: the shard is read on from there"
+            );
+        }
+        let dir = if hand_overs == 0 { shard.to_owned() } else { format!("{shard}.{hand_overs}") };
+        Ok((Elsewhere { log, objects: self.objects.clone() }, lease, dir))
     }
 }
 

@@ -27,6 +27,9 @@ ATTRIBUTES = {
     "childShardIds": ("SS", False),
     "startingHashKey": ("S", False),
     "endingHashKey": ("S", False),
+    "checkpointOwner": ("S", False),
+    "entityType": ("S", False),
+    "throughputKBps": ("N", False),
 }
 SENTINELS = {"TRIM_HORIZON", "LATEST", "AT_TIMESTAMP", "SHARD_END"}
 
@@ -67,6 +70,8 @@ def check(row):
 
 def read(dynamodb, table):
     rows = [row for page in dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True) for row in page["Items"]]
+    # KCL 3 keeps rows of other kinds beside them.
+    rows = [row for row in rows if row.get("entityType", {"S": "LEASE"})["S"] == "LEASE"]
     for row in sorted(rows, key=lambda row: row["leaseKey"]["S"]):
         check(row)
         print(row["leaseKey"]["S"], row.get("leaseOwner", {"S": "-"})["S"], row["checkpoint"]["S"])

@@ -5,6 +5,7 @@ mod client;
 mod crowd;
 mod fan_out;
 mod frames;
+mod handover;
 mod kpl;
 mod library;
 mod nodes;

@@ -140,6 +140,7 @@ impl Decode {
             up_to_date: None,
             put_off: None,
             passed: None,
+            new_leases: None,
             room: Arc::new(Room::new(1 << 20, Arc::default())),
             tell: Box::new(|| {}),
         };

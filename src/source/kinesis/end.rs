@@ -1,7 +1,8 @@
 //! Where reading a shard ends: at its end, or where nothing is left of it. What is not read any more is never passed over
 //! without a word.
 
-use super::client::{Refused, What, unfit};
+use super::client::{Listed, Refused, What, unfit};
+use super::leases::NewLeases;
 use super::reader::{Reader, Stop};
 use crate::record::Position;
 
@@ -43,14 +44,27 @@ impl Reader {
             Stop::Refused(Refused { what: What::Unanswered, message: format!("whether the shard has ended: {e}") })
         })?;
         let is_closed = listed.iter().any(|shard| shard.id == self.id && shard.is_closed);
-        if is_closed && listed.iter().any(|shard| shard.parents.contains(&self.id)) {
-            return Ok(());
+        let children: Vec<&Listed> = listed.iter().filter(|shard| shard.parents.contains(&self.id)).collect();
+        if is_closed && !children.is_empty() {
+            return self.make_leases(&children).await;
         }
         unfit("GetRecords");
         let found = if is_closed { "closed and without children" } else { "not closed" };
         Err(Stop::Unended(format!(
             "Kinesis answers that the shard has no more records, and lists it as {found}: it is read on"
         )))
+    }
+
+    /// Makes the leases of children, where nodes share the shards, before their parent's says that it has ended: the library
+    /// looks for no others.
+    async fn make_leases(&self, children: &[&Listed]) -> Result<(), Stop> {
+        let Some(NewLeases { leases, begin }) = &self.new_leases else { return Ok(()) };
+        for child in children {
+            leases.create_lease(child, *begin, self.created_ms).await.map_err(|e| {
+                Stop::Refused(Refused { what: What::Unanswered, message: format!("the leases of its children: {e}") })
+            })?;
+        }
+        Ok(())
     }
 
     /// The same, and it is the end then. `behind` as for [`Reader::end`].

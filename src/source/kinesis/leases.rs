@@ -64,6 +64,13 @@ pub enum Begin {
     Timestamp(u64),
 }
 
+/// Where leases of new shards are made, and what they say of where these begin.
+#[derive(Clone)]
+pub struct NewLeases {
+    pub leases: Leases,
+    pub begin: Begin,
+}
+
 /// The state of a shard's lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
@@ -72,6 +79,8 @@ pub struct Kept {
     /// Which commit wrote it.
     pub commit: String,
     pub state: KeptState,
+    /// How often the shard came back from another application: each time another account begins.
+    pub hand_overs: u64,
 }
 
 /// A lane's state, as the row has it.
@@ -106,7 +115,13 @@ impl Lease {
 
     /// Whether its checkpoint is what we write for a lane that begins here.
     pub fn stands_at(&self, start: &Start) -> bool {
-        checkpoint(start) == (self.checkpoint.as_str(), self.checkpoint_sub)
+        matches!(start, Start::Timestamp(_)) && self.has_old_words()
+            || checkpoint(start) == (self.checkpoint.as_str(), self.checkpoint_sub)
+    }
+
+    /// Whether the library fails where it finds this checkpoint, which Hydrant has written once.
+    pub fn has_old_words(&self) -> bool {
+        self.checkpoint == AT_TIMESTAMP
     }
 
     /// Where a lane begins that has no state yet. `begin`: where the configuration says that a stream begins, for what the
@@ -114,7 +129,10 @@ impl Lease {
     pub fn start(&self, begin: impl FnOnce() -> Begin) -> Start {
         match self.checkpoint.as_str() {
             SHARD_END => Start::End { offset: 0 },
-            TRIM_HORIZON => Start::TrimHorizon,
+            TRIM_HORIZON => match self.begin {
+                Some(Begin::Timestamp(ms)) => Start::Timestamp(ms),
+                _ => Start::TrimHorizon,
+            },
             LATEST | AT_TIMESTAMP => match self.begin.unwrap_or_else(begin) {
                 Begin::Timestamp(ms) => Start::Timestamp(ms),
                 Begin::TrimHorizon => Start::TrimHorizon,
@@ -157,7 +175,9 @@ impl Begin {
 fn checkpoint(start: &Start) -> (&str, u64) {
     match start {
         Start::TrimHorizon => (TRIM_HORIZON, 0),
-        Start::Timestamp(_) => (AT_TIMESTAMP, 0),
+        // The library has no time for a place in a table, and fails for ever where it finds `AT_TIMESTAMP`: it may read what is
+        // older, and misses nothing.
+        Start::Timestamp(_) => (TRIM_HORIZON, 0),
         Start::After { position, .. } => (&position.sequence, position.sub_sequence),
         Start::End { .. } => (SHARD_END, 0),
     }
@@ -238,10 +258,6 @@ impl Leases {
 
     /// Makes the lease of a shard that has none yet. Nobody owns it.
     pub async fn create_lease(&self, shard: &Listed, begin: Begin, created_ms: u64) -> Result<()> {
-        let checkpoint = match begin {
-            Begin::TrimHorizon => TRIM_HORIZON,
-            Begin::Timestamp(_) => AT_TIMESTAMP,
-        };
         let mut put = self
             .client()
             .put_item()
@@ -250,7 +266,7 @@ impl Leases {
             .item("leaseKey", text(&shard.id))
             .item("leaseCounter", number(0))
             .item("ownerSwitchesSinceCheckpoint", number(0))
-            .item("checkpoint", text(checkpoint))
+            .item("checkpoint", text(TRIM_HORIZON))
             .item("checkpointSubSequenceNumber", number(0))
             .item("hydrantBegin", text(begin.text()))
             .item("hydrantStreamCreated", number(created_ms))
@@ -355,14 +371,16 @@ impl Leases {
             return Err(Error::new(Kind::Misconfigured, message));
         }
         let commit = text_of(&row, "hydrantCommit").unwrap_or_default().to_owned();
-        Ok((found, Kept { version: number_of(&row, "hydrantVersion").unwrap_or(0), commit, state }))
+        let [version, hand_overs] =
+            ["hydrantVersion", "hydrantHandOvers"].map(|name| number_of(&row, name).unwrap_or(0));
+        Ok((found, Kept { version, commit, state, hand_overs }))
     }
 
     /// Writes a lane's state and its checkpoint, if the lease is still ours and the state still has this version. `shard`:
-    /// its id, and when its stream was made, which a row of the library does not say yet.
+    /// its id; when its stream was made, which a row of the library does not say yet; and how often it came back from others.
     pub async fn commit(
         &self,
-        (shard, created_ms): (&str, u64),
+        (shard, created_ms, hand_overs): (&str, u64, u64),
         version: u64,
         id: Uuid,
         state: &KeptState,
@@ -379,7 +397,7 @@ impl Leases {
             .update_expression(format!(
                 "SET hydrantVersion = :next, hydrantCommit = :commit, {kept}, checkpoint = :checkpoint, \
                  checkpointSubSequenceNumber = :sub, ownerSwitchesSinceCheckpoint = :zero, \
-                 hydrantDeliveryStream = :stream, \
+                 hydrantDeliveryStream = :stream, hydrantHandOvers = :over, \
                  hydrantStreamCreated = if_not_exists(hydrantStreamCreated, :created) REMOVE {removed}"
             ))
             .condition_expression(format!("leaseOwner = :me AND {known}"))
@@ -390,6 +408,7 @@ impl Leases {
             .expression_attribute_values(":sub", number(sub))
             .expression_attribute_values(":zero", number(0))
             .expression_attribute_values(":stream", text(&self.stream))
+            .expression_attribute_values(":over", number(hand_overs))
             .expression_attribute_values(":created", number(created_ms));
         let update = match version {
             0 => update,

@@ -3,6 +3,7 @@
 
 use super::aggregate::{UserRecord, user_records};
 use super::client::{At, Kinesis, Refused, What};
+use super::leases::NewLeases;
 use super::shard::{Shard, Taken};
 use crate::lane::Start;
 use crate::record::{Origin, Position};
@@ -40,6 +41,8 @@ pub struct Reader {
     pub put_off: Option<Instant>,
     /// Records that were read before, in place of another stream's.
     pub passed: Option<Passed>,
+    /// Where the leases of children are made, if nodes share the shards.
+    pub new_leases: Option<NewLeases>,
     /// Tells the lane that there are records, or that there will be no more.
     pub tell: Box<dyn Fn() + Send + Sync>,
 }
@@ -306,6 +309,7 @@ mod tests {
             up_to_date: None,
             put_off: None,
             passed: None,
+            new_leases: None,
             tell: Box::new(|| {}),
         }
     }

@@ -1,9 +1,10 @@
 //! Lease tables that an application of the Kinesis Client Library has left, in every state in which it can.
 
-use super::nodes::{World, assert_no_gap, objects, shares, wait_until};
+use super::nodes::{World, assert_no_gap, objects, says, shares, wait_until};
 use super::proxy::{Fault, Proxy};
-use super::source::{assert_once_and_in_order, numbered};
+use super::source::{assert_once_and_in_order, number, numbered};
 use crate::service::Service;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The library makes the leases of children before it notes the end of their parent, and may end in between.
@@ -39,4 +40,82 @@ fn parents_are_read_before_children_whoever_made_their_leases() {
     });
     assert_no_gap(&nodes);
     assert_once_and_in_order(&objects(world.out.path()), 160);
+}
+
+/// Whoever comes between would find a shard that has ended and nothing to go on with: the library does not look for more.
+#[test]
+fn the_leases_of_children_are_there_before_their_parents_says_that_it_has_ended() {
+    let world = World::new(1);
+    let parent = world.client().put("s", &numbered(0..23)).remove(0).shard;
+    let proxy = Proxy::start(world.dynamodb.address);
+    let nodes = [Service::start(&shares(&world.kinesis.endpoint(), &proxy.endpoint(), world.out.path(), ""))];
+    world.until_delivered(23, &nodes);
+    world.client().split("s", &parent);
+    let ends = || {
+        let calls = proxy.calls_of("UpdateItem");
+        calls.into_iter().find(|c| c.request.to_string().contains("\"SHARD_END\"")).map(|c| c.at)
+    };
+    wait_until("the parent has ended", || ends().is_some());
+    let made = proxy.calls_of("PutItem").into_iter().filter(|c| Some(c.at) < ends()).count();
+    assert_eq!(made, 3, "the parent's and those of two children");
+    world.client().put("s", &numbered(23..46));
+    world.until_delivered(46, &nodes);
+    assert_once_and_in_order(&objects(world.out.path()), 46);
+}
+
+#[test]
+fn a_shard_comes_back_from_another_application_as_often_as_it_goes() {
+    const AGGREGATE: usize = 7;
+    const PUT: usize = 10 * AGGREGATE;
+    let world = World::new(1);
+    let mut node = world.node();
+    let mut expected: BTreeSet<usize> = (0..PUT).collect();
+    world.client().put_aggregates("s", &numbered(0..PUT), AGGREGATE);
+    for round in 1..4 {
+        world.until_delivered(expected.len(), std::slice::from_ref(&node));
+        assert_eq!(node.terminate(), Some(0));
+        let (first, last) = (round * PUT, (round + 1) * PUT);
+        let put = world.client().put_aggregates("s", &numbered(first..last), AGGREGATE);
+        // The other one has read two aggregates and three records of the next.
+        let read = 2 * AGGREGATE + 3;
+        world.table("checkpoint", &[format!("{}={}/2", put[2].shard, put[2].sequence_number)]);
+        expected.extend(first + read..last);
+        node.restart();
+    }
+    world.until_delivered(expected.len(), std::slice::from_ref(&node));
+    let found = objects(world.out.path());
+    let lines = found.iter().flat_map(|(_, bytes)| bytes.split(|b| *b == b'\n')).filter(|line| !line.is_empty());
+    assert_eq!(lines.map(number).collect::<BTreeSet<_>>(), expected);
+    wait_until("nothing is pending", || node.statuses().iter().all(|s| s.pending == 0));
+    assert_no_gap(std::slice::from_ref(&node));
+    assert_eq!(node.status("r").alarm, None);
+    let (code, text) = node.command(&["audit", "--deep"]);
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn a_table_of_several_streams_is_named_and_left_alone() {
+    let world = World::new(1);
+    world.write_leases(&["000000000000:s:1700000000:shardId-000000000000=TRIM_HORIZON".to_owned()]);
+    let node = world.node();
+    wait_until("it says what it found", || says(&node, "where one application reads several streams"));
+    assert_eq!(world.leases().len(), 1);
+}
+
+/// The library fails for ever where it finds `AT_TIMESTAMP`, which Hydrant wrote for what is read from `latest` on.
+#[test]
+fn a_shard_that_was_left_with_no_place_of_the_librarys_gets_one() {
+    let world = World::new(1);
+    let streams = shares(&world.kinesis.endpoint(), &world.dynamodb.endpoint(), world.out.path(), "");
+    let mut node = Service::start(&streams.replace("start: trim_horizon", "start: latest"));
+    node.until("the shard is read", |s| s.status("r").shards.len() == 1);
+    assert_eq!(node.terminate(), Some(0));
+    let shard = world.leases().remove(0).0;
+    world.table("checkpoint", &[format!("{shard}=AT_TIMESTAMP/0")]);
+    node.restart();
+    wait_until("it has a place", || world.leases()[0].2 == "TRIM_HORIZON");
+    // Nothing that came meanwhile is missed.
+    world.client().put("s", &numbered(0..23));
+    world.until_delivered(23, std::slice::from_ref(&node));
+    assert_eq!(node.status("r").alarm, None);
 }
