@@ -212,13 +212,14 @@ impl Inner {
                 let place = Place { dir: dir.join(name), start, elsewhere: Some(elsewhere), new_leases };
                 self.open(&current, &kinesis, &lease.shard, place, wake)
             });
-            sharing.opened(&lease.shard, opened.is_ok());
+            sharing.opened(&lease.shard, opened.as_ref().err());
             match opened {
                 Ok(lane) => drop(self.lanes().insert(lease.shard.clone(), lane)),
                 // The others are read all the same.
                 Err(e) => failed = failed.or(Some(e.during(format!("shard `{}`", lease.shard)))),
             }
         }
-        failed.map_or(Ok(()), Err)
+        // What is left to others and nobody has taken is read by nobody.
+        failed.or_else(|| sharing.left_unread(&leases)).map_or(Ok(()), Err)
     }
 }

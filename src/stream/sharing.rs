@@ -42,8 +42,16 @@ pub(super) struct Sharing {
     lost: Lost,
     renewals: JoinHandle<()>,
     is_prepared: bool,
-    /// Shards whose lanes could not be opened here, how often, and until when their leases are left to others.
-    failed: BTreeMap<String, (u32, Instant)>,
+    /// Shards whose lanes could not be opened here.
+    failed: BTreeMap<String, Failed>,
+}
+
+/// A shard that could not be opened here.
+struct Failed {
+    times: u32,
+    /// Its lease is left to others until then, if it has failed often enough.
+    until: Instant,
+    why: Error,
 }
 
 type Place = (String, Option<String>);
@@ -300,22 +308,30 @@ impl Sharing {
     }
 
     fn is_left(&self, shard: &str, now: Instant) -> bool {
-        self.failed.get(shard).is_some_and(|(times, until)| *times >= OPENS_MAX && now < *until)
+        self.failed.get(shard).is_some_and(|failed| failed.times >= OPENS_MAX && now < failed.until)
     }
 
     /// Takes note of whether a lane could be opened. One that cannot be opened here may be elsewhere: its lease is given up,
     /// and left to others for a while.
-    pub fn opened(&mut self, shard: &str, done: bool) {
-        if done {
+    pub fn opened(&mut self, shard: &str, failed: Option<&Error>) {
+        let Some(why) = failed else {
             self.failed.remove(shard);
             return;
-        }
-        let (times, until) = self.failed.entry(shard.to_owned()).or_insert((0, Instant::now()));
-        *times += 1;
-        *until = Instant::now() + LEFT_FOR * self.failover.as_secs().max(1) as u32;
-        if *times >= OPENS_MAX {
+        };
+        let times = self.failed.get(shard).map_or(0, |failed| failed.times) + 1;
+        let until = Instant::now() + LEFT_FOR * self.failover.as_secs().max(1) as u32;
+        self.failed.insert(shard.to_owned(), Failed { times, until, why: why.clone() });
+        if times >= OPENS_MAX {
             self.release(shard);
         }
+    }
+
+    /// Why a shard that could not be opened here, and that nobody else has taken since, is not read.
+    pub fn left_unread(&self, leases: &[Lease]) -> Option<Error> {
+        let is_free = |shard: &str| leases.iter().any(|l| l.shard == shard && l.owner.is_none() && !l.is_ended());
+        let (shard, Failed { times, why, .. }) =
+            self.failed.iter().find(|(shard, failed)| failed.times >= OPENS_MAX && is_free(shard))?;
+        Some(why.clone().during(format!("shard `{shard}` could not be opened {times} times and is read by nobody")))
     }
 
     /// Gives a lease up, for others to take at once.

@@ -420,6 +420,41 @@ fn a_table_of_another_layout_is_named_and_left_alone() {
     });
 }
 
+/// A shard that cannot be opened is left to others after a few tries, for six times the failover time: that nobody reads it
+/// is said all the while, and it is read when it can be.
+#[test]
+fn a_shard_that_nobody_can_open_is_spoken_of_all_the_while() {
+    let world = World::new(1);
+    let mut node = world.node();
+    node.until("the shard is read", |s| s.status("r").shards.values().any(|shard| shard.state == "running"));
+    node.kill();
+    let shard = shard_dir(&node.dir.path().join("data/streams"));
+    let aside = shard.with_extension("aside");
+    std::fs::rename(&shard, &aside).unwrap();
+    std::fs::write(&shard, b"no directory").unwrap();
+    node.restart_until("/healthz");
+    node.until("it cannot be opened", |s| says(s, "could not be opened 3 times and is read by nobody"));
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(15) {
+        let alarm = node.status("r").alarm;
+        assert!(alarm.is_some(), "nothing is said after {:?}", began.elapsed());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    std::fs::remove_file(&shard).unwrap();
+    std::fs::rename(&aside, &shard).unwrap();
+    node.until("it is read again", |s| s.status("r").alarm.is_none());
+}
+
+/// The directory of the only shard below a data directory.
+fn shard_dir(streams: &Path) -> std::path::PathBuf {
+    let dirs = |dir: &Path| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.is_dir()).collect()
+    };
+    let lives = dirs(streams).into_iter().flat_map(|stream| dirs(&stream.join("shards")));
+    lives.flat_map(|life| dirs(&life)).next().expect("a shard")
+}
+
 #[test]
 fn check_online_says_what_cannot_be_read() {
     let world = World::new(1);
