@@ -73,14 +73,20 @@ impl Room {
         (share.clone(), units)
     }
 
-    /// Whether a body of which so many bytes have come since its room was taken comes too slowly to keep it.
-    pub fn is_too_slow(&self, held: &Held, bytes: usize) -> bool {
-        let (rate, grace) = match self.waiting.load(Ordering::Relaxed) {
-            0 => (RATE_MIN, GRACE),
-            _ => (RATE_MIN_WAITED_FOR, GRACE_WAITED_FOR),
+    /// What a body is refused with that comes too slowly to keep its room, if it does: so many bytes have come since that was
+    /// taken. While others wait it may come again, as every client does after this answer.
+    pub fn too_slow(&self, held: &Held, bytes: usize) -> Option<ApiError> {
+        let is_waited_for = self.waiting.load(Ordering::Relaxed) > 0;
+        let (rate, grace) = match is_waited_for {
+            true => (RATE_MIN_WAITED_FOR, GRACE_WAITED_FOR),
+            false => (RATE_MIN, GRACE),
         };
         let took = held.since.elapsed();
-        took > grace && (bytes as f64) < rate * (took - grace).as_secs_f64().max(0.05)
+        let is_too_slow = took > grace && (bytes as f64) < rate * (took - grace).as_secs_f64().max(0.05);
+        is_too_slow.then(|| match is_waited_for {
+            true => ApiError::unavailable("Slow down: the body came slowly, and others waited for its room."),
+            false => too_slow(),
+        })
     }
 }
 

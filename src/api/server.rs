@@ -245,9 +245,9 @@ impl Server {
                 Ok(Ok(false)) => return Ok((bytes, held)),
                 Ok(Err(e)) => return Err(e),
             }
-            if self.room.is_too_slow(&held, bytes.len() - before) {
+            if let Some(refused) = self.room.too_slow(&held, bytes.len() - before) {
                 metrics::counter!("hydrant_slow_requests").increment(1);
-                return Err(room::too_slow());
+                return Err(refused);
             }
         }
     }

@@ -189,6 +189,7 @@ impl Shared {
     }
 
     fn run(&self) {
+        let _ending = Ending(self);
         while self.wait() {
             // The next turn ends it.
             let Some(mut writer) = self.writer() else { continue };
@@ -233,6 +234,21 @@ impl Shared {
     }
 }
 
+/// Of the thread: one that panics leaves nobody waiting for it.
+struct Ending<'s>(&'s Shared);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.poisoned.store(true, Ordering::Relaxed);
+            let mut queue = self.0.queue();
+            (queue.closed, queue.has_thread, queue.bytes) = (true, false, 0);
+            queue.puts.clear();
+            self.0.more.notify_all();
+        }
+    }
+}
+
 impl Queue {
     /// What goes into one commit.
     fn next(&mut self) -> (Vec<Put>, Vec<oneshot::Sender<Result<u64>>>) {
@@ -269,6 +285,19 @@ mod tests {
         let mut batch = Batch::default();
         batch.push(b"a record");
         Put { arrival_ms: 1, entry: Entry::Source, batch }
+    }
+
+    #[test]
+    fn a_commit_that_panics_on_the_committers_thread_leaves_nobody_waiting() {
+        let fs: Arc<dyn Fs> = Arc::new(FakeFs::new());
+        let open = Journal::open(fs, Path::new("/j"), [7; 16], Limits::default(), Budget::unlimited(), 0);
+        let committer = Committer::new("s", open.unwrap().1, || panic!("after the sync"));
+        // A runtime of one thread must not wait for the disk: the committer's own does.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let refused = runtime.block_on(committer.put(put())).unwrap_err();
+        assert_eq!(refused.kind, Kind::Stopping);
+        committer.close();
+        assert!(committer.is_poisoned());
     }
 
     #[test]

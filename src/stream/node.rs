@@ -4,7 +4,7 @@
 use super::common::Common;
 use super::memory::NodeMemory;
 use super::open::{self, META, Meta, is_used, read_or_make_meta};
-use super::pool::Pool;
+use super::pool::{self, Pool};
 use super::supervise::{Shared, Status, Stream};
 use super::workers::Workers;
 use crate::clock::System;
@@ -92,7 +92,7 @@ impl Node {
                 clock,
                 runtime,
                 workers,
-                lanes: Arc::new(Pool::start("lanes")?),
+                lanes: Arc::new(Pool::start("lanes", pool::OF_NODE)?),
                 memory: NodeMemory::new(0),
                 budget,
                 module_cache,

@@ -4,17 +4,19 @@
 use crate::error::{Error, Kind, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// Lanes that are at work at once; most of their time they wait for a disk, or for a table.
-const THREADS_MAX: usize = 16;
+/// Lanes of a stream's shards that are at work at once; most of their time they wait for a disk, or for a table.
+pub const OF_SHARDS: usize = 16;
+/// Lanes of a node's streams: some may wait for their transforms for seconds.
+pub const OF_NODE: usize = 40;
 
 /// See the module.
 pub struct Pool(Option<Runtime>);
 
 impl Pool {
-    /// `name`: what the threads are called.
-    pub fn start(name: &str) -> Result<Pool> {
+    /// `name`: what the threads are called; `threads_max`: how many there are when all are busy.
+    pub fn start(name: &str, threads_max: usize) -> Result<Pool> {
         let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(1).max_blocking_threads(THREADS_MAX).thread_name(name).enable_time();
+        builder.worker_threads(1).max_blocking_threads(threads_max).thread_name(name).enable_time();
         let runtime = builder.build().map_err(|e| Error::new(Kind::Retry, format!("start threads: {e}")))?;
         Ok(Pool(Some(runtime)))
     }

@@ -379,7 +379,7 @@ mod tests {
             clock: Arc::new(crate::clock::System::default()),
             runtime: runtime.handle().clone(),
             workers: Workers::new(1),
-            lanes: Arc::new(super::super::pool::Pool::start("lanes").expect("threads")),
+            lanes: Arc::new(super::super::pool::Pool::start("lanes", 1).expect("threads")),
             memory: NodeMemory::new(64 << 20),
             budget: Budget::new("node", u64::MAX, None),
             module_cache: "modules".into(),

@@ -6,7 +6,7 @@ use super::common::Common;
 use super::engine::Engine;
 use super::life::passed;
 use super::open::{Elsewhere, open_shard, read_or_make_meta};
-use super::pool::Pool;
+use super::pool::{OF_SHARDS, Pool};
 use super::running::Running;
 use super::sealed;
 use super::sinks::Sinks;
@@ -344,7 +344,7 @@ impl Inner {
         if let Some(pool) = self.pool.get() {
             return Ok(pool);
         }
-        let pool = Pool::start(&format!("lanes {}", self.name))?;
+        let pool = Pool::start(&format!("lanes {}", self.name), OF_SHARDS)?;
         Ok(self.pool.get_or_init(|| pool))
     }
 
