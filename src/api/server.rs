@@ -229,14 +229,19 @@ impl Server {
         if self.stopping.load(Ordering::Relaxed) {
             return Err(ApiError::unavailable("The service is stopping."));
         }
-        let mut bytes = Vec::new();
-        while bytes.len() < FIRST_BYTES && !body.is_end_stream() && append(body, &mut bytes).await? {}
-        let expected = if body.is_end_stream() { bytes.len() } else { claimed.map_or(BODY_BYTES_MAX, |n| n as usize) };
+        let (mut bytes, mut has_ended) = (Vec::new(), body.is_end_stream());
+        while bytes.len() < FIRST_BYTES && !has_ended {
+            has_ended = !append(body, &mut bytes).await? || body.is_end_stream();
+        }
+        let expected = if has_ended { bytes.len() } else { claimed.map_or(BODY_BYTES_MAX, |n| n as usize) };
         let Some(held) = self.room.take(key.as_deref(), expected).await else {
             // The stream's name is in the body that was not kept, so that no stream can be charged with it.
             metrics::counter!("hydrant_budget_refused_requests").increment(1);
             return Err(ApiError::unavailable("Slow down: too many bytes are in flight."));
         };
+        if has_ended {
+            return Ok((bytes, held));
+        }
         bytes.reserve_exact(expected.saturating_sub(bytes.len()));
         let before = bytes.len();
         loop {

@@ -8,6 +8,7 @@ use crate::fs::{Fs, real::RealFs};
 use crate::stream::audit::{self as account, Audit, Found, Names, ShardDir, Stores, identity, leases, shards};
 use crate::stream::ledger::{Line, Stub};
 use crate::stream::marks::{Mark, Marks, lines_of};
+use crate::stream::node::ASIDE;
 use crate::stream::objects;
 use crate::stream::open::Meta;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -42,7 +43,8 @@ pub fn audit(options: &Options) -> Outcome {
     let streams = streams_dir(&config.data_dir)?;
     let objects = Objects::new(&config, options.deep)?;
     let mut clean = true;
-    for entry in RealFs.list(&streams).map_err(|e| format!("`{}`: {e}", streams.display()))? {
+    let entries = RealFs.list(&streams).map_err(|e| format!("`{}`: {e}", streams.display()))?;
+    for entry in entries.into_iter().filter(|entry| !entry.starts_with(ASIDE)) {
         let dir = streams.join(entry);
         for found in of_stream(&dir, &objects) {
             clean &= found.is_clean();

@@ -3,8 +3,8 @@
 use super::{Outcome, load, out::say};
 use crate::config::Config;
 use crate::fs::{Fs, real::RealFs};
-use crate::stream::audit::identity;
-use crate::stream::node::lock;
+use crate::stream::audit::{identity, shards};
+use crate::stream::node::{ASIDE, lock};
 use crate::stream::repair::{Nameless, look, nameless};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,8 @@ pub fn repair(options: &Options) -> Outcome {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let streams = config.data_dir.join("streams");
     let (mut left, mut named, mut unnamed) = (0, BTreeSet::new(), Vec::new());
-    for entry in fs.list(&streams).map_err(|e| format!("`{}`: {e}", streams.display()))? {
+    let entries = fs.list(&streams).map_err(|e| format!("`{}`: {e}", streams.display()))?;
+    for entry in entries.into_iter().filter(|entry| !entry.starts_with(ASIDE)) {
         let dir = streams.join(&entry);
         match nameless(&*fs, &dir) {
             Ok(None) => {}
@@ -51,8 +52,8 @@ pub fn repair(options: &Options) -> Outcome {
         match of_stream(&fs, &dir, options.apply) {
             Ok(None) => {}
             Ok(Some((name, is_left))) => {
+                left += is_left as u32 + of_shards(&fs, &dir, &name, options.apply)?;
                 named.insert(name);
-                left += is_left as u32;
             }
             Err(e) => {
                 say!("{}: {e}", dir.display());
@@ -86,6 +87,21 @@ fn of_stream(fs: &Arc<dyn Fs>, dir: &Path, apply: bool) -> Result<Option<(String
         repair.apply(fs, dir, &meta).map_err(|e| format!("stream `{}`: {e}", meta.name))?;
     }
     Ok(Some((meta.name, !is_whole && !apply)))
+}
+
+/// How many shards of a stream something is left to be done of. What nodes share is known to their lease table.
+fn of_shards(fs: &Arc<dyn Fs>, dir: &Path, stream: &str, apply: bool) -> Result<u32, String> {
+    let mut left = 0;
+    for shard in shards(&**fs, dir, stream).map_err(|e| e.to_string())?.into_iter().filter(|shard| !shard.is_shared) {
+        match of_stream(fs, &shard.dir, apply) {
+            Ok(found) => left += found.is_some_and(|(_, is_left)| is_left) as u32,
+            Err(e) => {
+                say!("{}: {e}", shard.dir.display());
+                left += 1;
+            }
+        }
+    }
+    Ok(left)
 }
 
 /// Whether the directory has its name again.

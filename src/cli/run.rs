@@ -96,8 +96,8 @@ pub fn run(path: &Path) -> Outcome {
     let service = Service::listen(config, runtime)?;
     let (api, admin) = (service.api_address.to_string(), service.admin_address.to_string());
     tracing::info!(api, admin, streams = service.node.names().len(), "hydrant listens");
-    let (node, config) = (service.node.clone(), service.api.config());
-    let opening = service.runtime.spawn_blocking(move || match node.apply(&config) {
+    let (node, of) = (service.node.clone(), service.api.clone());
+    let opening = service.runtime.spawn_blocking(move || match node.apply(&of.config()) {
         Ok(_) => tracing::info!(api, admin, streams = node.names().len(), "hydrant runs"),
         Err(e) => tracing::error!(error = %e, "the streams cannot be opened; it is tried again"),
     });

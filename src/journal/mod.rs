@@ -248,7 +248,11 @@ impl Journal {
         self.fs.rename(&path, &spare).map_err(io)?;
         // The new name is durable before the file can be written again: a power cut never shows the old name over
         // new contents.
-        self.fs.sync_dir(&self.dir).map_err(io)?;
+        if let Err(e) = self.fs.sync_dir(&self.dir) {
+            self.fs.rename(&spare, &path).map_err(io)?;
+            self.shared().segments.push_front(segment);
+            return Err(io(e));
+        }
         let size = segment.size;
         let next_size = {
             let mut shared = self.shared();
@@ -320,13 +324,9 @@ impl Journal {
 
     /// The segment's file for writes past the page cache: what is written is read again soon only from the tail in
     /// memory, and copying it into cache pages costs as much as compressing it.
-    fn open_direct(&self, number: u64) -> Result<Option<Arc<dyn File>>> {
-        let path = self.dir.join(segment::file_name(number));
-        match self.fs.open_direct(&path).map_err(|e| Error::io(format!("open `{}`", path.display()), e)) {
-            // Without a descriptor for it, the one that it has does.
-            Err(e) if e.kind == Kind::Retry => Ok(None),
-            opened => opened,
-        }
+    fn open_direct(&self, number: u64) -> Option<Arc<dyn File>> {
+        // Where it cannot be opened so, for want of a descriptor for instance, the one that it has does.
+        self.fs.open_direct(&self.dir.join(segment::file_name(number))).ok().flatten()
     }
 
     fn poisoned(&self, act: &str, e: std::io::Error) -> Error {

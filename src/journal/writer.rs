@@ -131,15 +131,13 @@ impl Writer {
                 opened => break opened,
             }
         };
-        match opened.and_then(|segment| Ok((self.journal.open_direct(segment.number)?, segment))) {
-            Ok((direct, segment)) => self.enter(segment, direct),
-            Err(e) => {
-                if e.kind == Kind::Poisoned {
-                    self.poison = Some(e.clone());
-                }
-                return Err(e);
+        let segment = opened.inspect_err(|e| {
+            if e.kind == Kind::Poisoned {
+                self.poison = Some(e.clone());
             }
-        }
+        })?;
+        let direct = self.journal.open_direct(segment.number);
+        self.enter(segment, direct);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use super::list::{Item, position_hash};
 use super::marks::Marks;
 use super::open::{META, Meta, is_used, read_or_make_meta};
 use super::plan::{Outlet, State, Track};
-use super::plan_log::recover;
+use super::plan_log::{self, recover};
 use super::share::SHARED;
 use crate::error::{Error, Kind, Result};
 use crate::fs::{COPY, Fs, copy_of};
@@ -159,8 +159,9 @@ pub fn shards(fs: &dyn Fs, dir: &Path, stream: &str) -> Result<Vec<ShardDir>> {
             let of_shard = dir.join(&life).join(&shard);
             let names = list(&of_shard)?;
             let has = |file: &str| names.iter().any(|name| name == file);
-            if has("plans.0") || has("ledger") {
-                let is_shared = !has("plans.0");
+            let has_plans = names.iter().any(|name| plan_log::is_file(name));
+            if has_plans || has("ledger") {
+                let is_shared = !has_plans;
                 found.push(ShardDir { name: format!("{stream}/{life}/{shard}"), dir: of_shard, is_shared });
             }
         }

@@ -58,7 +58,7 @@ pub struct Node {
 type ToOpen<'c> = (String, PathBuf, Option<&'c StreamConfig>);
 
 /// Names of directories that are being made begin with this.
-const ASIDE: &str = ".new-";
+pub const ASIDE: &str = ".new-";
 
 /// Why a directory is no stream's.
 #[derive(Clone, PartialEq, Eq)]
@@ -150,23 +150,26 @@ impl Node {
                 None => opened.push((name, dir, None)),
             }
         }
-        self.open_all(self.make_new(opened)?);
+        self.open_all(self.make_new(opened));
         Ok(errors)
     }
 
     /// Makes the directories of streams that have none, all of them aside, durable together and then named: of a thousand
     /// new streams each would wait for the disk a dozen times. Returns what is to be opened.
-    fn make_new<'c>(&self, streams: Vec<ToOpen<'c>>) -> Result<Vec<ToOpen<'c>>> {
+    fn make_new<'c>(&self, streams: Vec<ToOpen<'c>>) -> Vec<ToOpen<'c>> {
         let act = || format!("make streams in `{}`", self.streams_dir.display());
         let (made, mut open): (Vec<_>, Vec<_>) = streams.into_iter().partition(|(_, dir, _)| !dir.exists());
         if made.is_empty() {
-            return Ok(open);
+            return open;
         }
         let shared = Shared { fs: Arc::new(UnsyncedFs), ..self.shared.clone() };
         let aside =
             |dir: &Path| self.streams_dir.join(format!("{ASIDE}{}", dir.file_name().unwrap_or_default().display()));
         let whole = Mutex::new(Vec::new());
         side_by_side(made, |(name, dir, config)| {
+            if self.ending.load(Ordering::Relaxed) {
+                return;
+            }
             let made_in = aside(&dir);
             let made = shared.fs.create_dir_all(&made_in).map_err(|e| Error::io(act(), e));
             let made = made.and_then(|()| read_or_make_meta(&*shared.fs, &made_in, Some(&name)));
@@ -178,14 +181,17 @@ impl Node {
                 }
             }
         });
-        sync_all(&self.streams_dir).map_err(|e| Error::io(act(), e))?;
         let whole = whole.into_inner().expect("nobody panics holding it");
-        for (_, dir, _) in &whole {
-            self.shared.fs.rename(&aside(dir), dir).map_err(|e| Error::io(act(), e))?;
+        let named = sync_all(&self.streams_dir).and_then(|()| {
+            whole.iter().try_for_each(|(_, dir, _)| self.shared.fs.rename(&aside(dir), dir))?;
+            self.shared.fs.sync_dir(&self.streams_dir)
+        });
+        match named.map_err(|e| Error::io(act(), e)) {
+            Ok(()) => open.extend(whole),
+            // The others are opened all the same, and these are tried again.
+            Err(e) => whole.iter().for_each(|(name, ..)| self.cannot_open(name, &e.to_string())),
         }
-        self.shared.fs.sync_dir(&self.streams_dir).map_err(|e| Error::io(act(), e))?;
-        open.extend(whole);
-        Ok(open)
+        open
     }
 
     fn changing(&self) -> MutexGuard<'_, ()> {
@@ -325,7 +331,9 @@ impl Node {
             let dir = self.streams_dir.join(&entry);
             if entry.starts_with(ASIDE) {
                 // It was being made when the process died, and never had its name.
-                std::fs::remove_dir_all(&dir).map_err(|e| Error::io(format!("remove `{}`", dir.display()), e))?;
+                if let Err(e) = std::fs::remove_dir_all(&dir) {
+                    tracing::warn!(directory = entry, error = %e, "what is left of a stream that was being made cannot be removed");
+                }
                 continue;
             }
             match read_or_make_meta(fs, &dir, None) {
@@ -339,7 +347,7 @@ impl Node {
                     }
                 },
                 // A directory without META was being made when the process died: it never held a record.
-                Err(_) if !has_meta(&dir) && !is_used(fs, &dir).unwrap_or(false) => {}
+                Err(_) if is_nothing(fs, &dir) => {}
                 // Whose it is cannot be told, so it is shown as what it is: a stream that is not open.
                 Err(e) => drop(unreadable.insert(entry, Unreadable { why: e.to_string(), is_nameless: true })),
             }
@@ -421,9 +429,14 @@ impl Node {
     }
 }
 
-fn has_meta(dir: &Path) -> bool {
+/// Whether an entry is certainly no stream's directory. One that cannot be looked into may be.
+fn is_nothing(fs: &dyn Fs, dir: &Path) -> bool {
     let path = dir.join(META);
-    path.exists() || copy_of(&path).exists()
+    let is_absent = |path: &Path| matches!(path.try_exists(), Ok(false));
+    let is_file = std::fs::metadata(dir).is_ok_and(|found| found.is_file());
+    is_file
+        || dir.ends_with("lost+found")
+        || is_absent(&path) && is_absent(&copy_of(&path)) && matches!(is_used(fs, dir), Ok(false))
 }
 
 /// Does the same with each stream, several at a time. Blocks until all is done.

@@ -8,7 +8,7 @@ use super::load::{LiveTransform, Loader};
 use super::log::Log;
 use super::objects::Objects;
 use super::plan::Entry;
-use super::plan_log::PlanLog;
+use super::plan_log::{self, PlanLog};
 use super::sealed;
 use super::shared_log::SharedLog;
 use crate::config::{ContentEncoding, Destination, Format, Store, StreamConfig, Transform};
@@ -83,7 +83,7 @@ pub fn open(common: &Common, dir: &Path, meta: &Meta, config: Option<&StreamConf
 fn refuse_without_plans(fs: &dyn Fs, dir: &Path, journal_dir: &Path) -> Result<()> {
     let list = |dir: &Path| fs.list(dir).map_err(|e| Error::io(format!("list `{}`", dir.display()), e));
     let is_used = list(journal_dir)?.iter().any(|name| journal::segment::number_of(name).is_some());
-    if is_used && !list(dir)?.iter().any(|name| name.starts_with("plans.")) {
+    if is_used && !list(dir)?.iter().any(|name| plan_log::is_file(name)) {
         let message = format!(
             "`{}` has a journal and no plan log: what was delivered is not known; put `plans.*` back, or see `hydrant \
              repair`",
@@ -309,7 +309,7 @@ pub fn read_or_make_meta(fs: &dyn Fs, dir: &Path, name: Option<&str>) -> Result<
 /// Whether a directory holds what only a stream writes, which has a `META` before.
 pub fn is_used(fs: &dyn Fs, dir: &Path) -> Result<bool> {
     let names = fs.list(dir).map_err(|e| Error::io(format!("list `{}`", dir.display()), e))?;
-    Ok(names.iter().any(|name| name.starts_with("plans.") || name == "journal" || name == "ledger"))
+    Ok(names.iter().any(|name| plan_log::is_file(name) || name == "journal" || name == "ledger"))
 }
 
 /// Writes a `META` again of which the file or its copy was damaged or is not there.

@@ -80,6 +80,14 @@ struct Slot {
     generation: Option<u64>,
 }
 
+/// Between the name of a file and the generation at which a repair kept it.
+pub const ASIDE: &str = ".before-repair-";
+
+/// Whether a name is that of a file of a plan log or of its copy.
+pub fn is_file(name: &str) -> bool {
+    (0..FILES).flat_map(names).any(|own| own == name)
+}
+
 /// The names of slot `i`: the file, and its copy.
 fn names(i: usize) -> [String; 2] {
     [format!("plans.{i}"), format!("plans.{i}.copy")]
@@ -103,27 +111,24 @@ impl PlanLog {
         PlanLog::go_on(fs, dir, incarnation, reserve, found)
     }
 
-    /// Begins the log anew with a state that was salvaged; what there is of the old one is set aside, with `aside` behind
-    /// its names.
+    /// Goes on with a state that was salvaged, as a further generation in the oldest of the files: until that is durable the
+    /// log is what it was. Copies of all files are kept before, with [`ASIDE`] and the generation behind their names.
     pub fn replace(
         fs: Arc<dyn Fs>,
         dir: &Path,
         incarnation: [u8; 16],
         reserve: u64,
-        (highest, state): (u64, State),
-        aside: &str,
+        salvaged: recover::Found,
     ) -> Result<PlanLog> {
-        for path in (0..FILES).flat_map(names).map(|name| dir.join(name)) {
-            let mut to = path.as_os_str().to_owned();
-            to.push(aside);
-            match fs.rename(&path, Path::new(&to)) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::io(format!("set `{}` aside", path.display()), e));
-                }
-                _ => {}
-            }
+        for name in (0..FILES).flat_map(names) {
+            let (from, to) = (dir.join(&name), dir.join(format!("{name}{ASIDE}{}", salvaged.highest)));
+            let kept = match crate::fs::read(&*fs, &from) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                bytes => bytes.and_then(|bytes| crate::fs::write_atomically(&*fs, &to, &bytes)),
+            };
+            kept.map_err(|e| Error::io(format!("keep `{}`", from.display()), e))?;
         }
-        PlanLog::go_on(fs, dir, incarnation, reserve, recover::Found { highest, state, ..Default::default() })
+        PlanLog::go_on(fs, dir, incarnation, reserve, salvaged)
     }
 
     /// Writes what was found into a file of its own.
@@ -173,7 +178,8 @@ impl PlanLog {
         if self.open.is_none() {
             let [file, copy] = names(self.current).map(|name| self.fs.open(&self.dir.join(name)));
             let file = file.map_err(|e| Error::io("open a file of the plan log", e))?;
-            self.open = Some(Open { file, copy: copy.ok() });
+            let is_copied = self.slots[self.current].copied > 0;
+            self.open = Some(Open { file, copy: copy.ok().filter(|_| is_copied) });
         }
         Ok(self.open.as_mut().expect("just opened"))
     }
@@ -219,9 +225,16 @@ impl PlanLog {
     /// Writes to the copy what is durable in the file. A copy that fails is one that is missing, which costs nothing but
     /// that: the next snapshot tries again.
     fn copy_out(&mut self, bytes: &[u8], at: u64) {
-        let fits = at + bytes.len() as u64 <= self.slots[self.current].copied;
-        if let Some(open) = &mut self.open {
-            open.copy = open.copy.take().filter(|copy| fits && copy.write_all_at(bytes, at).is_ok());
+        let copied = &mut self.slots[self.current].copied;
+        let fits = at + bytes.len() as u64 <= *copied;
+        let Some(Open { copy, .. }) = &mut self.open else { return };
+        *copy = copy.take().filter(|copy| {
+            let is_begun = at > 0 || copy.write_all_at(&bytes[..FIRST_FRAME as usize], 0).is_ok();
+            is_begun && fits && copy.write_all_at(bytes, at).is_ok()
+        });
+        if copy.is_none() {
+            // It lacks something, and is not gone on with: the next snapshot in this file makes it anew.
+            *copied = 0;
         }
     }
 
@@ -288,11 +301,12 @@ impl PlanLog {
     /// starved. The file it goes to grows further if it is small for what is committed, and copies grow with their files:
     /// if that cannot be had, it is done without.
     fn make_room(&mut self, target: Option<usize>, needed: u64) -> Result<()> {
-        self.starved = false;
+        let mut starved = false;
         // Nothing is planned yet: an idle stream costs one file.
         let is_new = target.is_some() && self.state == State::default();
         let first = target.unwrap_or(self.current);
-        let mut is_made = false;
+        // With the first commit of a life also the names of files that an earlier one made and did not come to sync.
+        let mut is_made = target.is_none() && !self.is_reserved;
         for i in (0..if is_new { 1 } else { FILES }).map(|i| (first + i) % FILES) {
             let [file, copy] = names(i).map(|name| self.dir.join(name));
             let least = (2 * needed).max(self.reserve);
@@ -303,7 +317,7 @@ impl PlanLog {
                 match reserve_file(&*self.fs, &file, written, wanted) {
                     Ok(written) => self.slots[i].written = written,
                     Err(e) if e.kind != Kind::NoSpace || Some(i) == target && written < needed => return Err(e),
-                    Err(_) => self.starved = true,
+                    Err(_) => starved = true,
                 }
             }
             let is_filled = Some(i) == target && self.at > 0 && self.at >= self.slots[self.current].written / 2;
@@ -317,11 +331,12 @@ impl PlanLog {
                 self.slots[i].copied = reserve_copy(&*self.fs, &copy, copied, written).unwrap_or(copied);
             }
         }
-        self.is_reserved |= !is_new;
-        match is_made {
-            true => self.fs.sync_dir(&self.dir).map_err(|e| Error::io("make a file of the plan log", e)),
-            false => Ok(()),
+        if is_made {
+            self.fs.sync_dir(&self.dir).map_err(|e| Error::io("make a file of the plan log", e))?;
         }
+        self.is_reserved |= target.is_none();
+        self.starved = starved;
+        Ok(())
     }
 
     /// Asks again for the room that could not be had.

@@ -6,7 +6,7 @@ use super::ledger::{Contents, Line, Sums, files};
 use super::list::{List, ListBuilder};
 use super::open::{META, Meta, is_used, read_or_make_meta};
 use super::plan::{Entry, Mark, Outlet, Plan, State, Track};
-use super::plan_log::{MAGIC, PlanLog, recover};
+use super::plan_log::{ASIDE, MAGIC, PlanLog, recover};
 use super::sealed;
 use crate::error::{Error, Kind, Result};
 use crate::fs::{Fs, read};
@@ -15,16 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Behind the names of plan log files that a repair set aside.
-pub const ASIDE: &str = ".before-repair";
-
 /// What a repair would do, or why it is not needed.
 pub struct Repair {
     /// What is wrong; empty if nothing is.
     pub found: Vec<String>,
     /// What becomes of it.
     pub actions: Vec<String>,
-    state: Option<(u64, State)>,
+    salvaged: Option<recover::Found>,
 }
 
 /// Looks at the stream in `dir`. Errors: what no repair of ours can mend.
@@ -38,10 +35,10 @@ pub fn look(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<Repair> {
             format!("the plan log is at mark {}, the ledger at {}: it is older", found.state.marks, sums.mark)
         }
         Ok(found) if !found.exists && is_used(&**fs, dir)? => "there is no plan log".to_owned(),
-        Ok(_) => return Ok(Repair { found: Vec::new(), actions: Vec::new(), state: None }),
+        Ok(_) => return Ok(Repair { found: Vec::new(), actions: Vec::new(), salvaged: None }),
     };
-    let (salvaged, gone) = recover::salvage(&**fs, dir, incarnation)?;
-    let (mut state, mut actions) = (salvaged.state, Vec::new());
+    let (mut salvaged, gone) = recover::salvage(&**fs, dir, incarnation)?;
+    let (mut state, mut actions) = (salvaged.state.clone(), Vec::new());
     if let Some(first) = lines.first().map(|line| line.mark).filter(|mark| *mark > state.marks + 1) {
         let message = format!(
             "marks {} to {} are known to archived files of the ledger only, and what they settled is not known here: put \
@@ -66,7 +63,7 @@ pub fn look(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<Repair> {
     }
     actions.push(format!(
         "the plan log begins anew: marks {} to {}, {} open plans (of {}), records below {} are settled; what there was is \
-         kept as `plans.*{ASIDE}`",
+         kept as `plans.*{ASIDE}*`",
         before.0,
         state.marks,
         state.open_plans().count(),
@@ -83,15 +80,16 @@ pub fn look(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<Repair> {
         )
     }));
     let found = std::iter::once(why).chain(gone).collect();
-    Ok(Repair { found, actions, state: Some((salvaged.highest, state)) })
+    salvaged.state = state;
+    Ok(Repair { found, actions, salvaged: Some(salvaged) })
 }
 
 impl Repair {
     /// Does it. The service must not run.
     pub fn apply(self, fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<()> {
-        let Some(state) = self.state else { return Ok(()) };
+        let Some(salvaged) = self.salvaged else { return Ok(()) };
         let reserve = Bounds::default().reserve_bytes;
-        PlanLog::replace(fs.clone(), dir, *meta.incarnation.as_bytes(), reserve, state, ASIDE).map(drop)
+        PlanLog::replace(fs.clone(), dir, *meta.incarnation.as_bytes(), reserve, salvaged).map(drop)
     }
 }
 

@@ -126,6 +126,12 @@ pub fn salvage(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<(Found
     let Loaded { images, unplaced, .. } = load(fs, dir, incarnation, &mut found)?;
     let mut gone: Vec<String> = unplaced.iter().map(|name| format!("{name} has no header that can be read")).collect();
     let generations: BTreeSet<u64> = images.iter().map(|i| i.generation).collect();
+    for image in &images {
+        found.whole[image.slot] = found.whole[image.slot].max(Some(image.generation));
+        if image.generation == found.highest {
+            found.slot = image.slot;
+        }
+    }
     let mut state: Option<State> = None;
     for generation in generations {
         let seed = seed(incarnation, generation);
@@ -211,13 +217,11 @@ fn place(unknown: Vec<Image>, images: &mut Vec<Image>, incarnation: &[u8; 16]) -
     let mut unplaced = Vec::new();
     for image in unknown {
         let twin = images.iter().find(|i| i.slot == image.slot && i.is_copy != image.is_copy).map(|i| i.generation);
-        let is_of = |generation: &u64| {
-            let seed = seed(incarnation, *generation);
-            let at =
-                if twin == Some(*generation) { next_frame(&image.bytes, FIRST_FRAME as usize, seed) } else { None };
-            at.is_some() || frame_at(&image.bytes[FIRST_FRAME as usize..], seed).is_some()
-        };
-        match twin.into_iter().chain(near.clone().rev()).find(is_of) {
+        let seed = |generation: &u64| seed(incarnation, *generation);
+        let begins = |generation: &u64| frame_at(&image.bytes[FIRST_FRAME as usize..], seed(generation)).is_some();
+        let goes_on = |generation: &u64| next_frame(&image.bytes, FIRST_FRAME as usize, seed(generation)).is_some();
+        // Its first frame tells before any other: behind a short content stands what was left of an older one.
+        match near.clone().rev().find(begins).or(twin.filter(goes_on)) {
             Some(generation) => images.push(Image { generation, header: Some("its header is damaged"), ..image }),
             None => unplaced.push(format!("`{}`", image.name)),
         }
@@ -254,12 +258,10 @@ fn splice(images: &[&Image], seed: u32) -> Result<Spliced> {
     if let Some(later) = images.iter().filter_map(|i| next_frame(&i.bytes, at + 8, seed)).min() {
         spliced.hole = Some(format!("the commit at {at} cannot be read, but a later one at {later} can"));
     }
-    for (image, missing) in images.iter().zip(missing) {
-        // A copy of which nothing true follows was not written on.
-        let ends_at = |m: &usize| next_frame(&image.bytes, *m, seed).is_none();
-        let is_behind = image.is_copy && missing.first().is_some_and(ends_at);
+    // A copy is not synced and may lack anything; what it lacks costs nothing while the file is whole.
+    for (image, missing) in images.iter().zip(missing).filter(|(image, _)| !image.is_copy) {
         let place = missing.first().map(|m| format!("what stands at {m} cannot be read"));
-        let what = image.header.map(str::to_owned).or(place.filter(|_| !is_behind));
+        let what = image.header.map(str::to_owned).or(place);
         spliced
             .damage
             .extend(what.map(|what| format!("`{}` is damaged, and was read from its copy: {what}", image.name)));
