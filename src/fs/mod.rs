@@ -83,13 +83,19 @@ pub fn write_twice(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Writes the copy of a file that is durable. The copy is not synced: after a power cut it may be missing or torn, as if it
-/// had never been made.
+/// had never been made. One that cannot be written is counted as well as returned: most callers do without it.
 pub fn write_copy(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let copy = copy_of(path);
-    match fs.remove(&copy) {
+    let written = match fs.remove(&copy) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => fs.create_new(&copy)?.write_all_at(bytes, 0),
-    }
+        _ => fs.create_new(&copy).and_then(|file| file.write_all_at(bytes, 0)),
+    };
+    written.inspect_err(|_| count_missing_copy())
+}
+
+/// Counts a copy of state that could not be written: until the next one is, damage to its file cannot be mended from it.
+pub fn count_missing_copy() {
+    metrics::counter!("hydrant_state_copies_failed").increment(1);
 }
 
 /// What `parse` makes of a file or, if that is missing or refused, of its copy. The sentence says what is wrong with the
@@ -154,4 +160,21 @@ pub fn write_atomically(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()
     file.sync()?;
     fs.rename(&temporary, path)?;
     fs.sync_dir(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_cannot_be_written_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let copies_of =
+            |path: &Path| metrics::with_local_recorder(&recorder, || write_copy(&real::RealFs, path, b"state"));
+        assert!(copies_of(&dir.path().join("META")).is_ok());
+        assert!(!recorder.handle().render().contains("hydrant_state_copies_failed"));
+        assert!(copies_of(&dir.path().join("missing").join("META")).is_err());
+        assert!(recorder.handle().render().contains("hydrant_state_copies_failed 1"));
+    }
 }

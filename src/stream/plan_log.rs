@@ -228,6 +228,7 @@ impl PlanLog {
         let copied = &mut self.slots[self.current].copied;
         let fits = at + bytes.len() as u64 <= *copied;
         let Some(Open { copy, .. }) = &mut self.open else { return };
+        let had_one = copy.is_some();
         *copy = copy.take().filter(|copy| {
             let is_begun = at > 0 || copy.write_all_at(&bytes[..FIRST_FRAME as usize], 0).is_ok();
             is_begun && fits && copy.write_all_at(bytes, at).is_ok()
@@ -235,6 +236,9 @@ impl PlanLog {
         if copy.is_none() {
             // It lacks something, and is not gone on with: the next snapshot in this file makes it anew.
             *copied = 0;
+            if had_one {
+                crate::fs::count_missing_copy();
+            }
         }
     }
 
