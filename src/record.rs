@@ -1,6 +1,7 @@
 //! Records side by side: one buffer of bytes and the end of each record, never a vector of vectors.
 
 pub mod elements;
+pub mod index;
 
 use std::fmt;
 use std::sync::Arc;

@@ -267,6 +267,13 @@ fn copy_options(options: &str, gzip: bool) -> Result<(), String> {
     if let Some(ours) = ["MANIFEST", "CREDENTIALS", "IAM_ROLE", "FROM"].into_iter().find(|word| has(word)) {
         return Err(format!("found `{ours}`, expected it to be left to Hydrant"));
     }
+    // What they leave out would count as delivered.
+    if let Some(silent) = ["MAXERROR", "NOLOAD"].into_iter().find(|word| has(word)) {
+        return Err(format!(
+            "found `{silent}`, with which Redshift leaves records out without a word; expected none: records that it does \
+             not take are given up on alone, and the others are loaded"
+        ));
+    }
     match (gzip, has("gzip")) {
         (true, false) => Err("found no `GZIP`, expected it with `compress: gzip`".to_owned()),
         (false, true) => Err("found `GZIP`, expected `compress: gzip` with it".to_owned()),
@@ -390,6 +397,8 @@ mod tests {
             ("json 'auto", false, false),
             ("manifest", false, false),
             ("credentials 'x'", false, false),
+            ("json 'auto' maxerror 10", false, false),
+            ("json 'auto' NOLOAD", false, false),
         ] {
             assert_eq!(redshift(options).problems(gzip).is_empty(), sound, "{options} {gzip}");
         }

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::fs::real::RealFs;
 use crate::fs::{File, Fs};
-use crate::record::elements::Arrivals;
+use crate::record::index::Index;
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use std::io::{BufRead, BufReader};
@@ -39,8 +39,8 @@ pub struct Body {
     file: Option<(PathBuf, Arc<dyn File>)>,
     len: u64,
     crc: u32,
-    /// Of records whose elements the body holds.
-    arrivals: Option<Arrivals>,
+    /// Where its records stand, if that is known.
+    index: Option<Index>,
 }
 
 /// The scratch file that holds all of a body.
@@ -133,7 +133,7 @@ impl Spool {
         let (len, crc) = (self.len(), self.crc);
         let (memory, file) = (std::mem::take(&mut self.memory), self.file.take());
         let (memory_bytes, scratch) = (memory.capacity(), self.scratch.clone());
-        Body { scratch, memory_bytes, memory: memory.into(), file, len, crc, arrivals: None }
+        Body { scratch, memory_bytes, memory: memory.into(), file, len, crc, index: None }
     }
 }
 
@@ -178,20 +178,19 @@ impl Body {
         let scratch = Scratch { fs: Arc::new(RealFs), dir: PathBuf::new(), memory_bytes_max: usize::MAX };
         let (len, memory_bytes) = (bytes.len() as u64, bytes.capacity());
         let (scratch, memory) = (Arc::new(scratch), bytes.into());
-        Body { scratch, len, memory, memory_bytes, file: None, crc: 0, arrivals: None }
+        Body { scratch, len, memory, memory_bytes, file: None, crc: 0, index: None }
     }
 
-    /// Says that the bytes are the elements of records (see [`elements`](crate::record::elements)), maybe gzip of them, and
-    /// when those arrived.
-    pub fn of_elements(mut self, arrivals: Arrivals) -> Body {
-        self.memory_bytes += arrivals.memory_bytes();
-        self.arrivals = Some(arrivals);
+    /// Says where records stand in it.
+    pub fn of_records(mut self, index: Index) -> Body {
+        self.memory_bytes += index.memory_bytes();
+        self.index = Some(index);
         self
     }
 
-    /// When the records arrived whose elements the body holds.
-    pub fn arrivals(&self) -> Option<&Arrivals> {
-        self.arrivals.as_ref()
+    /// Where its records stand, if that is known.
+    pub fn index(&self) -> Option<&Index> {
+        self.index.as_ref()
     }
 
     pub fn len(&self) -> u64 {
@@ -219,7 +218,11 @@ impl Body {
     /// The same, decompressed if it is gzip.
     pub fn plain(&self) -> std::io::Result<Box<dyn BufRead + '_>> {
         let reader = BufReader::with_capacity(256 << 10, self.reader());
-        Ok(if self.is_gzip()? {
+        let is_gzip = match &self.index {
+            Some(index) => index.gzip,
+            None => self.is_gzip()?,
+        };
+        Ok(if is_gzip {
             Box::new(BufReader::with_capacity(256 << 10, MultiGzDecoder::new(reader)))
         } else {
             Box::new(reader)

@@ -67,10 +67,23 @@ pub enum Attempt {
     },
     /// The destination takes only smaller ones: cut in two, and given up on where one record is too large.
     TooLarge { code: String, message: String },
+    /// The destination takes all but these of the shipment's records, and has taken nothing of it yet. They are given up on,
+    /// and the others are sent as another object.
+    Rejected { records: Vec<Rejection> },
     /// Somebody else's object stands at this name. It stays; the plan needs another name.
     Foreign,
     /// An object with this plan's id but other contents stands there: never touched, held for a person.
     Differs { found: String },
+}
+
+/// A record that its destination does not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Which of the shipment's records it is, from 0.
+    pub record: u64,
+    /// As of [`Attempt::Refused`].
+    pub code: String,
+    pub message: String,
 }
 
 /// A place that takes objects.

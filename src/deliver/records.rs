@@ -1,8 +1,9 @@
-//! The records of a body that holds their elements, one after the other, without holding all of them.
+//! The records of a body that knows where they stand, one after the other, without holding all of them.
 
 use super::{Body, Spool};
 use crate::compress::Compress;
-use crate::record::elements::{self, Arrivals, CLOSE, OPEN};
+use crate::record::elements::{self, CLOSE, OPEN};
+use crate::record::index::{Index, Series, Stand};
 use std::io::{self, BufRead, Read};
 
 /// Base64 of text hardly repeats: more effort than the least gains a few percent at several times the cost.
@@ -17,21 +18,36 @@ pub fn compress(gzip: bool) -> Compress {
 pub struct Records<'b> {
     text: Box<dyn BufRead + 'b>,
     arrivals: Box<dyn Iterator<Item = u64> + 'b>,
+    /// Of records that stand one after the other; see [`Stand::Lines`].
+    lengths: Option<Box<dyn Iterator<Item = u64> + 'b>>,
     is_first: bool,
     record: Vec<u8>,
 }
 
 impl<'b> Records<'b> {
     pub fn new(body: &'b Body) -> io::Result<Self> {
-        let arrivals = body.arrivals().ok_or_else(|| io::Error::other("a body holds no records"))?;
-        let (text, arrivals) = (body.plain()?, Box::new(arrivals.iter()));
-        Ok(Records { text, arrivals, is_first: true, record: Vec::new() })
+        let index = body.index().ok_or_else(|| io::Error::other("a body holds no records"))?;
+        let lengths = match &index.stand {
+            Stand::Elements => None,
+            Stand::Lines(lengths) => Some(Box::new(lengths.iter()) as Box<dyn Iterator<Item = u64>>),
+        };
+        let (text, arrivals) = (body.plain()?, Box::new(index.arrivals.iter()));
+        Ok(Records { text, arrivals, lengths, is_first: true, record: Vec::new() })
     }
 
     /// The next record with its arrival in milliseconds since the Unix epoch. `None` behind the last one.
     pub fn read(&mut self) -> io::Result<Option<(u64, &[u8])>> {
         let broken = |_| io::Error::other("a body of records is broken");
         let Some(arrival) = self.arrivals.next() else { return Ok(None) };
+        if let Some(lengths) = &mut self.lengths {
+            let length = lengths.next().ok_or_else(|| io::Error::other("a body of records is broken"))?;
+            self.record.resize((length >> 1) as usize, 0);
+            self.text.read_exact(&mut self.record)?;
+            if length & 1 == 1 {
+                self.pass(b"\n")?;
+            }
+            return Ok(Some((arrival, &self.record)));
+        }
         if !self.is_first {
             self.pass(b",")?;
         }
@@ -53,16 +69,80 @@ impl<'b> Records<'b> {
     }
 }
 
+/// Of a record that stands in several lines.
+const SEVERAL_LINES_BYTES_MAX: usize = 1 << 20;
+
+/// A body of which nobody has noted where its records stand, with that: each is a line, or as many lines as a JSON value or
+/// a field in quotes has. When they arrived is not known.
+pub fn indexed(body: Body) -> io::Result<Body> {
+    let (mut lengths, mut arrivals) = (Series::default(), Series::default());
+    let mut text = body.plain()?;
+    let (mut record, mut ends) = (Vec::new(), Vec::new());
+    loop {
+        let before = record.len();
+        (&mut text).take(SEVERAL_LINES_BYTES_MAX as u64).read_until(b'\n', &mut record)?;
+        let is_end = record.len() == before;
+        if !is_end {
+            ends.push(record.len());
+        }
+        let is = Together::of(&record);
+        if is == Together::Cut && !is_end && record.len() < SEVERAL_LINES_BYTES_MAX {
+            continue;
+        }
+        // Lines that are nothing together are as many records.
+        let all = if is == Together::Whole { vec![record.len()] } else { ends };
+        let mut from = 0;
+        for end in all.into_iter().filter(|end| *end > 0) {
+            let has_newline = record[end - 1] == b'\n';
+            lengths.push((end - from - has_newline as usize) as u64 * 2 + has_newline as u64);
+            arrivals.push(0);
+            from = end;
+        }
+        (record, ends) = (Vec::new(), Vec::new());
+        if is_end {
+            break;
+        }
+    }
+    drop(text);
+    let gzip = body.is_gzip()?;
+    Ok(body.of_records(Index { arrivals, stand: Stand::Lines(lengths), gzip }))
+}
+
+/// What lines are together.
+#[derive(PartialEq, Eq)]
+enum Together {
+    Whole,
+    /// Their end is missing.
+    Cut,
+    Nothing,
+}
+
+impl Together {
+    fn of(lines: &[u8]) -> Together {
+        let is_json = matches!(lines.trim_ascii_start().first(), Some(b'{' | b'['));
+        if !is_json {
+            let quotes = memchr::memchr_iter(b'"', lines).count();
+            return if quotes.is_multiple_of(2) { Together::Whole } else { Together::Cut };
+        }
+        let mut values = serde_json::Deserializer::from_slice(lines).into_iter::<serde::de::IgnoredAny>();
+        match values.find_map(Result::err) {
+            None => Together::Whole,
+            Some(e) if e.is_eof() => Together::Cut,
+            Some(_) => Together::Nothing,
+        }
+    }
+}
+
 /// A body of records made elsewhere than on their way through a stream.
 pub struct Building {
     compress: crate::compress::Encoder,
-    arrivals: Arrivals,
+    arrivals: Series,
     spool: Spool,
 }
 
 impl Building {
     pub fn new(spool: Spool, gzip: bool) -> Building {
-        Building { compress: compress(gzip).encoder(), arrivals: Arrivals::default(), spool }
+        Building { compress: compress(gzip).encoder(), arrivals: Series::default(), spool }
     }
 
     /// Adds a record. Without room for scratch it stays in memory.
@@ -79,7 +159,8 @@ impl Building {
         if let Some(last) = self.compress.rest() {
             self.spool.tail().append(&mut last.compress());
         }
+        let gzip = matches!(self.compress, crate::compress::Encoder::Gzip(_));
         self.compress.end(self.spool.tail());
-        self.spool.finish(to_scratch).of_elements(self.arrivals)
+        self.spool.finish(to_scratch).of_records(Index { arrivals: self.arrivals, stand: Stand::Elements, gzip })
     }
 }

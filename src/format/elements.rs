@@ -1,12 +1,13 @@
 //! Records for whoever takes records: no object, but the elements that requests are made of.
 
 use crate::record::Batch;
-use crate::record::elements::{self, Arrivals};
+use crate::record::elements;
+use crate::record::index::{Index, Series, Stand};
 
 /// One plan's records; their text goes out, when they arrived is kept.
 #[derive(Default)]
 pub struct Encoder {
-    arrivals: Arrivals,
+    arrivals: Series,
 }
 
 impl Encoder {
@@ -17,8 +18,8 @@ impl Encoder {
         }
     }
 
-    pub fn arrivals(self) -> Arrivals {
-        self.arrivals
+    pub fn index(self) -> Index {
+        Index { arrivals: self.arrivals, stand: Stand::Elements, gzip: false }
     }
 
     pub fn memory_bytes(&self) -> usize {

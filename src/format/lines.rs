@@ -3,6 +3,7 @@
 //! A record that is gzip gets none: records of gzip one after the other are gzip again, with something between they are not.
 
 use crate::record::Batch;
+use crate::record::index::{Index, Series, Stand};
 use crate::sabotage;
 
 /// What gzip begins with, and no text.
@@ -18,31 +19,60 @@ pub struct Lines {
 /// One object of concatenated records.
 pub struct Encoder {
     newline: bool,
+    /// Arrivals, and lengths as [`Stand::Lines`] has them, if somebody will want to find the records again.
+    index: Option<Box<(Series, Series)>>,
 }
 
 impl Lines {
     pub fn encoder(self) -> Encoder {
-        Encoder { newline: self.newline }
+        Encoder { newline: self.newline, index: None }
+    }
+
+    /// One that notes where the records stand.
+    pub fn indexing_encoder(self) -> Encoder {
+        Encoder { index: Some(Default::default()), ..self.encoder() }
     }
 }
 
 impl Encoder {
-    pub fn push(&self, records: &Batch, picked: &[u32], out: &mut Vec<u8>) {
-        for &i in picked {
+    /// Appends the picked records, which arrived at `arrivals`.
+    pub fn push(&mut self, records: &Batch, picked: &[u32], arrivals: &[u64], out: &mut Vec<u8>) {
+        for (at, &i) in picked.iter().enumerate() {
             if i == 3 && sabotage::on("encoder_loses_a_row") {
                 continue;
             }
-            self.push_record(records.get(i as usize), out);
+            let record = records.get(i as usize);
+            self.push_record(record, out);
+            if let Some(index) = &mut self.index {
+                let (arrived, lengths) = &mut **index;
+                arrived.push(arrivals[at]);
+                lengths.push((record.len() as u64) << 1 | lacks_newline(self.newline, record) as u64);
+            }
         }
     }
 
     /// Appends one record.
     pub fn push_record(&self, record: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(record);
-        if self.newline && record.last() != Some(&b'\n') && !record.starts_with(&GZIP) {
+        if lacks_newline(self.newline, record) {
             out.push(b'\n');
         }
     }
+
+    /// Where the records stand, if that was noted.
+    pub fn index(self) -> Option<Index> {
+        let (arrivals, lengths) = *self.index?;
+        Some(Index { arrivals, stand: Stand::Lines(lengths), gzip: false })
+    }
+
+    /// Bytes held in memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.index.as_ref().map_or(0, |index| index.0.memory_bytes() + index.1.memory_bytes())
+    }
+}
+
+fn lacks_newline(newline: bool, record: &[u8]) -> bool {
+    newline && record.last() != Some(&b'\n') && !record.starts_with(&GZIP)
 }
 
 #[cfg(test)]

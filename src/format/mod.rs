@@ -10,7 +10,7 @@ pub mod parquet;
 pub mod schema;
 
 use crate::record::Batch;
-use crate::record::elements::Arrivals;
+use crate::record::index::Index;
 
 /// A stream's format.
 pub enum Format {
@@ -62,6 +62,14 @@ impl Format {
         }
     }
 
+    /// The same, and it notes where the records stand, if they are in the object as they were given.
+    pub fn indexing_encoder(&self) -> Encoder {
+        match self {
+            Format::Lines(lines) => Encoder::Lines(lines.indexing_encoder()),
+            Format::Parquet(_) => self.encoder(),
+        }
+    }
+
     /// Firehose's extension of a format that has one of its own (contract §3.6).
     pub fn extension(&self) -> Option<&'static str> {
         match self {
@@ -85,17 +93,18 @@ impl Encoder {
     pub fn push(&mut self, records: &Batch, rows: &Rows, picked: &[u32], arrivals: &[u64], out: &mut Vec<u8>) {
         match (self, rows) {
             (Encoder::Elements(elements), _) => elements.push(records, picked, arrivals, out),
-            (Encoder::Lines(lines), Rows::Bytes) => lines.push(records, picked, out),
+            (Encoder::Lines(lines), Rows::Bytes) => lines.push(records, picked, arrivals, out),
             (Encoder::Parquet(parquet), Rows::Columns(columns)) => parquet.push(columns, picked, out),
             _ => unreachable!("rows and encoder come from the same format"),
         }
     }
 
-    /// Appends the object's end. Elements have none, but know when they arrived.
-    pub fn finish(self, out: &mut Vec<u8>) -> Option<Arrivals> {
+    /// Appends the object's end. Where the records stand in what
+    /// was appended, if that was noted.
+    pub fn finish(self, out: &mut Vec<u8>) -> Option<Index> {
         match self {
-            Encoder::Elements(elements) => return Some(elements.arrivals()),
-            Encoder::Lines(_) => {}
+            Encoder::Elements(elements) => return Some(elements.index()),
+            Encoder::Lines(lines) => return lines.index(),
             Encoder::Parquet(parquet) => parquet.finish(out),
         }
         None
@@ -105,7 +114,7 @@ impl Encoder {
     pub fn memory_bytes(&self) -> usize {
         match self {
             Encoder::Elements(elements) => elements.memory_bytes(),
-            Encoder::Lines(_) => 0,
+            Encoder::Lines(lines) => lines.memory_bytes(),
             Encoder::Parquet(parquet) => parquet.memory_bytes(),
         }
     }

@@ -10,6 +10,7 @@ use super::workers::{Job, Workers};
 use crate::compress;
 use crate::deliver::{Body, Spool, body::Scratch};
 use crate::format::{Encoder, Rows};
+use crate::record::index::Index;
 use crate::record::{Batch, Origin};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -99,15 +100,16 @@ impl Filling {
     pub fn finish(mut self, to_scratch: bool) -> Body {
         self.collect(0);
         let Filling { encoder, mut compress, mut spool, .. } = self;
-        let arrivals = encoder.finish(compress.raw(spool.tail()));
+        let gzip = matches!(compress, compress::Encoder::Gzip(_));
+        let index = encoder.finish(compress.raw(spool.tail()));
         if let Some(last) = compress.rest() {
             spool.tail().append(&mut last.compress());
         }
         compress.end(spool.tail());
         let _ = spool.settle();
         let body = spool.finish(to_scratch);
-        match arrivals {
-            Some(arrivals) => body.of_elements(arrivals),
+        match index {
+            Some(index) => body.of_records(Index { gzip, ..index }),
             None => body,
         }
     }

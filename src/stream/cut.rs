@@ -146,7 +146,7 @@ impl Engine {
             name = match *outlet == Outlet::Destination && route.takes == Takes::Records {
                 // Nothing there has a name but the request, which is the plan's.
                 true => id.to_string(),
-                false => self.object_name(epoch, *outlet, key, oldest_arrival_ms, &id)?,
+                false => self.object_name(epoch, (*outlet, true), key, oldest_arrival_ms, &id)?,
             };
         }
         Ok(Plan {
@@ -167,10 +167,11 @@ impl Engine {
         })
     }
 
+    /// A name for an object, made now; `has_version`: it tells the version of the stream, as all but manifests do.
     pub(super) fn object_name(
         &mut self,
         epoch: u32,
-        outlet: Outlet,
+        (outlet, has_version): (Outlet, bool),
         key: &Key,
         arrival_ms: u64,
         id: &Uuid,
@@ -183,7 +184,7 @@ impl Engine {
         let mut random = || prefix_random(words.pop().unwrap_or(0));
         let prefix = prefix::evaluate(key, &at, &mut random);
         let extension = route.extension(outlet).to_owned();
-        let version = route.has_version(outlet).then_some(epoch as u64);
+        let version = has_version.then_some(epoch as u64);
         Ok(prefix::object_name(&prefix, &stream, version, &at, id, &extension))
     }
 }

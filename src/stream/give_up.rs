@@ -1,20 +1,26 @@
 //! Plans that their destination does not take. One that was refused for too long is given up on: that is persisted first,
-//! then an object that tells of it goes where failures go. One that is too large is cut in two, the halves persisted and
-//! the plan closed in one commit.
+//! then an object that tells of it goes where failures go. One that is too large is cut in two, and one of which some records
+//! are not taken is divided into these, given up on, and the others: the two persisted and the plan closed in one commit.
 
+use super::buffer::Filling;
 use super::engine::Engine;
-use super::list::ListBuilder;
+use super::list::{List, ListBuilder};
 use super::plan::{Abandoned, Entry, Outlet, Plan, Reason, Track};
 use super::route::{Told, error_line};
-use super::ship::{Phase, Shipping};
-use crate::deliver::records::{Building, Records};
+use super::ship::{Phase, Shipping, alternate_name};
+use crate::deliver::records::Records;
 use crate::deliver::{Body, Spool};
 use crate::error::{Error, Kind, Result};
+use crate::format::Rows;
+use crate::record::Batch;
 use crate::sabotage;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Of an error record's message: an endpoint may say as much as it likes.
 const MESSAGE_BYTES_MAX: usize = 8192;
+/// Of records that are encoded again at once.
+const ENCODED_BYTES: usize = 256 << 10;
 
 fn unreadable(e: std::io::Error) -> Error {
     Error::io("read a plan's records from scratch", e)
@@ -24,7 +30,7 @@ impl Engine {
     /// Gives up or cuts what its destination does not take. Without room for that, or without the configuration of a plan,
     /// everything else goes on: marks are what makes room.
     pub(super) fn end_refused(&mut self) -> Result<bool> {
-        match self.give_up().and_then(|busy| Ok(busy | self.split()?)) {
+        match self.give_up().and_then(|busy| Ok(busy | self.set_apart()? | self.split()?)) {
             Err(e) if matches!(e.kind, Kind::NoSpace | Kind::Misconfigured) => {
                 self.alarm = Some(format!("plans that were refused cannot be given up on: {e}"));
                 Ok(false)
@@ -78,8 +84,10 @@ impl Engine {
         // A directory knows its objects by the plan's id in their names.
         let (epoch, arrival_ms, id) = (plan.epoch, plan.oldest_arrival_ms, plan.id);
         let route = self.route(epoch)?;
-        let key = route.failure_key(Outlet::DeliveryFailed);
-        let name = self.object_name(epoch, Outlet::DeliveryFailed, &key, arrival_ms, &id)?;
+        let manifest = route.manifest_key().filter(|_| contents.is_some());
+        let has_version = manifest.is_none();
+        let key = manifest.unwrap_or_else(|| route.failure_key(Outlet::DeliveryFailed));
+        let name = self.object_name(epoch, (Outlet::DeliveryFailed, has_version), &key, arrival_ms, &id)?;
         if reason.message.len() > MESSAGE_BYTES_MAX {
             let end = (0..=MESSAGE_BYTES_MAX).rev().find(|&i| reason.message.is_char_boundary(i)).unwrap_or(0);
             reason.message.truncate(end);
@@ -96,6 +104,8 @@ impl Engine {
         let lost = &self.lost[plan.outlet.track() as usize];
         let outputs: Vec<(u64, u32)> =
             plan.list.outputs_of().filter(|o| !super::damage::is_in(lost, o.0)).map(|o| (o.0, o.1)).collect();
+        // Where records were set apart, each has a reason of its own.
+        let reasons = plan.reasons.clone();
         let full = self.is_held_full();
         let mut filling = self.filling(epoch, Outlet::DeliveryFailed)?;
         let encoding = self.route(epoch)?.content_encoding(Outlet::DeliveryFailed);
@@ -106,10 +116,10 @@ impl Engine {
             None => {
                 let mut records = Records::new(body).map_err(unreadable)?;
                 let mut line = Vec::new();
-                for (offset, output) in outputs {
+                for (i, (offset, output)) in outputs.into_iter().enumerate() {
                     let Some((arrival, record)) = records.read().map_err(unreadable)? else { break };
                     line.clear();
-                    let (reason, raw) = (&abandoned.reason, record);
+                    let (reason, raw) = (reasons.get(i).unwrap_or(&abandoned.reason), record);
                     let told = Told { reason, offset, output, arrival_ms: arrival, raw, keys: None };
                     error_line(Outlet::DeliveryFailed, &told, &mut line);
                     filling.write(|_, out| out.extend_from_slice(&line));
@@ -133,6 +143,32 @@ impl Engine {
         Ok(())
     }
 
+    /// Sets apart what a destination does not take of a plan that it takes otherwise.
+    fn set_apart(&mut self) -> Result<bool> {
+        let rejected = self.shipping.iter().find_map(|(number, s)| match &s.phase {
+            Phase::Rejected(body, rejected) => Some((*number, body.clone(), rejected.clone())),
+            _ => None,
+        });
+        let Some((number, body, rejected)) = rejected else { return Ok(false) };
+        let (reasons, summary) = (rejected.values().cloned().collect(), summary(&rejected));
+        let abandoned = self.abandoned(number, summary, None)?;
+        let mut apart = self.in_two(number, &body, |i| rejected.contains_key(&i) as usize)?;
+        let (refused, _) = &mut apart[1];
+        let name = alternate_name(&abandoned.name, &refused.id);
+        (refused.reasons, refused.abandoned) = (reasons, Some(Box::new(Abandoned { name, ..abandoned })));
+        tracing::warn!(
+            stream = self.home.stream,
+            plan = refused.id.to_string(),
+            records = rejected.len(),
+            error = refused.abandoned.as_ref().map(|a| &a.reason.message),
+            "the destination does not take these records; they go where failures go, the others of the object go on"
+        );
+        let refused = refused.number;
+        self.replace(number, apart)?;
+        self.make_error_records(refused)?;
+        Ok(true)
+    }
+
     /// Cuts a plan that is too large for its destination in two. A single output is given up on.
     fn split(&mut self) -> Result<bool> {
         let plans = &self.state().plans;
@@ -148,44 +184,103 @@ impl Engine {
         let too_large =
             too_large.filter(|(number, ..)| !is_crowded || self.state().plans[number].list.first() == first);
         let Some((number, body, reason)) = too_large else { return Ok(false) };
-        let old = self.state().plans[&number].clone();
-        let outputs = old.list.outputs();
+        let outputs = self.state().plans[&number].list.outputs();
         if outputs == 1 {
             let shipping = self.shipping.get_mut(&number).expect("just found");
             shipping.phase = Phase::GivenUp { body, reason, instead: None };
             return Ok(true);
         }
-        let next = self.state().next_plan;
-        let gzip = self.live.gzip_requests;
-        let building = || Building::new(Spool::new(&self.scratch), gzip);
-        let mut halves = [(); 2].map(|()| (ListBuilder::default(), 0u64, building()));
-        let mut records = Records::new(&body).map_err(unreadable)?;
+        let halves = self.in_two(number, &body, |i| (i >= outputs / 2) as usize)?;
+        self.replace(number, halves)?;
+        Ok(true)
+    }
+
+    /// Two plans of the destination, and their bodies, for what one lists: `side` says for each of its outputs in which it
+    /// goes. `body` holds its records.
+    fn in_two(&mut self, number: u64, body: &Body, side: impl Fn(u64) -> usize) -> Result<[(Plan, Body); 2]> {
+        let old = self.state().plans[&number].clone();
+        let (next, full) = (self.state().next_plan, self.is_held_full());
+        let new = |filling| Side { filling, list: ListBuilder::default(), bytes: 0, waiting: Waiting::default() };
+        let mut sides = [new(self.filling(old.epoch, old.outlet)?), new(self.filling(old.epoch, old.outlet)?)];
+        let mut records = Records::new(body).map_err(unreadable)?;
         for (i, (offset, output, of)) in (0..).zip(old.list.outputs_of()) {
-            let (list, bytes, building) = &mut halves[(i >= outputs / 2) as usize];
-            list.push(offset, output, of);
             let Some((arrival, record)) = records.read().map_err(unreadable)? else { break };
-            *bytes += record.len() as u64;
-            building.push(arrival, record);
+            let side = &mut sides[side(i)];
+            side.list.push(offset, output, of);
+            side.push(arrival, record);
         }
-        let mut entries = vec![Entry::Close { plan: number }];
-        let (mut children, full): (Vec<(Plan, Body)>, bool) = (Vec::new(), self.is_held_full());
-        for (number, (list, bytes, building)) in (next..).zip(halves) {
+        drop(records);
+        let mut plans = (next..).zip(sides).map(|(number, side)| {
             let id = self.random_uuid();
-            let plan = Plan { number, id, name: id.to_string(), list: list.finish(), bytes, ..old.clone() };
-            entries.push(Entry::Plan(plan.clone()));
-            children.push((plan, building.finish(full)));
-        }
+            let (name, bytes) = (alternate_name(&old.name, &id), side.bytes);
+            let (list, body) = side.finish(full);
+            (Plan { number, id, name, list, bytes, ..old.clone() }, body)
+        });
+        Ok([(); 2].map(|()| plans.next().expect("there are two sides")))
+    }
+
+    /// Puts plans in the place of an open one, in one commit, those that list something.
+    fn replace(&mut self, number: u64, plans: [(Plan, Body); 2]) -> Result<()> {
+        let plans: Vec<(Plan, Body)> = plans.into_iter().filter(|(plan, _)| plan.list.outputs() > 0).collect();
+        let entries = plans.iter().map(|(plan, _)| Entry::Plan(plan.clone()));
+        let entries = std::iter::once(Entry::Close { plan: number }).chain(entries).collect();
         if sabotage::on("split_not_persisted") {
             self.log.apply_in_memory(entries);
         } else {
             self.log.commit(entries)?;
         }
         sabotage::point("plan.split");
-        self.shipping.remove(&number);
-        for (plan, body) in children {
-            self.shipping.insert(plan.number, Shipping::ready(&plan, Arc::new(body), None));
+        let encoding = self.shipping.remove(&number).and_then(|s| s.content_encoding());
+        for (plan, body) in plans {
+            self.shipping.insert(plan.number, Shipping::ready(&plan, Arc::new(body), encoding));
         }
-        debug_assert!(old.outlet.track() == Track::Main);
-        Ok(true)
+        Ok(())
     }
+}
+
+/// What goes into one of the plans that another is divided into.
+struct Side {
+    list: ListBuilder,
+    filling: Filling,
+    bytes: u64,
+    waiting: Waiting,
+}
+
+/// Records that are not encoded yet: many at once cost less.
+#[derive(Default)]
+struct Waiting {
+    records: Batch,
+    arrivals: Vec<u64>,
+}
+
+impl Side {
+    fn push(&mut self, arrival_ms: u64, record: &[u8]) {
+        self.bytes += record.len() as u64;
+        self.waiting.records.push(record);
+        self.waiting.arrivals.push(arrival_ms);
+        if self.waiting.records.bytes().len() >= ENCODED_BYTES {
+            self.encode();
+        }
+    }
+
+    fn encode(&mut self) {
+        let Waiting { records, arrivals } = std::mem::take(&mut self.waiting);
+        let picked: Vec<u32> = (0..records.len() as u32).collect();
+        self.filling.push(&records, &Rows::Bytes, &picked, &arrivals);
+    }
+
+    fn finish(mut self, to_scratch: bool) -> (List, Body) {
+        self.encode();
+        (self.list.finish(), self.filling.finish(to_scratch))
+    }
+}
+
+/// Of several records that are given up on together: the first one's, and how many there are.
+fn summary(rejected: &BTreeMap<u64, Reason>) -> Reason {
+    let first = rejected.values().next().cloned().expect("some are rejected");
+    let message = match rejected.len() {
+        1 => first.message,
+        many => format!("{many} records, the first: {}", first.message),
+    };
+    Reason { message, ..first }
 }

@@ -4,7 +4,7 @@
 use super::common::Common;
 use super::epoch::{Blobs, Routes, hash, unhex};
 use super::plan::Outlet;
-use super::route::{BackupRoute, FailureRoute, HTTP_ENDPOINT, Route, Takes, Undelivered};
+use super::route::{BackupRoute, FailureRoute, HTTP_ENDPOINT, Route, Takes};
 use crate::compress::Compress;
 use crate::error::{Error, Kind, Result};
 use crate::format::{Format, lines::Lines, parquet::Parquet, schema};
@@ -83,14 +83,29 @@ impl Loader {
             extension: json["file_extension"].as_str().filter(|e| !e.is_empty()).map(str::to_owned),
             time_zone: time_zone(&json["time_zone"])?,
             store: store(destination)?,
-            takes: if text(destination, "kind")? == "http" { Takes::Records } else { Takes::Objects },
+            takes: match text(destination, "kind")? {
+                "http" => Takes::Records,
+                "redshift" | "postgres" => Takes::Rows,
+                _ => Takes::Objects,
+            },
             failures: FailureRoute {
                 store: objects_store(failures)?,
                 compress: match &failures["compress"] {
                     Value::Null => Compress::None,
                     given => compress(given)?,
                 },
-                undelivered: undelivered(text(destination, "kind")?)?,
+                undelivered: match text(destination, "kind")? {
+                    "http" => "http-endpoint-failed",
+                    "redshift" => "redshift-failed",
+                    "postgres" => "postgres-failed",
+                    _ => Outlet::DeliveryFailed.name(),
+                },
+                manifests: match text(destination, "kind")? {
+                    "redshift" | "postgres" => {
+                        Some(Prefix::parse(MANIFESTS_PLACE, PrefixKind::Objects).map_err(invalid)?)
+                    }
+                    _ => None,
+                },
             },
             backup: match &json["backup"] {
                 Value::Null => None,
@@ -156,17 +171,6 @@ fn objects_store(json: &Value) -> Result<String> {
     Ok(match text(json, "kind")? {
         "local" => format!("file://{place}"),
         _ => format!("s3://{place}"),
-    })
-}
-
-fn undelivered(kind: &str) -> Result<Undelivered> {
-    Ok(match kind {
-        "http" => Undelivered::Records("http-endpoint-failed"),
-        "redshift" | "postgres" => {
-            let place = Prefix::parse(MANIFESTS_PLACE, PrefixKind::Objects);
-            Undelivered::Manifests(place.map_err(|e| Error::new(Kind::Bug, e.to_string()))?)
-        }
-        _ => Undelivered::Records(Outlet::DeliveryFailed.name()),
     })
 }
 

@@ -5,6 +5,7 @@
 //! ours or AWS's: every line says at which step its record failed. Manifests are loaded again under the plans they name.
 
 mod backup;
+mod manifests;
 
 use super::backed_up::BACKUP;
 use super::ledger::Line;
@@ -17,7 +18,7 @@ use crate::deliver::body::Scratch;
 use crate::deliver::error_record::Failed;
 use crate::deliver::object::Failure;
 use crate::deliver::warehouse::manifest;
-use crate::deliver::{Attempt, Body, Shelf, Shipment, Spool, retry};
+use crate::deliver::{Attempt, Body, Shelf, Spool, retry};
 use crate::error::{Error, Kind, Result};
 use crate::partition::prefix::is_object_of;
 use crate::record::{Batch, Entry as Stage};
@@ -94,6 +95,8 @@ struct Before {
 struct Put {
     lines: Vec<(u64, u64)>,
     records: Option<u64>,
+    /// Other objects of which the plan log knows lines that this one's mark speaks of.
+    in_log: Vec<String>,
 }
 
 struct Run<'s> {
@@ -322,7 +325,7 @@ impl Run<'_> {
         if let Some(told) = self.told.take() {
             self.tell(vec![told], None)?;
         }
-        Ok(Put { lines: runs(&filling.put).collect(), records: None })
+        Ok(Put { lines: runs(&filling.put).collect(), ..Put::default() })
     }
 
     /// Puts a frame in: announced in the plan log before, acknowledged there with what comes next.
@@ -358,70 +361,9 @@ impl Run<'_> {
         self.stream.ask(move |engine, _| engine.note_take(entries, put))?
     }
 
-    /// Loads what a manifest names that was not loaded again yet.
-    fn manifest(&mut self, name: &str, mut bytes: impl Read, taken: &HashSet<u64>) -> Result<Put> {
-        let mut text = Vec::new();
-        bytes.read_to_end(&mut text).map_err(|e| cannot_read(name, e))?;
-        let manifest = manifest::read(&text).map_err(|why| Error::new(Kind::Invalid, format!("`{name}`: {why}")))?;
-        let selected = self.selection.code.is_none()
-            || manifest.error.as_ref().is_some_and(|(code, _)| Some(code) == self.selection.code.as_ref());
-        let (mut lines, mut records) = (Vec::new(), 0);
-        for (i, load) in (0..).zip(manifest.loads) {
-            if taken.contains(&i) {
-                self.stream.progress().before += load.outputs;
-                continue;
-            }
-            if !selected {
-                self.stream.progress().not_selected += load.outputs;
-                continue;
-            }
-            if !self.selection.dry_run {
-                self.load(&load)?;
-                lines.push((i, 1));
-                records += load.outputs;
-            }
-            let mut progress = self.stream.progress();
-            progress.records += load.outputs;
-            *progress.steps.entry(MANIFESTS.to_owned()).or_default() += load.outputs;
-        }
-        Ok(Put { lines, records: Some(records) })
-    }
-
-    fn load(&self, load: &manifest::Load) -> Result<()> {
-        // Objects are staged where the destination's settings lead; failures may be elsewhere.
-        let staged = format!("s3://{}", load.bucket);
-        if self.destination.split_once('+').is_none_or(|(_, store)| store != staged) {
-            let message = format!("`s3://{}/{}` is not where the stream stages its objects", load.bucket, load.object);
-            return Err(Error::new(Kind::Invalid, message));
-        }
-        let store = self.destination.clone();
-        let (sink, stage) = self.stream.ask(move |_, sinks| {
-            Ok::<_, Error>((sinks.sink(Outlet::Destination, &store)?, sinks.shelf(Outlet::Destination, &staged)?))
-        })??;
-        let gzip = load.content_encoding.as_deref() == Some("gzip");
-        let shipment = Shipment {
-            plan: 0,
-            id: load.plan,
-            outputs: load.outputs,
-            digest: load.digest,
-            name: load.object.clone(),
-            planned_ms: 0,
-            content_encoding: gzip.then_some("gzip"),
-            body: Arc::new(self.fetch(&*stage, &load.object)?),
-            only_look: false,
-        };
-        match sink.attempt(&shipment) {
-            Attempt::Stored { .. } => Ok(()),
-            Attempt::Refused { code, message, .. } => {
-                Err(Error::new(Kind::Retry, format!("`{}`: {code}: {message}", load.object)))
-            }
-            other => Err(Error::new(Kind::Retry, format!("`{}`: {other:?}", load.object))),
-        }
-    }
-
     /// Leaves the mark of an object, and only then lets the plan log forget it.
     fn mark(&self, name: &str, put: Put, is_in_log: bool) -> Result<()> {
-        let Put { mut lines, records } = put;
+        let Put { mut lines, records, in_log } = put;
         lines.sort_unstable();
         if !lines.is_empty() {
             let redriven_ms = jiff::Timestamp::now().as_millisecond() as u64;
@@ -434,11 +376,10 @@ impl Run<'_> {
                     Err(Error::new(kind, format!("mark `{name}` as put in again: {other:?}")))
                 }
             })?;
-        } else if !is_in_log {
-            return Ok(());
         }
         crate::sabotage::point("redrive.marked");
-        self.tell(vec![Entry::Redriven { object: name.to_owned() }], None)
+        let known = is_in_log.then(|| name.to_owned()).into_iter().chain(in_log);
+        self.tell(known.map(|object| Entry::Redriven { object }).collect(), None)
     }
 }
 

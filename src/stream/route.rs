@@ -5,7 +5,7 @@ use super::plan::{Outlet, Reason};
 use crate::compress::Compress;
 use crate::deliver::error_record::ErrorRecord;
 use crate::error::{Error, Kind, Result};
-use crate::format::{Format, Rows};
+use crate::format::{Format, NotConverted, Rows};
 use crate::partition::prefix::{Key, Prefix};
 use crate::record::{Batch, Entry, Origin, keyed};
 use crate::transform::{Failed, PartitionKeys, Transform, Verdict as FromTransform};
@@ -37,6 +37,8 @@ pub const HTTP_ENDPOINT: &str = "http-endpoint";
 pub enum Takes {
     /// Encoded objects.
     Objects,
+    /// Encoded objects of which each record becomes rows of a table, or is refused for itself.
+    Rows,
     /// Records one by one, many in a request.
     Records,
 }
@@ -46,19 +48,14 @@ pub struct FailureRoute {
     pub store: String,
     pub compress: Compress,
     /// Of what the destination did not take.
-    pub undelivered: Undelivered,
+    /// Of records that the destination did not take: their Firehose error type, below the error prefix.
+    pub undelivered: &'static str,
+    /// Where manifests go of objects that were given up on whole, if the destination has such.
+    pub manifests: Option<Prefix>,
 }
 
 /// What is shown as the error type of manifests.
 pub const MANIFESTS: &str = "manifests";
-
-/// How what the destination did not take is named.
-pub enum Undelivered {
-    /// Below the error prefix, as this Firehose error type.
-    Records(&'static str),
-    /// Manifests, at this place.
-    Manifests(Prefix),
-}
 
 /// Where source records are copied to.
 pub struct BackupRoute {
@@ -155,7 +152,10 @@ impl Route {
         };
         let is_source = chunk.entry.is_before_transform();
         let (keys, key_of, bad_keys) = self.partition(&partition_keys, outputs.len());
-        let converted = self.format.convert(&outputs);
+        let mut converted = self.format.convert(&outputs);
+        if self.takes == Takes::Rows {
+            converted.failed.extend(without_row(&outputs));
+        }
         fail_outputs(
             &mut verdicts,
             is_source,
@@ -209,13 +209,7 @@ impl Route {
 
     /// The key of an outlet's error records.
     pub fn failure_key(&self, outlet: Outlet) -> Key {
-        let error_type = match (outlet, &self.failures.undelivered) {
-            (Outlet::DeliveryFailed, Undelivered::Manifests(place)) => {
-                return place.key(None, &[]).expect("a prefix without partition keys");
-            }
-            (Outlet::DeliveryFailed, Undelivered::Records(error_type)) => error_type,
-            _ => outlet.name(),
-        };
+        let error_type = if outlet == Outlet::DeliveryFailed { self.failures.undelivered } else { outlet.name() };
         self.error_prefix.key(Some(error_type), &[]).expect("an error prefix is checked with the longest error type")
     }
 
@@ -223,16 +217,16 @@ impl Route {
     pub fn failure_places(&self) -> Vec<(&'static str, String)> {
         let kinds = [Outlet::ProcessingFailed.name(), Outlet::ConversionFailed.name()];
         let mut places: Vec<_> = kinds.into_iter().map(|kind| (kind, self.error_prefix.beginning(kind))).collect();
-        places.push(match &self.failures.undelivered {
-            Undelivered::Records(kind) => (*kind, self.error_prefix.beginning(kind)),
-            Undelivered::Manifests(place) => (MANIFESTS, place.beginning("")),
-        });
+        let undelivered = self.failures.undelivered;
+        places.push((undelivered, self.error_prefix.beginning(undelivered)));
+        places.extend(self.failures.manifests.as_ref().map(|place| (MANIFESTS, place.beginning(""))));
         places
     }
 
-    /// Whether the names of an outlet's objects tell the version of the stream: manifests have none.
-    pub fn has_version(&self, outlet: Outlet) -> bool {
-        outlet != Outlet::DeliveryFailed || matches!(self.failures.undelivered, Undelivered::Records(_))
+    /// The key of manifests, if the destination has such.
+    pub fn manifest_key(&self) -> Option<Key> {
+        let place = self.failures.manifests.as_ref()?;
+        Some(place.key(None, &[]).expect("a prefix without partition keys"))
     }
 
     pub fn content_encoding(&self, outlet: Outlet) -> Option<&'static str> {
@@ -318,6 +312,15 @@ fn fail_outputs(verdicts: &mut [Verdict], is_source: bool, failures: impl Iterat
             }
         }
     }
+}
+
+/// Outputs that would become no row of a table: nobody would miss them there. Code and message are Firehose's (contract §6.5).
+fn without_row(outputs: &Batch) -> impl Iterator<Item = (usize, NotConverted)> {
+    let blank = outputs.iter().enumerate().filter(|(_, output)| output.trim_ascii().is_empty());
+    blank.map(|(i, _)| {
+        let message = "The record was empty or contained only whitespace.".to_owned();
+        (i, NotConverted { code: "DataFormatConversion.MalformedData", message })
+    })
 }
 
 /// A failed record, or one output of it, as its error record tells of it.

@@ -8,13 +8,13 @@ use super::live::Gate;
 use super::plan::{Entry, Outlet, Plan, Reason, Track};
 use super::route::Takes;
 use crate::compress::Compress;
-use crate::deliver::{Attempt, Body, Shipment, records, retry};
+use crate::deliver::{Attempt, Body, Rejection, Shipment, records, retry};
 use crate::error::{Error, Kind, Result};
 use crate::format::elements::Encoder as Elements;
 use crate::format::lines::Lines;
 use crate::format::{Encoder, Format};
 use crate::sabotage;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -87,6 +87,8 @@ pub(super) enum Phase {
     },
     /// Too large for its destination: see [`Engine::split`].
     TooLarge(Arc<Body>, Box<Reason>),
+    /// Some of its records are not taken, by their numbers in it: see [`Engine::set_apart`].
+    Rejected(Arc<Body>, BTreeMap<u64, Reason>),
     /// Never sent again by itself: what stands at its name, or what its records give now, is not what it lists.
     Held {
         alarm: String,
@@ -125,6 +127,7 @@ impl Engine {
             | Phase::Waiting { body, .. }
             | Phase::GivenUp { body, .. }
             | Phase::TooLarge(body, _)
+            | Phase::Rejected(body, _)
             | Phase::Rename(body) => body.memory_bytes(),
             Phase::Rebuilding { .. } | Phase::Stored { .. } | Phase::Held { .. } => 0,
         };
@@ -163,6 +166,7 @@ impl Engine {
             Outlet::Destination if route.takes == Takes::Records => {
                 (Encoder::Elements(Elements::default()), records::compress(gzip))
             }
+            Outlet::Destination if route.takes == Takes::Rows => (route.format.indexing_encoder(), route.compress),
             Outlet::Destination => (route.format.encoder(), route.compress),
             Outlet::Backup => (as_is(), route.backup.as_ref().map_or(Compress::None, |b| b.compress)),
             _ => (as_is(), route.failures.compress),
@@ -353,6 +357,11 @@ impl Engine {
             Attempt::TooLarge { code, message } => {
                 let reason = Box::new(Reason { code, message, attempts, ended_ms });
                 shipping.phase = Phase::TooLarge(body, reason);
+            }
+            Attempt::Rejected { records } => {
+                let reason = |Rejection { code, message, .. }| Reason { code, message, attempts, ended_ms };
+                let records = records.into_iter().map(|rejection| (rejection.record, reason(rejection)));
+                shipping.phase = Phase::Rejected(body, records.collect());
             }
             Attempt::Absent => shipping.phase = Phase::CutDown(body),
             // What stands there was never this plan's object.

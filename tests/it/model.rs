@@ -6,7 +6,7 @@ use hydrant::compress::Compress;
 use hydrant::deliver::object::{Created, Failure, Looked, ObjectStore, Owner, attempt};
 use hydrant::deliver::records::Records;
 use hydrant::deliver::retry::{Pace, Patience};
-use hydrant::deliver::{Attempt, Shipment, Sink, local::Local};
+use hydrant::deliver::{Attempt, Rejection, Shipment, Sink, local::Local};
 use hydrant::error::{Error, Kind, Result};
 use hydrant::format::{Format, lines::Lines};
 use hydrant::fs::fake::FakeFs;
@@ -23,7 +23,7 @@ use hydrant::stream::live::{Limits, Live};
 use hydrant::stream::memory::NodeMemory;
 use hydrant::stream::plan::Outlet;
 use hydrant::stream::plan_log::PlanLog;
-use hydrant::stream::route::{BackupRoute, FailureRoute, HTTP_ENDPOINT, Route, Takes, Undelivered};
+use hydrant::stream::route::{BackupRoute, FailureRoute, HTTP_ENDPOINT, Route, Takes};
 use hydrant::stream::workers::Workers;
 use hydrant::transform::{Failed, Transform, Transformed, Verdict};
 use std::collections::{BTreeMap, HashMap};
@@ -144,7 +144,8 @@ impl Routes for Loader {
             failures: FailureRoute {
                 store: if store == ENDPOINT { LOCAL } else { store }.to_owned(),
                 compress: Compress::None,
-                undelivered: Undelivered::Records("http-endpoint-failed"),
+                undelivered: "http-endpoint-failed",
+                manifests: None,
             },
             backup: Some(BackupRoute {
                 store: if store == LOCAL { MODEL } else { LOCAL }.to_owned(),
@@ -278,6 +279,15 @@ impl Sink for ModelEndpoint {
             return Attempt::TooLarge { code: "HttpEndpoint.DestinationException".into(), message: "413".into() };
         }
         let mut endpoint = self.endpoint.lock().unwrap();
+        if !endpoint.requests.contains_key(&shipment.id) {
+            let rejection =
+                |record| Rejection { record, code: "Postgres.DataLoadFailed".into(), message: "model".into() };
+            let rejected = (0..).zip(&taken).filter(|(_, text)| is_rejected(text)).map(|(i, _)| rejection(i));
+            let records: Vec<Rejection> = rejected.collect();
+            if !records.is_empty() {
+                return Attempt::Rejected { records };
+            }
+        }
         let request = endpoint.requests.entry(shipment.id).or_insert_with(|| (taken.clone(), false));
         if request.0 != taken {
             endpoint.changed = Some(shipment.id);
@@ -289,6 +299,11 @@ impl Sink for ModelEndpoint {
         request.1 = true;
         Attempt::Stored { tag: String::new() }
     }
+}
+
+/// Whether the endpoint does not take a record, whatever comes with it.
+fn is_rejected(text: &[u8]) -> bool {
+    text.get(..5).and_then(|number| std::str::from_utf8(number).ok()?.parse::<u64>().ok()).is_some_and(|n| n % 11 == 7)
 }
 
 /// What survives every crash, and what the oracle knows.
@@ -755,6 +770,9 @@ impl World {
                 told.remove(&text);
                 fate.outputs.push(output(&text)?);
             }
+        }
+        if let Some(text) = told.keys().find(|text| is_rejected(text.as_bytes())) {
+            return Err(format!("`{text}` was never taken and is with what was"));
         }
         for (text, _) in told.into_iter().filter(|(_, answered)| *answered) {
             let number = text[..5].parse::<u64>().map_err(|e| e.to_string())?;

@@ -286,8 +286,10 @@ fn what_is_given_up_on_is_loaded_later_under_its_plan() {
     let front = Front::of(&database);
     let sink = redshift_sink(&redshift(front.address, &database, &eye), &eye);
     let object = s3::shipment("p/object", br#"{"a":1}"#);
-    let Attempt::Refused { code, message, .. } = sink.attempt(&object) else { panic!("there is no table") };
-    let read = manifest::read(&sink.manifest(&object, &code, &message)).expect("it is a manifest");
+    let Attempt::Refused { code, message, instead: Some(instead), .. } = sink.attempt(&object) else {
+        panic!("there is no table")
+    };
+    let read = manifest::read(&instead).expect("it is a manifest");
     assert_eq!(read.error, Some((code, message)));
     let load = &read.loads[0];
     assert_eq!((load.plan, &load.bucket, &load.object), (object.id, &eye.bucket, &object.name));

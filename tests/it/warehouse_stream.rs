@@ -6,6 +6,7 @@ mod kills;
 mod outage;
 mod redriven;
 mod refused;
+mod rejected;
 
 use crate::postgres::{Database, PASSWORD, SHARED, USER};
 use crate::s3::Eye;

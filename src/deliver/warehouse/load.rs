@@ -1,49 +1,72 @@
-//! One load: claim, COPY and COMMIT in one transaction.
+//! One load: claim, COPY and COMMIT in one transaction. Where COPY fails by some of the records, it is found out by which.
 //!
 //! Whatever happens to the connection, the claim and the rows are there together or not at all. An attempt that does
 //! not hear the answer to its COMMIT says that it failed; the next one's claim waits until the database has decided, and
 //! finds what it decided. A session that we have left ends by itself: the database notices within a minute that nobody
 //! confirms its packets, or at `timeout`, and rolls back.
 
+use super::apart::{Input, Search};
 use super::claim::{Claim, Claims, Loaded, literal};
 use super::connect::{Door, PROBES, SILENCE_BEFORE_PROBE, SILENCE_BETWEEN_PROBES, Session};
-use super::refusal::{Code, Refusal, text};
-use super::rows::Rows;
+use super::refusal::{self, Code, Refusal, text};
+use super::rows::{Broken, Column, Rows};
 use super::{columns, source};
 use crate::config::{Dialect, Target, WarehouseInput, quoted_name};
-use crate::deliver::Shipment;
+use crate::deliver::records::Records;
+use crate::deliver::{Attempt, Rejection, Shipment};
 use crate::sabotage;
 use bytes::Bytes;
 use futures_util::SinkExt;
 use std::io::Read;
 use std::pin::pin;
+use std::sync::Arc;
 use tokio_postgres::{CopyInSink, SimpleQueryMessage};
 
 /// CSV read and sent at once.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// Loads the shipment if nobody has: what it is loaded as.
-pub(super) async fn load(door: &Door, target: &Target, shipment: &Shipment) -> Result<Loaded, Refusal> {
+/// Why nothing is loaded.
+pub(super) enum NotLoaded {
+    Refused(Refusal),
+    /// The database does not take these records.
+    Rejected(Vec<Rejection>),
+    /// The object is not where it has to be before its rows are.
+    NotStaged(Attempt),
+}
+
+impl From<Refusal> for NotLoaded {
+    fn from(refusal: Refusal) -> NotLoaded {
+        NotLoaded::Refused(refusal)
+    }
+}
+
+/// Loads the shipment if nobody has: what it is loaded as. `stage` is awaited before what is loaded is made to last.
+pub(super) async fn load(
+    door: &Door,
+    target: &Target,
+    shipment: &Shipment,
+    stage: impl AsyncFn() -> Result<(), Attempt>,
+) -> Result<Loaded, NotLoaded> {
     let session = door.open().await?;
     let transaction = Transaction { session: &session, target, claims: Claims::of(target), shipment };
-    match tokio::time::timeout(target.timeout, transaction.run()).await {
-        Ok(Ok(loaded)) => {
-            session.end().await;
-            Ok(loaded)
-        }
-        Ok(Err(mut refusal)) => {
+    match tokio::time::timeout(target.timeout, transaction.run(stage)).await {
+        Ok(Err(NotLoaded::Refused(mut refusal))) => {
             if refusal.code == Code::ConnectionFailed
                 && let Some(words) = session.last_words().await
                 && !refusal.message.contains(&words)
             {
                 refusal.message = format!("{}: {words}", refusal.message);
             }
-            Err(refusal)
+            Err(refusal.into())
+        }
+        Ok(done) => {
+            session.end().await;
+            done
         }
         Err(_) => {
             door.cancel(session).await;
             let message = format!("load into {}: no end within {:?}, cancelled", target.table, target.timeout);
-            Err(Refusal::new(Code::DataLoadFailed, message))
+            Err(Refusal::new(Code::DataLoadFailed, message).into())
         }
     }
 }
@@ -74,27 +97,98 @@ struct Transaction<'l> {
     shipment: &'l Shipment,
 }
 
+/// Why a COPY came to nothing.
+struct NotCopied {
+    refusal: Refusal,
+    /// It may be the fault of some records.
+    is_of_rows: bool,
+    /// This one.
+    named: Option<u64>,
+    /// It was found out when the transaction was to end.
+    at_commit: bool,
+}
+
+impl From<Refusal> for NotCopied {
+    fn from(refusal: Refusal) -> NotCopied {
+        NotCopied { refusal, is_of_rows: false, named: None, at_commit: false }
+    }
+}
+
 impl Transaction<'_> {
     /// All of it. On an error the session is left as it is: its end is the transaction's.
-    async fn run(&self) -> Result<Loaded, Refusal> {
+    async fn run(&self, stage: impl AsyncFn() -> Result<(), Attempt>) -> Result<Loaded, NotLoaded> {
         self.claims.prepare(self.session).await?;
+        if let Some(loaded) = self.claim().await? {
+            return Ok(loaded);
+        }
+        sabotage::point("load.claimed");
+        let failed = match self.copy().await {
+            Ok(()) => {
+                stage().await.map_err(NotLoaded::NotStaged)?;
+                match self.commit().await {
+                    Ok(loaded) => return Ok(loaded),
+                    Err(e) => e,
+                }
+            }
+            Err(e) => e,
+        };
+        if let Some(record) = failed.named {
+            let Refusal { code, message } = failed.refusal;
+            return Err(NotLoaded::Rejected(vec![Rejection { record, code: code.of(self.target), message }]));
+        }
+        if !failed.is_of_rows || self.shipment.body.index().is_none() {
+            return Err(failed.refusal.into());
+        }
+        self.run_without(failed, stage).await
+    }
+
+    /// What was refused, again: without what is not taken of it. That is said, and nothing is loaded.
+    async fn run_without(
+        &self,
+        failed: NotCopied,
+        stage: impl AsyncFn() -> Result<(), Attempt>,
+    ) -> Result<Loaded, NotLoaded> {
+        self.execute("roll back", "ROLLBACK").await?;
+        if let Some(loaded) = self.claim().await? {
+            return Ok(loaded);
+        }
+        let rejected = self.rejected(failed.at_commit).await?;
+        let outputs = self.shipment.outputs;
+        if rejected.is_empty() {
+            // Whatever it was has been mended meanwhile.
+            stage().await.map_err(NotLoaded::NotStaged)?;
+            return self.commit().await.map_err(|e| e.refusal.into());
+        }
+        // Where not one of them is taken, it is rather the table's fault than theirs.
+        match outputs > 1 && rejected.len() as u64 == outputs {
+            true => Err(failed.refusal.into()),
+            false => Err(NotLoaded::Rejected(rejected)),
+        }
+    }
+
+    /// Begins and claims the plan; what it was loaded as if somebody has loaded it.
+    async fn claim(&self) -> Result<Option<Loaded>, Refusal> {
         self.execute("begin", &begin(self.target)).await?;
         match self.claims.claim(self.session, self.shipment).await? {
             Claim::Found(loaded) if !sabotage::on("claimed_is_loaded_again") => {
                 self.execute("roll back", "ROLLBACK").await?;
-                return Ok(loaded);
+                Ok(Some(loaded))
             }
-            Claim::Found(_) | Claim::Made => {}
+            Claim::Found(_) | Claim::Made => Ok(None),
         }
-        sabotage::point("load.claimed");
+    }
+
+    async fn copy(&self) -> Result<(), NotCopied> {
         match &self.target.dialect {
-            Dialect::Redshift { copy_options, role_arn } => {
-                self.copy_objects(copy_options, role_arn.as_deref()).await?
-            }
-            Dialect::Postgres { input } => self.copy_rows(*input).await?,
+            Dialect::Redshift { copy_options, role_arn } => self.copy_objects(copy_options, role_arn.as_deref()).await,
+            Dialect::Postgres { input } => self.copy_rows(*input).await,
         }
+    }
+
+    async fn commit(&self) -> Result<Loaded, NotCopied> {
         sabotage::point("load.copied");
-        self.execute("commit", "COMMIT").await?;
+        let committed = self.session.client.batch_execute("COMMIT").await;
+        committed.map_err(|e| NotCopied { at_commit: true, ..self.not_copied("commit", &e) })?;
         sabotage::point("load.committed");
         Ok(Loaded::of(self.shipment))
     }
@@ -107,8 +201,12 @@ impl Transaction<'_> {
         format!("load into {}", self.target.table)
     }
 
+    fn not_copied(&self, act: &str, e: &tokio_postgres::Error) -> NotCopied {
+        NotCopied { is_of_rows: refusal::is_of_rows(e), ..Refusal::during(act, e).into() }
+    }
+
     /// Has Redshift fetch the object that the working manifest lists.
-    async fn copy_objects(&self, options: &str, role: Option<&str>) -> Result<(), Refusal> {
+    async fn copy_objects(&self, options: &str, role: Option<&str>) -> Result<(), NotCopied> {
         let bucket = &self.target.bucket;
         let manifest = super::manifest::working_name(&self.shipment.name);
         let from = literal(&format!("s3://{bucket}/{manifest}"), true);
@@ -119,15 +217,19 @@ impl Transaction<'_> {
         let (table, columns) = (&self.target.table, list(&self.target.columns));
         let statement = format!("COPY {table}{columns} FROM {from} {role} MANIFEST {options};");
         let Err(e) = self.session.client.batch_execute(&statement).await else { return Ok(()) };
-        let mut refusal = Refusal::during(&self.act(), &e);
+        let (mut refusal, mut named) = (Refusal::during(&self.act(), &e), None);
         if refusal.code == Code::DataLoadFailed && !e.is_closed() {
-            refusal.message.push_str(&self.details().await);
+            let (line, details) = self.details().await;
+            refusal.message.push_str(&details);
+            // Line 0: it is not said of one.
+            named = line.filter(|line| *line > 0).and_then(|line| record_at(self.shipment, line));
         }
-        Err(refusal)
+        Err(NotCopied { named, ..refusal.into() })
     }
 
-    /// What Redshift has noted about the object's rows. Its error only says that there is such a note.
-    async fn details(&self) -> String {
+    /// What Redshift has noted about the object's rows: the line, and all of it in words. Its error only says that there is
+    /// such a note.
+    async fn details(&self) -> (Option<u64>, String) {
         let file = literal(&format!("s3://{}/{}", self.target.bucket, self.shipment.name), true);
         let statement = format!(
             "ROLLBACK; SELECT line_number, column_name, error_message FROM sys_load_error_detail \
@@ -135,44 +237,67 @@ impl Transaction<'_> {
         );
         let answers = match self.session.client.simple_query(&statement).await {
             Ok(answers) => answers,
-            Err(e) => return format!("; sys_load_error_detail cannot be read: {}", text(&e)),
+            Err(e) => return (None, format!("; sys_load_error_detail cannot be read: {}", text(&e))),
         };
         let row = answers.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => Some([0, 1, 2].map(|i| row.get(i).unwrap_or_default().trim().to_owned())),
             _ => None,
         });
-        row.map(|[line, column, error]| format!("; line {line}, column `{column}`: {error}")).unwrap_or_default()
+        let Some([line, column, error]) = row else { return (None, String::new()) };
+        (line.parse().ok(), format!("; line {line}, column `{column}`: {error}"))
     }
 
     /// Sends the rows.
-    async fn copy_rows(&self, input: WarehouseInput) -> Result<(), Refusal> {
-        let bytes = source::bytes(self.shipment);
+    async fn copy_rows(&self, input: WarehouseInput) -> Result<(), NotCopied> {
+        let mut bytes = source::bytes(self.shipment);
         match input {
-            WarehouseInput::Csv => {
-                let columns = list(&self.target.columns);
-                let statement = format!("COPY {}{columns} FROM STDIN WITH (FORMAT csv)", self.target.table);
-                let mut bytes = bytes;
-                self.send(&statement, || csv_piece(&mut *bytes)).await
-            }
+            WarehouseInput::Csv => self.send(&self.copy_csv(), || csv_piece(&mut *bytes)).await,
             WarehouseInput::Json => {
                 let columns = columns::find(self.session, self.target).await?;
-                let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-                let statement = format!("COPY {}{} FROM STDIN", self.target.table, list(&names));
-                let mut rows = Rows::new(bytes, columns);
-                self.send(&statement, || rows.piece().map_err(|e| e.to_string())).await
+                let statement = self.copy_json(&columns);
+                let mut rows = Rows::new(bytes, Arc::new(columns.into()));
+                self.send(&statement, || rows.piece()).await
             }
         }
+    }
+
+    fn copy_csv(&self) -> String {
+        format!("COPY {}{} FROM STDIN WITH (FORMAT csv)", self.target.table, list(&self.target.columns))
+    }
+
+    fn copy_json(&self, columns: &[Column]) -> String {
+        let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+        format!("COPY {}{} FROM STDIN", self.target.table, list(&names))
+    }
+
+    /// The records that are not taken. All others are, as far as this transaction sees it.
+    async fn rejected(&self, looks_at_once: bool) -> Result<Vec<Rejection>, Refusal> {
+        let (statement, input) = match &self.target.dialect {
+            Dialect::Postgres { input: WarehouseInput::Json } => {
+                let columns = columns::find(self.session, self.target).await?;
+                (self.copy_json(&columns), Input::Json(Arc::new(columns.into())))
+            }
+            _ => (self.copy_csv(), Input::Csv),
+        };
+        let code = Code::DataLoadFailed.of(self.target);
+        let (client, table, rejected) = (&self.session.client, &self.target.table, Vec::new());
+        let mut search = Search { client, table, statement, input, code, looks_at_once, rejected };
+        search.run(&self.shipment.body).await?;
+        Ok(search.rejected)
     }
 
     async fn send(
         &self,
         statement: &str,
-        mut piece: impl FnMut() -> Result<Option<Vec<u8>>, String>,
-    ) -> Result<(), Refusal> {
-        let refused = |e: tokio_postgres::Error| Refusal::during(&self.act(), &e);
+        mut piece: impl FnMut() -> Result<Option<Vec<u8>>, Broken>,
+    ) -> Result<(), NotCopied> {
+        let refused = |e: tokio_postgres::Error| self.not_copied(&self.act(), &e);
         let sink: CopyInSink<Bytes> = self.session.client.copy_in(statement).await.map_err(refused)?;
         let mut sink = pin!(sink);
-        let broken = |what: String| Refusal::new(Code::DataLoadFailed, format!("{}: {what}", self.act()));
+        let broken = |broken: Broken| NotCopied {
+            is_of_rows: matches!(broken, Broken::Record { .. }),
+            ..Refusal::new(Code::DataLoadFailed, format!("{}: {broken}", self.act())).into()
+        };
         while let Some(piece) = piece().map_err(broken)? {
             sink.send(Bytes::from(piece)).await.map_err(refused)?;
         }
@@ -181,9 +306,24 @@ impl Transaction<'_> {
     }
 }
 
-fn csv_piece(bytes: &mut dyn Read) -> Result<Option<Vec<u8>>, String> {
+/// The record of a shipment in which this line of its object stands, from 1.
+fn record_at(shipment: &Shipment, line: u64) -> Option<u64> {
+    let mut records = Records::new(&shipment.body).ok()?;
+    let mut before = 0;
+    for record in 0.. {
+        let (_, bytes) = records.read().ok()??;
+        let lines = memchr::memchr_iter(b'\n', bytes).count() as u64;
+        before += lines + (bytes.last() != Some(&b'\n')) as u64;
+        if line <= before {
+            return Some(record);
+        }
+    }
+    None
+}
+
+fn csv_piece(bytes: &mut dyn Read) -> Result<Option<Vec<u8>>, Broken> {
     let mut piece = Vec::with_capacity(PIECE_BYTES);
-    bytes.take(PIECE_BYTES as u64).read_to_end(&mut piece).map_err(|e| format!("read the object: {e}"))?;
+    bytes.take(PIECE_BYTES as u64).read_to_end(&mut piece).map_err(Broken::Unreadable)?;
     Ok((!piece.is_empty()).then_some(piece))
 }
 

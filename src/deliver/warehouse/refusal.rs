@@ -1,5 +1,6 @@
 //! What the database said, by Firehose's codes and in words a user can act on.
 
+use crate::config::{Dialect, Target};
 use std::error::Error as _;
 use tokio_postgres::error::DbError;
 
@@ -31,6 +32,16 @@ pub enum Code {
     SchemaNotFound,
     SyntaxError,
     TableNotFound,
+}
+
+impl Code {
+    /// The code under the name of who said so.
+    pub fn of(self, target: &Target) -> String {
+        match target.dialect {
+            Dialect::Redshift { .. } => format!("Redshift.{self:?}"),
+            Dialect::Postgres { .. } => format!("Postgres.{self:?}"),
+        }
+    }
 }
 
 /// Why an attempt came to nothing.
@@ -65,7 +76,7 @@ impl Refusal {
     }
 }
 
-fn bounded(mut message: String) -> String {
+pub(super) fn bounded(mut message: String) -> String {
     if let Some((at, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
         message.truncate(at);
         message.push('…');
@@ -95,6 +106,21 @@ pub(super) fn text(e: &tokio_postgres::Error) -> String {
         }
     };
     text.replace('\n', " ")
+}
+
+/// Whether a COPY may have failed by some of its rows: data that does not fit, a constraint, or what a trigger says.
+pub(super) fn is_of_rows(e: &tokio_postgres::Error) -> bool {
+    let state = e.code().map(|state| state.code()).unwrap_or_default();
+    ["22", "23", "P0"].iter().any(|class| state.starts_with(class))
+}
+
+/// The line of a COPY into `table` that the database names, from 1. Its words are in the server's language: `COPY t, line 3,
+/// column a` in English.
+pub(super) fn line(e: &tokio_postgres::Error, table: &str) -> Option<u64> {
+    let begins = format!("COPY {table}, ");
+    let at = e.as_db_error()?.where_()?.lines().find_map(|line| line.strip_prefix(&begins))?;
+    let digits = at.trim_start_matches(|c: char| !c.is_ascii_digit() && c != ',' && c != ':');
+    digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 fn code(e: &DbError) -> Code {

@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Read};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Input read at once.
 const INPUT_BYTES: usize = 256 << 10;
@@ -53,7 +54,7 @@ pub enum Broken {
 /// The way from input to lines.
 pub struct Rows<R> {
     source: R,
-    columns: Columns,
+    columns: Arc<Columns>,
     input: Vec<u8>,
     /// Read at once.
     input_bytes: usize,
@@ -67,10 +68,8 @@ pub struct Rows<R> {
 }
 
 impl<R: Read> Rows<R> {
-    pub fn new(source: R, columns: Vec<Column>) -> Rows<R> {
-        let places = columns.iter().enumerate().map(|(i, column)| (column.name.clone(), i)).collect();
-        let values = vec![None; columns.len()];
-        let columns = Columns { list: columns, places };
+    pub fn new(source: R, columns: Arc<Columns>) -> Rows<R> {
+        let values = vec![None; columns.list.len()];
         Rows { source, columns, input: Vec::new(), input_bytes: INPUT_BYTES, at: 0, ended: false, count: 0, values }
     }
 
@@ -79,6 +78,11 @@ impl<R: Read> Rows<R> {
         let mut out = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4);
         while out.len() < PIECE_BYTES && self.line(&mut out)? {}
         Ok((!out.is_empty()).then_some(out))
+    }
+
+    /// Objects that became lines so far.
+    pub fn count(&self) -> u64 {
+        self.count
     }
 
     /// Writes a line; false when there are no more objects.
@@ -181,9 +185,17 @@ fn plainly(e: &serde_json::Error) -> String {
     if e.is_data() { format!("it is no JSON object: {message}") } else { format!("it is no JSON: {message}") }
 }
 
-struct Columns {
+/// The columns that are loaded.
+pub struct Columns {
     list: Vec<Column>,
     places: HashMap<String, usize>,
+}
+
+impl From<Vec<Column>> for Columns {
+    fn from(list: Vec<Column>) -> Columns {
+        let places = list.iter().enumerate().map(|(i, column)| (column.name.clone(), i)).collect();
+        Columns { list, places }
+    }
 }
 
 impl Columns {
@@ -260,14 +272,22 @@ impl Visitor<'_> for Key<'_> {
     }
 }
 
+impl Broken {
+    /// What is wrong, without which record it is.
+    pub fn what(&self) -> String {
+        match self {
+            Broken::Unreadable(e) => format!(": {e}"),
+            Broken::Record { column: Some(column), found, .. } => format!(", column `{column}`: {found}"),
+            Broken::Record { column: None, found, .. } => format!(": {found}"),
+        }
+    }
+}
+
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Broken::Unreadable(e) => write!(f, "read the object: {e}"),
-            Broken::Record { number, column: Some(column), found } => {
-                write!(f, "record {number}, column `{column}`: {found}")
-            }
-            Broken::Record { number, column: None, found } => write!(f, "record {number}: {found}"),
+            Broken::Record { number, .. } => write!(f, "record {number}{}", self.what()),
         }
     }
 }

@@ -10,17 +10,22 @@ use std::io::Read;
 
 /// What is wrong: the stream's name, the code that it leads to and a part of the message.
 const CAUSES: [(&str, &str, &str); 4] = [
-    ("row", "DataLoadFailed", "invalid input syntax for type bigint"),
+    ("rows", "DataLoadFailed", "invalid input syntax for type bigint"),
     ("missing", "TableNotFound", "does not exist"),
     ("password", "AuthenticationFailed", "password authentication failed for user"),
     ("down", "ConnectionFailed", "connect to `127.0.0.1:"),
 ];
+/// Redshift names one row, never all of them: it is cut out.
+fn causes(dialect: Dialect) -> impl Iterator<Item = &'static (&'static str, &'static str, &'static str)> {
+    CAUSES.iter().skip(usize::from(dialect == Dialect::Redshift))
+}
+
 /// A stream is given up on, the other is patient.
 const KINDS: [(&str, &str); 2] = [("brief", "2s"), ("patient", "10m")];
 
-/// The records that are put first. A table of numbers does not take the first.
+/// The records that are put first.
 fn refused_rows() -> Vec<Vec<u8>> {
-    vec![br#"{"n":"no number","s":"x"}"#.to_vec(), row(1), row(2)]
+    (0..3).map(row).collect()
 }
 
 fn tables(cause: &str) -> [String; 2] {
@@ -31,7 +36,7 @@ fn tables(cause: &str) -> [String; 2] {
 fn break_it(cause: &str, database: &Database, role: &str) {
     for table in tables(cause) {
         match cause {
-            "row" => database.run(&format!("CREATE TABLE {table} (n bigint, s text)")),
+            "rows" => database.run(&format!("CREATE TABLE {table} (n text, s bigint)")),
             "missing" => {}
             _ => database.run(&format!("CREATE TABLE {table} (n text, s text)")),
         }
@@ -47,7 +52,7 @@ fn mend(cause: &str, database: &Database, role: &str) {
         "down" => database.server.restart(),
         _ => tables(cause).iter().for_each(|table| {
             database.run(&match cause {
-                "row" => format!("ALTER TABLE {table} ALTER n TYPE text"),
+                "rows" => format!("ALTER TABLE {table} ALTER s TYPE text"),
                 _ => format!("CREATE TABLE {table} (n text, s text)"),
             });
         }),
@@ -95,14 +100,14 @@ fn what_is_refused_is_mended_in_time_or_told_of(dialect: Dialect) {
     up.run(&format!("CREATE ROLE {role} LOGIN PASSWORD 'one'; GRANT ALL ON SCHEMA public TO {role}"));
     let fronts = [&up, &down].map(|database| dialect.front(database));
     let mut streams = String::new();
-    for (cause, ..) in CAUSES {
-        let i = usize::from(cause == "down");
+    for (cause, ..) in causes(dialect) {
+        let i = usize::from(*cause == "down");
         let database = [&up, &down][i];
         break_it(cause, database, &role);
         let place = Place { dialect, address: fronts[i].1, database, bucket: &eye.bucket };
         for (kind, duration) in KINDS {
             let mut more = vec![("retry_duration", duration)];
-            if cause == "password" {
+            if *cause == "password" {
                 more.extend([("username", role.as_str()), ("password", "other")]);
             }
             streams += &place.stream(&format!("{cause}_{kind}"), &more);
@@ -110,10 +115,10 @@ fn what_is_refused_is_mended_in_time_or_told_of(dialect: Dialect) {
     }
     server.kill();
     let mut service = Service::start(&streams);
-    let all: Vec<String> = CAUSES.iter().flat_map(|(cause, ..)| tables(cause)).collect();
+    let all: Vec<String> = causes(dialect).flat_map(|(cause, ..)| tables(cause)).collect();
     all.iter().for_each(|stream| assert_eq!(put(service.client(), stream, &refused_rows()), Put::Taken));
 
-    for (cause, code, message) in CAUSES {
+    for (cause, code, message) in causes(dialect) {
         let code = format!("{}: ", dialect.code(code));
         service.until(&format!("{cause}: an alarm by {code}"), |s| {
             let alarm = s.status(&format!("{cause}_patient")).alarm.unwrap_or_default();
@@ -121,26 +126,29 @@ fn what_is_refused_is_mended_in_time_or_told_of(dialect: Dialect) {
         });
     }
     service.until("what is brief is given up on", |s| {
-        CAUSES.iter().all(|(cause, ..)| s.status(&format!("{cause}_brief")).pending == 0)
+        causes(dialect).all(|(cause, ..)| s.status(&format!("{cause}_brief")).pending == 0)
     });
     let manifests: Vec<String> = eye.names().into_iter().filter(|name| name.starts_with("errors/")).collect();
-    assert!(manifests.len() == CAUSES.len() && manifests.iter().all(|name| is_of_an_hour(name)), "{manifests:?}");
-    for cause in &CAUSES {
+    assert!(
+        manifests.len() == causes(dialect).count() && manifests.iter().all(|name| is_of_an_hour(name)),
+        "{manifests:?}"
+    );
+    for cause in causes(dialect) {
         assert_manifest(&eye, &service, dialect, cause, &manifests);
         let brief = format!("{}_brief", cause.0);
         assert_eq!((outlet(&service, &brief, "delivery-failed"), outlet(&service, &brief, "destination")), (3, 0));
         assert_eq!((service.status(&brief).gap, service.status(&brief).alarm), (0, None), "{brief}");
     }
 
-    for (cause, ..) in CAUSES {
-        mend(cause, if cause == "down" { &down } else { &up }, &role);
+    for (cause, ..) in causes(dialect) {
+        mend(cause, if *cause == "down" { &down } else { &up }, &role);
     }
     all.iter().for_each(|stream| put_rows(&service, stream, 3..5));
     service.settled(5 * all.len() as u64);
     down.reconnect();
-    for (cause, ..) in CAUSES {
+    for (cause, ..) in causes(dialect) {
         for (stream, [failed, loaded]) in tables(cause).iter().zip([[3, 2], [0, 5]]) {
-            let database = if cause == "down" { &down } else { &up };
+            let database = if *cause == "down" { &down } else { &up };
             let counts = ["delivery-failed", "destination"].map(|name| outlet(&service, stream, name));
             assert_eq!(counts, [failed, loaded], "{stream}");
             let rows = database.rows(&format!("SELECT count(*), count(DISTINCT n) FROM {stream}"));

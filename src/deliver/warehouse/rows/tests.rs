@@ -17,7 +17,7 @@ fn lines(input: &[u8], columns: Vec<Column>) -> Result<String, String> {
 }
 
 fn lines_read(input: &[u8], columns: Vec<Column>, input_bytes: usize) -> Result<String, String> {
-    let mut rows = Rows { input_bytes, ..Rows::new(input, columns) };
+    let mut rows = Rows { input_bytes, ..Rows::new(input, Arc::new(columns.into())) };
     let mut out = Vec::new();
     while let Some(piece) = rows.piece().map_err(|e| e.to_string())? {
         out.extend(piece);

@@ -1,0 +1,167 @@
+//! Which records of an object a table of PostgreSQL does not take.
+//!
+//! They are looked for within a transaction, which is rolled back: some records at once behind a savepoint, and where one
+//! of them is named by the database, the others again; where none is named (a foreign key is looked at when the statement
+//! ends), each half. What of a record can be told to be wrong without the database is not sent.
+
+use super::refusal::{self, Refusal};
+use super::rows::{Broken, Columns, Rows};
+use crate::config::TableName;
+use crate::deliver::records::Records;
+use crate::deliver::{Body, Rejection};
+use bytes::Bytes;
+use futures_util::SinkExt;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use tokio_postgres::Client;
+
+/// Sent behind one savepoint.
+const PIECE_BYTES: usize = 256 << 10;
+/// Found in one go; the others are found when what is left is loaded.
+const REJECTED_MAX: usize = 1000;
+
+/// A record as COPY takes it.
+struct Item {
+    record: u64,
+    bytes: Vec<u8>,
+    /// Lines that it takes.
+    lines: u64,
+}
+
+/// How records become what COPY takes.
+pub(super) enum Input {
+    /// JSON objects, for these columns.
+    Json(Arc<Columns>),
+    /// Each is what it is, and a newline where it has none.
+    Csv,
+}
+
+/// See the module.
+pub(super) struct Search<'s> {
+    pub client: &'s Client,
+    pub table: &'s TableName,
+    /// The COPY statement.
+    pub statement: String,
+    pub input: Input,
+    /// The code under which a record is rejected.
+    pub code: String,
+    /// What is only looked at when a transaction ends is looked at behind each piece, so that it is known whose fault it is.
+    pub looks_at_once: bool,
+    pub rejected: Vec<Rejection>,
+}
+
+impl Search<'_> {
+    /// Goes through the records of a body until it is at its end or has found enough. The rows of the others are in the table
+    /// as far as the transaction sees it.
+    pub async fn run(&mut self, body: &Body) -> Result<(), Refusal> {
+        let unreadable = |e: io::Error| Refusal::new(refusal::Code::DataLoadFailed, format!("read the object: {e}"));
+        let mut records = Records::new(body).map_err(unreadable)?;
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        for record in 0.. {
+            let Some((_, bytes_of)) = records.read().map_err(unreadable)? else { break };
+            match self.item(record, bytes_of) {
+                Ok(item) => {
+                    bytes += item.bytes.len();
+                    items.push(item);
+                }
+                Err(what) => self.reject(record, format!("record {}{what}", record + 1)),
+            }
+            if bytes >= PIECE_BYTES {
+                self.try_all(&items).await?;
+                (items, bytes) = (Vec::new(), 0);
+            }
+            if self.rejected.len() >= REJECTED_MAX {
+                break;
+            }
+        }
+        self.try_all(&items).await?;
+        self.rejected.sort_unstable_by_key(|rejection| rejection.record);
+        Ok(())
+    }
+
+    fn reject(&mut self, record: u64, message: String) {
+        self.rejected.push(Rejection { record, code: self.code.clone(), message });
+    }
+
+    /// The record as COPY takes it, or what is wrong with it.
+    fn item(&self, record: u64, given: &[u8]) -> Result<Item, String> {
+        match &self.input {
+            Input::Json(columns) => {
+                let (mut rows, mut bytes) = (Rows::new(given, columns.clone()), Vec::new());
+                while let Some(mut piece) = rows.piece().map_err(|broken: Broken| broken.what())? {
+                    bytes.append(&mut piece);
+                }
+                Ok(Item { record, bytes, lines: rows.count() })
+            }
+            Input::Csv => {
+                let mut bytes = given.to_vec();
+                if bytes.last() != Some(&b'\n') {
+                    bytes.push(b'\n');
+                }
+                let lines = memchr::memchr_iter(b'\n', &bytes).count() as u64;
+                Ok(Item { record, bytes, lines })
+            }
+        }
+    }
+
+    /// Puts in what is taken of some records, and notes what is not.
+    async fn try_all(&mut self, items: &[Item]) -> Result<(), Refusal> {
+        let mut open = vec![items];
+        while let Some(items) = open.pop() {
+            if items.is_empty() {
+                continue;
+            }
+            let Err(e) = self.copy(items).await else { continue };
+            if !refusal::is_of_rows(&e) {
+                return Err(self.refused(&e));
+            }
+            self.execute("ROLLBACK TO SAVEPOINT hydrant_rows").await?;
+            let text = refusal::bounded(refusal::text(&e));
+            let named = refusal::line(&e, &self.table.table);
+            match named.and_then(|line| Some((line, at_line(items, line)?))) {
+                Some((line, i)) => {
+                    // Its line is one of this piece.
+                    let record = items[i].record;
+                    self.reject(record, text.replacen(&format!("line {line}"), &format!("record {}", record + 1), 1));
+                    open.extend([&items[i + 1..], &items[..i]]);
+                }
+                None if items.len() == 1 => self.reject(items[0].record, text),
+                None => {
+                    let (front, back) = items.split_at(items.len() / 2);
+                    open.extend([back, front]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn copy(&self, items: &[Item]) -> Result<(), tokio_postgres::Error> {
+        self.client.batch_execute("SAVEPOINT hydrant_rows").await?;
+        let bytes: Vec<u8> = items.iter().flat_map(|item| &item.bytes).copied().collect();
+        let mut sink = pin!(self.client.copy_in::<_, Bytes>(&self.statement).await?);
+        sink.send(bytes.into()).await?;
+        sink.finish().await?;
+        if self.looks_at_once {
+            self.client.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
+        }
+        self.client.batch_execute("RELEASE SAVEPOINT hydrant_rows").await
+    }
+
+    async fn execute(&self, statement: &str) -> Result<(), Refusal> {
+        self.client.batch_execute(statement).await.map_err(|e| self.refused(&e))
+    }
+
+    fn refused(&self, e: &tokio_postgres::Error) -> Refusal {
+        Refusal::during(&format!("load into {}", self.table), e)
+    }
+}
+
+/// The item of which this is a line, counted from 1.
+fn at_line(items: &[Item], line: u64) -> Option<usize> {
+    let mut behind = 0;
+    items.iter().position(|item| {
+        behind += item.lines;
+        line <= behind
+    })
+}
