@@ -178,7 +178,8 @@ impl Engine {
         definition: &[u8],
     ) -> Result<Engine> {
         let (fs, log) = (home.fs.clone(), log.into());
-        let mut ledger = Ledger::open(fs.clone(), home.dir.join("ledger"), home.bounds.ledger_file_bytes)?;
+        let mut ledger =
+            Ledger::open(fs.clone(), home.dir.join("ledger"), home.bounds.ledger_file_bytes, log.state().kept_marks())?;
         refuse_older_state(&log, &ledger, &home.dir)?;
         if let Some(mark) = log.ledger_from() {
             ledger.pass_to(mark)?;

@@ -140,7 +140,7 @@ impl Line {
         Some(Line {
             mark: mark.mark,
             plan: plan.id,
-            outlet: plan.ends_in().name().to_owned(),
+            outlet: plan.counts_in().name().to_owned(),
             epoch: plan.epoch,
             records: mark.completed,
             failed: mark.failed,
@@ -207,14 +207,16 @@ struct End {
 }
 
 impl Ledger {
-    /// Opens or creates the ledger in `dir`, with files of about `file_bytes`. Needs no room if the newest file is whole.
-    pub fn open(fs: Arc<dyn Fs>, dir: PathBuf, file_bytes: u64) -> Result<Ledger> {
+    /// Opens or creates the ledger in `dir`, with files of about `file_bytes`. Needs no room if the newest file is whole. `kept`:
+    /// the lines of this mark and of all behind it can be written again.
+    pub fn open(fs: Arc<dyn Fs>, dir: PathBuf, file_bytes: u64, kept: u64) -> Result<Ledger> {
         let act = format!("open ledger `{}`", dir.display());
         fs.create_dir_all(&dir).map_err(|e| Error::io(&act, e))?;
         let mut closed: VecDeque<u64> = files(&*fs, &dir)?.into_iter().map(|(number, _)| number).collect();
         let number = closed.pop_back().unwrap_or(0);
         let (mut sums, mut damage, mut end) = (Sums::default(), Vec::new(), None);
-        if let Some(contents) = Contents::read(&*fs, &dir.join(file_name(number))).map_err(|e| e.during(&act))? {
+        if let Some(mut contents) = Contents::read(&*fs, &dir.join(file_name(number))).map_err(|e| e.during(&act))? {
+            contents.leave_out_torn(kept);
             sums = contents.totals();
             end = Some(go_on(&*fs, &dir, number, &contents).map_err(|e| e.during(&act))?);
             damage = contents.damage;
@@ -405,10 +407,33 @@ mod tests {
         Line { mark, outlet: "destination".into(), records: 1, ..Line::default() }
     }
 
+    /// Of lines that were appended together, and are wider than a page, a power cut may leave the last without the first: where
+    /// their plans are kept, all are written again, and where they are not, they are missed.
+    #[test]
+    fn lines_behind_one_that_was_never_written_are_left_out_if_they_can_be_written_again() {
+        let fs: Arc<dyn Fs> = Arc::new(FakeFs::new());
+        let open = |kept| Ledger::open(fs.clone(), "/ledger".into(), 1 << 20, kept).unwrap();
+        open(1).append(&[line(1), line(2), line(3), line(4)]).unwrap();
+        let path = Path::new("/ledger/00000000.jsonl");
+        let text = crate::fs::read(&*fs, path).unwrap();
+        let starts: Vec<usize> =
+            text.split_inclusive(|&b| b == b'\n').scan(0, |at, l| Some(std::mem::replace(at, *at + l.len()))).collect();
+        let torn = vec![b'\n'; starts[3] - starts[2]];
+        for path in [path.to_owned(), copy_of(path)] {
+            fs.open(&path).unwrap().write_all_at(&torn, starts[2] as u64).unwrap();
+        }
+        let missed = open(3);
+        assert_eq!((missed.mark(), missed.damage().len()), (4, 1));
+        let mut ledger = open(2);
+        assert_eq!((ledger.mark(), ledger.damage()), (1, &[][..]));
+        ledger.append(&[line(2), line(3), line(4)]).unwrap();
+        assert_eq!((open(1).mark(), open(1).sums().outlet(Outlet::Destination).records), (4, 4));
+    }
+
     #[test]
     fn marks_that_are_in_other_ledgers_are_passed_and_no_line_behind_them_is_lost() {
         let fs: Arc<dyn Fs> = Arc::new(FakeFs::new());
-        let open = || Ledger::open(fs.clone(), "/ledger".into(), 1 << 20).unwrap();
+        let open = || Ledger::open(fs.clone(), "/ledger".into(), 1 << 20, u64::MAX).unwrap();
         let mut ledger = open();
         ledger.append(&[line(1), line(2)]).unwrap();
         ledger.pass_to(1).unwrap();

@@ -3,7 +3,7 @@
 use super::list::{Item, List};
 use super::span::Span;
 use crate::lane::Start;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// One way a record ends. Numbers are on disk: never reuse one.
@@ -453,6 +453,13 @@ impl State {
     pub fn frontier(&self, track: Track) -> u64 {
         let listed = self.plans.values().filter(|p| p.outlet.track() == track).map(|p| p.list.end());
         listed.max().unwrap_or(0).max(self.low[track as usize])
+    }
+
+    /// The lowest mark of which, and of all behind which, the plans are here; one above the last mark if there is none.
+    pub fn kept_marks(&self) -> u64 {
+        let marks: BTreeSet<u64> = self.plans.values().filter_map(|p| Some(p.mark.as_ref()?.mark)).collect();
+        let run = marks.iter().rev().zip((0..=self.marks).rev()).take_while(|(kept, expected)| **kept == *expected);
+        self.marks + 1 - run.count() as u64
     }
 
     /// Whether a settled plan is still needed: a replay may meet its records, or its ledger line is not durable.

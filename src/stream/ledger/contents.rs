@@ -128,6 +128,27 @@ impl Contents {
         Ok(Contents { header, lines, damage, stands_in_file, stands_in_copy, text })
     }
 
+    /// Leaves out what stands behind lines that were never written whole: those of marks from `kept` on, whose lines can all be
+    /// written again. Of lines that are appended together a power cut may leave the last ones without the first.
+    pub(super) fn leave_out_torn(&mut self, kept: u64) {
+        let mut expected = self.header.before.mark + 1;
+        let whole = self.lines.iter().take_while(|line| {
+            let follows = line.mark == expected;
+            expected += 1;
+            follows
+        });
+        let whole = whole.count();
+        let first_missing = self.header.before.mark + 1 + whole as u64;
+        if whole == self.lines.len() || first_missing < kept {
+            return;
+        }
+        self.lines.truncate(whole);
+        let bytes = self.text.split_inclusive(|&b| b == b'\n').take(1 + whole).map(<[u8]>::len).sum();
+        self.text.truncate(bytes);
+        // What was said of the file is said of these lines.
+        self.damage.clear();
+    }
+
     /// The header and the lines as they stand there.
     pub fn text(&self) -> &[u8] {
         &self.text
