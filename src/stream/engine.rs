@@ -308,6 +308,7 @@ impl Engine {
             entries.push(Entry::BackupFrom(Some(from)));
             self.cursors[Track::Backup as usize] = Cursor::at(from);
         }
+        self.blobs.settle()?;
         match last.filter(|_| sabotage::on("epoch_not_persisted")) {
             // The wrong build keeps the change in memory and reads old records under the new configuration.
             Some(last) => {

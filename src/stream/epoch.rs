@@ -55,7 +55,8 @@ impl Blobs {
         Ok(Blobs { fs, dir, objects })
     }
 
-    /// Keeps `bytes`, durably, and returns their hash.
+    /// Keeps `bytes`, and returns their hash. They are durable when [`Blobs::settle`] has returned: what a life before has put
+    /// here may have been named and not been synced when that ended.
     pub fn put(&self, bytes: &[u8]) -> Result<[u8; 32]> {
         let hash = hash(bytes);
         let path = self.dir.join(hex(&hash));
@@ -77,6 +78,11 @@ impl Blobs {
             false => write_atomically(&*self.fs, &path, bytes).map_err(io)?,
         }
         Ok(hash)
+    }
+
+    /// Makes everything that was put durable.
+    pub fn settle(&self) -> Result<()> {
+        self.fs.sync_dir(&self.dir).map_err(|e| Error::io(format!("sync `{}`", self.dir.display()), e))
     }
 
     /// The contents with this hash; an error if they are missing or damaged.
