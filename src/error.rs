@@ -18,6 +18,8 @@ pub enum Kind {
     Poisoned,
     /// What is written to has another owner by now: end, and touch nothing.
     Fenced,
+    /// It has to be opened again to go on as somebody asked; nothing is wrong.
+    Reopen,
     /// The service is shutting down.
     Stopping,
     /// Input that will never be accepted.

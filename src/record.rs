@@ -87,14 +87,20 @@ pub mod keyed {
         [&length.to_le_bytes(), json.as_slice(), record].concat()
     }
 
+    /// Takes one apart: keys, and record. `None` if it was not packed so.
+    pub fn unpack_one(packed: &[u8]) -> Option<(Keys, &[u8])> {
+        let (length, rest) = packed.split_first_chunk::<4>()?;
+        let (json, record) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        Some((serde_json::from_slice(json).ok()?, record))
+    }
+
     /// Takes keys and records apart. `None` if they were not packed so.
     pub fn unpack(packed: &Batch) -> Option<(Batch, Vec<Keys>)> {
         let mut records = Batch::with_capacity(packed.len(), packed.bytes().len());
         let mut keys = Vec::with_capacity(packed.len());
         for packed in packed.iter() {
-            let (length, rest) = packed.split_first_chunk::<4>()?;
-            let (json, record) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-            keys.push(serde_json::from_slice(json).ok()?);
+            let (its_keys, record) = unpack_one(packed)?;
+            keys.push(its_keys);
             records.push(record);
         }
         Some((records, keys))

@@ -37,7 +37,9 @@ impl ApiError {
     /// Why a stream does not take a batch, without what the error tells of this machine: that is for the log.
     pub fn refused(stream: &str, e: &Error) -> Self {
         match e.kind {
-            Kind::Retry | Kind::NoSpace | Kind::Stopping | Kind::Misconfigured => ApiError::closed(stream),
+            Kind::Retry | Kind::NoSpace | Kind::Reopen | Kind::Stopping | Kind::Misconfigured => {
+                ApiError::closed(stream)
+            }
             Kind::Invalid => ApiError::invalid_argument(format!("Firehose {stream} does not take these records.")),
             // The stream has stopped, but the records may be accepted after a restart: clients try 500 again.
             Kind::Corrupt | Kind::Poisoned | Kind::Fenced | Kind::Bug => {

@@ -34,7 +34,10 @@ pub fn answer(api: &Api, name: &str, verb: &str, body: Option<&[u8]>) -> (u16, V
         },
         ("pause", Some(_)) => stream.pause(true).map(|()| json!({ "paused": true })),
         ("resume", Some(_)) => stream.pause(false).map(|()| json!({ "paused": false })),
-        ("abandon", Some(_)) => stream.abandon().map(|plans| json!({ "abandoned_plans": plans })),
+        ("abandon", Some(_)) => {
+            let done = stream.abandon();
+            done.map(|done| json!({ "abandoned_plans": done.given_up, "plans_left": done.left }))
+        }
         (_, None) => return failed(404, "expected GET of `redrive`".to_owned()),
         _ => return failed(404, format!("found `{verb}`, expected one of redrive, pause, resume, abandon")),
     };

@@ -130,7 +130,16 @@ pub fn verb(stream: &Stream, verb: &str) -> Outcome {
     let admin = Admin { listen: config.admin.listen, path: format!("/v1/streams/{}/{verb}", stream.stream) };
     let answer: serde_json::Value = small_runtime()?.block_on(admin.ask(Some(b"{}".to_vec())))?;
     match answer["abandoned_plans"].as_u64() {
-        Some(plans) => say!("{}: {plans} plans are given up on; their records go where failures go", stream.stream),
+        Some(plans) => {
+            say!("{}: {plans} plans are given up on; their records go where failures go", stream.stream);
+            match answer["plans_left"].as_u64() {
+                None | Some(0) => {}
+                Some(left) => say!(
+                    "{}: {left} more tell of failures and wait for the place where these go: mend that",
+                    stream.stream
+                ),
+            }
+        }
         None => say!("{}: {verb}d", stream.stream),
     }
     Ok(ExitCode::SUCCESS)

@@ -52,6 +52,11 @@ struct DeliveryRecord<'a> {
     #[serde(rename = "subsequenceNumber")]
     subsequence_number: u32,
     data_id: String,
+    /// As of [`ConversionRecord`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry: Option<&'static str>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    partition_keys: BTreeMap<&'a str, &'a str>,
 }
 
 /// An error record as it is read again: ours, or one that AWS wrote, whose members come in other orders and spellings.
@@ -67,14 +72,42 @@ struct Written<'a> {
     arrival_timestamp: u64,
     sequence_number: Option<serde::de::IgnoredAny>,
     data_catalog_table: Option<serde::de::IgnoredAny>,
-    /// Of records that a destination did not take.
-    #[serde(alias = "esDocumentId", alias = "osDocumentId", alias = "EventId")]
-    data_id: Option<serde::de::IgnoredAny>,
+    /// Of records that a destination did not take (contract §4.7), each by one of these, which may be null: an index that makes
+    /// its ids itself has none to tell.
+    #[serde(default, deserialize_with = "is_there")]
+    data_id: bool,
+    #[serde(default, deserialize_with = "is_there")]
+    subsequence_number: bool,
+    #[serde(default, deserialize_with = "is_there")]
+    es_document_id: bool,
+    #[serde(default, deserialize_with = "is_there")]
+    es_index_name: bool,
+    #[serde(default, deserialize_with = "is_there")]
+    os_document_id: bool,
+    #[serde(default, deserialize_with = "is_there")]
+    os_index_name: bool,
+    #[serde(default, rename = "EventId", deserialize_with = "is_there")]
+    event_id: bool,
     /// Ours: see [`ErrorRecord::conversion_line`].
     #[serde(default)]
     entry: Option<String>,
     #[serde(default)]
     partition_keys: BTreeMap<String, String>,
+}
+
+impl Written<'_> {
+    /// Whether it has what only records have that reached their destination. One of OpenSearch may have an HTTP status for a
+    /// code, and nothing else.
+    fn is_of_destination(&self, code: &str) -> bool {
+        let of_index = self.es_document_id || self.es_index_name || self.os_document_id || self.os_index_name;
+        let is_status = code.len() == 3 && code.bytes().all(|b| b.is_ascii_digit());
+        self.data_id || self.subsequence_number || self.event_id || of_index || is_status
+    }
+}
+
+/// A member that is there, whatever it is.
+fn is_there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 /// A failed record, read again.
@@ -91,8 +124,17 @@ pub struct Failed {
 /// Codes of what happens behind the transform and before a destination (contract §6.5).
 const CONVERSION_CODES: [&str; 2] = ["DataFormatConversion.", "OutputConversion."];
 /// Whose codes are a destination's (contract §11.3).
-const DESTINATION_CODES: [&str; 8] =
-    ["HttpEndpoint.", "Splunk.", "Snowflake.", "Iceberg.", "OS.", "ES.", "Redshift.", "AmazonOpenSearchService."];
+const DESTINATION_CODES: [&str; 9] = [
+    "HttpEndpoint.",
+    "Splunk.",
+    "Snowflake.",
+    "Iceberg.",
+    "OS.",
+    "ES.",
+    "Redshift.",
+    "Postgres.",
+    "AmazonOpenSearchService.",
+];
 
 impl Failed {
     /// Reads a line of a failure object. The error says what it is not.
@@ -103,16 +145,16 @@ impl Failed {
         let is_conversion = written.last_error_code.is_some()
             || written.sequence_number.is_some()
             || written.data_catalog_table.is_some();
-        let code = written.error_code.or(written.last_error_code).unwrap_or_default();
+        let code = written.error_code.as_ref().or(written.last_error_code.as_ref()).cloned().unwrap_or_default();
         let begins = |codes: &[&str]| codes.iter().any(|c| code.starts_with(c));
         let entry = match () {
             () if written.entry.as_deref() == Some("source") => Entry::Again,
-            () if begins(&DESTINATION_CODES) || written.data_id.is_some() => Entry::Deliver,
+            () if begins(&DESTINATION_CODES) || written.is_of_destination(&code) => Entry::Deliver,
             () if is_conversion || begins(&CONVERSION_CODES) => Entry::Format,
             () => Entry::Again,
         };
         let (entry, record) = match entry {
-            Entry::Format if !written.partition_keys.is_empty() => {
+            Entry::Format | Entry::Deliver if !written.partition_keys.is_empty() => {
                 let keys = written.partition_keys.into_iter().collect();
                 (Entry::Keyed, keyed::pack(&keys, &record))
             }
@@ -147,8 +189,9 @@ impl ErrorRecord<'_> {
         push_line(&record, out);
     }
 
-    /// The line for `http-endpoint-failed/`; offset and output number stand for AWS's id of the record.
-    pub fn delivery_line(&self, (offset, output): (u64, u32), out: &mut Vec<u8>) {
+    /// The line for `http-endpoint-failed/`; offset and output number stand for AWS's id of the record. `keys`: as of
+    /// [`ErrorRecord::conversion_line`].
+    pub fn delivery_line(&self, (offset, output): (u64, u32), keys: Option<&Keys>, out: &mut Vec<u8>) {
         let record = DeliveryRecord {
             attempts_made: self.attempts_made,
             arrival_timestamp: self.arrival_timestamp,
@@ -158,6 +201,8 @@ impl ErrorRecord<'_> {
             raw_data: &self.raw_data,
             subsequence_number: output,
             data_id: offset.to_string(),
+            entry: keys.is_none().then_some("source"),
+            partition_keys: keys.into_iter().flatten().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
         };
         push_line(&record, out);
     }
@@ -174,7 +219,7 @@ mod tests {
 
     #[test]
     fn records_that_aws_wrote_are_read_in_every_spelling_it_has() {
-        let cases: [(&str, Entry, &str); 8] = [
+        let cases: [(&str, Entry, &str); 12] = [
             // Captures of 2026 and 2022, and the guide's (contract §4.5, §4.7).
             (
                 r#"{"rawData":"eA==","errorCode":"Lambda.FunctionError","errorMessage":"m","attemptsMade":4,"arrivalTimestamp":7,"attemptEndingTimestamp":8,"lambdaARN":"arn"}"#,
@@ -211,6 +256,23 @@ mod tests {
                 Entry::Deliver,
                 "400",
             ),
+            // An index that makes its ids itself; no id at all; OpenSearch Serverless; nothing but a status.
+            (
+                r#"{"attemptsMade":5,"arrivalTimestamp":7,"errorCode":"es.Rejected","errorMessage":"m","rawData":"eA==","esDocumentId":null,"esIndexName":"i","esTypeName":""}"#,
+                Entry::Deliver,
+                "es.Rejected",
+            ),
+            (
+                r#"{"attemptsMade":5,"arrivalTimestamp":7,"errorCode":"mapper_parsing_exception","errorMessage":"m","rawData":"eA==","esIndexName":"i","esTypeName":""}"#,
+                Entry::Deliver,
+                "mapper_parsing_exception",
+            ),
+            (
+                r#"{"attemptsMade":5,"arrivalTimestamp":7,"errorCode":"mapper_parsing_exception","errorMessage":"m","rawData":"eA==","osIndexName":null}"#,
+                Entry::Deliver,
+                "mapper_parsing_exception",
+            ),
+            (r#"{"arrivalTimestamp":7,"errorCode":"429","rawData":"eA=="}"#, Entry::Deliver, "429"),
             (
                 r#"{"attemptsMade":1,"arrivalTimestamp":7,"lastErrorCode":"DataFormatConversion.ParseError","lastErrorMessage":"m","rawData":"eA==","sequenceNumber":"4","entry":"source"}"#,
                 Entry::Again,

@@ -1,6 +1,7 @@
 //! What a person asks of a running stream: to wait, to go on, to give up, to take records again.
 
 use super::engine::Engine;
+use super::ship::Abandoned;
 use super::sinks::Sinks;
 use super::supervise::Stream;
 use crate::error::Result;
@@ -25,17 +26,17 @@ impl Stream {
     /// Keeps everything from being delivered, or lets it go on; also through restarts. Puts are taken all the same.
     pub fn pause(&self, paused: bool) -> Result<()> {
         if let Some(shards) = &*self.shards() {
-            shards.ask_all(move |engine, _| engine.pause(paused).map(|()| 0))?;
+            shards.ask_all(move |engine, _| engine.pause(paused).map(|()| 0u64))?;
         }
         self.ask(move |engine, _| engine.pause(paused))?
     }
 
-    /// Gives up on every plan that the destination has refused so far: its records go where failures go. How many.
-    pub fn abandon(&self) -> Result<u64> {
+    /// Gives up on every plan that its destination has not taken so far, whatever holds it: its records go where failures go.
+    pub fn abandon(&self) -> Result<Abandoned> {
         let of_shards = match &*self.shards() {
-            Some(shards) => shards.ask_all(|engine, _| Ok(engine.give_up_refused()))?,
-            None => 0,
+            Some(shards) => shards.ask_all(|engine, _| Ok(engine.abandon()))?,
+            None => Abandoned::default(),
         };
-        Ok(of_shards + self.ask(|engine, _| engine.give_up_refused())?)
+        Ok(of_shards + self.ask(|engine, _| engine.abandon())?)
     }
 }

@@ -162,6 +162,8 @@ pub struct Engine {
     tail_bytes: usize,
     /// When room was last asked for that there was not.
     pub(super) asked_for_room: Duration,
+    /// It has to be opened again: see [`Engine::give_up`].
+    pub(super) reopens: bool,
     /// The configuration that comes into force when there is room to keep it.
     pub(super) unadopted: Option<Vec<u8>>,
     damage: Vec<String>,
@@ -213,6 +215,7 @@ impl Engine {
             waiting: None,
             tail_bytes: 0,
             asked_for_room: Duration::ZERO,
+            reopens: false,
             unadopted: None,
             damage: Vec::new(),
         };

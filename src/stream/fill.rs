@@ -5,15 +5,16 @@ use super::engine::{Engine, Slot};
 use super::live::Limits;
 use super::plan::{Outlet, Plan, Reason, Track};
 use super::replay::Listed;
-use super::route::{Chunk, Judged, Raw, Told, Verdict, error_line};
+use super::route::{Chunk, Judged, Raw, Takes, Told, Verdict, error_line};
 use super::ship::Phase;
 use crate::error::{Error, Kind, Result};
 use crate::format::Rows;
 use crate::lane::Cursor;
 use crate::partition::prefix::Key;
-use crate::record::Entry;
+use crate::record::keyed::{self, Keys};
+use crate::record::{Batch, Entry};
 use crate::sabotage;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// How often a record whose fate is bound is given to a transform that runs out of time, before the stream waits.
@@ -37,6 +38,17 @@ pub(super) struct Again {
     cursor: Cursor,
     /// How many of them some plan lists.
     pub(super) listed: u64,
+}
+
+impl Again {
+    /// Plans that list outputs of them.
+    pub(super) fn plans(&self) -> BTreeSet<u64> {
+        let listed = self.bounds.iter().filter_map(|bound| match bound {
+            Some(Bound::Outputs(listed)) => Some(listed.iter().map(|l| l.plan)),
+            _ => None,
+        });
+        listed.flatten().collect()
+    }
 }
 
 /// Outputs of a chunk for one buffer or plan: index of the record, index of the output, output number, of how many.
@@ -307,10 +319,18 @@ impl Engine {
         let mut alone: BTreeMap<usize, Judged> = BTreeMap::new();
         for (i, bound) in again.bounds.iter().enumerate() {
             let timed_out = matches!(judged.verdicts[i], Verdict::Failed { may_differ: true, .. });
-            if timed_out && matches!(bound, Some(Bound::Outputs(_))) && !sabotage::on("bound_record_judged_again") {
+            if let Some(Bound::Outputs(listed)) = bound
+                && timed_out
+                && !sabotage::on("bound_record_judged_again")
+            {
                 match self.judge_alone(epoch, &again.chunk, i, now_ms)? {
                     Some(judged) => drop(alone.insert(i, judged)),
-                    None => return Ok(false),
+                    None if self.is_told_of(listed) => {}
+                    None => {
+                        let offset = again.chunk.offsets[i];
+                        self.alarm = Some(format!("record {offset} is in an open plan and now runs out of time"));
+                        return Ok(false);
+                    }
                 }
             }
         }
@@ -334,8 +354,13 @@ impl Engine {
                 return Ok(Some(judged));
             }
         }
-        self.alarm = Some(format!("record {} is in an open plan and now runs out of time", chunk.offsets[i]));
         Ok(None)
+    }
+
+    /// Whether what is open of a record's outputs is given up on: then it need not be known what they were.
+    fn is_told_of(&self, listed: &[Listed]) -> bool {
+        let open = || listed.iter().map(|l| &self.state().plans[&l.plan]).filter(|plan| plan.is_open());
+        open().next().is_some() && open().all(Plan::tells_of_outputs)
     }
 
     /// Places records `range` of `again`, whose verdicts stand at `i - base` in `judged`.
@@ -380,18 +405,63 @@ impl Engine {
                 verdict if listed.is_empty() || sabotage::on("bound_record_judged_again") => {
                     self.place_ended(epoch, &again.chunk, i, verdict, judged)?;
                 }
-                verdict => self.hold_all(listed, again.chunk.offsets[i], verdict),
+                verdict => {
+                    let (tells, others) = listed.iter().partition(|l| self.state().plans[&l.plan].tells_of_outputs());
+                    let (tells, others): (Vec<Listed>, Vec<Listed>) = (tells, others);
+                    self.hold_all(&others, again.chunk.offsets[i], verdict);
+                    let of = listed.first().filter(|_| !tells.is_empty()).map_or(0, |l| l.of);
+                    for output in (0..of).filter(|output| listed.iter().all(|l| l.output != *output)) {
+                        // The record itself is told of, for all its outputs that are nowhere.
+                        let slot = Slot::open(Outlet::Dropped, Key::from_persisted("").expect("an empty key"));
+                        self.buffer(&slot, again.chunk.arrivals[i])?.push(&again.chunk, i, (output, of), 0);
+                    }
+                    for plan in tells.iter().map(|l| l.plan) {
+                        if let Some((outputs, arrivals)) = rebuilt.remove(&plan) {
+                            self.rebuild(plan, judged, &outputs, &arrivals)?;
+                        }
+                        self.rebuild_source(plan, &again.chunk, i)?;
+                    }
+                }
             }
         }
         for (plan, (outputs, arrivals)) in rebuilt {
-            if let Some(shipping) = self.rebuilding(plan)?
-                && let Phase::Rebuilding { filling, outputs: so_far } = &mut shipping.phase
-            {
-                filling.push(&judged.outputs, &judged.rows, &outputs, &arrivals);
-                *so_far += outputs.len() as u64;
-            }
+            self.rebuild(plan, judged, &outputs, &arrivals)?;
         }
         self.place_outputs(&again.chunk, judged, &picks)
+    }
+
+    /// Adds outputs to the body of a plan that is made again.
+    fn rebuild(&mut self, plan: u64, judged: &Judged, outputs: &[u32], arrivals: &[u64]) -> Result<()> {
+        let epoch = self.state().plans[&plan].epoch;
+        // Nothing else has a use for partition keys.
+        let has_keys = self.route(epoch)?.takes == Takes::Objects;
+        let Some(shipping) = self.rebuilding(plan)? else { return Ok(()) };
+        let Phase::Rebuilding { filling, outputs: so_far } = &mut shipping.phase else { return Ok(()) };
+        *so_far += outputs.len() as u64;
+        if shipping.told.is_none() {
+            filling.push(&judged.outputs, &judged.rows, outputs, arrivals);
+            return Ok(());
+        }
+        let (mut packed, none) = (Batch::default(), Keys::new());
+        for &output in outputs {
+            let keys = judged.partition_keys.get(output as usize).filter(|_| has_keys).unwrap_or(&none);
+            packed.push(&keyed::pack(keys, judged.outputs.get(output as usize)));
+        }
+        let all: Vec<u32> = (0..outputs.len() as u32).collect();
+        filling.push(&packed, &Rows::Bytes, &all, arrivals);
+        Ok(())
+    }
+
+    /// Adds a record as its source gave it to what is told of a plan whose outputs it does not give any more.
+    fn rebuild_source(&mut self, plan: u64, chunk: &Chunk, i: usize) -> Result<()> {
+        let Some(shipping) = self.rebuilding(plan)? else { return Ok(()) };
+        let Phase::Rebuilding { filling, outputs: so_far } = &mut shipping.phase else { return Ok(()) };
+        *so_far += 1;
+        filling.push(&chunk.records, &Rows::Bytes, &[i as u32], &[chunk.arrivals[i]]);
+        if let Some(told) = &mut shipping.told {
+            told.as_source.insert(chunk.offsets[i]);
+        }
+        Ok(())
     }
 
     /// Makes a bound record's error line again, with the reason its plan keeps.

@@ -13,6 +13,7 @@ use crate::deliver::{Body, Spool};
 use crate::error::{Error, Kind, Result};
 use crate::format::Rows;
 use crate::record::Batch;
+use crate::record::keyed::{self, Keys};
 use crate::sabotage;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +31,9 @@ impl Engine {
     /// Gives up or cuts what its destination does not take. Without room for that, or without the configuration of a plan,
     /// everything else goes on: marks are what makes room.
     pub(super) fn end_refused(&mut self) -> Result<bool> {
-        match self.give_up().and_then(|busy| Ok(busy | self.set_apart()? | self.split()?)) {
+        let ended = self.give_up().and_then(|busy| Ok(busy | self.set_apart()? | self.split()?));
+        self.read_given_up_again()?;
+        match ended {
             Err(e) if matches!(e.kind, Kind::NoSpace | Kind::Misconfigured) => {
                 self.alarm = Some(format!("plans that were refused cannot be given up on: {e}"));
                 Ok(false)
@@ -72,22 +75,48 @@ impl Engine {
                 "the destination is given up on for these records; they go where failures go"
             );
             let plan = &self.state().plans[&number];
-            self.shipping.insert(number, Shipping::ready(plan, body, None));
+            let is_at_hand = |body: &Arc<Body>| !plan.tells_of_outputs() || body.index().is_some();
+            let body = match (body.filter(is_at_hand), plan.abandoned.as_ref().is_some_and(|a| a.contents.is_some())) {
+                (Some(body), _) => body,
+                (None, true) => Arc::new(Spool::new(&self.scratch).finish(false)),
+                (None, false) => {
+                    self.reopens = true;
+                    self.hold(number, "it is given up on, and its records are read again");
+                    continue;
+                }
+            };
+            self.shipping.insert(number, Shipping::ready(plan, body, shipping.content_encoding));
             self.make_error_records(number)?;
         }
         Ok(true)
+    }
+
+    /// An error if records are to be read again of which the bytes are not at hand: only a start does that. What else is being
+    /// given up on is awaited, since nothing but this life knows of it.
+    fn read_given_up_again(&self) -> Result<()> {
+        match self.reopens && !self.is_giving_up() {
+            true => Err(Error::new(Kind::Reopen, "records that are given up on are read again")),
+            false => Ok(()),
+        }
     }
 
     /// The decision that a plan is given up on: name and time are evaluated now, once.
     fn abandoned(&mut self, number: u64, mut reason: Reason, contents: Option<Vec<u8>>) -> Result<Abandoned> {
         let plan = &self.state().plans[&number];
         // A directory knows its objects by the plan's id in their names.
-        let (epoch, arrival_ms, id) = (plan.epoch, plan.oldest_arrival_ms, plan.id);
-        let route = self.route(epoch)?;
+        let (epoch, arrival_ms, id, is_of_backup) =
+            (plan.epoch, plan.oldest_arrival_ms, plan.id, plan.outlet == Outlet::Backup);
+        // Where failures go today: the place of then may be what is wrong.
+        let today = self.epoch();
+        let route = self.route(today)?;
         let manifest = route.manifest_key().filter(|_| contents.is_some());
         let has_version = manifest.is_none();
-        let key = manifest.unwrap_or_else(|| route.failure_key(Outlet::DeliveryFailed));
-        let name = self.object_name(epoch, (Outlet::DeliveryFailed, has_version), &key, arrival_ms, &id)?;
+        let (outlet, key) = match (manifest, is_of_backup) {
+            (Some(key), _) => (Outlet::DeliveryFailed, key),
+            (None, true) => (Outlet::Backup, route.failed_backup_key()),
+            (None, false) => (Outlet::DeliveryFailed, route.failure_key(Outlet::DeliveryFailed)),
+        };
+        let name = self.object_name(epoch, (outlet, has_version), &key, arrival_ms, &id)?;
         if reason.message.len() > MESSAGE_BYTES_MAX {
             let end = (0..=MESSAGE_BYTES_MAX).rev().find(|&i| reason.message.is_char_boundary(i)).unwrap_or(0);
             reason.message.truncate(end);
@@ -99,7 +128,8 @@ impl Engine {
     /// failures go.
     pub(super) fn make_error_records(&mut self, number: u64) -> Result<()> {
         let plan = &self.state().plans[&number];
-        let Some(abandoned) = plan.abandoned.clone() else { return Ok(()) };
+        // A copy for the backup is the same wherever it goes.
+        let Some(abandoned) = plan.abandoned.clone().filter(|_| plan.outlet != Outlet::Backup) else { return Ok(()) };
         let epoch = plan.epoch;
         let lost = &self.lost[plan.outlet.track() as usize];
         let outputs: Vec<(u64, u32)> =
@@ -110,17 +140,30 @@ impl Engine {
         let mut filling = self.filling(epoch, Outlet::DeliveryFailed)?;
         let encoding = self.route(epoch)?.content_encoding(Outlet::DeliveryFailed);
         let Some(shipping) = self.shipping.get_mut(&number) else { return Ok(()) };
+        let packed = shipping.told.take();
         let (Phase::Ready(body) | Phase::Damaged(body)) = &mut shipping.phase else { return Ok(()) };
+        let broken = || Error::new(Kind::Bug, "an output was not packed with its partition keys");
         match &abandoned.contents {
             Some(contents) => filling.write(|_, out| out.extend_from_slice(contents)),
             None => {
                 let mut records = Records::new(body).map_err(unreadable)?;
                 let mut line = Vec::new();
+                let mut before = None;
                 for (i, (offset, output)) in outputs.into_iter().enumerate() {
                     let Some((arrival, record)) = records.read().map_err(unreadable)? else { break };
+                    let is_source = packed.as_ref().is_some_and(|told| told.as_source.contains(&offset));
+                    // It stands for all outputs of the record.
+                    if before.replace(offset) == Some(offset) && is_source {
+                        continue;
+                    }
                     line.clear();
-                    let (reason, raw) = (reasons.get(i).unwrap_or(&abandoned.reason), record);
-                    let told = Told { reason, offset, output, arrival_ms: arrival, raw, keys: None };
+                    let reason = reasons.get(i).unwrap_or(&abandoned.reason);
+                    let (raw, keys) = match &packed {
+                        Some(_) if is_source => (record, None),
+                        Some(_) => keyed::unpack_one(record).map(|(keys, raw)| (raw, Some(keys))).ok_or_else(broken)?,
+                        None => (record, Some(Keys::new())),
+                    };
+                    let told = Told { reason, offset, output, arrival_ms: arrival, raw, keys: keys.as_ref() };
                     error_line(Outlet::DeliveryFailed, &told, &mut line);
                     filling.write(|_, out| out.extend_from_slice(&line));
                 }
@@ -187,7 +230,7 @@ impl Engine {
         let outputs = self.state().plans[&number].list.outputs();
         if outputs == 1 {
             let shipping = self.shipping.get_mut(&number).expect("just found");
-            shipping.phase = Phase::GivenUp { body, reason, instead: None };
+            shipping.phase = Phase::GivenUp { body: Some(body), reason, instead: None };
             return Ok(true);
         }
         let halves = self.in_two(number, &body, |i| (i >= outputs / 2) as usize)?;

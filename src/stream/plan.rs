@@ -133,6 +133,16 @@ impl Plan {
         if self.abandoned.is_some() { Outlet::DeliveryFailed } else { self.outlet }
     }
 
+    /// The outlet that counts it. A copy for the backup is one wherever it goes.
+    pub fn counts_in(&self) -> Outlet {
+        if self.outlet == Outlet::Backup { Outlet::Backup } else { self.ends_in() }
+    }
+
+    /// Whether an error record is made of each of its outputs.
+    pub fn tells_of_outputs(&self) -> bool {
+        self.outlet != Outlet::Backup && self.abandoned.as_ref().is_some_and(|a| a.contents.is_none())
+    }
+
     /// Store and name of the object that it becomes.
     pub fn place(&self) -> (&str, &str) {
         match &self.abandoned {
@@ -372,7 +382,7 @@ impl State {
         let Some(mut plan) = self.plans.remove(&mark.plan) else { return };
         self.marks = mark.mark;
         self.totals[Outlet::DeliveryFailed as usize].records += mark.failed;
-        let totals = &mut self.totals[plan.ends_in() as usize];
+        let totals = &mut self.totals[plan.counts_in() as usize];
         totals.objects += plan.outlet.has_sink() as u64;
         totals.outputs += plan.list.outputs();
         totals.records += mark.completed;

@@ -57,6 +57,9 @@ pub struct FailureRoute {
 /// What is shown as the error type of manifests.
 pub const MANIFESTS: &str = "manifests";
 
+/// The error type of backup objects that their store did not take. They are never put in again: what they hold went its way.
+const BACKUP_FAILED: &str = "backup-failed";
+
 /// Where source records are copied to.
 pub struct BackupRoute {
     pub store: String,
@@ -223,6 +226,11 @@ impl Route {
         places
     }
 
+    /// The key of what was meant for a backup that was given up on.
+    pub fn failed_backup_key(&self) -> Key {
+        self.error_prefix.key(Some(BACKUP_FAILED), &[]).expect("an error prefix is checked with the longest error type")
+    }
+
     /// The key of manifests, if the destination has such.
     pub fn manifest_key(&self) -> Option<Key> {
         let place = self.failures.manifests.as_ref()?;
@@ -346,7 +354,7 @@ pub fn error_line(outlet: Outlet, told: &Told, out: &mut Vec<u8>) {
     };
     match outlet {
         Outlet::ConversionFailed => record.conversion_line(told.offset, told.keys, out),
-        Outlet::DeliveryFailed => record.delivery_line((told.offset, told.output), out),
+        Outlet::DeliveryFailed => record.delivery_line((told.offset, told.output), told.keys, out),
         _ => record.line(out),
     }
 }

@@ -102,7 +102,7 @@ impl Runner {
             return self.obey_all().unwrap_or(Rest::Until(None));
         }
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| self.turns(slice)));
-        let mut is_fenced = false;
+        let mut kind = Kind::Bug;
         match outcome {
             Ok(Ok(rest)) => {
                 if matches!(rest, Rest::End) {
@@ -111,16 +111,17 @@ impl Runner {
                 return rest;
             }
             Ok(Err(e)) => {
-                is_fenced = e.kind == Kind::Fenced;
+                kind = e.kind;
                 self.alarm = Some(e.to_string());
             }
             Err(_) => self.alarm = Some("a rule of our own was broken (see the log for the panic)".into()),
         }
         self.ended = true;
         self.stopped.store(true, Ordering::Relaxed);
-        match is_fenced {
-            true => tracing::warn!(stream = self.name, alarm = self.alarm, "another node has it"),
-            false => tracing::error!(stream = self.name, alarm = self.alarm, "stream stopped"),
+        match kind {
+            Kind::Fenced => tracing::warn!(stream = self.name, alarm = self.alarm, "another node has it"),
+            Kind::Reopen => tracing::info!(stream = self.name, why = self.alarm, "it is to be opened again"),
+            _ => tracing::error!(stream = self.name, alarm = self.alarm, "stream stopped"),
         }
         self.obey_all().unwrap_or(Rest::Until(None))
     }

@@ -21,6 +21,7 @@ use crate::source::kinesis::reader::{Consumer, Reader};
 use crate::source::kinesis::shard::Shard;
 use crate::source::room::Room;
 use std::collections::BTreeMap;
+use std::ops::Add;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -196,14 +197,14 @@ impl Shards {
     }
 
     /// Has something done on the thread of every open lane.
-    pub(super) fn ask_all(
+    pub(super) fn ask_all<T: Default + Add<Output = T> + Send + 'static>(
         &self,
-        work: impl Fn(&mut Engine, &mut Sinks) -> Result<u64> + Clone + Send + 'static,
-    ) -> Result<u64> {
-        let mut sum = 0;
+        work: impl Fn(&mut Engine, &mut Sinks) -> Result<T> + Clone + Send + 'static,
+    ) -> Result<T> {
+        let mut sum = T::default();
         for lane in self.shared.lanes().values() {
             if let Lane::Open(lane) = lane {
-                sum += lane.running.ask(work.clone())??;
+                sum = sum + lane.running.ask(work.clone())??;
             }
         }
         Ok(sum)

@@ -4,6 +4,7 @@
 use super::archive;
 use super::buffer::Filling;
 use super::engine::Engine;
+use super::fill::Again;
 use super::live::Gate;
 use super::plan::{Entry, Outlet, Plan, Reason, Track};
 use super::route::Takes;
@@ -19,19 +20,35 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
+/// The code of what somebody has given up on without an answer that has one.
+const ABANDONED: &str = "Delivery.Abandoned";
+
 /// An open plan's way.
 pub struct Shipping {
     pub(super) phase: Phase,
     attempts: u32,
     /// Why the last attempt failed, until the plan is settled.
     alarm: Option<String>,
-    content_encoding: Option<&'static str>,
+    pub(super) content_encoding: Option<&'static str>,
     only_look: bool,
     /// By its last answer there is no such store as it goes to.
     pub(super) is_nowhere: bool,
+    /// Somebody has given up on it: whether it is there is asked once more, and then it is.
+    is_given_up: bool,
+    /// The attempt that is under way only asks.
+    is_asked: bool,
+    /// Its body is made for error records; see [`Told`].
+    pub(super) told: Option<Told>,
     refusals: Refusals,
     /// Of the last refusal, if that was the last answer.
     refused: Option<(Box<Reason>, Option<Vec<u8>>)>,
+}
+
+/// What the elements of a body that is made for error records hold: each an output with its partition keys packed in front,
+/// but of these records (by their offsets) what their source gave, since their outputs cannot be made again.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) as_source: BTreeSet<u64>,
 }
 
 /// What a destination that refuses has cost so far, in this life.
@@ -79,9 +96,10 @@ pub(super) enum Phase {
         tag: String,
         object_bytes: u64,
     },
-    /// Its destination has refused for too long: see [`Engine::give_up`].
+    /// Its destination has refused for too long, or somebody has given up on it: see [`Engine::give_up`].
     GivenUp {
-        body: Arc<Body>,
+        /// None: its bytes are not at hand.
+        body: Option<Arc<Body>>,
         reason: Box<Reason>,
         instead: Option<Vec<u8>>,
     },
@@ -111,8 +129,19 @@ impl Shipping {
 
     fn new(phase: Phase, content_encoding: Option<&'static str>) -> Shipping {
         let (attempts, refusals) = (0, Refusals::default());
-        let (only_look, is_nowhere) = (false, false);
-        Shipping { phase, attempts, alarm: None, content_encoding, only_look, is_nowhere, refusals, refused: None }
+        Shipping {
+            phase,
+            attempts,
+            alarm: None,
+            content_encoding,
+            only_look: false,
+            is_nowhere: false,
+            is_given_up: false,
+            is_asked: false,
+            told: None,
+            refusals,
+            refused: None,
+        }
     }
 }
 
@@ -125,11 +154,11 @@ impl Engine {
             | Phase::CutDown(body)
             | Phase::Sent(body)
             | Phase::Waiting { body, .. }
-            | Phase::GivenUp { body, .. }
+            | Phase::GivenUp { body: Some(body), .. }
             | Phase::TooLarge(body, _)
             | Phase::Rejected(body, _)
             | Phase::Rename(body) => body.memory_bytes(),
-            Phase::Rebuilding { .. } | Phase::Stored { .. } | Phase::Held { .. } => 0,
+            Phase::Rebuilding { .. } | Phase::Stored { .. } | Phase::GivenUp { .. } | Phase::Held { .. } => 0,
         };
         self.shipping.values().map(body).sum()
     }
@@ -148,11 +177,19 @@ impl Engine {
     pub(super) fn rebuilding(&mut self, number: u64) -> Result<Option<&mut Shipping>> {
         if !self.shipping.contains_key(&number) {
             let plan = &self.state().plans[&number];
-            let (epoch, outlet) = (plan.epoch, plan.outlet);
-            let filling = self.filling(epoch, outlet)?;
+            let (epoch, outlet, tells) = (plan.epoch, plan.outlet, plan.tells_of_outputs());
             let content_encoding = self.route(epoch)?.content_encoding(outlet);
+            let told = tells.then(Told::default);
+            let filling = match told {
+                Some(_) => {
+                    let (elements, compress) = (Encoder::Elements(Elements::default()), records::compress(false));
+                    Filling::new(elements, compress.encoder(), &self.scratch, &self.home.workers)
+                }
+                None => self.filling(epoch, outlet)?,
+            };
             let phase = Phase::Rebuilding { filling, outputs: 0 };
-            self.shipping.insert(number, Shipping::new(phase, content_encoding));
+            let shipping = Shipping { told, ..Shipping::new(phase, content_encoding) };
+            self.shipping.insert(number, shipping);
         }
         Ok(self.shipping.get_mut(&number).filter(|s| matches!(s.phase, Phase::Rebuilding { .. })))
     }
@@ -216,6 +253,11 @@ impl Engine {
         self.shipping.insert(number, Shipping::new(Phase::Held { alarm }, None));
     }
 
+    /// Whether a plan that somebody has given up on waits for an answer.
+    pub(super) fn is_giving_up(&self) -> bool {
+        self.shipping.values().any(|s| s.is_given_up && matches!(s.phase, Phase::Ready(_) | Phase::Sent(_)))
+    }
+
     /// Why the first held plan is held.
     pub(super) fn held(&self) -> Option<&str> {
         self.shipping.values().find_map(|s| match &s.phase {
@@ -231,9 +273,7 @@ impl Engine {
 
     /// Shipments to be sent now, with the outlet and store of each; every one of them must be answered by [`Engine::reply`].
     pub fn shipments(&mut self) -> Vec<(Outlet, String, Shipment)> {
-        if self.state().paused {
-            return Vec::new();
-        }
+        let paused = self.state().paused;
         let now = self.home.clock.steady();
         let mut free = self.free_slots();
         let mut out = Vec::new();
@@ -245,6 +285,9 @@ impl Engine {
         numbers.sort_by_key(|number| (plans[number].list.first(), *number));
         for number in &numbers {
             let Some(shipping) = self.shipping.get_mut(number) else { continue };
+            if paused && !shipping.is_given_up {
+                continue;
+            }
             let plan = &plans[number];
             let gate = Gate::of(plan);
             let free = &mut free[gate as usize];
@@ -257,6 +300,7 @@ impl Engine {
                 _ => continue,
             };
             shipping.phase = Phase::Sent(body.clone());
+            shipping.is_asked = shipping.only_look || shipping.is_given_up;
             shipping.refusals.send(now);
             *free -= 1;
             if sabotage::on("mark_before_reply") {
@@ -271,11 +315,11 @@ impl Engine {
                 planned_ms: plan.planned_ms,
                 content_encoding: shipping.content_encoding,
                 body,
-                only_look: shipping.only_look,
+                only_look: shipping.is_asked,
             };
             out.push((plan.ends_in(), plan.place().0.to_owned(), shipment));
         }
-        let ledger = self.ledger_shipment();
+        let ledger = if paused { None } else { self.ledger_shipment() };
         out.extend(ledger.map(|(store, shipment)| (Outlet::ProcessingFailed, store, shipment)));
         out
     }
@@ -321,6 +365,18 @@ impl Engine {
         let misconfigured = matches!(attempt, Attempt::Misconfigured { .. } | Attempt::Nowhere { .. });
         shipping.is_nowhere = matches!(attempt, Attempt::Nowhere { .. });
         let ended_ms = self.home.clock.wall_ms();
+        if shipping.is_given_up && !matches!(attempt, Attempt::Stored { .. }) {
+            let (reason, instead) = last_words(shipping.alarm.take(), attempt, attempts, ended_ms);
+            shipping.phase = match shipping.is_asked {
+                true => Phase::GivenUp { body: Some(body), reason, instead },
+                false => {
+                    // What became of that attempt may not be known.
+                    shipping.alarm = Some(reason.message);
+                    Phase::Ready(body)
+                }
+            };
+            return;
+        }
         match attempt {
             Attempt::Stored { tag } => {
                 shipping.phase = Phase::Stored { tag, object_bytes: body.len() };
@@ -351,7 +407,7 @@ impl Engine {
                         shipping.refused = Some((reason, instead));
                         Phase::Waiting { body, until: now + pause }
                     }
-                    None => Phase::GivenUp { body, reason, instead },
+                    None => Phase::GivenUp { body: Some(body), reason, instead },
                 };
             }
             Attempt::TooLarge { code, message } => {
@@ -410,16 +466,54 @@ impl Engine {
         Ok(true)
     }
 
-    /// Gives up on every plan whose last answer was a refusal. How many.
-    pub fn give_up_refused(&mut self) -> u64 {
-        let mut given_up = 0;
-        for shipping in self.shipping.values_mut() {
-            if let (Phase::Waiting { body, .. }, Some((reason, instead))) = (&shipping.phase, shipping.refused.take()) {
-                shipping.phase = Phase::GivenUp { body: body.clone(), reason, instead };
-                given_up += 1;
-            }
+    /// Gives up on every plan that its destination, or the backup, has not taken so far, and on what is held. What is being sent
+    /// at this moment is given up on if it is not taken.
+    pub fn abandon(&mut self) -> Abandoned {
+        let (mut done, ended_ms) = (Abandoned::default(), self.home.clock.wall_ms());
+        let stuck = self.waiting.as_ref().map(Again::plans).unwrap_or_default();
+        let not_begun: Vec<u64> = stuck.iter().copied().filter(|number| !self.shipping.contains_key(number)).collect();
+        for number in not_begun {
+            self.hold(number, "its records cannot be made again");
         }
-        given_up
+        for (number, shipping) in &mut self.shipping {
+            let plan = &self.log.state().plans[number];
+            let is_held = match &shipping.phase {
+                Phase::Waiting { .. } | Phase::Held { .. } | Phase::Sent(_) => true,
+                Phase::Rebuilding { .. } => stuck.contains(number),
+                _ => false,
+            };
+            if !is_held || shipping.is_given_up {
+                continue;
+            }
+            if plan.abandoned.is_some() || plan.outlet.is_failure() {
+                let is_first = shipping.alarm.is_none() && matches!(shipping.phase, Phase::Sent(_));
+                done.left += !is_first as u64;
+                continue;
+            }
+            done.given_up += 1;
+            let refused = shipping.refused.take();
+            let phase = std::mem::replace(&mut shipping.phase, Phase::Held { alarm: String::new() });
+            let given_up = |words| {
+                let (reason, instead) = last_words(Some(words), Attempt::Absent, shipping.attempts, ended_ms);
+                Phase::GivenUp { body: None, reason, instead }
+            };
+            shipping.phase = match (phase, refused) {
+                (Phase::Waiting { body, .. }, Some((reason, instead))) => {
+                    Phase::GivenUp { body: Some(body), reason, instead }
+                }
+                (Phase::Waiting { body, .. }, None) => {
+                    shipping.is_given_up = true;
+                    Phase::Ready(body)
+                }
+                (Phase::Held { alarm }, _) => given_up(alarm),
+                (Phase::Rebuilding { .. }, _) => given_up("its records cannot be made again".to_owned()),
+                (other, _) => {
+                    shipping.is_given_up = true;
+                    other
+                }
+            };
+        }
+        done
     }
 
     /// Keeps everything from being sent, or lets it go on. Durable when this returns.
@@ -454,6 +548,39 @@ impl Engine {
         });
         until.min()
     }
+}
+
+/// What `abandon` did, in plans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Abandoned {
+    pub given_up: u64,
+    /// They tell of failures and have no other place: theirs has to take them.
+    pub left: u64,
+}
+
+impl std::ops::Add for Abandoned {
+    type Output = Abandoned;
+
+    fn add(self, other: Abandoned) -> Abandoned {
+        Abandoned { given_up: self.given_up + other.given_up, left: self.left + other.left }
+    }
+}
+
+/// Why somebody has given up on a plan: what was known of it, and what an attempt said last.
+fn last_words(known: Option<String>, attempt: Attempt, attempts: u32, ended_ms: u64) -> (Box<Reason>, Option<Vec<u8>>) {
+    let (code, said, instead) = match attempt {
+        Attempt::Refused { code, message, instead, .. } => (Some(code), Some(message), instead),
+        Attempt::TooLarge { code, message } => (Some(code), Some(message), None),
+        Attempt::Retry { reason } | Attempt::Misconfigured { reason } | Attempt::Nowhere { reason } => {
+            (None, Some(format!("whether it is there by now is not known: {reason}")), None)
+        }
+        Attempt::Foreign => (None, Some("somebody else's object stands at its name".to_owned()), None),
+        Attempt::Differs { found } => (None, Some(found), None),
+        Attempt::Absent | Attempt::Stored { .. } | Attempt::Rejected { .. } => (None, None, None),
+    };
+    let words: Vec<String> = ["given up on by `abandon`".to_owned()].into_iter().chain(known).chain(said).collect();
+    let (code, message) = (code.unwrap_or_else(|| ABANDONED.to_owned()), words.join("; "));
+    (Box::new(Reason { code, message, attempts, ended_ms }), instead)
 }
 
 fn not_delivered(plan: &Plan, attempts: u32, why: &str) -> String {

@@ -114,7 +114,7 @@ fn a_damaged_record_in_a_plan_that_was_given_up_on_is_lost_and_the_others_fail()
                     life.engine.reply(shipment.plan, refused.clone());
                 }
             }
-            life.engine.give_up_refused();
+            life.engine.abandon();
             life.engine.step().unwrap();
         }
         drop(life);

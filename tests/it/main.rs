@@ -1,5 +1,6 @@
 //! One integration binary: each module a theme. Tests that need a server or another program get it from `tests/run`.
 
+mod abandon;
 mod admin;
 mod bucket;
 mod clients;

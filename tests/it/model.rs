@@ -462,8 +462,36 @@ impl World {
             }
             5 => self.clock.advance(Duration::from_secs(25)),
             6 => self.late_request(),
+            7 if self.chance(20) => self.abandon(life)?,
             7..=10 => self.ship(life),
-            _ => drop(life.engine.step()?),
+            _ => {
+                let done = life.engine.step();
+                self.stepped(life, done)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Somebody gives up on all that is held while nothing is under way: what arrives after that is in both places.
+    fn abandon(&mut self, life: &mut Life) -> Result<()> {
+        if !self.bucket.lock().unwrap().late.is_empty() {
+            return Ok(());
+        }
+        let faults = std::mem::take(&mut self.bucket.lock().unwrap().faults);
+        life.engine.abandon();
+        // Whether it is there after all is asked.
+        self.ship(life);
+        let done = if self.fs.crashed() { Ok(Progress::Busy) } else { life.engine.step() };
+        self.bucket.lock().unwrap().faults = faults;
+        self.stepped(life, done)
+    }
+
+    /// After a step: what is to be opened again is.
+    fn stepped(&self, life: &mut Life, done: Result<Progress>) -> Result<()> {
+        match done {
+            Err(e) if e.kind == Kind::Reopen => *life = self.start()?,
+            Err(e) => return Err(e),
+            Ok(_) => {}
         }
         Ok(())
     }
@@ -520,6 +548,11 @@ impl World {
         life.writer.commit(vec![put]).unwrap();
     }
 
+    /// Sends a shipment: what is answered.
+    pub fn send(&self, life: &Life, store: &str, shipment: &Shipment) -> Attempt {
+        life.sinks[store].attempt(shipment)
+    }
+
     /// Sends every shipment; nobody hears what came of it.
     pub fn send_and_forget(&mut self, life: &mut Life) {
         loop {
@@ -548,7 +581,11 @@ impl World {
         let lines: Vec<u8> = objects.flat_map(|(_, bytes)| bytes).collect();
         let records = lines
             .split_inclusive(|&b| b == b'\n')
-            .map(|line| hydrant::deliver::error_record::Failed::read(line).unwrap().record);
+            .map(|line| hydrant::deliver::error_record::Failed::read(line).unwrap())
+            .map(|failed| match failed.entry {
+                Entry::Keyed => hydrant::record::keyed::unpack_one(&failed.record).unwrap().1.to_vec(),
+                _ => failed.record,
+            });
         records.map(|record| String::from_utf8_lossy(&record)[..5].parse().unwrap()).collect()
     }
 
@@ -593,6 +630,10 @@ impl World {
         for _ in 0..100_000 {
             self.ship(&mut life);
             match life.engine.step() {
+                Err(e) if e.kind == Kind::Reopen => {
+                    life = self.start().map_err(|e| format!("cannot start: {e}"))?;
+                    continue;
+                }
                 Err(e) => return Err(format!("stopped: {e}")),
                 Ok(Progress::Busy) => continue,
                 Ok(Progress::Idle { .. }) => {}
@@ -622,7 +663,14 @@ impl World {
         let bucket = self.bucket.lock().unwrap();
         let ours = bucket.objects.iter().filter(|(n, o)| o.owner.is_some() && !n.starts_with("_ledger/"));
         let mut all: Vec<(String, Vec<u8>)> = ours.map(|(n, o)| (n.clone(), o.bytes.clone())).collect();
-        for dir in ["main/a", "main/b", "errors/processing-failed", "errors/http-endpoint-failed", "raw"] {
+        for dir in [
+            "main/a",
+            "main/b",
+            "errors/processing-failed",
+            "errors/http-endpoint-failed",
+            "errors/backup-failed",
+            "raw",
+        ] {
             let dir = Path::new("/bucket").join(dir).to_path_buf();
             self.local_objects(&dir, &mut all);
         }
@@ -762,7 +810,7 @@ impl World {
         }
         let mut undelivered = 0;
         for fate in fates.values_mut() {
-            undelivered += !fate.undelivered.is_empty() as u64;
+            undelivered += (!fate.undelivered.is_empty() || fate.as_source > 0) as u64;
             for text in std::mem::take(&mut fate.undelivered) {
                 if self.crashes == 0 && told.get(&text) == Some(&true) {
                     return Err(format!("`{text}` was taken, and is in a failure object"));
@@ -830,6 +878,8 @@ struct Fate {
     failures: u32,
     /// Outputs in `http-endpoint-failed`.
     undelivered: Vec<String>,
+    /// It stands there itself, instead of outputs that it does not give any more.
+    as_source: u32,
     /// Output number, of how many, configuration.
     outputs: Vec<(u32, u32, u8)>,
 }
@@ -850,6 +900,8 @@ impl Fate {
         let mut outputs = self.outputs.clone();
         outputs.sort();
         match (self.failures, outputs.first()) {
+            // Other outputs of it may have been delivered.
+            _ if self.as_source > 0 && !self.is_twice() => Ok(Main::Whole),
             (0, None) => Ok(Main::None),
             (1, None) if kind == b'x' || kind.is_ascii_uppercase() => Ok(Main::Whole),
             (0, Some(&(_, of, configuration))) => {
@@ -875,7 +927,7 @@ fn output(text: &str) -> std::result::Result<(u32, u32, u8), String> {
 fn note_object(name: &str, bytes: &[u8], fates: &mut BTreeMap<u64, Fate>) -> std::result::Result<(), String> {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let number = |t: &str| t[..5].parse::<u64>().map_err(|e| format!("{name}: `{t}`: {e}"));
-    if name.starts_with("raw/") {
+    if name.starts_with("raw/") || name.starts_with("errors/backup-failed/") {
         let mut rest = text.as_str();
         while rest.len() >= 6 {
             fates.entry(number(rest)?).or_default().backups += 1;
@@ -886,6 +938,10 @@ fn note_object(name: &str, bytes: &[u8], fates: &mut BTreeMap<u64, Fate>) -> std
             let value: serde_json::Value = serde_json::from_str(line).map_err(|e| format!("{name}: {e}: {line}"))?;
             let raw = base64_simd::STANDARD.decode_to_vec(value["rawData"].as_str().unwrap_or_default());
             let raw = String::from_utf8_lossy(&raw.unwrap_or_default()).into_owned();
+            if name.starts_with("errors/http-endpoint-failed/") && value["entry"] == "source" {
+                fates.entry(number(&raw)?).or_default().as_source += 1;
+                continue;
+            }
             if name.starts_with("errors/http-endpoint-failed/") {
                 fates.entry(number(&raw)?).or_default().undelivered.push(raw);
                 continue;
