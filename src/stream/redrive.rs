@@ -35,6 +35,8 @@ const FRAME_BYTES_MAX: usize = 2 << 20;
 const LINE_BYTES_MAX: u64 = 64 << 20;
 /// A store, or a full queue, is asked again so often before the run ends; another run goes on where it ended.
 const TRIES: u32 = 30;
+/// Lines that are no error records at the beginning of an object, before it is taken for something else.
+const UNREADABLE_MAX: usize = 1000;
 /// Messages that are kept of a run.
 const NOTES_MAX: usize = 200;
 
@@ -276,6 +278,7 @@ impl Run<'_> {
     fn records(&mut self, name: &str, mut lines: impl BufRead, taken: &HashSet<u64>) -> Result<Put> {
         let mut filling = Filling::default();
         let mut line = Vec::new();
+        let (mut any, mut unreadable) = (false, Vec::new());
         for number in 0.. {
             line.clear();
             let read = (&mut lines).take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
@@ -283,30 +286,41 @@ impl Run<'_> {
                 break;
             }
             if taken.contains(&number) {
+                any = true;
                 self.stream.progress().before += 1;
                 continue;
             }
             let failed = match Failed::read(&line) {
                 Ok(failed) => failed,
-                // What is no failure object at all is left after its first line.
-                Err(why) if number == 0 => {
-                    self.stream.progress().unreadable += 1;
-                    self.note(format!("`{name}` is left: {why}"));
-                    return Ok(Put::default());
+                // It may be no failure object at all.
+                Err(why) if !any && unreadable.len() < UNREADABLE_MAX => {
+                    unreadable.push((number, why));
+                    continue;
                 }
+                Err(_) if !any => break,
                 Err(why) => {
-                    self.stream.progress().unreadable += 1;
-                    self.note(format!("`{name}`, line {}: {why}", number + 1));
+                    self.unreadable(name, number, &why);
                     continue;
                 }
             };
+            any = true;
+            unreadable.drain(..).for_each(|(number, why)| self.unreadable(name, number, &why));
             if !self.is_selected(&failed) {
                 self.stream.progress().not_selected += 1;
                 continue;
             }
             self.add(name, &mut filling, (number, failed.entry, &failed.record))?;
         }
+        if let Some((_, why)) = unreadable.first() {
+            self.stream.progress().unreadable += 1;
+            self.note(format!("`{name}` is left: {why}"));
+        }
         self.finish(name, filling)
+    }
+
+    fn unreadable(&self, name: &str, line: u64, why: &str) {
+        self.stream.progress().unreadable += 1;
+        self.note(format!("`{name}`, line {}: {why}", line + 1));
     }
 
     /// Adds a record: number of its line, where it enters, and its bytes.
