@@ -3,7 +3,7 @@
 use super::read;
 use crate::units;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -54,6 +54,20 @@ pub struct Kinesis {
     #[serde(default = "timeout", with = "units::duration")]
     #[schemars(with = "units::duration::Text")]
     pub timeout: Duration,
+}
+
+impl Kinesis {
+    /// Whether the table of leases, if there is one, is the same to another configuration, and is asked with the same
+    /// credentials: those of the source.
+    pub fn shares_as(&self, other: &Kinesis) -> bool {
+        let secret = |secret: &Option<SecretString>| secret.as_ref().map(|s| s.expose_secret().to_owned());
+        let access = |kinesis: &Kinesis| {
+            let Kinesis { region, access_key_id, role_arn, .. } = kinesis.clone();
+            let secrets = [&kinesis.secret_access_key, &kinesis.session_token].map(secret);
+            (region, access_key_id, role_arn, secrets)
+        };
+        self.coordination == other.coordination && (self.coordination.is_none() || access(self) == access(other))
+    }
 }
 
 /// Where nodes find out which of them reads what.

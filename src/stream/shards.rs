@@ -12,7 +12,7 @@ use super::sealed;
 use super::sinks::Sinks;
 use super::status::{ShardStatus, Status};
 use super::supervise::Shared;
-use crate::config::{Coordination, StreamConfig};
+use crate::config::{self, StreamConfig};
 use crate::error::{Error, Result};
 use crate::lane::Start;
 use crate::source::kinesis::client::Kinesis;
@@ -69,7 +69,8 @@ pub(super) struct Inner {
     /// Where lanes run. Goes after them.
     pool: OnceLock<Pool>,
     alarm: Mutex<Option<String>>,
-    coordination: Option<Coordination>,
+    /// As which it was started.
+    source: Option<config::Kinesis>,
     /// Who we are among the nodes that share the shards, if any do.
     pub(super) worker: OnceLock<String>,
     /// Leases of other nodes, as last seen.
@@ -152,7 +153,7 @@ impl Shards {
             pool: OnceLock::new(),
             lanes: Mutex::default(),
             alarm: Mutex::default(),
-            coordination: config.kinesis().and_then(|kinesis| kinesis.coordination.clone()),
+            source: config.kinesis().cloned(),
             worker: OnceLock::new(),
             elsewhere: Mutex::default(),
             retired: retired.clone(),
@@ -210,9 +211,11 @@ impl Shards {
         Ok(sum)
     }
 
-    /// Whether a configuration has the shards read as they are: alone, or shared by this table.
+    /// Whether a configuration has the shards read as they are: alone, or shared by this table, which is asked with these
+    /// credentials.
     pub(super) fn are_read_as(&self, config: &StreamConfig) -> bool {
-        self.shared.coordination.as_ref() == config.kinesis().and_then(|kinesis| kinesis.coordination.as_ref())
+        let pair = self.shared.source.as_ref().zip(config.kinesis());
+        pair.is_some_and(|(source, kinesis)| source.shares_as(kinesis))
     }
 
     /// Brings a configuration into force in every lane.
@@ -350,7 +353,7 @@ impl Inner {
     }
 
     fn is_shared(&self) -> bool {
-        self.coordination.is_some()
+        self.source.as_ref().is_some_and(|source| source.coordination.is_some())
     }
 
     fn run(&self, woken: &Receiver<()>, wake: &Sender<()>) {
