@@ -5,13 +5,16 @@ use super::common::Common;
 use super::live::Gate;
 use super::plan::Outlet;
 use super::route::HTTP_ENDPOINT;
+use super::sealed;
 use crate::config::{Conditional, Destination, Http, S3, Store, StreamConfig, Target};
 use crate::deliver::object::{Failure, Looked, ObjectStore};
 use crate::deliver::warehouse::Warehouse;
 use crate::deliver::{Attempt, Shelf, Shipment, Sink, Spool, http, local::Local, s3};
 use crate::error::{Error, Kind, Result};
+use crate::fs::Fs;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::Semaphore;
@@ -25,6 +28,39 @@ pub struct Sinks {
     made: BTreeMap<Place, Made>,
     /// Stores that open plans were sent to by the sinks of before; see [`Sinks::follow`].
     known: BTreeMap<Place, Reached>,
+    /// What the next life has to know of them.
+    remembered: Option<Arc<Remembered>>,
+}
+
+/// Stores that were reached, in a file: an endpoint may be changed while the process is not there.
+struct Remembered {
+    fs: Arc<dyn Fs>,
+    path: PathBuf,
+    reached: Mutex<BTreeMap<Place, Reached>>,
+}
+
+/// The file.
+#[derive(Default, Serialize, Deserialize)]
+struct Memory {
+    reached: Vec<(Place, Reached)>,
+}
+
+/// Its name in a stream's directory.
+const MEMORY: &str = "REACHED";
+
+impl Remembered {
+    /// Takes note of a store before anything is sent there.
+    fn note(&self, place: &Place, reached: &Reached) -> Result<()> {
+        let mut known = self.reached.lock().expect("nobody panics holding it");
+        if known.get(place) == Some(reached) {
+            return Ok(());
+        }
+        let mut all = known.clone();
+        all.insert(place.clone(), reached.clone());
+        sealed::write(&*self.fs, &self.path, &Memory { reached: all.clone().into_iter().collect() })?;
+        *known = all;
+        Ok(())
+    }
 }
 
 /// How each place is reached today.
@@ -42,7 +78,7 @@ struct Settings {
 }
 
 /// Whose settings lead to a store, and its name: the same bucket name may stand for different stores.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Place {
     of_backup: bool,
     store: String,
@@ -50,7 +86,7 @@ pub(super) struct Place {
 
 /// A store that was reached: under which endpoint, and what it calls the probe's content. That is empty where it tells
 /// no store from another.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Reached {
     endpoint: Option<String>,
     probe: String,
@@ -116,7 +152,34 @@ impl Sinks {
             settings: config.map(Settings::of).unwrap_or_default(),
             made: BTreeMap::new(),
             known: BTreeMap::new(),
+            remembered: None,
         }
+    }
+
+    /// Goes on with what lives before know of the stores that `open` plans go to, and remembers more in the stream's `dir`. What
+    /// of it is damaged, if anything.
+    pub fn remember(&mut self, dir: &Path, open: &BTreeSet<String>) -> Option<String> {
+        let (fs, path) = (self.common.shared.fs.clone(), dir.join(MEMORY));
+        let (memory, damage) = match sealed::read::<Memory>(&*fs, &path) {
+            Ok(found) => found.unwrap_or_default(),
+            Err(e) => {
+                let message = format!("{e}: if an endpoint has been changed since, nothing tells");
+                (Memory::default(), Some(message))
+            }
+        };
+        let reached: BTreeMap<Place, Reached> = memory.reached.into_iter().collect();
+        self.known = reached.clone();
+        self.keep_known(open);
+        self.remembered = Some(Arc::new(Remembered { fs, path, reached: Mutex::new(reached) }));
+        damage
+    }
+
+    /// Forgets stores that no open plan goes to.
+    fn keep_known(&mut self, open: &BTreeSet<String>) {
+        // A warehouse's objects are staged in a store of their own.
+        let staged = |o: &String| o.split_once('+').map(|(_, staged)| staged.to_owned());
+        let open: BTreeSet<String> = open.iter().cloned().chain(open.iter().filter_map(staged)).collect();
+        self.known.retain(|place, _| open.contains(&place.store));
     }
 
     /// Takes over from the sinks of the configuration before. What that had settings for and this has not (a backup that
@@ -129,10 +192,8 @@ impl Sinks {
         };
         self.known = before.known;
         self.known.extend(before.made.into_iter().filter_map(|(place, made)| Some((place, reached(made)?))));
-        // A warehouse's objects are staged in a store of their own.
-        let staged = |o: &String| o.split_once('+').map(|(_, staged)| staged.to_owned());
-        let open: BTreeSet<String> = open.iter().cloned().chain(open.iter().filter_map(staged)).collect();
-        self.known.retain(|place, _| open.contains(&place.store));
+        self.remembered = before.remembered;
+        self.keep_known(open);
         self.settings.complete(before.settings);
     }
 
@@ -192,6 +253,7 @@ impl Sinks {
                     endpoint: settings.endpoint.clone(),
                     reached: OnceLock::new(),
                     expected: self.known.get(place).filter(|reached| may_differ(reached, &settings)).cloned(),
+                    remembered: self.remembered.clone().map(|remembered| (remembered, place.clone())),
                 })))
             }
             (.., Some(settings)) if store == HTTP_ENDPOINT => {
@@ -239,6 +301,8 @@ struct Probed {
     reached: OnceLock<Reached>,
     /// It has been asked before, at another endpoint: what was made to ask it must be there.
     expected: Option<Reached>,
+    /// Where it is noted that it was reached, and as what.
+    remembered: Option<(Arc<Remembered>, Place)>,
 }
 
 /// Whether the settings may lead to another store than the one that was reached; without a probe nothing could tell.
@@ -320,7 +384,15 @@ impl Sink for Probed {
         if self.reached.get().is_none() {
             match self.ask() {
                 // Another shipment may have asked meanwhile, with the same answer.
-                Ok(probe) => drop(self.reached.set(Reached { endpoint: self.endpoint.clone(), probe })),
+                Ok(probe) => {
+                    let reached = Reached { endpoint: self.endpoint.clone(), probe };
+                    if let Some((remembered, place)) = &self.remembered
+                        && let Err(e) = remembered.note(place, &reached)
+                    {
+                        return Attempt::Retry { reason: format!("note which store this is: {e}") };
+                    }
+                    drop(self.reached.set(reached));
+                }
                 Err(failure) => return failure.into(),
             }
         }

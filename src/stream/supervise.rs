@@ -59,9 +59,12 @@ impl Stream {
     pub fn start(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConfig>) -> Result<Stream> {
         let during = |e: Error| e.during(format!("stream `{}`", meta.name));
         let common = Common::new(shared, config);
-        let Opened { engine, writer, budget } = open(&common, dir, meta, config).map_err(during)?;
+        let Opened { mut engine, writer, budget } = open(&common, dir, meta, config).map_err(during)?;
         let retired = Arc::new(AtomicBool::new(config.is_none()));
-        let sinks = Sinks::new(&common, &meta.name, config);
+        let mut sinks = Sinks::new(&common, &meta.name, config);
+        if config.is_none_or(|config| config.kinesis().is_none()) {
+            engine.note_damage(sinks.remember(dir, &engine.open_stores()).into_iter().collect());
+        }
         let running = Running::start(shared, &meta.name, engine, sinks, &retired, shared.lanes.handle());
         let put = Committer::new(&meta.name, writer, running.teller());
         let kinesis = config.filter(|c| c.kinesis().is_some());

@@ -370,6 +370,46 @@ fn an_endpoint_that_leads_elsewhere_gets_nothing_while_objects_are_on_their_way_
     assert_eq!(ours(&second), 1);
 }
 
+/// The same where the file is changed while the process is not there.
+#[test]
+fn an_endpoint_that_was_changed_before_a_start_gets_nothing_while_objects_are_on_their_way_to_the_first() {
+    let (mut first, second) = (Store::start(), Store::start());
+    [&first, &second].iter().for_each(|s| s.make_bucket("lake"));
+    let (to_first, to_second) = (first.stream("s", "lake", "tests-secret"), second.stream("s", "lake", "tests-secret"));
+    let mut service = Service::start(&to_first);
+    put(&service, "s", "reached", 10);
+    service.settled(10);
+    first.stop();
+    put(&service, "s", "under-way", 10);
+    service.until("an object is on its way", |s| alarm_says(s, "is not delivered"));
+    for _ in 0..2 {
+        service.kill();
+        service.configure("", &to_second);
+        service.restart_until("/healthz");
+        service.until("the alarm says so", |s| alarm_says(s, "leads to another store than before"));
+    }
+    assert_eq!(second.objects("lake"), [""; 0], "nothing is sent");
+    service.kill();
+    first.run();
+    service.configure("", &to_first);
+    service.restart();
+    service.settled(20);
+    // With nothing on its way it may move.
+    service.kill();
+    service.configure("", &to_second);
+    service.restart();
+    put(&service, "s", "moved", 10);
+    service.settled(30);
+    assert_eq!(second.objects("lake").iter().filter(|n| n.starts_with("lake/s/")).count(), 1);
+    audit_of_what_is_here(&service);
+}
+
+/// The account agrees; objects of before are where the endpoint does not lead any more.
+fn audit_of_what_is_here(service: &Service) {
+    let (_, text) = service.command(&["audit"]);
+    assert!(text.contains("gap 0"), "{text}");
+}
+
 #[test]
 fn two_stores_that_were_both_used_are_told_apart() {
     let (first, mut second) = (Store::start(), Store::start());
