@@ -12,6 +12,7 @@ use super::pace::{Expired, Pace, Paced};
 use super::room::{self, Held, Room};
 use super::wire::BODY_BYTES_MAX;
 use crate::error::{Error, Kind, Result};
+use crate::sabotage;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
@@ -230,7 +231,7 @@ impl Server {
             return Err(ApiError::unavailable("The service is stopping."));
         }
         let (mut bytes, mut has_ended) = (Vec::new(), body.is_end_stream());
-        while bytes.len() < FIRST_BYTES && !has_ended {
+        while bytes.len() < FIRST_BYTES && !has_ended && !sabotage::on("body_reserved_first") {
             has_ended = !append(body, &mut bytes).await? || body.is_end_stream();
         }
         let expected = if has_ended { bytes.len() } else { claimed.map_or(BODY_BYTES_MAX, |n| n as usize) };

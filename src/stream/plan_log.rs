@@ -165,6 +165,10 @@ impl PlanLog {
             log.at = u64::MAX / 2;
             return Ok(log);
         }
+        if sabotage::on("reserve_not_kept") {
+            let name = log.dir.join(format!("reserve.{}", log.generation));
+            reserve_file(&*log.fs, &name, 0, reserve).map_err(|e| e.during(act()))?;
+        }
         log.rewrite(&[]).map_err(|e| e.during(act()))?;
         Ok(log)
     }

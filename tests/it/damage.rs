@@ -134,7 +134,7 @@ fn a_damaged_record_in_a_plan_that_was_given_up_on_is_lost_and_the_others_fail()
 
 /// A disk without a block to spare, at every opening: delivering, marking and trimming need none, and then there is room.
 #[test]
-fn a_full_disk_opens_and_delivers_what_it_holds() {
+pub fn a_full_disk_opens_and_delivers_what_it_holds() {
     for seed in 0..20 {
         let mut world = World::of_objects(seed);
         world.definition = "s3://model 0".into();

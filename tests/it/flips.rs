@@ -143,3 +143,22 @@ fn a_file_that_is_cut_emptied_removed_or_old_delivers_nothing_twice_and_loses_no
     }
     println!("files: {:?}", tally.0);
 }
+
+/// The plan logs of some lives, each damaged at one place in file and copy: what is left is never believed.
+pub fn plan_logs_with_a_hole() {
+    let mut tally = Tally::default();
+    for seed in 0..20 {
+        let ended = ended(seed);
+        for (slot, at) in (0..3).flat_map(|slot| (64..2048).step_by(128).map(move |at| (slot, at))) {
+            let damage = |fs: &FakeFs| {
+                for name in [format!("plans.{slot}"), format!("plans.{slot}.copy")] {
+                    let path = Path::new(DIR).join(name);
+                    if read(fs, &path).is_ok() {
+                        fs.alter(&path, |bytes| bytes.iter_mut().skip(at).take(16).for_each(|byte| *byte ^= 1));
+                    }
+                }
+            };
+            tally.note(seed, &format!("plans.{slot} at {at}"), after(&ended, damage));
+        }
+    }
+}

@@ -7,7 +7,7 @@ mod fan_out;
 mod frames;
 mod handover;
 mod kpl;
-mod library;
+pub mod library;
 mod nodes;
 mod proxy;
 mod proxy_tests;

@@ -40,7 +40,7 @@ fn large_put(service: &Service) -> (u16, Duration) {
 }
 
 #[test]
-fn requests_that_announce_a_body_and_do_not_send_it_hold_no_room() {
+pub fn requests_that_announce_a_body_and_do_not_send_it_hold_no_room() {
     let mut service = Service::start_with(SMALL, STREAM);
     let _half: Vec<TcpStream> = (0..40).map(|i| half_request(&service, "", i % 3)).collect();
     for round in 0..5 {

@@ -42,3 +42,5 @@ mod transform;
 mod warehouse;
 mod warehouse_stream;
 mod wire;
+#[cfg(feature = "sabotage")]
+mod wrong;

@@ -1,6 +1,7 @@
 //! The built binary as a child process, and what tests ask of it.
 
 use hydrant::stream::supervise::Status;
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -18,6 +19,24 @@ pub fn variable(name: &str) -> String {
 
 pub fn scale() -> f64 {
     std::env::var("HYDRANT_TEST_SCALE").map_or(0.1, |s| s.parse().expect("HYDRANT_TEST_SCALE is a number"))
+}
+
+thread_local! {
+    static BROKEN: RefCell<Option<&'static str>> = const { RefCell::new(None) };
+}
+
+/// Runs a test whose services are a wrong build, as far as it starts them on this thread.
+#[cfg(feature = "sabotage")]
+pub fn broken<T>(rule: &'static str, test: impl FnOnce() -> T) -> T {
+    struct Mended;
+    impl Drop for Mended {
+        fn drop(&mut self) {
+            BROKEN.set(None);
+        }
+    }
+    BROKEN.set(Some(rule));
+    let _mended = Mended;
+    test()
 }
 
 /// A running `hydrant run`, ended with the test.
@@ -136,7 +155,9 @@ impl Service {
 
     fn spawn(&mut self, variables: impl IntoIterator<Item = (&'static str, OsString)>) {
         let log = self.log_file();
-        self.spawn_as(Command::new(variable("HYDRANT_TEST_BIN")).envs(variables), log);
+        let mut command = Command::new(variable("HYDRANT_TEST_BIN"));
+        BROKEN.with_borrow(|rule| rule.map(|rule| command.env("HYDRANT_SABOTAGE", rule)).is_some());
+        self.spawn_as(command.envs(variables), log);
     }
 
     /// Starts the process, as an argument of `command` or as that itself, and does not wait for it. Its log goes to `log`.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// The library makes the leases of children before it notes the end of their parent, and may end in between.
 #[test]
-fn parents_are_read_before_children_whoever_made_their_leases() {
+pub fn parents_are_read_before_children_whoever_made_their_leases() {
     let world = World::new(1);
     let kinesis = world.client();
     let put = kinesis.put("s", &numbered(0..100));
