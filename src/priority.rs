@@ -90,7 +90,9 @@ fn watch() {
         let is_ordinary = if ahead.is_ordinary { sum > all / 4 } else { sum > all / 2 };
         if is_ordinary != ahead.is_ordinary {
             let class = if is_ordinary { libc::SCHED_OTHER } else { libc::SCHED_FIFO };
-            ahead.threads.keys().for_each(|thread| drop(set(*thread, class)));
+            for thread in ahead.threads.keys() {
+                set(*thread, class);
+            }
             ahead.is_ordinary = is_ordinary;
         }
     }

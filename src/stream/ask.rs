@@ -1,7 +1,7 @@
 //! What a person asks of a running stream: to wait, to go on, to give up, to take records again.
 
+use super::abandon::Abandoned;
 use super::engine::Engine;
-use super::ship::Abandoned;
 use super::sinks::Sinks;
 use super::supervise::Stream;
 use crate::error::Result;

@@ -6,11 +6,11 @@
 //! ([`Engine::cut`]), a mark is durable before `low` counts it ([`Engine::settle`]), and `low` is durable before the
 //! journal is trimmed (the same).
 
+use super::again::Again;
 use super::ahead::Ahead;
 use super::archive::Archive;
 use super::buffer::Buffer;
 use super::epoch::{Blobs, Routes, hex};
-use super::fill::Again;
 use super::ledger::Ledger;
 use super::live::Live;
 use super::log::Log;

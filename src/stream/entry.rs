@@ -2,7 +2,7 @@
 
 use super::codec::{Reader, put_bytes, put_varint};
 use super::list::List;
-use super::plan::{Abandoned, Entry, Epoch, Mark, Outlet, Plan, Reason, Totals, Track};
+use super::plan::{Abandoned, Entry, Epoch, Mark, Outlet, Plan, Reason, Refused, Totals, Track};
 use super::span::{Span, decode_start, encode_start};
 use crate::error::{Error, Kind, Result};
 use uuid::Uuid;
@@ -28,6 +28,7 @@ const BACKUP_PLAN: u8 = 16;
 const START: u8 = 17;
 const SPAN: u8 = 18;
 const MOVE: u8 = 19;
+const REFUSED: u8 = 20;
 
 impl Entry {
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -49,6 +50,10 @@ impl Entry {
                 out.push(ABANDON);
                 put_varint(out, *plan);
                 encode_abandoned(abandoned, out);
+            }
+            Entry::Refused { plan, refused: Refused { count, since_ms, paused_ms } } => {
+                out.push(REFUSED);
+                [*plan, *count as u64, *since_ms, *paused_ms].into_iter().for_each(|n| put_varint(out, n));
             }
             Entry::Pause(paused) => out.extend_from_slice(&[PAUSE, *paused as u8]),
             Entry::Take { object, lines, from } => {
@@ -120,6 +125,10 @@ impl Entry {
             }
             MARK | MARK_1 => Entry::Mark(decode_mark(from, tag == MARK)?),
             ABANDON => Entry::Abandon { plan: from.varint()?, abandoned: Box::new(decode_abandoned(from)?) },
+            REFUSED => {
+                let (plan, count) = (from.varint()?, from.varint()? as u32);
+                Entry::Refused { plan, refused: Refused { count, since_ms: from.varint()?, paused_ms: from.varint()? } }
+            }
             PAUSE => Entry::Pause(from.take(1)?[0] == 1),
             TAKE => Entry::Take {
                 object: from.text()?,
@@ -157,7 +166,7 @@ impl Entry {
                 Entry::Totals { marks, next_plan, totals }
             }
             other => {
-                return Err(Error::new(Kind::Corrupt, format!("unknown entry tag {other}, expected 1 to {MOVE}")));
+                return Err(Error::new(Kind::Corrupt, format!("unknown entry tag {other}, expected 1 to {REFUSED}")));
             }
         })
     }

@@ -31,6 +31,7 @@ impl Engine {
     /// Gives up or cuts what its destination does not take. Without room for that, or without the configuration of a plan,
     /// everything else goes on: marks are what makes room.
     pub(super) fn end_refused(&mut self) -> Result<bool> {
+        self.note_refusals()?;
         let ended = self.give_up().and_then(|busy| Ok(busy | self.set_apart()? | self.split()?));
         self.read_given_up_again()?;
         match ended {

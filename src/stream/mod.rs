@@ -1,7 +1,9 @@
 //! Where the steps meet: a stream reads its lane, decides what becomes of each record, persists the decision, sends the
 //! object, and accounts for it.
 
+pub mod abandon;
 mod account;
+mod again;
 mod ahead;
 mod alone;
 mod archive;
@@ -31,11 +33,13 @@ pub mod memory;
 pub mod node;
 pub mod objects;
 pub mod open;
+mod outlet;
 pub mod plan;
 pub mod plan_log;
 mod pool;
 mod reach;
 pub mod redrive;
+mod refusals;
 pub mod repair;
 pub mod replay;
 mod room;

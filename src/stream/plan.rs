@@ -1,78 +1,11 @@
 //! Plans, the state of a lane, and how entries of the plan log change it. No I/O: what is durable is the log's matter.
 
 use super::list::{Item, List};
+pub use super::outlet::{Outlet, Track};
 use super::span::Span;
 use crate::lane::Start;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
-
-/// One way a record ends. Numbers are on disk: never reuse one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Outlet {
-    Destination = 0,
-    ProcessingFailed = 1,
-    ConversionFailed = 2,
-    /// Asked for by the transform. Has no sink: settled when its plan is persisted.
-    Dropped = 3,
-    /// Damaged on the medium. Has no sink either, and raises an alarm.
-    Lost = 4,
-    /// Source bytes, untouched, beside the others.
-    Backup = 5,
-    /// Given up on by the destination's plan. No plan begins in this outlet: one that the destination did not take
-    /// ends in it.
-    DeliveryFailed = 6,
-}
-
-impl Outlet {
-    pub const ALL: [Outlet; 7] = [
-        Outlet::Destination,
-        Outlet::ProcessingFailed,
-        Outlet::ConversionFailed,
-        Outlet::Dropped,
-        Outlet::Lost,
-        Outlet::Backup,
-        Outlet::DeliveryFailed,
-    ];
-
-    /// The outlet's name in metrics, ledger and logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Outlet::Destination => "destination",
-            Outlet::ProcessingFailed => "processing-failed",
-            Outlet::ConversionFailed => "format-conversion-failed",
-            Outlet::Dropped => "dropped",
-            Outlet::Lost => "lost",
-            Outlet::Backup => "backup",
-            Outlet::DeliveryFailed => "delivery-failed",
-        }
-    }
-
-    pub fn from_u8(n: u8) -> Option<Outlet> {
-        Outlet::ALL.get(n as usize).copied()
-    }
-
-    pub fn track(self) -> Track {
-        if self == Outlet::Backup { Track::Backup } else { Track::Main }
-    }
-
-    /// Whether a plan of this outlet becomes an object.
-    pub fn has_sink(self) -> bool {
-        !matches!(self, Outlet::Dropped | Outlet::Lost)
-    }
-
-    pub fn is_failure(self) -> bool {
-        matches!(self, Outlet::ProcessingFailed | Outlet::ConversionFailed | Outlet::DeliveryFailed)
-    }
-}
-
-/// A lane's two tracks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Track {
-    /// Destination, failures, dropped: every record ends in exactly one of them.
-    Main = 0,
-    Backup = 1,
-}
 
 /// Why a record failed: kept in the plan, so that a replay does not judge again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,6 +146,16 @@ pub struct Totals {
     pub object_bytes: u64,
 }
 
+/// How a destination has refused an open plan so far: its patience with it goes on in the next life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    pub count: u32,
+    /// When the first attempt began, in milliseconds since the Unix epoch.
+    pub since_ms: u64,
+    /// The pauses between attempts together, in milliseconds.
+    pub paused_ms: u64,
+}
+
 /// A change of a lane's state. Tags are on disk: never reuse one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -226,6 +169,11 @@ pub enum Entry {
     Abandon {
         plan: u64,
         abandoned: Box<Abandoned>,
+    },
+    /// What an open plan's destination has cost so far.
+    Refused {
+        plan: u64,
+        refused: Refused,
     },
     /// Nothing is delivered until the next of these says so.
     Pause(bool),
@@ -297,6 +245,8 @@ pub struct State {
     pub start: Option<Start>,
     /// Where there the first and the last record of a plan stand, by its number.
     pub spans: BTreeMap<u64, Span>,
+    /// Open plans that were refused, by number.
+    pub refused: BTreeMap<u64, Refused>,
 }
 
 /// What was put in again of a failure object: numbers of its lines, from 0.
@@ -335,12 +285,15 @@ impl State {
             Entry::Close { plan } => {
                 self.plans.remove(&plan);
                 self.spans.remove(&plan);
+                self.refused.remove(&plan);
             }
             Entry::Abandon { plan, abandoned } => {
+                self.refused.remove(&plan);
                 if let Some(plan) = self.plans.get_mut(&plan) {
                     plan.abandoned = Some(abandoned);
                 }
             }
+            Entry::Refused { plan, refused } => drop(self.refused.insert(plan, refused)),
             Entry::Pause(paused) => self.paused = paused,
             Entry::Take { object, lines, from } => {
                 self.takes.entry(object).or_default().under_way = Some((lines, from));
@@ -380,6 +333,7 @@ impl State {
 
     fn settle(&mut self, mark: Mark) {
         let Some(mut plan) = self.plans.remove(&mark.plan) else { return };
+        self.refused.remove(&mark.plan);
         self.marks = mark.mark;
         self.totals[Outlet::DeliveryFailed as usize].records += mark.failed;
         let totals = &mut self.totals[plan.counts_in() as usize];

@@ -1,12 +1,13 @@
 //! Open plans on their way out: rebuilt if a restart took their bytes, sent, tried again, and held where only a person
 //! can decide.
 
+use super::abandon::last_words;
 use super::archive;
 use super::buffer::Filling;
 use super::engine::Engine;
-use super::fill::Again;
 use super::live::Gate;
 use super::plan::{Entry, Outlet, Plan, Reason, Track};
+use super::refusals::Refusals;
 use super::route::Takes;
 use crate::compress::Compress;
 use crate::deliver::{Attempt, Body, Rejection, Shipment, records, retry};
@@ -20,28 +21,25 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// The code of what somebody has given up on without an answer that has one.
-const ABANDONED: &str = "Delivery.Abandoned";
-
 /// An open plan's way.
 pub struct Shipping {
     pub(super) phase: Phase,
-    attempts: u32,
+    pub(super) attempts: u32,
     /// Why the last attempt failed, until the plan is settled.
-    alarm: Option<String>,
+    pub(super) alarm: Option<String>,
     pub(super) content_encoding: Option<&'static str>,
     only_look: bool,
     /// By its last answer there is no such store as it goes to.
     pub(super) is_nowhere: bool,
     /// Somebody has given up on it: whether it is there is asked once more, and then it is.
-    is_given_up: bool,
+    pub(super) is_given_up: bool,
     /// The attempt that is under way only asks.
     is_asked: bool,
     /// Its body is made for error records; see [`Told`].
     pub(super) told: Option<Told>,
-    refusals: Refusals,
+    pub(super) refusals: Refusals,
     /// Of the last refusal, if that was the last answer.
-    refused: Option<(Box<Reason>, Option<Vec<u8>>)>,
+    pub(super) refused: Option<(Box<Reason>, Option<Vec<u8>>)>,
 }
 
 /// What the elements of a body that is made for error records hold: each an output with its partition keys packed in front,
@@ -49,27 +47,6 @@ pub struct Shipping {
 #[derive(Default)]
 pub(super) struct Told {
     pub(super) as_source: BTreeSet<u64>,
-}
-
-/// What a destination that refuses has cost so far, in this life.
-#[derive(Default)]
-struct Refusals {
-    count: u32,
-    /// When the first attempt began, and the last one.
-    first_sent: Option<Duration>,
-    sent: Duration,
-    /// The pauses together, and when the present one began.
-    paused: Duration,
-    since: Option<Duration>,
-}
-
-impl Refusals {
-    /// An attempt begins.
-    fn send(&mut self, now: Duration) {
-        self.paused += self.since.take().map_or(Duration::ZERO, |since| now - since);
-        self.first_sent.get_or_insert(now);
-        self.sent = now;
-    }
 }
 
 /// Where it stands.
@@ -158,7 +135,8 @@ impl Engine {
             | Phase::TooLarge(body, _)
             | Phase::Rejected(body, _)
             | Phase::Rename(body) => body.memory_bytes(),
-            Phase::Rebuilding { .. } | Phase::Stored { .. } | Phase::GivenUp { .. } | Phase::Held { .. } => 0,
+            Phase::Rebuilding { filling, .. } => filling.memory_bytes(),
+            Phase::Stored { .. } | Phase::GivenUp { .. } | Phase::Held { .. } => 0,
         };
         self.shipping.values().map(body).sum()
     }
@@ -188,7 +166,9 @@ impl Engine {
                 None => self.filling(epoch, outlet)?,
             };
             let phase = Phase::Rebuilding { filling, outputs: 0 };
-            let shipping = Shipping { told, ..Shipping::new(phase, content_encoding) };
+            let refused = self.state().refused.get(&number).copied();
+            let refusals = refused.map(|refused| Refusals::of(refused, self.home.clock.wall_ms())).unwrap_or_default();
+            let shipping = Shipping { told, refusals, ..Shipping::new(phase, content_encoding) };
             self.shipping.insert(number, shipping);
         }
         Ok(self.shipping.get_mut(&number).filter(|s| matches!(s.phase, Phase::Rebuilding { .. })))
@@ -251,11 +231,6 @@ impl Engine {
         let Some(plan) = self.state().plans.get(&number) else { return };
         let alarm = format!("plan {} (`{}`) is held: {why}", plan.id, plan.name);
         self.shipping.insert(number, Shipping::new(Phase::Held { alarm }, None));
-    }
-
-    /// Whether a plan that somebody has given up on waits for an answer.
-    pub(super) fn is_giving_up(&self) -> bool {
-        self.shipping.values().any(|s| s.is_given_up && matches!(s.phase, Phase::Ready(_) | Phase::Sent(_)))
     }
 
     /// Why the first held plan is held.
@@ -395,7 +370,8 @@ impl Engine {
                 shipping.alarm = Some(not_delivered(plan, attempts, &format!("{code}: {message}")));
                 let refusals = &mut shipping.refusals;
                 refusals.count += 1;
-                let since_first = now - refusals.first_sent.unwrap_or(now);
+                refusals.is_new = true;
+                let since_first = refusals.since_first(now);
                 let pause = match &self.live.patience {
                     Some(patience) => patience.pause(refusals.count, refusals.paused, since_first, random),
                     None => Some(retry::pause(attempts, false, random)),
@@ -466,56 +442,6 @@ impl Engine {
         Ok(true)
     }
 
-    /// Gives up on every plan that its destination, or the backup, has not taken so far, and on what is held. What is being sent
-    /// at this moment is given up on if it is not taken.
-    pub fn abandon(&mut self) -> Abandoned {
-        let (mut done, ended_ms) = (Abandoned::default(), self.home.clock.wall_ms());
-        let stuck = self.waiting.as_ref().map(Again::plans).unwrap_or_default();
-        let not_begun: Vec<u64> = stuck.iter().copied().filter(|number| !self.shipping.contains_key(number)).collect();
-        for number in not_begun {
-            self.hold(number, "its records cannot be made again");
-        }
-        for (number, shipping) in &mut self.shipping {
-            let plan = &self.log.state().plans[number];
-            let is_held = match &shipping.phase {
-                Phase::Waiting { .. } | Phase::Held { .. } | Phase::Sent(_) => true,
-                Phase::Rebuilding { .. } => stuck.contains(number),
-                _ => false,
-            };
-            if !is_held || shipping.is_given_up {
-                continue;
-            }
-            if plan.abandoned.is_some() || plan.outlet.is_failure() {
-                let is_first = shipping.alarm.is_none() && matches!(shipping.phase, Phase::Sent(_));
-                done.left += !is_first as u64;
-                continue;
-            }
-            done.given_up += 1;
-            let refused = shipping.refused.take();
-            let phase = std::mem::replace(&mut shipping.phase, Phase::Held { alarm: String::new() });
-            let given_up = |words| {
-                let (reason, instead) = last_words(Some(words), Attempt::Absent, shipping.attempts, ended_ms);
-                Phase::GivenUp { body: None, reason, instead }
-            };
-            shipping.phase = match (phase, refused) {
-                (Phase::Waiting { body, .. }, Some((reason, instead))) => {
-                    Phase::GivenUp { body: Some(body), reason, instead }
-                }
-                (Phase::Waiting { body, .. }, None) => {
-                    shipping.is_given_up = true;
-                    Phase::Ready(body)
-                }
-                (Phase::Held { alarm }, _) => given_up(alarm),
-                (Phase::Rebuilding { .. }, _) => given_up("its records cannot be made again".to_owned()),
-                (other, _) => {
-                    shipping.is_given_up = true;
-                    other
-                }
-            };
-        }
-        done
-    }
-
     /// Keeps everything from being sent, or lets it go on. Durable when this returns.
     pub fn pause(&mut self, paused: bool) -> Result<()> {
         match self.state().paused == paused {
@@ -548,39 +474,6 @@ impl Engine {
         });
         until.min()
     }
-}
-
-/// What `abandon` did, in plans.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Abandoned {
-    pub given_up: u64,
-    /// They tell of failures and have no other place: theirs has to take them.
-    pub left: u64,
-}
-
-impl std::ops::Add for Abandoned {
-    type Output = Abandoned;
-
-    fn add(self, other: Abandoned) -> Abandoned {
-        Abandoned { given_up: self.given_up + other.given_up, left: self.left + other.left }
-    }
-}
-
-/// Why somebody has given up on a plan: what was known of it, and what an attempt said last.
-fn last_words(known: Option<String>, attempt: Attempt, attempts: u32, ended_ms: u64) -> (Box<Reason>, Option<Vec<u8>>) {
-    let (code, said, instead) = match attempt {
-        Attempt::Refused { code, message, instead, .. } => (Some(code), Some(message), instead),
-        Attempt::TooLarge { code, message } => (Some(code), Some(message), None),
-        Attempt::Retry { reason } | Attempt::Misconfigured { reason } | Attempt::Nowhere { reason } => {
-            (None, Some(format!("whether it is there by now is not known: {reason}")), None)
-        }
-        Attempt::Foreign => (None, Some("somebody else's object stands at its name".to_owned()), None),
-        Attempt::Differs { found } => (None, Some(found), None),
-        Attempt::Absent | Attempt::Stored { .. } | Attempt::Rejected { .. } => (None, None, None),
-    };
-    let words: Vec<String> = ["given up on by `abandon`".to_owned()].into_iter().chain(known).chain(said).collect();
-    let (code, message) = (code.unwrap_or_else(|| ABANDONED.to_owned()), words.join("; "));
-    (Box::new(Reason { code, message, attempts, ended_ms }), instead)
 }
 
 fn not_delivered(plan: &Plan, attempts: u32, why: &str) -> String {

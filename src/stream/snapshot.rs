@@ -14,6 +14,7 @@ impl State {
         entries.extend(self.plans.values().cloned().map(Entry::Plan));
         entries.extend(self.start.clone().map(Entry::Start));
         entries.extend(self.spans.iter().map(|(plan, span)| Entry::Span { plan: *plan, span: span.clone() }));
+        entries.extend(self.refused.iter().map(|(plan, refused)| Entry::Refused { plan: *plan, refused: *refused }));
         entries.push(Entry::Totals { marks: self.marks, next_plan: self.next_plan, totals: self.totals });
         entries.push(Entry::Pause(self.paused));
         for (object, takes) in &self.takes {

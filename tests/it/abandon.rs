@@ -177,3 +177,43 @@ fn what_is_held_or_being_sent_is_given_up_on() {
         assert_eq!(life.engine.state().totals[Outlet::DeliveryFailed as usize].records, 12);
     }
 }
+
+/// What a destination has cost is known after a restart: its patience does not begin anew in every life.
+#[test]
+fn patience_goes_on_through_restarts() {
+    let mut world = World::of_records(3);
+    world.bucket.lock().unwrap().faults = 0;
+    let mut life = world.start().unwrap();
+    world.put_plain(&mut life, 1).unwrap();
+    let refused = Attempt::Refused { code: "c".into(), message: "m".into(), busy: false, instead: None };
+    for lives in 1..20 {
+        // Two attempts, and the pause between them.
+        let mut refusals = 0;
+        for _ in 0..100 {
+            for (outlet, store, shipment) in life.engine.shipments() {
+                let attempt = match outlet {
+                    Outlet::Destination => refused.clone(),
+                    _ => world.send(&life, &store, &shipment),
+                };
+                refusals += (attempt == refused) as u32;
+                life.engine.reply(shipment.plan, attempt);
+            }
+            life.engine.step().unwrap();
+            if refusals == 2 {
+                break;
+            }
+            world.clock.advance(std::time::Duration::from_secs(5));
+        }
+        if life.engine.state().totals[Outlet::DeliveryFailed as usize].records == 1
+            || life.engine.state().open_plans().any(|plan| plan.abandoned.is_some())
+        {
+            // 80 seconds of pauses, each of about 20.
+            assert!((3..=6).contains(&lives), "given up on in life {lives}");
+            return;
+        }
+        drop(life);
+        world.crash_by_kill();
+        life = world.start().unwrap();
+    }
+    panic!("it was never given up on");
+}

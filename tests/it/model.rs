@@ -450,6 +450,12 @@ impl World {
         };
     }
 
+    /// The disk after a kill.
+    pub fn crash_by_kill(&mut self) {
+        self.crashes += 1;
+        self.fs = self.fs.after_kill();
+    }
+
     /// One random thing happens in this life.
     pub fn act(&mut self, life: &mut Life) -> Result<()> {
         match self.below(20) {
