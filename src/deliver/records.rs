@@ -21,6 +21,7 @@ pub struct Records<'b> {
     /// Of records that stand one after the other; see [`Stand::Lines`].
     lengths: Option<Box<dyn Iterator<Item = u64> + 'b>>,
     is_first: bool,
+    adds_newline: bool,
     record: Vec<u8>,
 }
 
@@ -32,7 +33,7 @@ impl<'b> Records<'b> {
             Stand::Lines(lengths) => Some(Box::new(lengths.iter()) as Box<dyn Iterator<Item = u64>>),
         };
         let (text, arrivals) = (body.plain()?, Box::new(index.arrivals.iter()));
-        Ok(Records { text, arrivals, lengths, is_first: true, record: Vec::new() })
+        Ok(Records { text, arrivals, lengths, is_first: true, adds_newline: false, record: Vec::new() })
     }
 
     /// The next record with its arrival in milliseconds since the Unix epoch. `None` behind the last one.
@@ -43,7 +44,8 @@ impl<'b> Records<'b> {
             let length = lengths.next().ok_or_else(|| io::Error::other("a body of records is broken"))?;
             self.record.resize((length >> 1) as usize, 0);
             self.text.read_exact(&mut self.record)?;
-            if length & 1 == 1 {
+            self.adds_newline = length & 1 == 1;
+            if self.adds_newline {
                 self.pass(b"\n")?;
             }
             return Ok(Some((arrival, &self.record)));
@@ -61,6 +63,11 @@ impl<'b> Records<'b> {
         Ok(Some((arrival, decoded)))
     }
 
+    /// Whether a newline that is not its own follows the record that was read last.
+    pub fn adds_newline(&self) -> bool {
+        self.adds_newline
+    }
+
     fn pass(&mut self, expected: &[u8]) -> io::Result<()> {
         let mut found = [0; 16];
         let found = &mut found[..expected.len()];
@@ -69,18 +76,19 @@ impl<'b> Records<'b> {
     }
 }
 
-/// Of a record that stands in several lines.
+/// Of lines that are looked at together, and of one.
 const SEVERAL_LINES_BYTES_MAX: usize = 1 << 20;
+const LINE_BYTES_MAX: u64 = 512 << 20;
 
-/// A body of which nobody has noted where its records stand, with that: each is a line, or as many lines as a JSON value or
-/// a field in quotes has. When they arrived is not known.
+/// A body of which nobody has noted where its records stand, with that: each is a JSON value, or else a line, or as many lines
+/// as a field in quotes has. When they arrived is not known.
 pub fn indexed(body: Body) -> io::Result<Body> {
     let (mut lengths, mut arrivals) = (Series::default(), Series::default());
     let mut text = body.plain()?;
     let (mut record, mut ends) = (Vec::new(), Vec::new());
     loop {
         let before = record.len();
-        (&mut text).take(SEVERAL_LINES_BYTES_MAX as u64).read_until(b'\n', &mut record)?;
+        (&mut text).take(LINE_BYTES_MAX).read_until(b'\n', &mut record)?;
         let is_end = record.len() == before;
         if !is_end {
             ends.push(record.len());
@@ -90,7 +98,7 @@ pub fn indexed(body: Body) -> io::Result<Body> {
             continue;
         }
         // Lines that are nothing together are as many records.
-        let all = if is == Together::Whole { vec![record.len()] } else { ends };
+        let all = if is == Together::Whole { ends_of_values(&record) } else { ends };
         let mut from = 0;
         for end in all.into_iter().filter(|end| *end > 0) {
             let has_newline = record[end - 1] == b'\n';
@@ -108,6 +116,21 @@ pub fn indexed(body: Body) -> io::Result<Body> {
     Ok(body.of_records(Index { arrivals, stand: Stand::Lines(lengths), gzip }))
 }
 
+/// Where the values end that lines hold, the last with all that stands behind it.
+fn ends_of_values(lines: &[u8]) -> Vec<usize> {
+    let mut ends = Vec::new();
+    if Together::is_json(lines) {
+        let mut values = serde_json::Deserializer::from_slice(lines).into_iter::<serde::de::IgnoredAny>();
+        while let Some(Ok(_)) = values.next() {
+            let end = values.byte_offset();
+            ends.push(end + (lines.get(end) == Some(&b'\n')) as usize);
+        }
+        ends.pop();
+    }
+    ends.push(lines.len());
+    ends
+}
+
 /// What lines are together.
 #[derive(PartialEq, Eq)]
 enum Together {
@@ -118,9 +141,12 @@ enum Together {
 }
 
 impl Together {
+    fn is_json(lines: &[u8]) -> bool {
+        matches!(lines.trim_ascii_start().first(), Some(b'{' | b'['))
+    }
+
     fn of(lines: &[u8]) -> Together {
-        let is_json = matches!(lines.trim_ascii_start().first(), Some(b'{' | b'['));
-        if !is_json {
+        if !Together::is_json(lines) {
             let quotes = memchr::memchr_iter(b'"', lines).count();
             return if quotes.is_multiple_of(2) { Together::Whole } else { Together::Cut };
         }
@@ -162,5 +188,31 @@ impl Building {
         let gzip = matches!(self.compress, crate::compress::Encoder::Gzip(_));
         self.compress.end(self.spool.tail());
         self.spool.finish(to_scratch).of_records(Index { arrivals: self.arrivals, stand: Stand::Elements, gzip })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &[u8]) -> Vec<Vec<u8>> {
+        let body = indexed(Body::of(text.to_vec())).unwrap();
+        let (mut records, mut found) = (Records::new(&body).unwrap(), Vec::new());
+        while let Some((_, record)) = records.read().unwrap() {
+            found.push(record.to_vec());
+        }
+        found
+    }
+
+    #[test]
+    fn records_are_found_where_nobody_has_noted_where_they_stand() {
+        let of = |records: &[&str]| records.iter().map(|r| r.as_bytes().to_vec()).collect::<Vec<_>>();
+        assert_eq!(found(b"{\"a\":1}{\"a\":2}\n{\n\"a\":3}\n"), of(&["{\"a\":1}", "{\"a\":2}", "{\n\"a\":3}"]));
+        // A broken one among them is a line of its own.
+        assert_eq!(found(b"{\"a\":1}\n{\"a\":\n{\"a\":3}\n"), of(&["{\"a\":1}", "{\"a\":", "{\"a\":3}"]));
+        assert_eq!(found(b"1,a\n2,\"b\nb\"\n3,c"), of(&["1,a", "2,\"b\nb\"", "3,c"]));
+        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(3 << 20));
+        assert_eq!(found(format!("{long}\n{long}{long}").as_bytes()), of(&[&long, &long, &long]));
+        assert_eq!(found(b""), of(&[]));
     }
 }

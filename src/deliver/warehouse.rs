@@ -180,13 +180,13 @@ impl Inner {
         }
     }
 
-    /// Whether the plan is loaded.
+    /// Whether the plan is loaded. An older load whose COMMIT is under way is awaited, as by a load.
     fn look(&self, shipment: &Shipment) -> Attempt {
         let look = async {
             let session = self.door.open().await?;
             let claims = Claims::of(&self.target);
             let loaded = match claims.exists(&session).await? {
-                true => claims.find(&session, shipment.id).await?,
+                true => load::look(&session, &self.target, &claims, shipment).await?,
                 false => None,
             };
             session.end().await;

@@ -191,11 +191,12 @@ impl Engine {
                         let slot = Slot::open(Outlet::Dropped, Key::from_persisted("").expect("an empty key"));
                         self.buffer(&slot, again.chunk.arrivals[i])?.push(&again.chunk, i, (output, of), 0);
                     }
+                    let first = tells.first().map(|l| l.plan);
                     for plan in tells.iter().map(|l| l.plan) {
                         if let Some((outputs, arrivals)) = rebuilt.remove(&plan) {
                             self.rebuild(plan, judged, &outputs, &arrivals)?;
                         }
-                        self.rebuild_source(plan, &again.chunk, i)?;
+                        self.rebuild_source(plan, &again.chunk, i, first == Some(plan))?;
                     }
                 }
             }
@@ -229,13 +230,16 @@ impl Engine {
     }
 
     /// Adds a record as its source gave it to what is told of a plan whose outputs it does not give any more.
-    fn rebuild_source(&mut self, plan: u64, chunk: &Chunk, i: usize) -> Result<()> {
+    fn rebuild_source(&mut self, plan: u64, chunk: &Chunk, i: usize, tells: bool) -> Result<()> {
         let Some(shipping) = self.rebuilding(plan)? else { return Ok(()) };
         let Phase::Rebuilding { filling, outputs: so_far } = &mut shipping.phase else { return Ok(()) };
         *so_far += 1;
         filling.push(&chunk.records, &Rows::Bytes, &[i as u32], &[chunk.arrivals[i]]);
         if let Some(told) = &mut shipping.told {
             told.as_source.insert(chunk.offsets[i]);
+            if !tells {
+                told.elsewhere.insert(chunk.offsets[i]);
+            }
         }
         Ok(())
     }

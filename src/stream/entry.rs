@@ -51,9 +51,9 @@ impl Entry {
                 put_varint(out, *plan);
                 encode_abandoned(abandoned, out);
             }
-            Entry::Refused { plan, refused: Refused { count, since_ms, paused_ms } } => {
+            Entry::Refused { plan, refused: Refused { count, spent_ms, paused_ms } } => {
                 out.push(REFUSED);
-                [*plan, *count as u64, *since_ms, *paused_ms].into_iter().for_each(|n| put_varint(out, n));
+                [*plan, *count as u64, *spent_ms, *paused_ms].into_iter().for_each(|n| put_varint(out, n));
             }
             Entry::Pause(paused) => out.extend_from_slice(&[PAUSE, *paused as u8]),
             Entry::Take { object, lines, from } => {
@@ -127,7 +127,7 @@ impl Entry {
             ABANDON => Entry::Abandon { plan: from.varint()?, abandoned: Box::new(decode_abandoned(from)?) },
             REFUSED => {
                 let (plan, count) = (from.varint()?, from.varint()? as u32);
-                Entry::Refused { plan, refused: Refused { count, since_ms: from.varint()?, paused_ms: from.varint()? } }
+                Entry::Refused { plan, refused: Refused { count, spent_ms: from.varint()?, paused_ms: from.varint()? } }
             }
             PAUSE => Entry::Pause(from.take(1)?[0] == 1),
             TAKE => Entry::Take {

@@ -76,7 +76,9 @@ impl Engine {
                 "the destination is given up on for these records; they go where failures go"
             );
             let plan = &self.state().plans[&number];
-            let is_at_hand = |body: &Arc<Body>| !plan.tells_of_outputs() || body.index().is_some();
+            // What the medium has lost of it is found when it is read again.
+            let is_whole = self.outputs_left(number) == plan.list.outputs();
+            let is_at_hand = |body: &Arc<Body>| is_whole && (!plan.tells_of_outputs() || body.index().is_some());
             let body = match (body.filter(is_at_hand), plan.abandoned.as_ref().is_some_and(|a| a.contents.is_some())) {
                 (Some(body), _) => body,
                 (None, true) => Arc::new(Spool::new(&self.scratch).finish(false)),
@@ -133,10 +135,10 @@ impl Engine {
         let Some(abandoned) = plan.abandoned.clone().filter(|_| plan.outlet != Outlet::Backup) else { return Ok(()) };
         let epoch = plan.epoch;
         let lost = &self.lost[plan.outlet.track() as usize];
-        let outputs: Vec<(u64, u32)> =
-            plan.list.outputs_of().filter(|o| !super::damage::is_in(lost, o.0)).map(|o| (o.0, o.1)).collect();
         // Where records were set apart, each has a reason of its own.
-        let reasons = plan.reasons.clone();
+        let reasons = plan.reasons.iter().cloned().map(Some).chain(std::iter::repeat(None));
+        let outputs = plan.list.outputs_of().zip(reasons).filter(|(o, _)| !super::damage::is_in(lost, o.0));
+        let outputs: Vec<(u64, u32, Option<Reason>)> = outputs.map(|(o, reason)| (o.0, o.1, reason)).collect();
         let full = self.is_held_full();
         let mut filling = self.filling(epoch, Outlet::DeliveryFailed)?;
         let encoding = self.route(epoch)?.content_encoding(Outlet::DeliveryFailed);
@@ -150,15 +152,17 @@ impl Engine {
                 let mut records = Records::new(body).map_err(unreadable)?;
                 let mut line = Vec::new();
                 let mut before = None;
-                for (i, (offset, output)) in outputs.into_iter().enumerate() {
+                for (offset, output, own) in outputs {
                     let Some((arrival, record)) = records.read().map_err(unreadable)? else { break };
                     let is_source = packed.as_ref().is_some_and(|told| told.as_source.contains(&offset));
-                    // It stands for all outputs of the record.
-                    if before.replace(offset) == Some(offset) && is_source {
+                    // It stands for all outputs of the record, also for those of other plans.
+                    let is_told = before.replace(offset) == Some(offset)
+                        || packed.as_ref().is_some_and(|told| told.elsewhere.contains(&offset));
+                    if is_told && is_source {
                         continue;
                     }
                     line.clear();
-                    let reason = reasons.get(i).unwrap_or(&abandoned.reason);
+                    let reason = own.as_ref().unwrap_or(&abandoned.reason);
                     let (raw, keys) = match &packed {
                         Some(_) if is_source => (record, None),
                         Some(_) => keyed::unpack_one(record).map(|(keys, raw)| (raw, Some(keys))).ok_or_else(broken)?,
@@ -248,7 +252,9 @@ impl Engine {
         let mut sides = [new(self.filling(old.epoch, old.outlet)?), new(self.filling(old.epoch, old.outlet)?)];
         let mut records = Records::new(body).map_err(unreadable)?;
         for (i, (offset, output, of)) in (0..).zip(old.list.outputs_of()) {
-            let Some((arrival, record)) = records.read().map_err(unreadable)? else { break };
+            let read = records.read().map_err(unreadable)?;
+            let (arrival, record) =
+                read.ok_or_else(|| Error::new(Kind::Bug, "a plan lists more outputs than its body holds"))?;
             let side = &mut sides[side(i)];
             side.list.push(offset, output, of);
             side.push(arrival, record);

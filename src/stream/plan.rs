@@ -150,8 +150,8 @@ pub struct Totals {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Refused {
     pub count: u32,
-    /// When the first attempt began, in milliseconds since the Unix epoch.
-    pub since_ms: u64,
+    /// The time since its first attempt began, in milliseconds, without that between lives.
+    pub spent_ms: u64,
     /// The pauses between attempts together, in milliseconds.
     pub paused_ms: u64,
 }

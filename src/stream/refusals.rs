@@ -24,9 +24,9 @@ pub(super) struct Refusals {
 
 impl Refusals {
     /// Goes on with what an earlier life has seen.
-    pub(super) fn of(refused: Refused, now_ms: u64) -> Refusals {
-        let Refused { count, since_ms, paused_ms } = refused;
-        let before = Duration::from_millis(now_ms.saturating_sub(since_ms));
+    pub(super) fn of(refused: Refused) -> Refusals {
+        let Refused { count, spent_ms, paused_ms } = refused;
+        let before = Duration::from_millis(spent_ms);
         Refusals { count, before, paused: Duration::from_millis(paused_ms), ..Refusals::default() }
     }
 
@@ -46,11 +46,11 @@ impl Refusals {
 impl Engine {
     /// Persists how plans were refused since the last time. Without room it is done when there is some.
     pub(super) fn note_refusals(&mut self) -> Result<()> {
-        let (now, now_ms) = (self.home.clock.steady(), self.home.clock.wall_ms());
+        let now = self.home.clock.steady();
         let new = self.shipping.iter().filter(|(_, s)| s.refusals.is_new && matches!(s.phase, Phase::Waiting { .. }));
         let refused = |refusals: &Refusals| Refused {
             count: refusals.count,
-            since_ms: now_ms.saturating_sub(refusals.since_first(now).as_millis() as u64),
+            spent_ms: refusals.since_first(now).as_millis() as u64,
             // The pause that is under way counts.
             paused_ms: (refusals.paused + refusals.since.map_or(Duration::ZERO, |since| now - since)).as_millis()
                 as u64,

@@ -47,6 +47,8 @@ pub struct Shipping {
 #[derive(Default)]
 pub(super) struct Told {
     pub(super) as_source: BTreeSet<u64>,
+    /// Those of them that are told of with another plan.
+    pub(super) elsewhere: BTreeSet<u64>,
 }
 
 /// Where it stands.
@@ -167,7 +169,7 @@ impl Engine {
             };
             let phase = Phase::Rebuilding { filling, outputs: 0 };
             let refused = self.state().refused.get(&number).copied();
-            let refusals = refused.map(|refused| Refusals::of(refused, self.home.clock.wall_ms())).unwrap_or_default();
+            let refusals = refused.map(Refusals::of).unwrap_or_default();
             let shipping = Shipping { told, refusals, ..Shipping::new(phase, content_encoding) };
             self.shipping.insert(number, shipping);
         }
@@ -362,7 +364,7 @@ impl Engine {
                 let until = now + retry::pause(attempts, misconfigured, random);
                 shipping.phase = Phase::Waiting { body, until };
                 // What is waited for here is not the destination.
-                shipping.refusals.first_sent = None;
+                (shipping.refusals.first_sent, shipping.refusals.before) = (None, Duration::ZERO);
                 shipping.alarm = Some(not_delivered(plan, attempts, &reason));
             }
             Attempt::Refused { code, message, instead, .. } => {

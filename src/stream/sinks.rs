@@ -52,7 +52,9 @@ impl Remembered {
     /// Takes note of a store before anything is sent there.
     fn note(&self, place: &Place, reached: &Reached) -> Result<()> {
         let mut known = self.reached.lock().expect("nobody panics holding it");
-        if known.get(place) == Some(reached) {
+        let is_known =
+            |known: &Reached| known == reached || reached.probe.is_empty() && known.endpoint == reached.endpoint;
+        if known.get(place).is_some_and(is_known) {
             return Ok(());
         }
         let mut all = known.clone();
@@ -389,6 +391,11 @@ impl Sink for Probed {
                     if let Some((remembered, place)) = &self.remembered
                         && let Err(e) = remembered.note(place, &reached)
                     {
+                        // On a full disk what is held is delivered all the same: that makes room.
+                        if e.kind == Kind::NoSpace {
+                            tracing::warn!(stream = self.stream, error = %e, "which store this is cannot be noted");
+                            return self.bucket.s3.attempt(shipment);
+                        }
                         return Attempt::Retry { reason: format!("note which store this is: {e}") };
                     }
                     drop(self.reached.set(reached));

@@ -19,7 +19,9 @@ use tokio_postgres::Client;
 /// Sent behind one savepoint.
 const PIECE_BYTES: usize = 256 << 10;
 /// Found in one go; the others are found when what is left is loaded.
-const REJECTED_MAX: usize = 1000;
+const REJECTED_MAX: usize = 500;
+/// Of what is said of each: all of it is persisted in one commit.
+const MESSAGE_CHARS_MAX: usize = 500;
 
 /// A record as COPY takes it.
 struct Item {
@@ -49,6 +51,8 @@ pub(super) struct Search<'s> {
     /// What is only looked at when a transaction ends is looked at behind each piece, so that it is known whose fault it is.
     pub looks_at_once: bool,
     pub rejected: Vec<Rejection>,
+    /// Some record was taken.
+    pub has_taken: bool,
 }
 
 impl Search<'_> {
@@ -80,7 +84,10 @@ impl Search<'_> {
         Ok(())
     }
 
-    fn reject(&mut self, record: u64, message: String) {
+    fn reject(&mut self, record: u64, mut message: String) {
+        if let Some((at, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
+            message.truncate(at);
+        }
         self.rejected.push(Rejection { record, code: self.code.clone(), message });
     }
 
@@ -95,10 +102,7 @@ impl Search<'_> {
                 Ok(Item { record, bytes, lines: rows.count() })
             }
             Input::Csv => {
-                let mut bytes = given.to_vec();
-                if bytes.last() != Some(&b'\n') {
-                    bytes.push(b'\n');
-                }
+                let bytes = csv(given).map_err(|found| format!(": {found}"))?;
                 let lines = memchr::memchr_iter(b'\n', &bytes).count() as u64;
                 Ok(Item { record, bytes, lines })
             }
@@ -109,10 +113,13 @@ impl Search<'_> {
     async fn try_all(&mut self, items: &[Item]) -> Result<(), Refusal> {
         let mut open = vec![items];
         while let Some(items) = open.pop() {
-            if items.is_empty() {
+            if items.is_empty() || self.rejected.len() >= REJECTED_MAX {
                 continue;
             }
-            let Err(e) = self.copy(items).await else { continue };
+            let Err(e) = self.copy(items).await else {
+                self.has_taken = true;
+                continue;
+            };
             if !refusal::is_of_rows(&e) {
                 return Err(self.refused(&e));
             }
@@ -155,6 +162,23 @@ impl Search<'_> {
     fn refused(&self, e: &tokio_postgres::Error) -> Refusal {
         Refusal::during(&format!("load into {}", self.table), e)
     }
+}
+
+/// A record of comma-separated values as COPY takes it, or what is wrong with it. Of some things the database does not complain:
+/// a line `\.` ends the rows for versions before 18, whatever comes behind it, and a quote that has no end takes in the records
+/// that follow.
+pub(super) fn csv(given: &[u8]) -> Result<Vec<u8>, &'static str> {
+    if given.split(|b| *b == b'\n').any(|line| line.trim_ascii_end() == b"\\.") {
+        return Err("found a line `\\.`, which ends all rows");
+    }
+    if !memchr::memchr_iter(b'"', given).count().is_multiple_of(2) {
+        return Err("found a quote without its end");
+    }
+    let mut bytes = given.to_vec();
+    if bytes.last() != Some(&b'\n') {
+        bytes.push(b'\n');
+    }
+    Ok(bytes)
 }
 
 /// The item of which this is a line, counted from 1.

@@ -5,7 +5,7 @@
 //! finds what it decided. A session that we have left ends by itself: the database notices within a minute that nobody
 //! confirms its packets, or at `timeout`, and rolls back.
 
-use super::apart::{Input, Search};
+use super::apart::{self, Input, Search};
 use super::claim::{Claim, Claims, Loaded, literal};
 use super::connect::{Door, PROBES, SILENCE_BEFORE_PROBE, SILENCE_BETWEEN_PROBES, Session};
 use super::refusal::{self, Code, Refusal, text};
@@ -69,6 +69,25 @@ pub(super) async fn load(
             Err(Refusal::new(Code::DataLoadFailed, message).into())
         }
     }
+}
+
+/// What the plan is loaded as, if it is: it is claimed, which waits for whoever has claimed it before, and the claim is taken back.
+pub(super) async fn look(
+    session: &Session,
+    target: &Target,
+    claims: &Claims,
+    shipment: &Shipment,
+) -> Result<Option<Loaded>, Refusal> {
+    let execute = async |act: &str, statement: &str| {
+        session.client.batch_execute(statement).await.map_err(|e| Refusal::during(act, &e))
+    };
+    execute("begin", &begin(target)).await?;
+    let claim = claims.claim(session, shipment).await?;
+    execute("roll back", "ROLLBACK").await?;
+    Ok(match claim {
+        Claim::Found(loaded) => Some(loaded),
+        Claim::Made => None,
+    })
 }
 
 /// The statement that opens a transaction.
@@ -152,15 +171,14 @@ impl Transaction<'_> {
         if let Some(loaded) = self.claim().await? {
             return Ok(loaded);
         }
-        let rejected = self.rejected(failed.at_commit).await?;
-        let outputs = self.shipment.outputs;
+        let (rejected, has_taken) = self.rejected(failed.at_commit).await?;
         if rejected.is_empty() {
             // Whatever it was has been mended meanwhile.
             stage().await.map_err(NotLoaded::NotStaged)?;
             return self.commit().await.map_err(|e| e.refusal.into());
         }
         // Where not one of them is taken, it is rather the table's fault than theirs.
-        match outputs > 1 && rejected.len() as u64 == outputs {
+        match self.shipment.outputs > 1 && !has_taken {
             true => Err(failed.refusal.into()),
             false => Err(NotLoaded::Rejected(rejected)),
         }
@@ -251,6 +269,11 @@ impl Transaction<'_> {
     async fn copy_rows(&self, input: WarehouseInput) -> Result<(), NotCopied> {
         let mut bytes = source::bytes(self.shipment);
         match input {
+            WarehouseInput::Csv if self.shipment.body.index().is_some() => {
+                let mut records = Records::new(&self.shipment.body).map_err(unreadable)?;
+                let mut number = 0;
+                self.send(&self.copy_csv(), || csv_records(&mut records, &mut number)).await
+            }
             WarehouseInput::Csv => self.send(&self.copy_csv(), || csv_piece(&mut *bytes)).await,
             WarehouseInput::Json => {
                 let columns = columns::find(self.session, self.target).await?;
@@ -270,8 +293,8 @@ impl Transaction<'_> {
         format!("COPY {}{} FROM STDIN", self.target.table, list(&names))
     }
 
-    /// The records that are not taken. All others are, as far as this transaction sees it.
-    async fn rejected(&self, looks_at_once: bool) -> Result<Vec<Rejection>, Refusal> {
+    /// The records that are not taken, and whether any is. All others are, as far as this transaction sees it.
+    async fn rejected(&self, looks_at_once: bool) -> Result<(Vec<Rejection>, bool), Refusal> {
         let (statement, input) = match &self.target.dialect {
             Dialect::Postgres { input: WarehouseInput::Json } => {
                 let columns = columns::find(self.session, self.target).await?;
@@ -281,9 +304,9 @@ impl Transaction<'_> {
         };
         let code = Code::DataLoadFailed.of(self.target);
         let (client, table, rejected) = (&self.session.client, &self.target.table, Vec::new());
-        let mut search = Search { client, table, statement, input, code, looks_at_once, rejected };
+        let mut search = Search { client, table, statement, input, code, looks_at_once, rejected, has_taken: false };
         search.run(&self.shipment.body).await?;
-        Ok(search.rejected)
+        Ok((search.rejected, search.has_taken))
     }
 
     async fn send(
@@ -310,15 +333,39 @@ impl Transaction<'_> {
 fn record_at(shipment: &Shipment, line: u64) -> Option<u64> {
     let mut records = Records::new(&shipment.body).ok()?;
     let mut before = 0;
+    let mut found = None;
     for record in 0.. {
-        let (_, bytes) = records.read().ok()??;
-        let lines = memchr::memchr_iter(b'\n', bytes).count() as u64;
-        before += lines + (bytes.last() != Some(&b'\n')) as u64;
-        if line <= before {
-            return Some(record);
+        let Some((_, bytes)) = records.read().ok()? else { break };
+        let (newlines, ends) = (memchr::memchr_iter(b'\n', bytes).count() as u64, bytes.last() == Some(&b'\n'));
+        let newlines = newlines + records.adds_newline() as u64;
+        let last = before + newlines + !(ends || records.adds_newline()) as u64;
+        if (before + 1..=last).contains(&line) && found.replace(record).is_some() {
+            // Several records stand on that line: which of them it is, is not said.
+            return None;
+        }
+        before += newlines;
+        if before > line {
+            break;
         }
     }
-    None
+    found
+}
+
+fn unreadable(e: std::io::Error) -> Refusal {
+    Refusal::new(Code::DataLoadFailed, format!("read the object: {e}"))
+}
+
+/// The next records, a piece.
+fn csv_records(records: &mut Records, number: &mut u64) -> Result<Option<Vec<u8>>, Broken> {
+    let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4);
+    while piece.len() < PIECE_BYTES
+        && let Some((_, record)) = records.read().map_err(Broken::Unreadable)?
+    {
+        *number += 1;
+        let broken = |found: &str| Broken::Record { number: *number, column: None, found: found.to_owned() };
+        piece.append(&mut apart::csv(record).map_err(broken)?);
+    }
+    Ok((!piece.is_empty()).then_some(piece))
 }
 
 fn csv_piece(bytes: &mut dyn Read) -> Result<Option<Vec<u8>>, Broken> {
