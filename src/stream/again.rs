@@ -182,8 +182,10 @@ impl Engine {
                     self.place_ended(epoch, &again.chunk, i, verdict, judged)?;
                 }
                 verdict => {
-                    let (tells, others) = listed.iter().partition(|l| self.state().plans[&l.plan].tells_of_outputs());
-                    let (tells, others): (Vec<Listed>, Vec<Listed>) = (tells, others);
+                    // Of what is settled nothing is made again.
+                    let tells = |plan: &Plan| plan.is_open() && plan.tells_of_outputs();
+                    let (tells, others): (Vec<Listed>, Vec<Listed>) =
+                        listed.iter().partition(|l| tells(&self.state().plans[&l.plan]));
                     self.hold_all(&others, again.chunk.offsets[i], verdict);
                     let of = listed.first().filter(|_| !tells.is_empty()).map_or(0, |l| l.of);
                     for output in (0..of).filter(|output| listed.iter().all(|l| l.output != *output)) {
