@@ -26,6 +26,7 @@ mod kinesis;
 mod local;
 mod memory;
 mod place;
+mod places;
 mod problem;
 mod read;
 mod replace;
@@ -46,6 +47,7 @@ pub use json_schema::json_schema;
 pub use kinesis::{Coordination, Kinesis, LeaseTable, StartingPosition};
 pub use local::Local;
 pub use memory::Memory;
+pub use places::Places;
 pub use problem::{Errors, Problem};
 pub use s3::{Checksum, Conditional, ObjectEncoding, S3, Sse};
 pub use schema::{Column, load_columns, parse_columns};
@@ -146,9 +148,15 @@ fn parse_written(
 ) -> Result<(Config, Written), Errors> {
     let mut problems = Vec::new();
     let mut root = tree::parse(text, file_name, &mut problems)?;
+    let places = |stream: &tree::Entry| (stream.key.clone(), Places::of(&stream.value, base_dir));
+    let mut places: BTreeMap<String, Places> =
+        root.get("streams").map(|streams| streams.value.entries().iter().map(places).collect()).unwrap_or_default();
     replace::replace(&mut root, &replace::Sources { file_name, base_dir, env }, &mut problems);
     let config = read::read(&mut root, file_name, &mut problems);
-    let config = config.map(|config: Config| check::check(config, &root, file_name, base_dir, &mut problems));
+    let mut config = config.map(|config: Config| check::check(config, &root, file_name, base_dir, &mut problems));
+    for (name, stream) in config.iter_mut().flat_map(|config| &mut config.streams) {
+        stream.places = places.remove(name).unwrap_or_default();
+    }
     match config {
         Some(config) if problems.is_empty() => Ok((config, Written { root, file: file_name.to_string() })),
         _ => Err(Errors::new(problems)),

@@ -137,11 +137,15 @@ pub enum Trail<'t> {
     },
 }
 
-impl Trail<'_> {
-    /// What stands below these keys is never shown.
-    const SECRETS: [&'static str; 6] =
-        ["access_key", "access_keys", "password", "secret", "secret_access_key", "session_token"];
+/// What stands below these keys is never shown, nor kept.
+const SECRETS: [&str; 6] = ["access_key", "access_keys", "password", "secret", "secret_access_key", "session_token"];
 
+/// Whether what stands below this key is a secret.
+pub fn is_secret(key: &str) -> bool {
+    SECRETS.contains(&key)
+}
+
+impl Trail<'_> {
     fn path(&self) -> String {
         match self {
             Trail::Root => String::new(),
@@ -159,7 +163,7 @@ impl Trail<'_> {
     fn is_secret(&self) -> bool {
         match self {
             Trail::Root => false,
-            Trail::Step { parent, key, .. } => Self::SECRETS.contains(key) || parent.is_secret(),
+            Trail::Step { parent, key, .. } => is_secret(key) || parent.is_secret(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Settings of one stream, its keys in path order.
 
-use super::{Compress, Format, Http, Kinesis, Local, Postgres, Redshift, S3, Transform, WarehouseSettings};
+use super::{Compress, Format, Http, Kinesis, Local, Places, Postgres, Redshift, S3, Transform, WarehouseSettings};
 use crate::units::{self, ByteSize};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de as serde_de};
@@ -40,6 +40,9 @@ pub struct StreamConfig {
     /// a-z 0-9 ! - _ . * ' ( )
     #[serde(default)]
     pub file_extension: Option<String>,
+    /// `destination` and `backup` as the file says it.
+    #[serde(skip)]
+    pub places: Places,
 }
 
 impl StreamConfig {

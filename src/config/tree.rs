@@ -4,17 +4,18 @@
 //! key its position, and keys that stand twice can be named. Aliases are copied, merge keys (`<<`) filled in.
 
 use super::problem::{Errors, Problem};
+use serde::{Deserialize, Serialize};
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 use std::collections::HashMap;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     pub line: usize,
     pub column: usize,
     pub kind: Kind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     Scalar {
         /// As written: what messages show.
@@ -29,13 +30,14 @@ pub enum Kind {
 }
 
 /// A key with its value, or an element of a list, whose key is `[0]`, `[1]`, …
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub key: String,
     pub line: usize,
     pub column: usize,
     pub value: Node,
     /// Reported already: reading goes on without it.
+    #[serde(skip)]
     pub skip: bool,
 }
 

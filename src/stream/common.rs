@@ -3,6 +3,7 @@
 
 use super::live::Gate;
 use super::open::{default_live, live};
+use super::places::Before;
 use super::route::Route;
 use super::sinks::{Bucket, Place, Reached};
 use super::supervise::Shared;
@@ -25,12 +26,14 @@ pub struct Common {
     sinks: Known<(Place, Option<Reached>), dyn Sink>,
     /// Shipments that may be under way at once, whichever lanes they are of.
     gates: [Arc<Semaphore>; Gate::ALL.len()],
+    /// How stores are reached that the configuration does not lead to any more.
+    pub(super) before: Arc<Before>,
 }
 
 type Known<K, V> = Arc<Mutex<BTreeMap<K, Weak<V>>>>;
 
 impl Common {
-    pub fn new(shared: &Shared, config: Option<&StreamConfig>) -> Common {
+    pub fn new(shared: &Shared, config: Option<&StreamConfig>, before: &Arc<Before>) -> Common {
         let gates = config.map_or_else(default_live, live).shipments_of_lanes_max;
         Common {
             shared: shared.clone(),
@@ -38,6 +41,7 @@ impl Common {
             buckets: Known::default(),
             sinks: Known::default(),
             gates: gates.map(|n| Arc::new(Semaphore::new(n))),
+            before: before.clone(),
         }
     }
 

@@ -34,6 +34,7 @@ pub mod node;
 pub mod objects;
 pub mod open;
 mod outlet;
+mod places;
 pub mod plan;
 pub mod plan_log;
 mod pool;

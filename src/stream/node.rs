@@ -4,6 +4,7 @@
 use super::common::Common;
 use super::memory::NodeMemory;
 use super::open::{self, META, Meta, is_used, read_or_make_meta};
+use super::places;
 use super::pool::{self, Pool};
 use super::supervise::{Shared, Status, Stream};
 use super::workers::Workers;
@@ -173,7 +174,11 @@ impl Node {
             let made_in = aside(&dir);
             let made = shared.fs.create_dir_all(&made_in).map_err(|e| Error::io(act(), e));
             let made = made.and_then(|()| read_or_make_meta(&*shared.fs, &made_in, Some(&name)));
-            match made.and_then(|meta| open::open(&Common::new(&shared, config), &made_in, &meta, config).map(drop)) {
+            let made = made.and_then(|meta| {
+                let (before, _) = places::keep(&*shared.fs, &made_in, config)?;
+                open::open(&Common::new(&shared, config, &Arc::new(before)), &made_in, &meta, config)
+            });
+            match made.map(drop) {
                 Ok(()) => whole.lock().expect("nobody panics holding it").push((name, dir, config)),
                 Err(e) => {
                     let _ = std::fs::remove_dir_all(&made_in);

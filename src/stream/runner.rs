@@ -390,7 +390,7 @@ mod tests {
                     local: { dir: /out }\n";
         let config = crate::config::parse(text, "test.yaml", "/".as_ref(), &|_| None).expect("it is valid");
         let config = &config.streams["s"];
-        let common = Common::new(&shared, Some(config));
+        let common = Common::new(&shared, Some(config), &Arc::default());
         let meta = Meta { format: 1, name: "s".into(), incarnation: uuid::Uuid::new_v4(), damage: None };
         let Opened { engine, writer, .. } = open(&common, "/s".as_ref(), &meta, Some(config)).expect("a new stream");
         let sinks = Sinks::new(&common, "s", Some(config));

@@ -137,17 +137,19 @@ pub(super) struct Place {
 impl Shards {
     /// Starts to look for shards. Kinesis is asked only from a thread of its own.
     pub(super) fn start(
-        shared: &Shared,
+        of_stream: &Common,
         name: &str,
         dir: &Path,
         config: &StreamConfig,
         retired: &Arc<AtomicBool>,
     ) -> Shards {
+        let shared = &of_stream.shared;
+        let common = Common::new(shared, Some(config), &of_stream.before);
         let inner = Arc::new(Inner {
             shared: shared.clone(),
             name: name.to_owned(),
             dir: dir.join("shards"),
-            current: Mutex::new(Current { config: config.clone(), common: Common::new(shared, Some(config)) }),
+            current: Mutex::new(Current { config: config.clone(), common }),
             changed: AtomicBool::new(false),
             kinesis: Mutex::default(),
             pool: OnceLock::new(),
@@ -219,8 +221,8 @@ impl Shards {
     }
 
     /// Brings a configuration into force in every lane.
-    pub(super) fn reload(&self, config: &StreamConfig) -> Result<()> {
-        let common = Common::new(&self.shared.shared, Some(config));
+    pub(super) fn reload(&self, of_stream: &Common, config: &StreamConfig) -> Result<()> {
+        let common = Common::new(&self.shared.shared, Some(config), &of_stream.before);
         *self.shared.current.lock().expect("nobody panics holding it") =
             Current { config: config.clone(), common: common.clone() };
         self.shared.is_still_changed();

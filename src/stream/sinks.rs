@@ -3,6 +3,7 @@
 
 use super::common::Common;
 use super::live::Gate;
+use super::places::Before;
 use super::plan::Outlet;
 use super::route::HTTP_ENDPOINT;
 use super::sealed;
@@ -77,6 +78,8 @@ struct Settings {
     http: Option<Http>,
     /// Of each kind of warehouse; the error is what is wrong with the settings.
     warehouses: BTreeMap<&'static str, std::result::Result<Target, String>>,
+    /// Why there are no settings that a configuration before had.
+    lacking: Vec<String>,
 }
 
 /// Whose settings lead to a store, and its name: the same bucket name may stand for different stores.
@@ -116,7 +119,17 @@ impl Settings {
             _ => None,
         };
         let warehouse = config.destination.warehouse().map(|w| (config.destination.kind(), w.target));
-        Settings { buckets, fails_into_backup, is_shared, http, warehouses: warehouse.into_iter().collect() }
+        let (warehouses, lacking) = (warehouse.into_iter().collect(), Vec::new());
+        Settings { buckets, fails_into_backup, is_shared, http, warehouses, lacking }
+    }
+
+    /// Of a configuration, or of the one that the stream was left with, and of those before it.
+    fn with_before(config: Option<&StreamConfig>, before: &Before) -> Settings {
+        let mut all = config.into_iter().chain(&before.configs).map(Settings::of);
+        let mut settings = all.next().unwrap_or_default();
+        all.for_each(|older| settings.complete(older));
+        settings.lacking = before.lacking.clone();
+        settings
     }
 
     /// What was known before and is not now.
@@ -128,6 +141,15 @@ impl Settings {
         for (kind, before) in before.warehouses {
             self.warehouses.entry(kind).or_insert(before);
         }
+    }
+
+    /// What is said of a store that nothing leads to.
+    fn no_settings(&self, store: &str) -> Error {
+        let mut message = format!("the configuration has no settings for `{store}`, where open plans have to go");
+        if !self.lacking.is_empty() {
+            message += &format!(", and those of before cannot be used: {}", self.lacking.join("; "));
+        }
+        Error::new(Kind::Misconfigured, message)
     }
 
     /// Whether the backup's settings lead to an outlet's store. Failures go to either: to the one that has their bucket.
@@ -151,7 +173,7 @@ impl Sinks {
             common: common.clone(),
             stream: stream.to_owned(),
             arn: format!("{}{stream}", common.shared.arn_prefix),
-            settings: config.map(Settings::of).unwrap_or_default(),
+            settings: Settings::with_before(config, &common.before),
             made: BTreeMap::new(),
             known: BTreeMap::new(),
             remembered: None,
@@ -263,7 +285,7 @@ impl Sinks {
                 let connect = || Ok(Arc::new(http::Http::connect(settings, &self.arn, runtime)?) as Arc<dyn Sink>);
                 self.common.sink(place, None, connect).map(Made::Other)
             }
-            _ => Err(no_settings(store)),
+            _ => Err(self.settings.no_settings(store)),
         }
     }
 
@@ -271,18 +293,14 @@ impl Sinks {
     fn make_warehouse(&mut self, kind: &str, store: &str) -> Result<Made> {
         let stage = self.sink(Outlet::Destination, store)?;
         let runtime = self.common.shared.runtime.clone();
-        let target = self.settings.warehouses.get(kind).cloned().ok_or_else(|| no_settings(kind))?;
+        let target = self.settings.warehouses.get(kind).cloned();
+        let target = target.ok_or_else(|| self.settings.no_settings(kind))?;
         let place = Place { of_backup: false, store: format!("{kind}+{store}") };
         let staged = Place { of_backup: false, store: store.to_owned() };
         let reached = self.known.get(&staged).cloned();
         let connect = || Ok(Arc::new(Warehouse::connect(target, stage, runtime)?) as Arc<dyn Sink>);
         self.common.sink(&place, reached, connect).map(Made::Other)
     }
-}
-
-fn no_settings(store: &str) -> Error {
-    let message = format!("the configuration has no settings for `{store}`, where open plans have to go");
-    Error::new(Kind::Misconfigured, message)
 }
 
 /// A bucket as all lanes of a stream use it.

@@ -3,6 +3,7 @@
 use super::common::Common;
 use super::memory::NodeMemory;
 use super::open::{Meta, Opened, disk_limit, open};
+use super::places;
 use super::pool::Pool;
 use super::redrive;
 use super::running::Running;
@@ -58,9 +59,11 @@ impl Stream {
     /// holds and refuses puts.
     pub fn start(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConfig>) -> Result<Stream> {
         let during = |e: Error| e.during(format!("stream `{}`", meta.name));
-        let common = Common::new(shared, config);
+        let (before, complaint) = places::keep(&*shared.fs, dir, config).map_err(during)?;
+        let common = Common::new(shared, config, &Arc::new(before));
         let Opened { mut engine, writer, budget } = open(&common, dir, meta, config).map_err(during)?;
         let retired = Arc::new(AtomicBool::new(config.is_none()));
+        engine.note_damage(complaint.into_iter().collect());
         let mut sinks = Sinks::new(&common, &meta.name, config);
         if config.is_none_or(|config| config.kinesis().is_none()) {
             engine.note_damage(sinks.remember(dir, &engine.open_stores()).into_iter().collect());
@@ -68,7 +71,7 @@ impl Stream {
         let running = Running::start(shared, &meta.name, engine, sinks, &retired, shared.lanes.handle());
         let put = Committer::new(&meta.name, writer, running.teller());
         let kinesis = config.filter(|c| c.kinesis().is_some());
-        let shards = kinesis.map(|config| Shards::start(shared, &meta.name, dir, config, &retired));
+        let shards = kinesis.map(|config| Shards::start(&common, &meta.name, dir, config, &retired));
         Ok(Stream {
             name: meta.name.clone(),
             put,
@@ -155,15 +158,20 @@ impl Stream {
     /// Brings a configuration into force: a changed route is an epoch, the rest applies at once. Blocks.
     pub fn reload(&self, config: &StreamConfig) -> Result<()> {
         self.budget.set_limit(disk_limit(Some(config)));
-        self.running.reload(&Common::new(&self.shared, Some(config)), &self.name, &self.dir, config)?;
+        let (before, complaint) = places::keep(&*self.shared.fs, &self.dir, Some(config))?;
+        if let Some(complaint) = complaint {
+            tracing::warn!(stream = self.name, complaint, "how the stream's places are reached is not kept");
+        }
+        let common = Common::new(&self.shared, Some(config), &Arc::new(before));
+        self.running.reload(&common, &self.name, &self.dir, config)?;
         let mut shards = self.shards();
         match (&*shards, config.kinesis().is_some()) {
-            (Some(running), true) if running.are_read_as(config) => running.reload(config)?,
+            (Some(running), true) if running.are_read_as(config) => running.reload(&common, config)?,
             (Some(running), reads) => {
                 running.stop();
-                *shards = reads.then(|| Shards::start(&self.shared, &self.name, &self.dir, config, &self.retired));
+                *shards = reads.then(|| Shards::start(&common, &self.name, &self.dir, config, &self.retired));
             }
-            (None, true) => *shards = Some(Shards::start(&self.shared, &self.name, &self.dir, config, &self.retired)),
+            (None, true) => *shards = Some(Shards::start(&common, &self.name, &self.dir, config, &self.retired)),
             (None, false) => {}
         }
         self.reads_kinesis.store(shards.is_some(), Ordering::Relaxed);

@@ -4,6 +4,7 @@
 //! `clients` puts all the while and knows what was acknowledged; `proxy` stands in front of a store.
 
 mod clients;
+mod left;
 #[cfg(feature = "sabotage")]
 mod poison;
 pub mod proxy;
