@@ -1,6 +1,6 @@
 //! Kinesis Data Streams: servers that speak its protocol and a client that fills them.
 
-mod answers;
+pub mod answers;
 mod client;
 mod crowd;
 mod fan_out;

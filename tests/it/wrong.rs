@@ -1,7 +1,7 @@
 //! Wrong builds that neither the model's crash states nor kills would show: each breaks one rule, and a test of that rule must
 //! show it. What the right build does is seen in the test itself.
 
-use crate::kinesis::library;
+use crate::kinesis::{answers, library};
 use crate::service::broken;
 use crate::{damage, flips, limits};
 use hydrant::sabotage;
@@ -40,6 +40,12 @@ fn a_body_whose_room_is_taken_before_anything_is_known_is_noticed() {
         "body_reserved_first",
         limits::requests_that_announce_a_body_and_do_not_send_it_hold_no_room
     )));
+}
+
+/// An answer that names no iterator is taken for the end of the shard.
+#[test]
+fn an_end_of_a_shard_without_a_look_is_noticed() {
+    assert!(fails(|| broken("end_without_a_look", answers::answers_that_name_no_iterator_end_no_shard_that_is_open)));
 }
 
 /// The children of shards are read at once, whoever made their leases.

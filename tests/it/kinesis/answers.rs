@@ -167,6 +167,30 @@ fn an_answer_that_lacks_what_is_always_sent_ends_no_shard_and_is_spoken_of() {
     println!("{met} answers were changed, {records} records, each once");
 }
 
+/// A closed shard's last answer looks the same.
+#[test]
+pub fn answers_that_name_no_iterator_end_no_shard_that_is_open() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    let proxy = Proxy::start(server.address);
+    let mut service = Service::start(&reads(&proxy.endpoint(), ""));
+    kinesis.put("s", &numbered(0..20));
+    settled(&mut service, 20);
+    // More than one in a row, at the same place.
+    let fault = proxy.next(3, "GetRecords", None, Fault::Member(vec!["NextShardIterator".to_owned()], None));
+    service.until("an answer was changed", |_| proxy.struck(fault) > 0);
+    kinesis.put("s", &numbered(20..40));
+    let is_done = |s: &Service| s.status("r").shards.values().any(|shard| shard.state == "done");
+    service.until("the rest is read, or never will be", |s| {
+        is_done(s) || s.status("r").accepted == 40 && proxy.struck(fault) == 3
+    });
+    assert!(!is_done(&service), "the shard is open");
+    settled(&mut service, 40);
+    assert_each_once_and_in_order(&service, 40);
+    service.until("what is over is no alarm any more", |s| s.status("r").alarm.is_none());
+}
+
 /// What a table answers decides who reads what, and from where.
 #[test]
 fn an_answer_of_the_table_that_lacks_what_is_always_sent_has_nothing_read_twice() {
