@@ -294,7 +294,7 @@ fn signatures_are_verified_and_keys_open_only_what_they_name() {
 fn requests_beyond_the_budget_are_refused_and_memory_stays_bounded() {
     let top = "memory: { size: 64MiB, intake_share: 50% }";
     let service = Service::start_with(top, STREAM);
-    let requests = (1000.0 * crate::service::scale()) as usize;
+    let requests = (1500.0 * crate::service::scale()) as usize;
     let body = batch("s", &vec![base64(8_000); 500]);
     let (mut taken, mut refused) = (0, 0);
     std::thread::scope(|scope| {
