@@ -11,6 +11,7 @@ pub mod clock;
 pub mod error;
 pub mod fs;
 pub mod lane;
+pub mod priority;
 pub mod record;
 pub mod sabotage;
 pub mod units;

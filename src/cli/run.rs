@@ -3,6 +3,7 @@
 use super::{Outcome, load};
 use crate::api::{Api, admin::Admin, server::Server};
 use crate::config::Config;
+use crate::priority;
 use crate::stream::node::Node;
 use crate::telemetry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -24,6 +25,8 @@ pub struct Service {
     pub api_address: SocketAddr,
     pub admin_address: SocketAddr,
     pub runtime: Runtime,
+    /// For whoever waits for an answer.
+    answers: Runtime,
     stop: watch::Sender<bool>,
     servers: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -44,17 +47,14 @@ impl Service {
         let admin_listen = config.admin.listen;
         let api = Arc::new(Api::new(node.clone(), config).map_err(|e| e.to_string())?);
         let (stop, stopped) = watch::channel(false);
-        let (server, admin) = runtime
-            .block_on(async {
-                let server = Server::bind(api.clone()).await?;
-                let admin = Admin::bind(api.clone(), metrics, admin_listen).await?;
-                Ok::<_, crate::error::Error>((server, admin))
-            })
-            .map_err(|e| e.to_string())?;
+        let answers = answers_runtime()?;
+        let server = answers.block_on(Server::bind(api.clone())).map_err(|e| e.to_string())?;
+        let admin = Admin::bind(api.clone(), metrics, admin_listen);
+        let admin = runtime.block_on(admin).map_err(|e| e.to_string())?;
         let api_address = server.address();
         let admin_address = admin.address().map_err(|e| e.to_string())?;
-        let servers = vec![runtime.spawn(server.serve(stopped.clone())), runtime.spawn(admin.serve(stopped))];
-        Ok(Service { node, api, api_address, admin_address, runtime, stop, servers })
+        let servers = vec![answers.spawn(server.serve(stopped.clone())), runtime.spawn(admin.serve(stopped))];
+        Ok(Service { node, api, api_address, admin_address, runtime, answers, stop, servers })
     }
 
     /// Stops intake, answers what is in flight, delivers what is held for as long as the configuration says, and ends.
@@ -64,6 +64,7 @@ impl Service {
         for server in self.servers {
             let _ = self.runtime.block_on(server);
         }
+        self.answers.shutdown_timeout(std::time::Duration::from_secs(1));
         let patience = self.api.config().drain_timeout;
         let drained = self.node.drain(patience);
         self.runtime.shutdown_timeout(std::time::Duration::from_secs(1));
@@ -73,6 +74,13 @@ impl Service {
 
 fn runtime() -> Result<Runtime, String> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| format!("start a runtime: {e}"))
+}
+
+/// Threads of their own for puts: they go ahead of what computes.
+fn answers_runtime() -> Result<Runtime, String> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.thread_name("answer").on_thread_start(priority::enter).on_thread_stop(priority::leave);
+    builder.enable_all().build().map_err(|e| format!("start threads that answer: {e}"))
 }
 
 /// Each stream and each shard has a few files open, each connection one: as many are allowed as the system allows, which is

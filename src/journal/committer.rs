@@ -5,6 +5,7 @@
 
 use super::{Put, Writer};
 use crate::error::{Error, Kind, Result};
+use crate::priority;
 use crate::sabotage;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -190,6 +191,7 @@ impl Shared {
 
     fn run(&self) {
         let _ending = Ending(self);
+        priority::enter();
         while self.wait() {
             // The next turn ends it.
             let Some(mut writer) = self.writer() else { continue };
@@ -239,6 +241,7 @@ struct Ending<'s>(&'s Shared);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
+        priority::leave();
         if std::thread::panicking() {
             self.0.poisoned.store(true, Ordering::Relaxed);
             let mut queue = self.0.queue();
