@@ -259,16 +259,18 @@ impl Server {
     }
 }
 
-/// Connections at once: as many as are configured, and never so many that streams would have no descriptors for files.
+/// Connections at once: as many as are configured, and never so many that streams would have no descriptors for files. What
+/// the process has open before either comes is neither's.
 fn connections_max(configured: u32) -> u32 {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let allowed = u32::try_from(limit / 2).unwrap_or(u32::MAX).max(1);
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, |open| open.count() as u64);
+    let allowed = u32::try_from(limit.saturating_sub(open) / 2).unwrap_or(u32::MAX).max(1);
     if allowed < configured {
         tracing::warn!(
             limit,
             max_connections = configured,
             allowed,
-            "half of the descriptors that this process may have are kept for files: fewer connections than configured"
+            "half of the descriptors that this process may yet open are kept for files: fewer connections than configured"
         );
     }
     configured.min(allowed)

@@ -207,8 +207,10 @@ fn clients_never_take_the_descriptors_that_streams_need() {
     // One that is connected goes on, whoever else comes.
     let mut own = TcpStream::connect(service.api).unwrap();
     own.set_read_timeout(Some(PATIENCE)).unwrap();
+    // Large ones fill segments, and the next one is a file to open.
+    let data = base64_simd::STANDARD.encode_to_string(vec![b'x'; 900_000]);
     let mut put = |what: &str| {
-        let body = "{\"DeliveryStreamName\":\"s\",\"Record\":{\"Data\":\"eA==\"}}";
+        let body = format!("{{\"DeliveryStreamName\":\"s\",\"Record\":{{\"Data\":\"{data}\"}}}}");
         let request = format!(
             "POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: Firehose_20150804.PutRecord\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
