@@ -59,7 +59,10 @@ impl Reader {
                 if event.continuation_sequence_number.is_empty() {
                     return match event.child_shards.is_some_and(|children| !children.is_empty()) {
                         true => self.end_as_listed(&mut behind).await,
-                        false => Err(Stop::NotSent("an event says nowhere to go on from".to_owned())),
+                        false => {
+                            unfit("SubscribeToShard");
+                            Err(Stop::NotSent("an event says nowhere to go on from".to_owned()))
+                        }
                     };
                 }
                 if is_calm && self.shard.is_closed_for(END_WITHIN) {

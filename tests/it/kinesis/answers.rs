@@ -3,7 +3,7 @@
 
 use super::client::Kinesis;
 use super::nodes::{World, assert_no_gap, objects, shares, wait_until};
-use super::proxy::{Fault, Proxy};
+use super::proxy::{EVENT, Fault, Proxy};
 use super::servers::KinesisLocal;
 use super::source::{assert_each_once_and_in_order, assert_once_and_in_order, numbered, reads, settled};
 use crate::service::{Service, scale};
@@ -56,6 +56,9 @@ fn is_of_no_use(operation: &str, case: &Case) -> bool {
     let is_left_out = case.put.as_ref().is_none_or(Value::is_null);
     let is_empty = matches!(&case.put, Some(Value::String(text)) if text.is_empty());
     let unused = [
+        "ConsumerCreationTimestamp",
+        "ConsumerName",
+        "Tags",
         "EncryptionType",
         "EnhancedMonitoring",
         "KeyId",
@@ -101,6 +104,17 @@ fn spoken_of(service: &Service) -> u64 {
 
 #[test]
 fn an_answer_that_lacks_what_is_always_sent_ends_no_shard_and_is_spoken_of() {
+    are_changed("", &["GetRecords", "ListShards", "DescribeStreamSummary", "GetShardIterator"], 1);
+}
+
+/// The same of a consumer: what it is sent, and what is said of it.
+#[test]
+fn an_event_that_lacks_what_is_always_sent_ends_no_shard_and_is_spoken_of() {
+    are_changed(", consumer: c", &[EVENT, "DescribeStreamConsumer"], (0.3 / scale()).ceil() as usize);
+}
+
+/// Changes answers of these operations, one in `step` of the cases that follow from each. `more`: settings of the source.
+fn are_changed(more: &str, operations: &[&'static str], step: usize) {
     let server = KinesisLocal::start();
     let kinesis = Kinesis::at(&server.endpoint());
     kinesis.create("s", 2);
@@ -115,26 +129,28 @@ fn an_answer_that_lacks_what_is_always_sent_ends_no_shard_and_is_spoken_of() {
     next(&kinesis);
     kinesis.split("s", &parent);
     let proxy = Proxy::start(server.address);
-    let mut service =
-        Service::start(&reads(&proxy.endpoint(), "").replace("300ms }\n    format", "100ms }\n    format"));
+    proxy.refuse_subscriptions_for(Duration::ZERO);
+    let looks_often = |text: String| text.replace("shards_interval: 300ms", "shards_interval: 100ms");
+    let mut service = Service::start(&looks_often(reads(&proxy.endpoint(), more)));
     let records = next(&kinesis) as u64;
     settled(&mut service, records);
     let mut met = 0;
-    for operation in ["GetRecords", "ListShards", "DescribeStreamSummary", "GetShardIterator"] {
+    for &operation in operations {
+        let has_records = [EVENT, "GetRecords"].contains(&operation);
         // One with records has the most members.
         let began = Instant::now();
         let answer = loop {
-            if operation == "GetRecords" {
+            if has_records {
                 next(&kinesis);
             }
             let answer = proxy.last_answer(operation).expect("it was asked for");
-            if operation != "GetRecords" || answer["Records"].as_array().is_some_and(|r| !r.is_empty()) {
+            if !has_records || answer["Records"].as_array().is_some_and(|r| !r.is_empty()) {
                 break answer;
             }
             assert!(began.elapsed() < Duration::from_secs(60), "no answer has records");
             std::thread::sleep(Duration::from_millis(5));
         };
-        for case in cases(&answer).into_iter().filter(|case| !is_whole(case)) {
+        for case in cases(&answer).into_iter().filter(|case| !is_whole(case)).step_by(step) {
             let before = spoken_of(&service);
             if operation == "GetShardIterator" {
                 // Only whoever has to begin again asks for one.

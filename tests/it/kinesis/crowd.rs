@@ -140,4 +140,6 @@ fn a_small_budget_of_memory_is_kept_to_whatever_an_answer_could_be() {
     );
     assert_eq!((numbers.len(), numbers.iter().collect::<BTreeSet<_>>().len()), (LARGE, LARGE), "each once");
     assert!(peak < BUDGET_MIB + OF_ITS_OWN_MIB, "{peak} MiB at most");
+    // Half of the budget is not for requests, a quarter of that is for answers, and four fit at once.
+    assert!(largest as u64 <= (BUDGET_MIB << 10) / 2 / 4 / 4, "an answer of {largest} KiB");
 }
