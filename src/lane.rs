@@ -82,6 +82,14 @@ pub trait Lane: Send + Sync {
         None
     }
 
+    /// Whether it takes in nothing more until readers have passed what it holds.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// A reader has to go on with records that are not held any more: it is to be opened again, where that one stands.
+    fn read_again(&self) {}
+
     /// Bytes it occupies on our disk.
     fn disk_bytes(&self) -> u64 {
         0

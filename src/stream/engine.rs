@@ -12,6 +12,7 @@ use super::archive::Archive;
 use super::buffer::Buffer;
 use super::epoch::{Blobs, Routes, hex};
 use super::ledger::Ledger;
+use super::left::Left;
 use super::live::Live;
 use super::log::Log;
 use super::memory::StreamMemory;
@@ -145,6 +146,7 @@ pub struct Engine {
     pub(super) cursors: [Cursor; 2],
     pub(super) replays: [Replay; 2],
     pub(super) ahead: Ahead,
+    pub(super) left: Left,
     pub(super) buffers: BTreeMap<Slot, Buffer>,
     /// The epoch of what is in the buffers of the main track, and of the backup.
     pub(super) buffer_epochs: [u32; 2],
@@ -204,6 +206,7 @@ impl Engine {
             routes: BTreeMap::new(),
             replays,
             ahead: Ahead::default(),
+            left: Left::default(),
             buffers: BTreeMap::new(),
             buffer_epochs: [0; 2],
             shipping: BTreeMap::new(),
@@ -379,7 +382,9 @@ impl Engine {
 
     /// Keeps of the lane's newest records in memory what a track has not read, as far as memory allows.
     fn trim_tail(&mut self) {
-        let read_by_all = self.tracks().map(|t| self.cursors[t as usize].offset).min().unwrap_or(0);
+        self.leave_behind();
+        let reads = self.tracks().filter(|&track| !self.is_left(track));
+        let read_by_all = reads.map(|t| self.cursors[t as usize].offset).min().unwrap_or(0);
         let allowed = self.home.memory.allowed(self.home.bounds.tail_bytes_max);
         self.tail_bytes = self.lane.trim_tail(read_by_all, allowed);
         self.note_memory();
@@ -421,17 +426,26 @@ impl Engine {
         let due = |(slot, buffer): (&Slot, &Buffer)| buffer.opened + self.live.interval_of(slot.outlet);
         let waits = self.waiting.is_some() || self.waits_for_room();
         let waiting = waits.then(|| self.home.clock.steady() + WAITING);
-        self.buffers.iter().map(due).chain(self.next_retry()).chain(self.next_archive()).chain(waiting).min()
+        self.buffers
+            .iter()
+            .map(due)
+            .chain(self.next_retry())
+            .chain(self.next_archive())
+            .chain(waiting)
+            .chain(self.next_left())
+            .min()
     }
 
     pub(super) fn random_uuid(&mut self) -> Uuid {
         uuid::Builder::from_random_bytes((self.home.random)().to_le_bytes()).into_uuid()
     }
 
-    /// Whether a track has nothing to read, or may not read it before `low` moves.
+    /// Whether a track has nothing to read, or may not read it before `low` moves or the lane is opened again.
     pub(super) fn is_at_rest(&self, track: Track) -> bool {
         let offset = self.cursors[track as usize].offset;
-        offset >= self.lane.durable() || self.read_limit(track).is_some_and(|limit| offset >= limit)
+        self.is_left(track)
+            || offset >= self.lane.durable()
+            || self.read_limit(track).is_some_and(|limit| offset >= limit)
     }
 
     pub(super) fn tracks(&self) -> impl Iterator<Item = Track> + use<> {

@@ -23,6 +23,7 @@ pub mod fill;
 mod give_up;
 mod lease_store;
 pub mod ledger;
+mod left;
 mod life;
 pub mod list;
 pub mod live;

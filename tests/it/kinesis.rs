@@ -7,6 +7,7 @@ mod fan_out;
 mod frames;
 mod handover;
 mod kpl;
+mod left;
 pub mod library;
 mod nodes;
 mod proxy;
