@@ -4,7 +4,6 @@
 
 use super::engine::Engine;
 use super::plan::Track;
-use crate::sabotage;
 use std::time::Duration;
 
 /// How long a track may keep the other one waiting: less is the ordinary unevenness of two stores.
@@ -55,7 +54,7 @@ impl Engine {
 
     /// The track that keeps a full lane from taking in more, while the other one has read everything.
     fn kept_waiting_by(&self) -> Option<Track> {
-        if self.state().backup_from.is_none() || !self.lane.is_full() || sabotage::on("nobody_is_left_behind") {
+        if self.state().backup_from.is_none() || !self.lane.is_full() {
             return None;
         }
         let has_more = |track: Track| self.cursors[track as usize].offset < self.lane.durable();

@@ -444,13 +444,18 @@ impl Inner {
             return Ok(Lane::Done(status));
         }
         let meta = read_or_make_meta(&*shared.fs, &dir, Some(&self.name))?;
-        let (engine, shard) = open_shard(common, &dir, &meta, config, begin, elsewhere)?;
+        let (mut engine, shard) = open_shard(common, &dir, &meta, config, begin, elsewhere)?;
         shard.hold_at_most(self.room.part_bytes_max());
         let state = engine.state();
         let start = state.start.clone().expect("it is persisted before the lane is opened");
         let bound = state.plans.values().any(|p| p.list.end() > state.low[p.outlet.track() as usize]);
         let name = format!("{}/{id}", self.name);
-        let sinks = Sinks::new(common, &self.name, Some(config));
+        let mut sinks = Sinks::new(common, &self.name, Some(config));
+        // Of a lane that others run, too, nothing here is known to be the last word.
+        if !self.is_shared() {
+            let open = engine.open_stores();
+            engine.note_damage(sinks.remember(&dir, &open).into_iter().collect());
+        }
         let running = Running::start(shared, &name, engine, sinks, &self.retired, self.pool()?.handle());
         let (tell, wake, of_reader) = (running.teller(), wake.clone(), shard.clone());
         let created_ms = self.created_ms.load(Ordering::Relaxed);

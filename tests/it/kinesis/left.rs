@@ -6,6 +6,7 @@ use super::source::{assert_each_once_and_in_order, number, numbered, reads};
 use crate::bucket::Bucket;
 use crate::clients;
 use crate::lives::proxy::Proxy;
+use crate::outage::Store;
 use crate::service::{Service, variable};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -64,4 +65,43 @@ pub fn a_backup_that_does_not_get_on_stops_no_shard_and_misses_nothing() {
     assert_eq!((found.len(), found.values().sum::<usize>()), (put, put), "each once in the backup");
     let (code, text) = service.command(&["audit"]);
     assert_eq!(code, 0, "{text}");
+}
+
+/// What is on its way to a store goes to no other one, also where the file is changed while the process is not there.
+#[test]
+fn a_shard_sends_nothing_to_another_store_while_objects_are_on_their_way_to_the_first() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    let (mut first, second) = (Store::start(), Store::start());
+    [&first, &second].iter().for_each(|store| store.make_bucket("lake"));
+    let reads_to = |store: &Store| {
+        let to_store = format!(
+            "s3: {{ bucket: lake, endpoint: \"http://{}\", access_key_id: tests, secret_access_key: tests-secret, timeout: \
+             5s }}",
+            store.address
+        );
+        reads(&server.endpoint(), "").replace("local: { dir: DIR/out }", &to_store)
+    };
+    let mut service = Service::start(&reads_to(&first));
+    kinesis.put("s", &numbered(0..10));
+    service.until("the first has some", |s| s.status("r").outlets.get("destination").is_some_and(|o| o.records == 10));
+    first.stop();
+    kinesis.put("s", &numbered(10..20));
+    service
+        .until("more is on its way", |s| s.status("r").alarm.is_some_and(|alarm| alarm.contains("is not delivered")));
+    for _ in 0..2 {
+        service.kill();
+        service.configure("", &reads_to(&second));
+        service.restart_until("/healthz");
+        service.until("the alarm says so", |s| {
+            s.status("r").alarm.is_some_and(|alarm| alarm.contains("leads to another store than before"))
+        });
+    }
+    assert_eq!(second.objects("lake"), [""; 0], "nothing is sent");
+    service.kill();
+    first.run();
+    service.configure("", &reads_to(&first));
+    service.restart();
+    service.until("everything is there", |s| s.status("r").outlets.get("destination").is_some_and(|o| o.records == 20));
 }
