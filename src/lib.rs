@@ -6,6 +6,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod allocator;
 pub mod aws;
 pub mod clock;
 pub mod error;

@@ -1,7 +1,7 @@
 //! Arguments, a command, an exit code.
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: hydrant::allocator::Allocator = hydrant::allocator::Allocator;
 
 fn main() -> std::process::ExitCode {
     hydrant::cli::main()
