@@ -41,12 +41,18 @@ pub fn enter() {
         return;
     }
     let thread = this_thread();
+    // Nobody goes ahead whose share nobody can see.
+    let Some(so_far) = taken(thread) else {
+        ahead.is_refused = true;
+        tracing::info!("threads that answer are not put ahead of others: what they take cannot be read");
+        return;
+    };
     if !ahead.is_ordinary && !set(thread, libc::SCHED_FIFO) {
         ahead.is_refused = true;
         tracing::info!("threads that answer are not put ahead of others: the system does not permit it");
         return;
     }
-    ahead.threads.insert(thread, taken(thread).unwrap_or_default());
+    ahead.threads.insert(thread, so_far);
     if !ahead.is_watched {
         let watch = std::thread::Builder::new().name("priority".to_owned()).spawn(watch);
         ahead.is_watched = watch.is_ok();

@@ -47,7 +47,7 @@ pub use json_schema::json_schema;
 pub use kinesis::{Coordination, Kinesis, LeaseTable, StartingPosition};
 pub use local::Local;
 pub use memory::Memory;
-pub use places::Places;
+pub use places::{Loaded, Places, Way};
 pub use problem::{Errors, Problem};
 pub use s3::{Checksum, Conditional, ObjectEncoding, S3, Sse};
 pub use schema::{Column, load_columns, parse_columns};

@@ -5,15 +5,15 @@ use super::problem::{Errors, Problem};
 use super::read;
 use super::replace::{self, Sources};
 use super::tree::{Entry, Kind, Node, join};
-use super::{Destination, StreamConfig};
+use super::{Backup, Destination};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// The keys of a stream that say where its objects and requests go.
 const KEYS: [&str; 2] = ["destination", "backup"];
 
-/// `destination` and `backup` of a stream with their `${…}` as written, so that no secret is in here: one that the file has
-/// itself is left out.
+/// `destination` and `backup` of a stream with their `${…}` as written: a key or password that the file has itself is left
+/// out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places {
     /// What relative files are relative to.
@@ -37,30 +37,84 @@ impl Places {
         }
     }
 
-    /// A stream with these places and nothing else. `env` answers for environment variables; `file_name` is for messages.
-    /// Errors: a secret was left out, a variable is not set, a file is not there, or a key is unknown today.
-    pub fn load(&self, file_name: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<StreamConfig, Errors> {
-        let problem = |path: &str, message: &str| Problem {
-            file: file_name.to_owned(),
-            line: 0,
-            column: 0,
-            path: path.to_owned(),
-            message: message.to_owned(),
-        };
-        if !self.left_out.is_empty() {
-            let message = "it stood in the configuration itself and is not kept: expected `${env:…}` or `${file:…}`";
-            return Err(Errors::new(self.left_out.iter().map(|path| problem(path, message)).collect()));
-        }
-        let Some(mut stream) = self.stream.clone() else { return Err(problem("", "found no places").into()) };
-        let mut problems = Vec::new();
-        replace::replace(&mut stream, &Sources { file_name, base_dir: &self.base_dir, env }, &mut problems);
-        let config: Option<StreamConfig> = read::read(&mut stream, file_name, &mut problems);
-        let Some(mut config) = config.filter(|_| problems.is_empty()) else { return Err(Errors::new(problems)) };
-        if let Some(ca) = ca_of(&mut config.destination) {
-            *ca = self.base_dir.join(&*ca);
-        }
-        Ok(config)
+    /// Reads each part under today's environment: `env` answers for its variables; `file_name` is for messages. An error says
+    /// why a part is of no use: a secret was left out, a variable is not set, a file is not there, a key is unknown today.
+    pub fn load(&self, file_name: &str, env: &dyn Fn(&str) -> Option<String>) -> Loaded {
+        let sources = Sources { file_name, base_dir: &self.base_dir, env };
+        let destination = self.part("destination", &sources).and_then(|part| match part {
+            Some(Part { destination: Some(mut destination), .. }) => {
+                if let Some(ca) = ca_of(&mut destination) {
+                    *ca = self.base_dir.join(&*ca);
+                }
+                Ok(destination)
+            }
+            _ => Err(Problem::of_file(file_name, "", "found no destination").into()),
+        });
+        let backup = self.part("backup", &sources).map(|part| part.and_then(|part| part.backup));
+        Loaded { destination, backup }
     }
+
+    fn part(&self, key: &str, sources: &Sources) -> Result<Option<Part>, Errors> {
+        let Some(entry) = self.stream.as_ref().and_then(|stream| stream.get(key)) else { return Ok(None) };
+        let left_out = self.left_out.iter().filter(|path| path.split('.').next() == Some(key));
+        let message = "it stood in the configuration itself and is not kept: expected `${env:…}` or `${file:…}`";
+        let left_out: Vec<Problem> = left_out.map(|path| Problem::of_file(sources.file_name, path, message)).collect();
+        if !left_out.is_empty() {
+            return Err(Errors::new(left_out));
+        }
+        let mut part = Node { line: 0, column: 0, kind: Kind::Map(vec![entry.clone()]) };
+        let mut problems = Vec::new();
+        replace::replace(&mut part, sources, &mut problems);
+        let read: Option<Part> = read::read(&mut part, sources.file_name, &mut problems);
+        read.filter(|_| problems.is_empty()).map(Some).ok_or_else(|| Errors::new(problems))
+    }
+
+    /// The key of the destination's kind.
+    pub fn kind(&self) -> Option<&str> {
+        let destination = self.stream.as_ref()?.get("destination")?;
+        destination.value.entries().first().map(|kind| kind.key.as_str())
+    }
+
+    /// What these places have settings for, whether they can be read today or not.
+    pub fn ways(&self) -> Vec<Way> {
+        let of_destination: &[Way] = match self.kind() {
+            Some("s3") => &[Way::Bucket],
+            Some("http") => &[Way::Http],
+            Some("postgres") => &[Way::Bucket, Way::Postgres],
+            Some("redshift") => &[Way::Bucket, Way::Redshift],
+            _ => &[],
+        };
+        let backup = self.stream.as_ref().and_then(|stream| stream.get("backup"));
+        let of_backup = backup.is_some_and(|backup| backup.value.get("s3").is_some()).then_some(Way::BackupBucket);
+        of_destination.iter().copied().chain(of_backup).collect()
+    }
+}
+
+/// What a kind of store is reached by. The settings of one serve every store of that kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// The destination's bucket, where warehouses stage, too.
+    Bucket,
+    BackupBucket,
+    Http,
+    Postgres,
+    Redshift,
+}
+
+/// What could be read of places.
+pub struct Loaded {
+    pub destination: Result<Destination, Errors>,
+    pub backup: Result<Option<Backup>, Errors>,
+}
+
+/// One of the keys.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    #[serde(default)]
+    destination: Option<Destination>,
+    #[serde(default, with = "super::stream::backup")]
+    backup: Option<Backup>,
 }
 
 /// The file of certificates that a destination names.

@@ -14,6 +14,14 @@ pub struct Problem {
     pub message: String,
 }
 
+impl Problem {
+    /// Of a file that has no lines to name.
+    pub(super) fn of_file(file: &str, path: &str, message: &str) -> Problem {
+        let (file, path, message) = (file.to_owned(), path.to_owned(), message.to_owned());
+        Problem { file, line: 0, column: 0, path, message }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;

@@ -266,7 +266,7 @@ struct BackupYaml {
 }
 
 /// `Option<Backup>` as its YAML form.
-mod backup {
+pub(super) mod backup {
     use super::*;
 
     pub fn serialize<S: Serializer>(backup: &Option<Backup>, serializer: S) -> Result<S::Ok, S::Error> {

@@ -5,7 +5,7 @@ use super::live::Gate;
 use super::open::{default_live, live};
 use super::places::Before;
 use super::route::Route;
-use super::sinks::{Bucket, Place, Reached};
+use super::sinks::{Bucket, Place, Reached, Settings};
 use super::supervise::Shared;
 use crate::config::StreamConfig;
 use crate::deliver::Sink;
@@ -26,7 +26,8 @@ pub struct Common {
     sinks: Known<(Place, Option<Reached>), dyn Sink>,
     /// Shipments that may be under way at once, whichever lanes they are of.
     gates: [Arc<Semaphore>; Gate::ALL.len()],
-    /// How stores are reached that the configuration does not lead to any more.
+    /// How stores are reached, those included that the configuration does not lead to any more.
+    pub(super) settings: Settings,
     pub(super) before: Arc<Before>,
 }
 
@@ -41,6 +42,7 @@ impl Common {
             buckets: Known::default(),
             sinks: Known::default(),
             gates: gates.map(|n| Arc::new(Semaphore::new(n))),
+            settings: Settings::with_before(config, before),
             before: before.clone(),
         }
     }

@@ -57,9 +57,12 @@ impl Engine {
         if self.state().backup_from.is_none() || !self.lane.is_full() {
             return None;
         }
+        // Whoever is left comes back first: the lane begins where the track stands that is the furthest behind.
+        if self.tracks().any(|track| self.is_left(track)) {
+            return None;
+        }
         let has_more = |track: Track| self.cursors[track as usize].offset < self.lane.durable();
-        let [main, backup] = [Track::Main, Track::Backup].map(|track| has_more(track) && !self.is_left(track));
-        match (main, backup) {
+        match (has_more(Track::Main), has_more(Track::Backup)) {
             (true, false) if self.is_at_rest(Track::Main) => Some(Track::Main),
             (false, true) if self.is_at_rest(Track::Backup) => Some(Track::Backup),
             _ => None,

@@ -175,8 +175,8 @@ impl Node {
             let made = shared.fs.create_dir_all(&made_in).map_err(|e| Error::io(act(), e));
             let made = made.and_then(|()| read_or_make_meta(&*shared.fs, &made_in, Some(&name)));
             let made = made.and_then(|meta| {
-                let (before, _) = places::keep(&*shared.fs, &made_in, config)?;
-                open::open(&Common::new(&shared, config, &Arc::new(before)), &made_in, &meta, config)
+                let kept = places::keep(&*shared.fs, &made_in, config)?;
+                open::open(&Common::new(&shared, config, &Arc::new(kept.before)), &made_in, &meta, config)
             });
             match made.map(drop) {
                 Ok(()) => whole.lock().expect("nobody panics holding it").push((name, dir, config)),
@@ -213,6 +213,9 @@ impl Node {
     pub fn mend(&self, config: &Config) {
         // Whoever changes something now opens what is to be opened.
         let Ok(_changing) = self.changing.try_lock() else { return };
+        for stream in self.all() {
+            config.streams.get(&stream.name).into_iter().for_each(|config| stream.keep_places(config));
+        }
         let unreadable: Vec<String> =
             self.unreadable.read().expect("nobody panics holding it").keys().cloned().collect();
         let unreadable = unreadable.iter().any(|dir| self.is_due(dir));

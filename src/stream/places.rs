@@ -3,8 +3,8 @@
 //! first, with references in place of secrets.
 
 use super::sealed;
-use crate::config::{Destination, Places, Store, StreamConfig};
-use crate::error::{Kind, Result};
+use crate::config::{Loaded, Places, StreamConfig, Way};
+use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -20,80 +20,142 @@ struct Kept {
 
 /// What configurations before the one in force say, newest first.
 #[derive(Default)]
-pub struct Before {
-    pub(super) configs: Vec<StreamConfig>,
-    /// Why what others say is of no use today.
-    pub(super) lacking: Vec<String>,
+pub struct Before(pub(super) Vec<Version>);
+
+/// What one of them says of ways that no newer one has.
+pub(super) struct Version {
+    pub(super) ways: Vec<Way>,
+    /// The key of its destination's kind.
+    pub(super) kind: Option<String>,
+    pub(super) loaded: Loaded,
 }
 
-/// What is to be told of the file: it was damaged, or cannot be written for want of room.
-pub type Complaint = Option<String>;
+/// What [`keep`] found and did.
+pub(super) struct Keeping {
+    pub(super) before: Before,
+    /// What of the file was damaged.
+    pub(super) damage: Option<String>,
+    /// Why the configuration's places are not kept yet: there is no room.
+    pub(super) unkept: Option<Error>,
+}
 
-/// Keeps how a configuration reaches its places in the stream's `dir`, and returns what is known of those before it; without
-/// a configuration, of all. Durable when it returns, unless it complains.
-pub fn keep(fs: &dyn Fs, dir: &Path, config: Option<&StreamConfig>) -> Result<(Before, Complaint)> {
+/// Keeps how a configuration reaches its places in the stream's `dir`, durable when it returns unless there is no room, and
+/// returns what is known of those before it; without a configuration, of all.
+pub(super) fn keep(fs: &dyn Fs, dir: &Path, config: Option<&StreamConfig>) -> Result<Keeping> {
     let path = dir.join(FILE);
-    let (Kept { mut versions }, mut complaint) = match sealed::read::<Kept>(fs, &path) {
+    let (Kept { versions: found }, damage) = match sealed::read::<Kept>(fs, &path) {
         Ok(found) => found.unwrap_or_default(),
-        Err(e) => {
+        Err(e) if e.kind == Kind::Corrupt => {
             let what = "plans that go where the configuration does not lead any more may have to be given up on";
             (Kept::default(), Some(format!("{e}: {what}")))
         }
+        // It may be whole: nothing is written over it.
+        Err(e) => return Err(e),
     };
-    let found = versions.clone();
-    if let Some(config) = config {
-        versions.retain(|version| *version != config.places);
-        versions.insert(0, config.places.clone());
-    }
-    let (before, versions) = load(versions, config, &path.display().to_string());
-    if config.is_some() && (versions != found || complaint.is_some()) {
+    let (before, versions) = load(&found, config.map(|config| &config.places), &path.display().to_string());
+    let mut unkept = None;
+    if !versions.is_empty() && (versions != found || damage.is_some()) {
         match sealed::write(fs, &path, &Kept { versions }) {
-            Err(e) if e.kind == Kind::NoSpace => complaint = complaint.or(Some(e.to_string())),
+            Err(e) if e.kind == Kind::NoSpace => unkept = Some(e),
             done => done?,
         }
     }
-    Ok((before, complaint))
+    Ok(Keeping { before, damage, unkept })
 }
 
-/// Reads versions under today's environment, and leaves out those that newer ones have everything of.
-fn load(versions: Vec<Places>, config: Option<&StreamConfig>, file: &str) -> (Before, Vec<Places>) {
-    let (mut before, mut kept) = (Before::default(), Vec::new());
-    let mut known: BTreeSet<&str> = config.map(ways).unwrap_or_default();
-    for (i, version) in versions.into_iter().enumerate() {
-        if i == 0 && config.is_some() {
-            kept.push(version);
+/// Reads versions under today's environment, and leaves out those that newer ones have every way of. A way belongs to the
+/// newest version that has it, also if that one cannot be read: what is older leads elsewhere.
+fn load(found: &[Places], current: Option<&Places>, file: &str) -> (Before, Vec<Places>) {
+    let mut kept: Vec<Places> = current.into_iter().cloned().collect();
+    let mut known: BTreeSet<Way> = current.map(Places::ways).into_iter().flatten().collect();
+    let mut before = Vec::new();
+    for version in found.iter().filter(|version| current != Some(version)) {
+        let is_newest = kept.is_empty();
+        let ways: Vec<Way> = version.ways().into_iter().filter(|way| known.insert(*way)).collect();
+        if ways.is_empty() && !is_newest {
             continue;
         }
-        match version.load(file, &|name| std::env::var(name).ok()) {
-            Ok(older) => {
-                if ways(&older).is_subset(&known) {
-                    continue;
-                }
-                known.extend(ways(&older));
-                before.configs.push(older);
-            }
-            Err(e) => before.lacking.push(e.to_string()),
-        }
-        kept.push(version);
+        let loaded = version.load(file, &|name| std::env::var(name).ok());
+        before.push(Version { ways, kind: version.kind().map(str::to_owned), loaded });
+        kept.push(version.clone());
     }
-    (before, kept)
+    (Before(before), kept)
 }
 
-/// What a configuration has settings for: they serve every store of that kind.
-fn ways(config: &StreamConfig) -> BTreeSet<&'static str> {
-    let is_bucket = |store: Option<Store>| matches!(store, Some(Store::S3(_)));
-    let mut ways = BTreeSet::new();
-    if is_bucket(config.destination.store()) {
-        ways.insert("bucket");
+#[cfg(test)]
+mod tests {
+    use super::super::sinks::Settings;
+    use super::*;
+    use crate::fs::fake::FakeFs;
+
+    const DIR: &str = "/s";
+
+    /// A stream with these lines.
+    fn stream(lines: &str) -> StreamConfig {
+        let text = format!("streams:\n  s:\n{lines}");
+        let config = crate::config::parse(&text, "test.yaml", "/".as_ref(), &|_| Some("value".to_owned()));
+        config.expect("it is valid").streams.remove("s").expect("it is there")
     }
-    if config.backup.as_ref().is_some_and(|backup| is_bucket(backup.destination.store())) {
-        ways.insert("bucket of the backup");
+
+    fn http(url: &str, key: &str, backup: &str) -> StreamConfig {
+        stream(&format!(
+            "    destination: {{ http: {{ url: \"{url}\", access_key: \"{key}\" }} }}\n    backup: {{ {backup} }}\n"
+        ))
     }
-    match config.destination {
-        Destination::S3(_) | Destination::Local(_) => {}
-        Destination::Http(_) | Destination::Redshift(_) | Destination::Postgres(_) => {
-            ways.insert(config.destination.kind());
+
+    fn kept(fs: &FakeFs) -> usize {
+        sealed::read::<Kept>(fs, &Path::new(DIR).join(FILE)).unwrap().unwrap().0.versions.len()
+    }
+
+    #[test]
+    fn a_way_is_that_of_the_newest_version_also_if_it_cannot_be_read() {
+        let fs = FakeFs::new();
+        fs.create_dir_all(Path::new(DIR)).unwrap();
+        let keep = |config: Option<&StreamConfig>| keep(&fs, Path::new(DIR), config).unwrap().before;
+        keep(Some(&http("http://127.0.0.1:1/old", "", "s3: { bucket: raw }")));
+        // The key is left out of one, and what the other one refers to is not set.
+        for key in ["written-out", "${env:HYDRANT_TEST_OF_PLACES}"] {
+            keep(Some(&http("http://127.0.0.1:1/new", key, "local: { dir: /raw }")));
+            let settings = Settings::with_before(None, &keep(None));
+            assert_eq!(settings.reaches(), [false, false, true], "the endpoint before is not the one that is meant");
+            let why = settings.no_settings("http-endpoint").to_string();
+            let expected = if key == "written-out" { "access_key" } else { "HYDRANT_TEST_OF_PLACES" };
+            assert!(why.contains(expected), "{why}");
         }
+        assert_eq!(kept(&fs), 2);
     }
-    ways
+
+    #[test]
+    fn a_part_that_cannot_be_read_hides_no_other_one() {
+        let fs = FakeFs::new();
+        fs.create_dir_all(Path::new(DIR)).unwrap();
+        let both = http("http://127.0.0.1:1/", "written-out", "s3: { bucket: raw }");
+        keep(&fs, Path::new(DIR), Some(&both)).unwrap();
+        let settings = Settings::with_before(None, &keep(&fs, Path::new(DIR), None).unwrap().before);
+        assert_eq!(settings.reaches(), [false, false, true]);
+    }
+
+    #[test]
+    fn versions_that_say_nothing_more_are_not_kept() {
+        let fs = FakeFs::new();
+        fs.create_dir_all(Path::new(DIR)).unwrap();
+        for i in 0..20 {
+            let config = http(&format!("http://127.0.0.1:1/{i}"), "written-out", &format!("s3: {{ bucket: raw-{i} }}"));
+            keep(&fs, Path::new(DIR), Some(&config)).unwrap();
+        }
+        assert_eq!(kept(&fs), 1);
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_kept_later() {
+        let fs = FakeFs::new();
+        fs.create_dir_all(Path::new(DIR)).unwrap();
+        let config = http("http://127.0.0.1:1/", "", "s3: { bucket: raw }");
+        fs.set_capacity(Some(0));
+        let unkept = keep(&fs, Path::new(DIR), Some(&config)).unwrap().unkept;
+        assert_eq!(unkept.map(|e| e.kind), Some(Kind::NoSpace));
+        fs.set_capacity(None);
+        assert!(keep(&fs, Path::new(DIR), Some(&config)).unwrap().unkept.is_none());
+        assert_eq!(kept(&fs), 1);
+    }
 }

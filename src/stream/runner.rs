@@ -393,7 +393,7 @@ mod tests {
         let common = Common::new(&shared, Some(config), &Arc::default());
         let meta = Meta { format: 1, name: "s".into(), incarnation: uuid::Uuid::new_v4(), damage: None };
         let Opened { engine, writer, .. } = open(&common, "/s".as_ref(), &meta, Some(config)).expect("a new stream");
-        let sinks = Sinks::new(&common, "s", Some(config));
+        let sinks = Sinks::new(&common, "s");
         let running = Running::start(&shared, "s", engine, sinks, &Arc::default(), pool.handle());
         (running, writer)
     }

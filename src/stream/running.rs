@@ -161,7 +161,7 @@ impl Running {
         let reload = Reload {
             definition: open::definition(config, &blobs)?,
             live: open::live(config),
-            sinks: Sinks::new(common, stream, Some(config)),
+            sinks: Sinks::new(common, stream),
             loader: open::loader(common, Some(config)),
             answer,
         };

@@ -222,7 +222,9 @@ impl Shards {
 
     /// Brings a configuration into force in every lane.
     pub(super) fn reload(&self, of_stream: &Common, config: &StreamConfig) -> Result<()> {
-        let common = Common::new(&self.shared.shared, Some(config), &of_stream.before);
+        let mut common = Common::new(&self.shared.shared, Some(config), &of_stream.before);
+        // Lanes that are opened later know of places before, too, also where those are not kept.
+        common.settings.complete(self.shared.current().common.settings);
         *self.shared.current.lock().expect("nobody panics holding it") =
             Current { config: config.clone(), common: common.clone() };
         self.shared.is_still_changed();
@@ -326,6 +328,14 @@ impl Inner {
             }
             Lane::Done(_) => false,
         };
+        for lane in self.lanes().values() {
+            if let Lane::Open(lane) = lane
+                && lane.shard.is_to_be_read_again()
+            {
+                // What is in buffers would begin to wait for its interval once more.
+                let _ = lane.running.ask(|engine, _| engine.flush());
+            }
+        }
         let unread: Vec<String> =
             self.lanes().iter().filter(|(_, lane)| is_unread(lane)).map(|(id, _)| id.clone()).collect();
         self.end(&unread);
@@ -450,7 +460,7 @@ impl Inner {
         let start = state.start.clone().expect("it is persisted before the lane is opened");
         let bound = state.plans.values().any(|p| p.list.end() > state.low[p.outlet.track() as usize]);
         let name = format!("{}/{id}", self.name);
-        let mut sinks = Sinks::new(common, &self.name, Some(config));
+        let mut sinks = Sinks::new(common, &self.name);
         // Of a lane that others run, too, nothing here is known to be the last word.
         if !self.is_shared() {
             let open = engine.open_stores();

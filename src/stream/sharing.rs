@@ -132,7 +132,7 @@ impl Sharing {
         let store = config.failures().map(|store| store.url()).ok_or_else(|| {
             Error::new(Kind::Misconfigured, "nodes that share shards need a place for failures that all of them reach")
         })?;
-        let shelf = Sinks::new(common, stream, Some(config)).shelf(Outlet::ProcessingFailed, &store)?;
+        let shelf = Sinks::new(common, stream).shelf(Outlet::ProcessingFailed, &store)?;
         // Another one in every life: what a life before had is taken when it is seen to be over.
         let worker = format!("hydrant-{}", uuid::Uuid::new_v4());
         tracing::info!(stream, worker, table = table.table, "shards are shared with other nodes");
@@ -174,8 +174,7 @@ impl Sharing {
                  is another one now, or is reached in another way"
             );
         } else {
-            let shelf =
-                Sinks::new(common, stream, Some(config)).shelf(Outlet::ProcessingFailed, &self.objects.store)?;
+            let shelf = Sinks::new(common, stream).shelf(Outlet::ProcessingFailed, &self.objects.store)?;
             self.objects.reach(shelf);
         }
         Ok(())

@@ -3,11 +3,11 @@
 
 use super::common::Common;
 use super::live::Gate;
-use super::places::Before;
+use super::places::{Before, Version};
 use super::plan::Outlet;
 use super::route::HTTP_ENDPOINT;
 use super::sealed;
-use crate::config::{Conditional, Destination, Http, S3, Store, StreamConfig, Target};
+use crate::config::{BackupMode, Conditional, Destination, Http, Loaded, S3, Store, StreamConfig, Target, Way};
 use crate::deliver::object::{Failure, Looked, ObjectStore};
 use crate::deliver::warehouse::Warehouse;
 use crate::deliver::{Attempt, Shelf, Shipment, Sink, Spool, http, local::Local, s3};
@@ -66,9 +66,12 @@ impl Remembered {
     }
 }
 
+/// The kind of a destination that takes no objects.
+const HTTP: &str = "http";
+
 /// How each place is reached today.
-#[derive(Default)]
-struct Settings {
+#[derive(Clone, Default)]
+pub(super) struct Settings {
     /// The destination's bucket, and the backup's.
     buckets: [Option<S3>; 2],
     /// Failures go where the backup goes.
@@ -124,16 +127,45 @@ impl Settings {
     }
 
     /// Of a configuration, or of the one that the stream was left with, and of those before it.
-    fn with_before(config: Option<&StreamConfig>, before: &Before) -> Settings {
-        let mut all = config.into_iter().chain(&before.configs).map(Settings::of);
-        let mut settings = all.next().unwrap_or_default();
-        all.for_each(|older| settings.complete(older));
-        settings.lacking = before.lacking.clone();
+    pub(super) fn with_before(config: Option<&StreamConfig>, before: &Before) -> Settings {
+        let mut settings = config.map(Settings::of).unwrap_or_default();
+        if let (None, [last, ..]) = (config, before.0.as_slice()) {
+            let only_failed = matches!(&last.loaded.backup, Ok(Some(b)) if b.mode == BackupMode::Failed);
+            settings.fails_into_backup = only_failed || last.kind.as_deref() == Some(HTTP);
+        }
+        for version in &before.0 {
+            let mut why: Vec<String> = version.ways.iter().filter_map(|way| settings.add(*way, version)).collect();
+            why.dedup();
+            settings.lacking.extend(why);
+        }
         settings
     }
 
+    /// Takes from a version the settings of a way that no newer one has; why there are none, if so.
+    fn add(&mut self, way: Way, version: &Version) -> Option<String> {
+        let s3 = |destination: &Destination| match destination.store() {
+            Some(Store::S3(s3)) => Some(s3.clone()),
+            _ => None,
+        };
+        let Loaded { destination, backup } = &version.loaded;
+        if way == Way::BackupBucket {
+            self.buckets[1] = backup.as_ref().ok().and_then(|b| s3(&b.as_ref()?.destination));
+            return backup.as_ref().err().map(|e| e.to_string());
+        }
+        let destination = match destination {
+            Ok(destination) => destination,
+            Err(e) => return Some(e.to_string()),
+        };
+        match way {
+            Way::Bucket => self.buckets[0] = s3(destination),
+            Way::Http if let Destination::Http(http) = destination => self.http = Some((**http).clone()),
+            _ => drop(destination.warehouse().map(|w| self.warehouses.insert(destination.kind(), w.target))),
+        }
+        None
+    }
+
     /// What was known before and is not now.
-    fn complete(&mut self, before: Settings) {
+    pub(super) fn complete(&mut self, before: Settings) {
         for (bucket, before) in self.buckets.iter_mut().zip(before.buckets) {
             *bucket = bucket.take().or(before);
         }
@@ -143,8 +175,14 @@ impl Settings {
         }
     }
 
+    /// Whether there are settings of the destination's bucket, of an endpoint, and of the backup's bucket.
+    #[cfg(test)]
+    pub(super) fn reaches(&self) -> [bool; 3] {
+        [self.buckets[0].is_some(), self.http.is_some(), self.buckets[1].is_some()]
+    }
+
     /// What is said of a store that nothing leads to.
-    fn no_settings(&self, store: &str) -> Error {
+    pub(super) fn no_settings(&self, store: &str) -> Error {
         let mut message = format!("the configuration has no settings for `{store}`, where open plans have to go");
         if !self.lacking.is_empty() {
             message += &format!(", and those of before cannot be used: {}", self.lacking.join("; "));
@@ -168,12 +206,12 @@ impl Settings {
 }
 
 impl Sinks {
-    pub fn new(common: &Common, stream: &str, config: Option<&StreamConfig>) -> Sinks {
+    pub fn new(common: &Common, stream: &str) -> Sinks {
         Sinks {
             common: common.clone(),
             stream: stream.to_owned(),
             arn: format!("{}{stream}", common.shared.arn_prefix),
-            settings: Settings::with_before(config, &common.before),
+            settings: common.settings.clone(),
             made: BTreeMap::new(),
             known: BTreeMap::new(),
             remembered: None,

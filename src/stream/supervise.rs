@@ -3,7 +3,7 @@
 use super::common::Common;
 use super::memory::NodeMemory;
 use super::open::{Meta, Opened, disk_limit, open};
-use super::places;
+use super::places::{self, Keeping};
 use super::pool::Pool;
 use super::redrive;
 use super::running::Running;
@@ -50,6 +50,8 @@ pub struct Stream {
     pub(super) shared: Shared,
     pub(super) redrive: Mutex<redrive::Progress>,
     reads_kinesis: AtomicBool,
+    /// Why the places of its configuration are not kept, if so.
+    unkept: Mutex<Option<Error>>,
     /// The shards that it reads, if it reads from Kinesis.
     pub(super) shards: Mutex<Option<Shards>>,
 }
@@ -59,12 +61,12 @@ impl Stream {
     /// holds and refuses puts.
     pub fn start(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConfig>) -> Result<Stream> {
         let during = |e: Error| e.during(format!("stream `{}`", meta.name));
-        let (before, complaint) = places::keep(&*shared.fs, dir, config).map_err(during)?;
+        let Keeping { before, damage, unkept } = places::keep(&*shared.fs, dir, config).map_err(during)?;
         let common = Common::new(shared, config, &Arc::new(before));
         let Opened { mut engine, writer, budget } = open(&common, dir, meta, config).map_err(during)?;
         let retired = Arc::new(AtomicBool::new(config.is_none()));
-        engine.note_damage(complaint.into_iter().collect());
-        let mut sinks = Sinks::new(&common, &meta.name, config);
+        engine.note_damage(damage.into_iter().collect());
+        let mut sinks = Sinks::new(&common, &meta.name);
         if config.is_none_or(|config| config.kinesis().is_none()) {
             engine.note_damage(sinks.remember(dir, &engine.open_stores()).into_iter().collect());
         }
@@ -83,6 +85,7 @@ impl Stream {
             shared: shared.clone(),
             redrive: Mutex::default(),
             reads_kinesis: shards.is_some().into(),
+            unkept: Mutex::new(unkept),
             shards: Mutex::new(shards),
         })
     }
@@ -96,6 +99,21 @@ impl Stream {
             return Err(Error::new(Kind::Invalid, format!("stream `{}` is retired", self.name)));
         }
         self.put.put(Put { arrival_ms: self.shared.clock.wall_ms(), entry: Entry::Source, batch }).await
+    }
+
+    fn note_unkept(&self, unkept: Option<Error>) {
+        if let Some(e) = &unkept {
+            tracing::warn!(stream = self.name, error = %e, "how the stream's places are reached is not kept yet");
+        }
+        *self.unkept.lock().expect("nobody panics holding it") = unkept;
+    }
+
+    /// Keeps how the places of its configuration are reached, if there was no room for that.
+    pub(super) fn keep_places(&self, config: &StreamConfig) {
+        let is_unkept = self.unkept.lock().expect("nobody panics holding it").is_some();
+        if is_unkept && let Ok(Keeping { unkept, .. }) = places::keep(&*self.shared.fs, &self.dir, Some(config)) {
+            self.note_unkept(unkept);
+        }
     }
 
     pub(super) fn shards(&self) -> MutexGuard<'_, Option<Shards>> {
@@ -149,6 +167,10 @@ impl Stream {
             status.refuses_puts = true;
             status.alarm = Some(format!("puts are refused: {why}"));
         }
+        if let Some(e) = &*self.unkept.lock().expect("nobody panics holding it") {
+            let alarm = || format!("after a restart nothing tells how places are reached that the file leaves: {e}");
+            status.alarm.get_or_insert_with(alarm);
+        }
         if let Some(shards) = &*self.shards() {
             shards.add_to(&mut status);
         }
@@ -158,10 +180,8 @@ impl Stream {
     /// Brings a configuration into force: a changed route is an epoch, the rest applies at once. Blocks.
     pub fn reload(&self, config: &StreamConfig) -> Result<()> {
         self.budget.set_limit(disk_limit(Some(config)));
-        let (before, complaint) = places::keep(&*self.shared.fs, &self.dir, Some(config))?;
-        if let Some(complaint) = complaint {
-            tracing::warn!(stream = self.name, complaint, "how the stream's places are reached is not kept");
-        }
+        let Keeping { before, unkept, .. } = places::keep(&*self.shared.fs, &self.dir, Some(config))?;
+        self.note_unkept(unkept);
         let common = Common::new(&self.shared, Some(config), &Arc::new(before));
         self.running.reload(&common, &self.name, &self.dir, config)?;
         let mut shards = self.shards();
