@@ -146,7 +146,7 @@ mod tests {
             let is_permitted = class_of(thread) == libc::SCHED_FIFO;
             let child = std::thread::spawn(|| class_of(this_thread())).join().expect("it ends");
             assert_eq!(child, libc::SCHED_OTHER);
-            // Alone it cannot take enough of many CPUs.
+            // Alone it cannot take an eighth of many CPUs.
             let cpus = std::thread::available_parallelism().map_or(1, usize::from);
             let others: Vec<_> = (1..cpus)
                 .map(|_| {

@@ -85,7 +85,10 @@ impl Places {
             _ => &[],
         };
         let backup = self.stream.as_ref().and_then(|stream| stream.get("backup"));
-        let of_backup = backup.is_some_and(|backup| backup.value.get("s3").is_some()).then_some(Way::BackupBucket);
+        // Switched off it may keep its keys, and leads nowhere.
+        let is_off = |mode: &Entry| matches!(&mode.value.kind, Kind::Scalar { text, .. } if text == "none");
+        let leads = |backup: &Entry| backup.value.get("s3").is_some() && !backup.value.get("mode").is_some_and(is_off);
+        let of_backup = backup.is_some_and(leads).then_some(Way::BackupBucket);
         of_destination.iter().copied().chain(of_backup).collect()
     }
 }
@@ -134,7 +137,7 @@ fn without_secrets(entry: &Entry, path: &str, is_below_secret: bool, left_out: &
         entries.iter().filter_map(|entry| without_secrets(entry, &path, is_secret, left_out)).collect()
     };
     let kind = match &entry.value.kind {
-        Kind::Scalar { text, .. } if is_secret && !is_reference(text) && !entry.value.is_null() => {
+        Kind::Scalar { text, .. } if is_secret && !text.is_empty() && !is_reference(text) && !entry.value.is_null() => {
             left_out.push(path);
             return None;
         }

@@ -14,19 +14,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Left {
     /// Since when the lane has been full for the sake of a track.
     waits_for: Option<(Track, Duration)>,
-    tracks: [bool; 2],
+    /// The track that was left. Never both: the lane begins again where the one stands that is the furthest behind.
+    track: Option<Track>,
 }
 
 impl Engine {
     /// Whether a track reads nothing more until the lane is opened again.
     pub(super) fn is_left(&self, track: Track) -> bool {
-        self.left.tracks[track as usize]
+        self.left.track == Some(track)
     }
 
     /// Leaves a track behind that has kept the other one waiting for long, and has its records read again when it may go on.
     pub(super) fn leave_behind(&mut self) {
-        let caught_up = self.tracks().find(|&track| self.is_left(track) && self.has_settled_what_it_read(track));
-        if caught_up.is_some() {
+        if self.left.track.is_some_and(|track| self.has_settled_what_it_read(track)) {
             self.lane.read_again();
         }
         let now = self.home.clock.steady();
@@ -35,7 +35,7 @@ impl Engine {
             _ => (track, now),
         });
         if let Some((track, since)) = self.left.waits_for.filter(|(_, since)| now >= *since + PATIENCE) {
-            self.left.tracks[track as usize] = true;
+            self.left.track = Some(track);
             tracing::warn!(
                 stream = self.home.stream,
                 track = ?track,
@@ -54,11 +54,7 @@ impl Engine {
 
     /// The track that keeps a full lane from taking in more, while the other one has read everything.
     fn kept_waiting_by(&self) -> Option<Track> {
-        if self.state().backup_from.is_none() || !self.lane.is_full() {
-            return None;
-        }
-        // Whoever is left comes back first: the lane begins where the track stands that is the furthest behind.
-        if self.tracks().any(|track| self.is_left(track)) {
+        if self.state().backup_from.is_none() || self.left.track.is_some() || !self.lane.is_full() {
             return None;
         }
         let has_more = |track: Track| self.cursors[track as usize].offset < self.lane.durable();

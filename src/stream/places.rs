@@ -103,14 +103,20 @@ mod tests {
         ))
     }
 
+    /// A disk with the stream's directory.
+    fn disk() -> FakeFs {
+        let fs = FakeFs::new();
+        fs.create_dir_all(Path::new(DIR)).unwrap();
+        fs
+    }
+
     fn kept(fs: &FakeFs) -> usize {
         sealed::read::<Kept>(fs, &Path::new(DIR).join(FILE)).unwrap().unwrap().0.versions.len()
     }
 
     #[test]
     fn a_way_is_that_of_the_newest_version_also_if_it_cannot_be_read() {
-        let fs = FakeFs::new();
-        fs.create_dir_all(Path::new(DIR)).unwrap();
+        let fs = disk();
         let keep = |config: Option<&StreamConfig>| keep(&fs, Path::new(DIR), config).unwrap().before;
         keep(Some(&http("http://127.0.0.1:1/old", "", "s3: { bucket: raw }")));
         // The key is left out of one, and what the other one refers to is not set.
@@ -127,8 +133,7 @@ mod tests {
 
     #[test]
     fn a_part_that_cannot_be_read_hides_no_other_one() {
-        let fs = FakeFs::new();
-        fs.create_dir_all(Path::new(DIR)).unwrap();
+        let fs = disk();
         let both = http("http://127.0.0.1:1/", "written-out", "s3: { bucket: raw }");
         keep(&fs, Path::new(DIR), Some(&both)).unwrap();
         let settings = Settings::with_before(None, &keep(&fs, Path::new(DIR), None).unwrap().before);
@@ -136,9 +141,19 @@ mod tests {
     }
 
     #[test]
+    fn a_backup_that_is_switched_off_and_keeps_its_keys_hides_none_before() {
+        let fs = disk();
+        let backup = |mode: &str| http("http://127.0.0.1:1/", "", &format!("mode: {mode}, s3: {{ bucket: raw }}"));
+        keep(&fs, Path::new(DIR), Some(&backup("all"))).unwrap();
+        let off =
+            stream("    destination: { local: { dir: /out } }\n    backup: { mode: none, s3: { bucket: raw } }\n");
+        let before = keep(&fs, Path::new(DIR), Some(&off)).unwrap().before;
+        assert_eq!(Settings::with_before(Some(&off), &before).reaches(), [false, true, true]);
+    }
+
+    #[test]
     fn versions_that_say_nothing_more_are_not_kept() {
-        let fs = FakeFs::new();
-        fs.create_dir_all(Path::new(DIR)).unwrap();
+        let fs = disk();
         for i in 0..20 {
             let config = http(&format!("http://127.0.0.1:1/{i}"), "written-out", &format!("s3: {{ bucket: raw-{i} }}"));
             keep(&fs, Path::new(DIR), Some(&config)).unwrap();
@@ -148,8 +163,7 @@ mod tests {
 
     #[test]
     fn what_there_is_no_room_for_is_kept_later() {
-        let fs = FakeFs::new();
-        fs.create_dir_all(Path::new(DIR)).unwrap();
+        let fs = disk();
         let config = http("http://127.0.0.1:1/", "", "s3: { bucket: raw }");
         fs.set_capacity(Some(0));
         let unkept = keep(&fs, Path::new(DIR), Some(&config)).unwrap().unkept;

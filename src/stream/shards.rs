@@ -321,9 +321,9 @@ impl Inner {
     pub(super) fn end_unread(&self) {
         let is_unread = |lane: &Lane| match lane {
             Lane::Open(lane) => {
-                let is_unread = lane.reader.is_finished() && !lane.shard.is_at_end() && !lane.shard.is_gone();
+                let has_no_reader = lane.reader.is_finished() && !lane.shard.is_at_end() && !lane.shard.is_gone();
                 lane.created_ms == self.created_ms.load(Ordering::Relaxed)
-                    && (is_unread || lane.shard.is_to_be_read_again())
+                    && (has_no_reader || lane.shard.is_to_be_read_again())
                     && !lane.running.has_ended()
             }
             Lane::Done(_) => false,

@@ -5,7 +5,7 @@ use super::client::Kinesis;
 use super::nodes::{World, assert_no_gap, objects, shares, wait_until};
 use super::proxy::{EVENT, Fault, Proxy};
 use super::servers::KinesisLocal;
-use super::source::{assert_each_once_and_in_order, assert_once_and_in_order, numbered, reads, settled};
+use super::source::{assert_each_once_and_in_order, assert_once_and_in_order, numbered, one_shard, reads, settled};
 use crate::service::{Service, scale};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -186,10 +186,7 @@ fn are_changed(more: &str, operations: &[&'static str], step: usize) {
 /// A closed shard's last answer looks the same.
 #[test]
 pub fn answers_that_name_no_iterator_end_no_shard_that_is_open() {
-    let server = KinesisLocal::start();
-    let kinesis = Kinesis::at(&server.endpoint());
-    kinesis.create("s", 1);
-    let proxy = Proxy::start(server.address);
+    let (_server, kinesis, proxy) = one_shard();
     let mut service = Service::start(&reads(&proxy.endpoint(), ""));
     kinesis.put("s", &numbered(0..20));
     settled(&mut service, 20);

@@ -1,17 +1,14 @@
 //! Records that are to be sent (enhanced fan-out) and are not: they are asked for, whatever the reason, for as long as it holds.
 
 use super::client::Kinesis;
-use super::proxy::{EVENT, Fault, Proxy};
+use super::proxy::{EVENT, Fault};
 use super::servers::{Kinesalite, KinesisLocal, Server};
-use super::source::{assert_each_once_and_in_order, numbered, reads, settled};
+use super::source::{assert_each_once_and_in_order, numbered, one_shard, reads, settled};
 use crate::service::Service;
 
 #[test]
 fn records_are_asked_for_while_they_are_not_sent_and_sent_again_when_they_can_be() {
-    let server = KinesisLocal::start();
-    let kinesis = Kinesis::at(&server.endpoint());
-    kinesis.create("s", 1);
-    let proxy = Proxy::start(server.address);
+    let (_server, kinesis, proxy) = one_shard();
     proxy.refuse_subscriptions_for(std::time::Duration::ZERO);
     let mut service = Service::start(&reads(&proxy.endpoint(), ", consumer: c"));
     let mut put = 0;

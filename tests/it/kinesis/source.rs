@@ -26,6 +26,15 @@ fn reads_into(endpoint: &str, more: &str, destination: &str) -> String {
     )
 }
 
+/// A stream `s` of one shard, and a proxy in front of its server.
+pub fn one_shard() -> (Server, Kinesis, Proxy) {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    let proxy = Proxy::start(server.address);
+    (server, kinesis, proxy)
+}
+
 /// Numbered records: those of a key are in order.
 pub fn numbered(range: std::ops::Range<usize>) -> Vec<(String, Vec<u8>)> {
     range.map(|i| (format!("key {}", i % KEYS), format!("{{\"n\":{i}}}").into_bytes())).collect()
@@ -211,10 +220,7 @@ fn through_kills_a_split_and_a_merge(server: &Server, proxy: &Proxy, more: &str)
 
 #[test]
 fn a_subscription_that_breaks_or_cannot_be_had_costs_no_record() {
-    let server = KinesisLocal::start();
-    let kinesis = Kinesis::at(&server.endpoint());
-    kinesis.create("s", 1);
-    let proxy = Proxy::start(server.address);
+    let (_server, kinesis, proxy) = one_shard();
     let mut service = Service::start(&reads(&proxy.endpoint(), ", consumer: c"));
     kinesis.put("s", &numbered(0..100));
     settled(&mut service, 100);
@@ -244,10 +250,7 @@ fn a_subscription_that_breaks_or_cannot_be_had_costs_no_record() {
 /// Records one at a time: from when the server sends one until it is an object. The server sends every five seconds.
 #[test]
 fn with_no_interval_a_record_that_is_sent_is_an_object_at_once() {
-    let server = KinesisLocal::start();
-    let kinesis = Kinesis::at(&server.endpoint());
-    kinesis.create("s", 1);
-    let proxy = Proxy::start(server.address);
+    let (_server, kinesis, proxy) = one_shard();
     let streams = reads(&proxy.endpoint(), ", consumer: c").replace("interval: 300ms }", "interval: 0s }");
     let mut service = Service::start(&streams);
     kinesis.put("s", &numbered(0..1));
@@ -277,10 +280,7 @@ fn with_no_interval_a_record_that_is_sent_is_an_object_at_once() {
 
 #[test]
 fn a_consumer_that_cannot_be_registered_is_not_needed() {
-    let server = KinesisLocal::start();
-    let kinesis = Kinesis::at(&server.endpoint());
-    kinesis.create("s", 1);
-    let proxy = Proxy::start(server.address);
+    let (_server, kinesis, proxy) = one_shard();
     proxy.always("DescribeStreamConsumer", None, Fault::Error("AccessDeniedException"));
     let mut service = Service::start(&reads(&proxy.endpoint(), ", consumer: c"));
     kinesis.put("s", &numbered(0..100));
@@ -291,10 +291,7 @@ fn a_consumer_that_cannot_be_registered_is_not_needed() {
 
 #[test]
 fn what_kinesis_refuses_or_does_not_say_costs_no_record() {
-    let server = KinesisLocal::start();
-    let kinesis = Kinesis::at(&server.endpoint());
-    kinesis.create("s", 1);
-    let proxy = Proxy::start(server.address);
+    let (_server, kinesis, proxy) = one_shard();
     let mut service = Service::start(&reads(&proxy.endpoint(), ""));
     let faults = [
         ("GetRecords", Fault::Error("ProvisionedThroughputExceededException")),
@@ -322,10 +319,7 @@ fn what_kinesis_refuses_or_does_not_say_costs_no_record() {
 
 #[test]
 fn an_iterator_is_kept_when_the_same_is_to_be_asked_again() {
-    let server = KinesisLocal::start();
-    let kinesis = Kinesis::at(&server.endpoint());
-    kinesis.create("s", 1);
-    let proxy = Proxy::start(server.address);
+    let (_server, kinesis, proxy) = one_shard();
     let mut service = Service::start(&reads(&proxy.endpoint(), ""));
     for (i, fault) in
         [Fault::Error("ProvisionedThroughputExceededException"), Fault::Error("InternalFailure"), Fault::LoseAnswer]
@@ -476,10 +470,7 @@ fn a_stream_that_is_left_and_read_again_is_read_by_one_lane() {
 
 /// A shard that has been read to record 49, and to which 50 to 79 were put while the service was down; it was split then.
 fn a_shard_that_was_left_behind() -> (Server, Proxy, Service, String, String) {
-    let server = KinesisLocal::start();
-    let kinesis = Kinesis::at(&server.endpoint());
-    kinesis.create("s", 1);
-    let proxy = Proxy::start(server.address);
+    let (server, kinesis, proxy) = one_shard();
     let mut service = Service::start(&reads(&proxy.endpoint(), ""));
     kinesis.put("s", &numbered(0..50));
     settled(&mut service, 50);
@@ -530,10 +521,7 @@ fn a_closed_shard_of_which_only_the_end_is_left_is_not_passed_over_in_silence() 
 
 #[test]
 fn a_quiet_shard_whose_last_record_expires_has_lost_nothing() {
-    let server = KinesisLocal::start();
-    let kinesis = Kinesis::at(&server.endpoint());
-    kinesis.create("s", 1);
-    let proxy = Proxy::start(server.address);
+    let (_server, kinesis, proxy) = one_shard();
     let mut service = Service::start(&reads(&proxy.endpoint(), ""));
     let last = kinesis.put("s", &numbered(0..50)).remove(49).sequence_number;
     settled(&mut service, 50);
