@@ -152,9 +152,10 @@ impl Writer {
             self.frontier = Frontier::open(&**fs, dir, incarnation).ok();
         }
         let mut shared = self.journal.shared();
+        // A commit may need a larger segment than the next one would be: those that follow are likely to need it, too.
+        shared.next_size = (2 * segment.size.max(shared.next_size)).min(self.journal.limits.segment_bytes_max);
         shared.segments.push_back(segment);
         shared.needs_spare = false;
-        shared.next_size = (shared.next_size * 2).min(self.journal.limits.segment_bytes_max);
     }
 }
 
