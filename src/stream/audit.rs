@@ -9,6 +9,7 @@ use super::ledger::{Contents, Line, Stub, Sums, files, stubs};
 use super::list::{Item, position_hash};
 use super::marks::Marks;
 use super::open::{META, Meta, is_used, read_or_make_meta};
+use super::places;
 use super::plan::{Outlet, State, Track};
 use super::plan_log::{self, recover};
 use super::share::SHARED;
@@ -223,7 +224,7 @@ pub fn audit(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<(Audit, Names)
     };
     let mut audit = account(meta.name.clone(), &state, &journal);
     audit.objects = sums.outlets.values().map(|o| o.objects).sum();
-    damage.extend(meta.damage.clone().into_iter().chain(found.damage));
+    damage.extend(meta.damage.clone().into_iter().chain(found.damage).chain(places::damage(&**fs, dir)?));
     audit.problems.append(&mut damage);
     audit.problems.extend(
         gone(&state, &journal)

@@ -43,15 +43,7 @@ pub(super) struct Keeping {
 /// returns what is known of those before it; without a configuration, of all.
 pub(super) fn keep(fs: &dyn Fs, dir: &Path, config: Option<&StreamConfig>) -> Result<Keeping> {
     let path = dir.join(FILE);
-    let (Kept { versions: found }, damage) = match sealed::read::<Kept>(fs, &path) {
-        Ok(found) => found.unwrap_or_default(),
-        Err(e) if e.kind == Kind::Corrupt => {
-            let what = "plans that go where the configuration does not lead any more may have to be given up on";
-            (Kept::default(), Some(format!("{e}: {what}")))
-        }
-        // It may be whole: nothing is written over it.
-        Err(e) => return Err(e),
-    };
+    let (found, damage) = read(fs, &path)?;
     let (before, versions) = load(&found, config.map(|config| &config.places), &path.display().to_string());
     let mut unkept = None;
     if !versions.is_empty() && (versions != found || damage.is_some()) {
@@ -61,6 +53,23 @@ pub(super) fn keep(fs: &dyn Fs, dir: &Path, config: Option<&StreamConfig>) -> Re
         }
     }
     Ok(Keeping { before, damage, unkept })
+}
+
+/// What is damaged of what is kept in the stream's `dir`, for who only looks.
+pub(super) fn damage(fs: &dyn Fs, dir: &Path) -> Result<Option<String>> {
+    Ok(read(fs, &dir.join(FILE))?.1)
+}
+
+/// The versions that are kept, and what of them is damaged. A file that cannot be read is an error: it may be whole.
+fn read(fs: &dyn Fs, path: &Path) -> Result<(Vec<Places>, Option<String>)> {
+    match sealed::read::<Kept>(fs, path) {
+        Ok(found) => Ok(found.map(|(kept, damage)| (kept.versions, damage)).unwrap_or_default()),
+        Err(e) if e.kind == Kind::Corrupt => {
+            let what = "plans that go where the configuration does not lead any more may have to be given up on";
+            Ok((Vec::new(), Some(format!("{e}: {what}"))))
+        }
+        Err(e) => Err(e),
+    }
 }
 
 /// Reads versions under today's environment, and leaves out those that newer ones have every way of. A way belongs to the
@@ -129,6 +138,22 @@ mod tests {
             assert!(why.contains(expected), "{why}");
         }
         assert_eq!(kept(&fs), 2);
+    }
+
+    #[test]
+    fn who_only_looks_is_told_of_damage_and_mends_nothing() {
+        let fs = disk();
+        assert_eq!(damage(&fs, Path::new(DIR)).unwrap(), None);
+        keep(&fs, Path::new(DIR), Some(&http("http://127.0.0.1:1/", "", "s3: { bucket: raw }"))).unwrap();
+        assert_eq!(damage(&fs, Path::new(DIR)).unwrap(), None);
+        let path = Path::new(DIR).join(FILE);
+        for (path, says) in [(path.clone(), "copy"), (crate::fs::copy_of(&path), "given up on")] {
+            fs.open(&path).unwrap().write_all_at(b"x", 5).unwrap();
+            (0..2).for_each(|_| {
+                let found = damage(&fs, Path::new(DIR)).unwrap().expect("damage");
+                assert!(found.contains(says), "{found}");
+            });
+        }
     }
 
     #[test]
