@@ -52,6 +52,14 @@ impl Engine {
         self.left.waits_for.map(|(_, since)| since + PATIENCE)
     }
 
+    /// What an alarm says of a track that was left.
+    pub fn left_behind(&self) -> Option<&'static str> {
+        self.left.track.map(|track| match track {
+            Track::Main => "the destination is left behind, and read for again when that is delivered",
+            Track::Backup => "the backup is left behind, and read for again when that is delivered",
+        })
+    }
+
     /// The track that keeps a full lane from taking in more, while the other one has read everything.
     fn kept_waiting_by(&self) -> Option<Track> {
         if self.state().backup_from.is_none() || self.left.track.is_some() || !self.lane.is_full() {

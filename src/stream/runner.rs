@@ -218,9 +218,18 @@ impl Runner {
         Ok(turn)
     }
 
+    /// Why the lane does not get on, and which track goes without.
+    fn alarm(&self) -> Option<String> {
+        let alarm = self.alarm.as_deref().or_else(|| self.engine.alarm());
+        match (alarm, self.engine.left_behind()) {
+            (Some(alarm), Some(left)) => Some(format!("{alarm}; {left}")),
+            (alarm, left) => alarm.or(left).map(str::to_owned),
+        }
+    }
+
     /// Logs an alarm once, when it begins or changes, and its end.
     fn report(&mut self) {
-        let alarm = self.alarm.clone().or_else(|| self.engine.alarm().map(str::to_owned));
+        let alarm = self.alarm();
         // The count of attempts changes all the time and is not worth a line.
         let essence =
             |a: &Option<String>| a.as_ref().map(|a| a.chars().filter(|c| !c.is_ascii_digit()).collect::<String>());
@@ -336,7 +345,7 @@ impl Runner {
                 _ => "running",
             }
             .into(),
-            alarm: self.alarm.clone().or_else(|| engine.alarm().map(str::to_owned)),
+            alarm: self.alarm(),
             damage: engine.damage().to_vec(),
             refuses_puts: false,
             accepted: engine.accepted(),

@@ -1,70 +1,160 @@
 //! A track of a shard that does not get on: the other one goes on without it, and what it has missed is read again.
 
 use super::client::Kinesis;
-use super::servers::KinesisLocal;
-use super::source::{assert_each_once_and_in_order, number, numbered, reads};
+use super::servers::{KinesisLocal, Server};
+use super::source::{assert_once_and_in_order, number, numbered, reads};
 use crate::bucket::Bucket;
 use crate::clients;
 use crate::lives::proxy::Proxy;
 use crate::outage::Store;
 use crate::service::{Service, variable};
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Open plans of a track at which it reads nothing more.
 const OPEN_PLANS_MAX: u64 = 256;
+const TRACKS: [&str; 2] = ["destination", "backup"];
 
-#[test]
-pub fn a_backup_that_does_not_get_on_stops_no_shard_and_misses_nothing() {
-    let server = KinesisLocal::start();
-    let kinesis = Kinesis::at(&server.endpoint());
-    kinesis.create("s", 1);
-    let bucket = Bucket::new();
-    let minio = variable("HYDRANT_TEST_S3_ENDPOINT");
-    let proxy = Proxy::hanging(minio.trim_start_matches("http://").parse().unwrap());
-    let backup = clients::s3(&bucket.name, "timeout: 1s").replace(&minio, &format!("http://{}", proxy.address));
-    let streams = reads(&server.endpoint(), "")
-        + &format!("    backup: {{ buffer: {{ interval: 1ms }}, compress: gzip, {backup} }}\n");
-    // Room for a quarter of a megabyte of a shard.
-    let mut service = Service::start_with("memory: { size: 16MiB, intake_share: 75% }\n", &streams);
-    let (mut put, began) = (0, Instant::now());
-    while service.status("r").open_plans < OPEN_PLANS_MAX {
-        kinesis.put("s", &numbered(put..put + 10));
-        put += 10;
-        assert!(began.elapsed() < Duration::from_secs(200), "{:?}", service.status("r"));
+/// A shard that goes to a bucket and is backed up in another one, each behind a proxy, with room for a quarter of a megabyte.
+struct Two {
+    server: Server,
+    kinesis: Kinesis,
+    buckets: [Bucket; 2],
+    proxies: [Proxy; 2],
+    service: Service,
+    /// Records so far.
+    put: usize,
+}
+
+impl Two {
+    fn start() -> Two {
+        let server = KinesisLocal::start();
+        let kinesis = Kinesis::at(&server.endpoint());
+        kinesis.create("s", 1);
+        let buckets = [Bucket::new(), Bucket::new()];
+        let minio = variable("HYDRANT_TEST_S3_ENDPOINT");
+        let address = minio.trim_start_matches("http://").parse().unwrap();
+        let proxies = [Proxy::hanging(address), Proxy::hanging(address)];
+        let mut two = Two { server, kinesis, buckets, proxies, service: Service::new(), put: 0 };
+        two.configure(true);
+        two.service.restart();
+        two
     }
-    // More than there is room for, several times.
-    for _ in 0..5 {
-        let large = numbered(put..put + 10).into_iter().map(|(key, data)| {
-            let text =
-                String::from_utf8(data).unwrap().replace('}', &format!(",\"filler\":\"{}\"}}", "x".repeat(60_000)));
+
+    fn configure(&self, has_backup: bool) {
+        let minio = variable("HYDRANT_TEST_S3_ENDPOINT");
+        let [destination, backup] = [0, 1].map(|i: usize| {
+            let store = clients::s3(&self.buckets[i].name, "timeout: 1s");
+            store.replace(&minio, &format!("http://{}", self.proxies[i].address))
+        });
+        let streams = reads(&self.server.endpoint(), "")
+            .replace("local: { dir: DIR/out }", &destination)
+            .replace("buffer: { interval: 300ms }", "buffer: { interval: 1ms }");
+        let backup = format!("    backup: {{ buffer: {{ interval: 1ms }}, compress: gzip, {backup} }}\n");
+        let streams = streams + if has_backup { &backup } else { "" };
+        self.service.configure("memory: { size: 16MiB, intake_share: 75% }\n", &streams);
+    }
+
+    /// Puts records of which each has so many bytes more.
+    fn put(&mut self, records: usize, filler: usize) {
+        let filler = "x".repeat(filler);
+        let larger = numbered(self.put..self.put + records).into_iter().map(|(key, data)| {
+            let text = String::from_utf8(data).unwrap().replace('}', &format!(",\"filler\":\"{filler}\"}}"));
             (key, text.into_bytes())
         });
-        kinesis.put("s", &large.collect::<Vec<_>>());
-        put += 10;
+        self.kinesis.put("s", &larger.collect::<Vec<_>>());
+        self.put += records;
     }
-    service.until("the destination has everything", |s| s.status("r").outlets["destination"].records == put as u64);
-    assert_eq!(service.status("r").outlets["backup"].records, 0);
-    assert!(service.status("r").alarm.is_some_and(|alarm| alarm.contains("is not delivered")));
-    proxy.forward();
-    service.until("the backup has everything", |s| {
-        let status = s.status("r");
-        status.outlets["backup"].records == put as u64 && status.open_plans == 0
-    });
-    let status = service.status("r");
-    assert_eq!((status.pending, status.backup_pending, status.gap, status.lost), (0, 0, 0, 0), "{status:?}");
-    service.until("no alarm is left", |s| s.status("r").alarm.is_none());
-    assert_each_once_and_in_order(&service, put);
-    let mut found: BTreeMap<usize, usize> = BTreeMap::new();
-    for (_, bytes) in bucket.objects() {
-        let mut text = Vec::new();
-        std::io::copy(&mut flate2::read::MultiGzDecoder::new(&bytes[..]), &mut text).expect("gzip");
-        let records = serde_json::Deserializer::from_slice(&text).into_iter::<serde_json::Value>();
-        records.for_each(|record| *found.entry(number(record.unwrap().to_string().as_bytes())).or_default() += 1);
+
+    /// Puts until the track whose store hangs is left and the other one has everything.
+    fn leave(&mut self, track: usize) {
+        let began = Instant::now();
+        while self.service.status("r").open_plans < OPEN_PLANS_MAX {
+            self.put(10, 0);
+            assert!(began.elapsed() < Duration::from_secs(200), "{:?}", self.service.status("r"));
+        }
+        // More than there is room for, several times.
+        (0..5).for_each(|_| self.put(10, 60_000));
+        let (put, other) = (self.put as u64, TRACKS[1 - track]);
+        self.service.until("the other track has everything", |s| s.status("r").outlets[other].records == put);
+        let says = format!("; the {} is left behind", TRACKS[track]);
+        self.service.until("an alarm says why, and that it is left", |s| {
+            s.status("r").alarm.is_some_and(|alarm| alarm.contains("is not delivered") && alarm.contains(&says))
+        });
+        assert!(self.service.status("r").outlets[TRACKS[track]].records < put);
     }
-    assert_eq!((found.len(), found.values().sum::<usize>()), (put, put), "each once in the backup");
-    let (code, text) = service.command(&["audit"]);
-    assert_eq!(code, 0, "{text}");
+
+    /// All stores take what they are given: each has every record once.
+    fn assert_complete(&mut self, has_backup: bool) {
+        let (put, tracks) = (self.put as u64, &TRACKS[..1 + has_backup as usize]);
+        self.service.until("every store has everything", |s| {
+            let status = s.status("r");
+            status.open_plans == 0 && tracks.iter().all(|track| status.outlets[*track].records == put)
+        });
+        let status = self.service.status("r");
+        assert_eq!((status.pending, status.backup_pending, status.gap, status.lost), (0, 0, 0, 0), "{status:?}");
+        self.service.until("no alarm is left", |s| s.status("r").alarm.is_none());
+        assert_once_and_in_order(&self.buckets[0].objects(), self.put);
+        let (code, text) = self.service.command(&["audit"]);
+        assert_eq!(code, 0, "{text}");
+    }
+
+    /// How often each number is in the backup.
+    fn backed_up(&self) -> BTreeMap<usize, usize> {
+        let mut found: BTreeMap<usize, usize> = BTreeMap::new();
+        for (_, bytes) in self.buckets[1].objects() {
+            let mut text = Vec::new();
+            std::io::copy(&mut flate2::read::MultiGzDecoder::new(&bytes[..]), &mut text).expect("gzip");
+            let records = serde_json::Deserializer::from_slice(&text).into_iter::<serde_json::Value>();
+            records.for_each(|record| *found.entry(number(record.unwrap().to_string().as_bytes())).or_default() += 1);
+        }
+        found
+    }
+}
+
+/// The destination goes on without it, and when it gets on it is read for without waiting for the destination, which has
+/// stopped since.
+#[test]
+pub fn a_backup_that_does_not_get_on_stops_no_shard_and_misses_nothing() {
+    let mut two = Two::start();
+    two.proxies[0].forward();
+    two.leave(1);
+    assert_eq!(two.service.status("r").outlets["backup"].records, 0);
+    two.proxies[0].hang();
+    let before = two.put as u64;
+    (0..10).for_each(|_| two.put(10, 60_000));
+    two.service.until("the destination has stopped", |s| s.status("r").open_plans > OPEN_PLANS_MAX);
+    two.proxies[1].forward();
+    two.service.until("the backup has all that was read before", |s| s.status("r").outlets["backup"].records >= before);
+    assert!(two.service.status("r").outlets["destination"].records < two.put as u64);
+    two.proxies[0].forward();
+    two.assert_complete(true);
+    let found = two.backed_up();
+    assert_eq!((found.len(), found.values().sum::<usize>()), (two.put, two.put), "each once in the backup");
+}
+
+/// A lane that is opened again while it runs knows where the configuration before the last reload sent what is on its way.
+#[test]
+fn a_lane_that_is_opened_again_delivers_to_the_backup_that_was_switched_off() {
+    let mut two = Two::start();
+    two.proxies[1].forward();
+    two.leave(0);
+    let before = two.put;
+    two.proxies[1].hang();
+    two.put(10, 0);
+    two.service.until("the backup has something on its way", |s| s.status("r").open_plans > OPEN_PLANS_MAX);
+    two.configure(false);
+    two.service.signal(Signal::HUP);
+    two.service.until("the backup is switched off", |s| s.status("r").epoch == 2);
+    two.proxies[0].forward();
+    let put = two.put as u64;
+    two.service.until("the destination has everything", |s| s.status("r").outlets["destination"].records == put);
+    two.proxies[1].forward();
+    two.assert_complete(false);
+    let found = two.backed_up();
+    assert!((before..=two.put).contains(&found.len()), "{} of {before} to {}", found.len(), two.put);
+    assert!(found.values().all(|times| *times == 1), "each once in the backup");
 }
 
 /// What is on its way to a store goes to no other one, also where the file is changed while the process is not there.

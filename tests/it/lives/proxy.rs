@@ -40,6 +40,11 @@ impl Proxy {
         *self.mode.lock().unwrap() = Mode::Forward;
     }
 
+    /// New connections get no answer from now on; what is being passed on still is.
+    pub fn hang(&self) {
+        *self.mode.lock().unwrap() = Mode::Hang(Vec::new());
+    }
+
     /// Connections that wait for an answer.
     pub fn hung(&self) -> usize {
         match &*self.mode.lock().unwrap() {
