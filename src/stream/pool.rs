@@ -2,6 +2,8 @@
 //! keeps memory for itself; a lane has one while it has something to do.
 
 use crate::error::{Error, Kind, Result};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Lanes of a stream's shards that are at work at once; most of their time they wait for a disk, or for a table.
@@ -10,7 +12,18 @@ pub const OF_SHARDS: usize = 16;
 pub const OF_NODE: usize = 40;
 
 /// See the module.
-pub struct Pool(Option<Runtime>);
+pub struct Pool {
+    runtime: Option<Runtime>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The way to a pool's threads.
+#[derive(Clone)]
+pub struct Threads {
+    handle: Handle,
+    /// Lanes that want a thread and have none yet.
+    waiting: Arc<AtomicUsize>,
+}
 
 impl Pool {
     /// `name`: what the threads are called; `threads_max`: how many there are when all are busy.
@@ -18,19 +31,58 @@ impl Pool {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(1).max_blocking_threads(threads_max).thread_name(name).enable_time();
         let runtime = builder.build().map_err(|e| Error::new(Kind::Retry, format!("start threads: {e}")))?;
-        Ok(Pool(Some(runtime)))
+        Ok(Pool { runtime: Some(runtime), waiting: Arc::default() })
     }
 
-    pub fn handle(&self) -> &Handle {
-        self.0.as_ref().expect("it is there until it is dropped").handle()
+    pub fn threads(&self) -> Threads {
+        let handle = self.runtime.as_ref().expect("it is there until it is dropped").handle().clone();
+        Threads { handle, waiting: self.waiting.clone() }
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
         // Whoever drops it may not be one who may wait.
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+impl Threads {
+    /// Starts a lane.
+    pub fn start(&self, lane: impl Future<Output = ()> + Send + 'static) {
+        drop(self.handle.spawn(lane));
+    }
+
+    /// Has work done on a thread, when one is free. `None`: the pool has ended.
+    pub async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let waiting = Waiting::new(&self.waiting);
+        let worked = self.handle.spawn_blocking(move || {
+            drop(waiting);
+            work()
+        });
+        worked.await.ok()
+    }
+
+    /// Whether a lane waits for a thread.
+    pub fn are_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// A lane that waits, until this is dropped.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    fn new(waiting: &Arc<AtomicUsize>) -> Waiting {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(waiting.clone())
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -3,6 +3,7 @@
 
 use super::engine::{Engine, Progress};
 use super::plan::{Outlet, Track};
+use super::pool::Threads;
 use super::route::HTTP_ENDPOINT;
 use super::running::{Command, Mailbox, Reload};
 use super::sinks::Sinks;
@@ -16,7 +17,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 /// Pause before work that failed for want of room, or because a person has to act, is tried again.
@@ -29,7 +29,8 @@ const GATHER: Duration = Duration::from_millis(5);
 /// A lane that has had nothing to do for this long lets go of its files.
 const REST_AFTER: Duration = Duration::from_secs(1);
 
-/// A lane lets others have its thread after this time, however much it has to do.
+/// A lane lets others that wait have its thread after this time, however much it has to do. To change threads costs
+/// milliseconds where all CPUs are busy, so that it goes on where nobody waits.
 const SLICE: Duration = Duration::from_millis(20);
 
 /// The lane itself.
@@ -65,29 +66,35 @@ enum Turn {
     End,
 }
 
-/// What a lane does when there is nothing to do.
+/// What a lane does when it has given up its thread.
 enum Rest {
     /// Waits, for a command or until then, by the steady clock.
     Until(Option<Duration>),
+    /// There is more to do: others have had to wait for long enough.
+    Again,
     End,
 }
 
 impl Runner {
-    /// Runs on whichever thread of the pool is free, while there is something to do. `here` goes when everything else is gone.
-    pub(super) async fn run_on(mut self, pool: Handle, here: Sender<()>) {
+    /// Runs on whichever thread is free, while there is something to do. `here` goes when everything else is gone.
+    pub(super) async fn run_on(mut self, threads: Threads, here: Sender<()>) {
         loop {
-            let worked = pool.spawn_blocking(move || {
-                let rest = self.work(Some(SLICE));
+            let own = threads.clone();
+            let worked = threads.work(move || {
+                let rest = self.work(&own);
                 (self, rest)
             });
             // The pool itself ends.
-            let Ok((runner, rest)) = worked.await else { break };
+            let Some((runner, rest)) = worked.await else { break };
             self = runner;
-            let Rest::Until(until) = rest else {
-                drop(self);
-                break;
-            };
-            self.wait(self.pause(until)).await;
+            match rest {
+                Rest::Until(until) => self.wait(self.pause(until)).await,
+                Rest::Again => {}
+                Rest::End => {
+                    drop(self);
+                    break;
+                }
+            }
         }
         drop(here);
     }
@@ -96,12 +103,12 @@ impl Runner {
         until.map_or(Duration::from_secs(3600), |until| until.saturating_sub(self.shared.clock.steady()))
     }
 
-    /// Does what there is to do, for no longer than about that time.
-    fn work(&mut self, slice: Option<Duration>) -> Rest {
+    /// Does what there is to do, for as long as nobody else waits for the thread, or for a slice.
+    fn work(&mut self, threads: &Threads) -> Rest {
         if self.ended {
             return self.obey_all().unwrap_or(Rest::Until(None));
         }
-        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| self.turns(slice)));
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| self.turns(threads)));
         let mut kind = Kind::Bug;
         match outcome {
             Ok(Ok(rest)) => {
@@ -136,17 +143,15 @@ impl Runner {
         None
     }
 
-    /// Goes on until there is nothing to do, or the time is over. After an error only a new start can help.
-    fn turns(&mut self, slice: Option<Duration>) -> Result<Rest> {
+    /// Goes on until there is nothing to do, or it is somebody else's turn. After an error only a new start can help.
+    fn turns(&mut self, threads: &Threads) -> Result<Rest> {
         let began = Instant::now();
         loop {
             if let Some(end) = self.obey_all() {
                 return Ok(end);
             }
             match self.turn()? {
-                Turn::Again if slice.is_some_and(|slice| began.elapsed() >= slice) => {
-                    return Ok(Rest::Until(Some(Duration::ZERO)));
-                }
+                Turn::Again if threads.are_waited_for() && began.elapsed() >= SLICE => return Ok(Rest::Again),
                 Turn::Again => {}
                 Turn::End => return Ok(Rest::End),
                 Turn::Wait(until) => return Ok(Rest::Until(until)),
@@ -370,6 +375,7 @@ mod tests {
     use super::super::common::Common;
     use super::super::memory::NodeMemory;
     use super::super::open::{Meta, Opened, open};
+    use super::super::pool::Pool;
     use super::super::running::Running;
     use super::super::workers::Workers;
     use super::*;
@@ -377,19 +383,20 @@ mod tests {
     use crate::record::{Batch, Entry};
     use tokio::runtime::{Builder, Runtime};
 
-    /// A pool that has one thread for all its lanes.
-    fn one_thread() -> Runtime {
-        Builder::new_multi_thread().worker_threads(1).max_blocking_threads(1).enable_time().build().expect("threads")
+    /// A runtime, and a pool that has one thread for all its lanes.
+    fn one_thread() -> (Runtime, Arc<Pool>) {
+        let runtime = Builder::new_multi_thread().worker_threads(1).max_blocking_threads(1).enable_time().build();
+        (runtime.expect("threads"), Arc::new(Pool::start("lanes", 1).expect("threads")))
     }
 
     /// A lane that delivers to a directory, on a disk in memory, and who writes to its journal.
-    fn lane(runtime: &Runtime, pool: &Runtime) -> (Running, Writer) {
+    fn lane((runtime, pool): &(Runtime, Arc<Pool>)) -> (Running, Writer) {
         let shared = Shared {
             fs: Arc::new(crate::fs::fake::FakeFs::new()),
             clock: Arc::new(crate::clock::System::default()),
             runtime: runtime.handle().clone(),
             workers: Workers::new(1),
-            lanes: Arc::new(super::super::pool::Pool::start("lanes", 1).expect("threads")),
+            lanes: pool.clone(),
             memory: NodeMemory::new(64 << 20),
             budget: Budget::new("node", u64::MAX, None),
             module_cache: "modules".into(),
@@ -403,7 +410,7 @@ mod tests {
         let meta = Meta { format: 1, name: "s".into(), incarnation: uuid::Uuid::new_v4(), damage: None };
         let Opened { engine, writer, .. } = open(&common, "/s".as_ref(), &meta, Some(config)).expect("a new stream");
         let sinks = Sinks::new(&common, "s");
-        let running = Running::start(&shared, "s", engine, sinks, &Arc::default(), pool.handle());
+        let running = Running::start(&shared, "s", engine, sinks, &Arc::default(), &pool.threads());
         (running, writer)
     }
 
@@ -412,8 +419,8 @@ mod tests {
 
     #[test]
     fn a_lane_with_much_to_do_lets_others_have_their_thread() {
-        let [runtime, pool] = [one_thread(), one_thread()];
-        let [(busy, mut writer), (other, _)] = [lane(&runtime, &pool), lane(&runtime, &pool)];
+        let threads = one_thread();
+        let [(busy, mut writer), (other, _)] = [lane(&threads), lane(&threads)];
         let mut batch = Batch::with_capacity(5000, 5000 * 40);
         (0..5000).for_each(|i| batch.push(format!("{{\"number\":{i},\"of\":\"a record\"}}").as_bytes()));
         for _ in 0..PUTS {
@@ -429,8 +436,8 @@ mod tests {
 
     #[test]
     fn a_lane_that_panics_is_stopped_and_says_so_and_no_other_is() {
-        let [runtime, pool] = [one_thread(), one_thread()];
-        let [(lane_of_fault, _), (other, _)] = [lane(&runtime, &pool), lane(&runtime, &pool)];
+        let threads = one_thread();
+        let [(lane_of_fault, _), (other, _)] = [lane(&threads), lane(&threads)];
         // It is idle: nothing but the question wakes it.
         assert_eq!(lane_of_fault.status().state, "running");
         let asked = lane_of_fault.ask(|_, _| panic!("by intention"));

@@ -6,6 +6,7 @@ use super::live::Live;
 use super::load::Loader;
 use super::objects::Objects;
 use super::open;
+use super::pool::Threads;
 use super::runner::Runner;
 use super::sinks::Sinks;
 use super::status::Status;
@@ -17,7 +18,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SendError, Sender, channel};
 use std::sync::{Arc, Mutex};
-use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 /// See [`Command::Do`].
@@ -75,7 +75,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts the lane, on whichever thread of the pool is free. `retired`: whether the configuration does not name the stream
+    /// Starts the lane, on whichever of the threads is free. `retired`: whether the configuration does not name the stream
     /// any more.
     pub(super) fn start(
         shared: &Shared,
@@ -83,7 +83,7 @@ impl Running {
         engine: Engine,
         sinks: Sinks,
         retired: &Arc<AtomicBool>,
-        pool: &Handle,
+        threads: &Threads,
     ) -> Running {
         let (commands, receiver) = channel();
         let commands = Mailbox { commands, bell: Arc::default() };
@@ -109,7 +109,7 @@ impl Running {
             epoch: epoch.clone(),
         };
         let (here, gone) = channel();
-        drop(pool.spawn(runner.run_on(pool.clone(), here)));
+        threads.start(runner.run_on(threads.clone(), here));
         Running { commands, told, stopped, epoch, gone: Mutex::new(gone), name: name.to_owned(), objects }
     }
 

@@ -466,7 +466,7 @@ impl Inner {
             let open = engine.open_stores();
             engine.note_damage(sinks.remember(&dir, &open).into_iter().collect());
         }
-        let running = Running::start(shared, &name, engine, sinks, &self.retired, self.pool()?.handle());
+        let running = Running::start(shared, &name, engine, sinks, &self.retired, &self.pool()?.threads());
         let (tell, wake, of_reader) = (running.teller(), wake.clone(), shard.clone());
         let created_ms = self.created_ms.load(Ordering::Relaxed);
         let reader = Reader {
