@@ -137,12 +137,13 @@ impl Writer {
             }
         })?;
         let direct = self.journal.open_direct(segment.number);
-        self.enter(segment, direct);
+        self.enter(segment, size, direct);
         Ok(())
     }
 
-    /// `direct`: the segment's file, opened for direct writes where the file system has them.
-    fn enter(&mut self, segment: Segment, direct: Option<Arc<dyn File>>) {
+    /// `size`: what was asked for; a spare may be larger. `direct`: the segment's file, opened for direct writes where the file
+    /// system has them.
+    fn enter(&mut self, segment: Segment, size: u64, direct: Option<Arc<dyn File>>) {
         let seed = frame::seed(&self.journal.incarnation, segment.number);
         let file = direct.unwrap_or_else(|| segment.file.clone());
         self.active = Some(Active { number: segment.number, size: segment.size, file, seed, at: HEADER_BLOCK });
@@ -152,8 +153,8 @@ impl Writer {
             self.frontier = Frontier::open(&**fs, dir, incarnation).ok();
         }
         let mut shared = self.journal.shared();
-        // A commit may need a larger segment than the next one would be: those that follow are likely to need it, too.
-        shared.next_size = (2 * segment.size.max(shared.next_size)).min(self.journal.limits.segment_bytes_max);
+        // A commit may have needed a larger segment than was due: those that follow are likely to need it, too.
+        shared.next_size = size.max(2 * shared.next_size).min(self.journal.limits.segment_bytes_max);
         shared.segments.push_back(segment);
         shared.needs_spare = false;
     }

@@ -14,15 +14,17 @@ pub const OF_NODE: usize = 40;
 /// See the module.
 pub struct Pool {
     runtime: Option<Runtime>,
-    waiting: Arc<AtomicUsize>,
+    threads_max: usize,
+    /// Lanes that have a thread or wait for one.
+    at_work: Arc<AtomicUsize>,
 }
 
 /// The way to a pool's threads.
 #[derive(Clone)]
 pub struct Threads {
     handle: Handle,
-    /// Lanes that want a thread and have none yet.
-    waiting: Arc<AtomicUsize>,
+    threads_max: usize,
+    at_work: Arc<AtomicUsize>,
 }
 
 impl Pool {
@@ -31,12 +33,12 @@ impl Pool {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(1).max_blocking_threads(threads_max).thread_name(name).enable_time();
         let runtime = builder.build().map_err(|e| Error::new(Kind::Retry, format!("start threads: {e}")))?;
-        Ok(Pool { runtime: Some(runtime), waiting: Arc::default() })
+        Ok(Pool { runtime: Some(runtime), threads_max, at_work: Arc::default() })
     }
 
     pub fn threads(&self) -> Threads {
         let handle = self.runtime.as_ref().expect("it is there until it is dropped").handle().clone();
-        Threads { handle, waiting: self.waiting.clone() }
+        Threads { handle, threads_max: self.threads_max, at_work: self.at_work.clone() }
     }
 }
 
@@ -57,31 +59,32 @@ impl Threads {
 
     /// Has work done on a thread, when one is free. `None`: the pool has ended.
     pub async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        let waiting = Waiting::new(&self.waiting);
+        let at_work = AtWork::new(&self.at_work);
         let worked = self.handle.spawn_blocking(move || {
-            drop(waiting);
-            work()
+            let done = work();
+            drop(at_work);
+            done
         });
         worked.await.ok()
     }
 
-    /// Whether a lane waits for a thread.
+    /// Whether there are more lanes at work than threads: one that is only not awake yet takes nobody's.
     pub fn are_waited_for(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+        self.at_work.load(Ordering::Relaxed) > self.threads_max
     }
 }
 
-/// A lane that waits, until this is dropped.
-struct Waiting(Arc<AtomicUsize>);
+/// A lane at work, until this is dropped.
+struct AtWork(Arc<AtomicUsize>);
 
-impl Waiting {
-    fn new(waiting: &Arc<AtomicUsize>) -> Waiting {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting(waiting.clone())
+impl AtWork {
+    fn new(at_work: &Arc<AtomicUsize>) -> AtWork {
+        at_work.fetch_add(1, Ordering::Relaxed);
+        AtWork(at_work.clone())
     }
 }
 
-impl Drop for Waiting {
+impl Drop for AtWork {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -235,9 +235,9 @@ impl Runner {
     /// Logs an alarm once, when it begins or changes, and its end.
     fn report(&mut self) {
         let alarm = self.alarm();
-        // The count of attempts changes all the time and is not worth a line.
+        // The count of attempts and the names of objects change all the time and are not worth a line.
         let essence =
-            |a: &Option<String>| a.as_ref().map(|a| a.chars().filter(|c| !c.is_ascii_digit()).collect::<String>());
+            |a: &Option<String>| a.as_ref().map(|a| a.chars().filter(|c| !c.is_ascii_hexdigit()).collect::<String>());
         if essence(&alarm) != essence(&self.reported) {
             match &alarm {
                 Some(alarm) => tracing::warn!(stream = self.name, alarm, "stream does not get on"),
@@ -432,6 +432,7 @@ mod tests {
         while read() == 0 {}
         assert_eq!(other.status().state, "running");
         assert!(read() < 5000 * PUTS, "the other has waited until all was done");
+        [busy, other].into_iter().for_each(|lane| lane.stop());
     }
 
     #[test]
@@ -447,6 +448,6 @@ mod tests {
         assert!(status.alarm.is_some_and(|alarm| alarm.contains("a rule of our own was broken")));
         assert!(lane_of_fault.has_ended() && !other.has_ended());
         assert_eq!(other.status().state, "running");
-        lane_of_fault.stop();
+        [lane_of_fault, other].into_iter().for_each(|lane| lane.stop());
     }
 }

@@ -466,6 +466,8 @@ impl Inner {
             let open = engine.open_stores();
             engine.note_damage(sinks.remember(&dir, &open).into_iter().collect());
         }
+        // What can fail comes first: nobody would end a lane that runs.
+        let passed = passed(&*shared.fs, &dir)?;
         let running = Running::start(shared, &name, engine, sinks, &self.retired, &self.pool()?.threads());
         let (tell, wake, of_reader) = (running.teller(), wake.clone(), shard.clone());
         let created_ms = self.created_ms.load(Ordering::Relaxed);
@@ -481,7 +483,7 @@ impl Inner {
             room: self.room.clone(),
             up_to_date: None,
             put_off: None,
-            passed: passed(&*shared.fs, &dir)?,
+            passed,
             new_leases,
             tell: Box::new(move || {
                 tell();

@@ -447,6 +447,21 @@ fn what_every_reader_has_passed_is_forgotten_and_the_rest_is_kept_as_far_as_memo
     assert_eq!(read_all(&journal, 0).1, [(first, frames[last].end())]);
 }
 
+/// Or each of the first commits of a new stream under load would write a file of its own on the way to its answer.
+#[test]
+fn segments_follow_the_size_of_the_commits_that_need_them() {
+    let fake = FakeFs::new();
+    let limits = Limits { segment_bytes_min: 8192, segment_bytes_max: 1 << 20, tail_bytes_max: 0 };
+    let (_, mut writer) = open_within(&fake, limits, &Budget::unlimited());
+    let batch = Batch::from_parts(vec![b'x'; 60_000], vec![60_000]).unwrap();
+    for _ in 0..16 {
+        writer.commit(vec![Put { arrival_ms: 1, entry: Entry::Source, batch: batch.clone() }]).unwrap();
+    }
+    let sizes: Vec<u64> = files(&fake, ".seg").into_iter().map(|(_, size)| size).collect();
+    // One that holds a commit and no more, the next one as large, and then twice as large each time.
+    assert!(sizes.len() <= 5 && sizes.windows(2).all(|pair| pair[0] <= pair[1]), "{sizes:?}");
+}
+
 #[test]
 fn records_full_of_what_looks_like_frames_do_not_keep_a_journal_from_being_opened() {
     let fake = FakeFs::new();

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 enum Mode {
     /// Connections are kept and left without an answer.
     Hang(Vec<TcpStream>),
-    Forward,
+    /// Connections are passed on.
+    Forward(Vec<TcpStream>),
     End,
 }
 
@@ -27,7 +28,10 @@ impl Proxy {
             for taken in listener.incoming().flatten() {
                 match &mut *mode.lock().unwrap() {
                     Mode::Hang(held) => held.push(taken),
-                    Mode::Forward => relay(taken, upstream),
+                    Mode::Forward(relayed) => {
+                        relayed.extend(taken.try_clone());
+                        relay(taken, upstream);
+                    }
                     Mode::End => return,
                 }
             }
@@ -37,12 +41,15 @@ impl Proxy {
 
     /// From now on everything is passed on; what hung is hung up.
     pub fn forward(&self) {
-        *self.mode.lock().unwrap() = Mode::Forward;
+        *self.mode.lock().unwrap() = Mode::Forward(Vec::new());
     }
 
-    /// New connections get no answer from now on; what is being passed on still is.
+    /// Nobody gets an answer from now on; what is being passed on is cut off.
     pub fn hang(&self) {
-        *self.mode.lock().unwrap() = Mode::Hang(Vec::new());
+        let before = std::mem::replace(&mut *self.mode.lock().unwrap(), Mode::Hang(Vec::new()));
+        if let Mode::Forward(relayed) = before {
+            relayed.iter().for_each(|connection| drop(connection.shutdown(Shutdown::Both)));
+        }
     }
 
     /// Connections that wait for an answer.
