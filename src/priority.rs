@@ -3,7 +3,7 @@
 //!
 //! Where the system permits it (`CAP_SYS_NICE`, or a limit on real-time priority) they run in `SCHED_FIFO`. Threads in that class
 //! could keep the others from running, so that nothing would be delivered: they are watched, and when together they have taken
-//! more than an eighth of the CPUs for a tenth of a second, they are ordinary threads until they take less than a sixteenth: who has
+//! more than an eighth of the CPUs for a fiftieth of a second, they are ordinary threads until they take less than a sixteenth: who has
 //! that much to do is kept busy, and to interrupt encoding for each put costs a fifth of the throughput. Where it
 //! is not permitted they always are, and nothing else is different.
 
@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Between two looks at what the threads have taken.
-const LOOK: Duration = Duration::from_millis(100);
+/// Between two looks at what the threads have taken. Until the first one a burst of puts keeps encoding from its CPUs.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The threads that are ahead, by their number in the system, and what each had taken at the last look.
 #[derive(Default)]
