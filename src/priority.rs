@@ -3,9 +3,9 @@
 //!
 //! Where the system permits it (`CAP_SYS_NICE`, or a limit on real-time priority) they run in `SCHED_FIFO`. Threads in that class
 //! could keep the others from running, so that nothing would be delivered: they are watched, and when together they have taken
-//! more than an eighth of the CPUs for a fiftieth of a second, they are ordinary threads until they take less than a sixteenth: who has
-//! that much to do is kept busy, and to interrupt encoding for each put costs a fifth of the throughput. Where it
-//! is not permitted they always are, and nothing else is different.
+//! more than an eighth of the CPUs between two looks, they are ordinary threads until they take less than a sixteenth: who has
+//! that much to do is awake anyway, and to interrupt encoding for each put costs throughput. Where it is not permitted they
+//! always are ordinary, and nothing else is different.
 
 #![allow(unsafe_code)]
 

@@ -55,8 +55,12 @@ impl Engine {
     /// What an alarm says of a track that was left.
     pub fn left_behind(&self) -> Option<&'static str> {
         self.left.track.map(|track| match track {
-            Track::Main => "the destination is left behind, and read for again when that is delivered",
-            Track::Backup => "the backup is left behind, and read for again when that is delivered",
+            Track::Main => {
+                "the destination is left behind: what it has missed is read again when it has delivered what it holds"
+            }
+            Track::Backup => {
+                "the backup is left behind: what it has missed is read again when it has delivered what it holds"
+            }
         })
     }
 

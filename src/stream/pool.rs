@@ -13,10 +13,9 @@ pub const OF_NODE: usize = 40;
 
 /// See the module.
 pub struct Pool {
+    /// Until it is dropped.
     runtime: Option<Runtime>,
-    threads_max: usize,
-    /// Lanes that have a thread or wait for one.
-    at_work: Arc<AtomicUsize>,
+    threads: Threads,
 }
 
 /// The way to a pool's threads.
@@ -24,6 +23,7 @@ pub struct Pool {
 pub struct Threads {
     handle: Handle,
     threads_max: usize,
+    /// Lanes that have a thread or wait for one.
     at_work: Arc<AtomicUsize>,
 }
 
@@ -33,12 +33,12 @@ impl Pool {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(1).max_blocking_threads(threads_max).thread_name(name).enable_time();
         let runtime = builder.build().map_err(|e| Error::new(Kind::Retry, format!("start threads: {e}")))?;
-        Ok(Pool { runtime: Some(runtime), threads_max, at_work: Arc::default() })
+        let threads = Threads { handle: runtime.handle().clone(), threads_max, at_work: Arc::default() };
+        Ok(Pool { runtime: Some(runtime), threads })
     }
 
-    pub fn threads(&self) -> Threads {
-        let handle = self.runtime.as_ref().expect("it is there until it is dropped").handle().clone();
-        Threads { handle, threads_max: self.threads_max, at_work: self.at_work.clone() }
+    pub fn threads(&self) -> &Threads {
+        &self.threads
     }
 }
 
@@ -61,9 +61,8 @@ impl Threads {
     pub async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let at_work = AtWork::new(&self.at_work);
         let worked = self.handle.spawn_blocking(move || {
-            let done = work();
-            drop(at_work);
-            done
+            let _at_work = at_work;
+            work()
         });
         worked.await.ok()
     }

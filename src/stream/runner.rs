@@ -103,7 +103,7 @@ impl Runner {
         until.map_or(Duration::from_secs(3600), |until| until.saturating_sub(self.shared.clock.steady()))
     }
 
-    /// Does what there is to do, for as long as nobody else waits for the thread, or for a slice.
+    /// Does what there is to do; when its slice is over, only as long as no lane waits for a thread.
     fn work(&mut self, threads: &Threads) -> Rest {
         if self.ended {
             return self.obey_all().unwrap_or(Rest::Until(None));
@@ -410,7 +410,7 @@ mod tests {
         let meta = Meta { format: 1, name: "s".into(), incarnation: uuid::Uuid::new_v4(), damage: None };
         let Opened { engine, writer, .. } = open(&common, "/s".as_ref(), &meta, Some(config)).expect("a new stream");
         let sinks = Sinks::new(&common, "s");
-        let running = Running::start(&shared, "s", engine, sinks, &Arc::default(), &pool.threads());
+        let running = Running::start(&shared, "s", engine, sinks, &Arc::default(), pool.threads());
         (running, writer)
     }
 

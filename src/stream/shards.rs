@@ -468,7 +468,7 @@ impl Inner {
         }
         // What can fail comes first: nobody would end a lane that runs.
         let passed = passed(&*shared.fs, &dir)?;
-        let running = Running::start(shared, &name, engine, sinks, &self.retired, &self.pool()?.threads());
+        let running = Running::start(shared, &name, engine, sinks, &self.retired, self.pool()?.threads());
         let (tell, wake, of_reader) = (running.teller(), wake.clone(), shard.clone());
         let created_ms = self.created_ms.load(Ordering::Relaxed);
         let reader = Reader {

@@ -70,7 +70,7 @@ impl Stream {
         if config.is_none_or(|config| config.kinesis().is_none()) {
             engine.note_damage(sinks.remember(dir, &engine.open_stores()).into_iter().collect());
         }
-        let running = Running::start(shared, &meta.name, engine, sinks, &retired, &shared.lanes.threads());
+        let running = Running::start(shared, &meta.name, engine, sinks, &retired, shared.lanes.threads());
         let put = Committer::new(&meta.name, writer, running.teller());
         let kinesis = config.filter(|c| c.kinesis().is_some());
         let shards = kinesis.map(|config| Shards::start(&common, &meta.name, dir, config, &retired));
