@@ -37,6 +37,16 @@ pub struct Error {
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// A message of at most so many characters; one that is cut ends with `…`.
+pub fn bounded(mut message: String, chars_max: usize) -> String {
+    if message.chars().count() > chars_max {
+        let end = message.char_indices().nth(chars_max.saturating_sub(1)).map_or(0, |(at, _)| at);
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Error { kind, message: message.into() }

@@ -4,6 +4,7 @@
 use super::error::ApiError;
 use super::json::{self, Object, Text};
 use super::model::Violations;
+use crate::error::bounded;
 use crate::record::Batch;
 use hyper::HeaderMap;
 use serde::Deserialize;
@@ -67,7 +68,7 @@ pub fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
     if !given.split(';').next().unwrap_or_default().to_ascii_lowercase().contains("cbor") {
         return Ok(());
     }
-    let given: String = given.chars().take(MESSAGE_BYTES_MAX).collect();
+    let given = bounded(given.to_owned(), MESSAGE_BYTES_MAX);
     let message = format!("found the Content-Type `{given}`, expected `{JSON}`");
     Err(ApiError::serialization(message))
 }

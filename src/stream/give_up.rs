@@ -10,7 +10,7 @@ use super::route::{Told, error_line};
 use super::ship::{Phase, Shipping, alternate_name};
 use crate::deliver::records::Records;
 use crate::deliver::{Body, Spool};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, bounded};
 use crate::format::Rows;
 use crate::record::Batch;
 use crate::record::keyed::{self, Keys};
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Of an error record's message: an endpoint may say as much as it likes.
-const MESSAGE_BYTES_MAX: usize = 8192;
+const MESSAGE_CHARS_MAX: usize = 8192;
 /// Of records that are encoded again at once.
 const ENCODED_BYTES: usize = 256 << 10;
 
@@ -120,10 +120,7 @@ impl Engine {
             (None, false) => (Outlet::DeliveryFailed, route.failure_key(Outlet::DeliveryFailed)),
         };
         let name = self.object_name(epoch, (outlet, has_version), &key, arrival_ms, &id)?;
-        if reason.message.len() > MESSAGE_BYTES_MAX {
-            let end = (0..=MESSAGE_BYTES_MAX).rev().find(|&i| reason.message.is_char_boundary(i)).unwrap_or(0);
-            reason.message.truncate(end);
-        }
+        reason.message = bounded(reason.message, MESSAGE_CHARS_MAX);
         Ok(Abandoned { reason, store: route.failures.store.clone(), name, contents })
     }
 

@@ -3,6 +3,7 @@
 use super::{S3, region};
 use crate::deliver::feed::Unreadable;
 use crate::deliver::object::Failure;
+use crate::error::bounded;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -151,7 +152,7 @@ impl S3 {
     fn made(&self, answer: Answer, code: &str, act: &str, name: &str, text: &str) -> Refusal {
         let bucket = &self.settings.bucket;
         let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let text: String = text.chars().take(MESSAGE_CHARS_MAX).collect();
+        let text = bounded(text, MESSAGE_CHARS_MAX);
         let reason = format!("S3.{code}: {act} `s3://{bucket}/{name}`: {text}");
         Refusal { answer, reason, outcome_unknown: false, code: code.to_owned() }
     }

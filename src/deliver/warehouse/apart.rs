@@ -9,6 +9,7 @@ use super::rows::{Broken, Columns, Rows};
 use crate::config::TableName;
 use crate::deliver::records::Records;
 use crate::deliver::{Body, Rejection};
+use crate::error::bounded;
 use bytes::Bytes;
 use futures_util::SinkExt;
 use std::io;
@@ -84,10 +85,8 @@ impl Search<'_> {
         Ok(())
     }
 
-    fn reject(&mut self, record: u64, mut message: String) {
-        if let Some((at, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
-            message.truncate(at);
-        }
+    fn reject(&mut self, record: u64, message: String) {
+        let message = bounded(message, MESSAGE_CHARS_MAX);
         self.rejected.push(Rejection { record, code: self.code.clone(), message });
     }
 
@@ -124,7 +123,7 @@ impl Search<'_> {
                 return Err(self.refused(&e));
             }
             self.execute("ROLLBACK TO SAVEPOINT hydrant_rows").await?;
-            let text = refusal::bounded(refusal::text(&e));
+            let text = refusal::text(&e);
             let named = refusal::line(&e, &self.table.table);
             match named.and_then(|line| Some((line, at_line(items, line)?))) {
                 Some((line, i)) => {

@@ -1,6 +1,7 @@
 //! What the database said, by Firehose's codes and in words a user can act on.
 
 use crate::config::{Dialect, Target};
+use crate::error::bounded;
 use std::error::Error as _;
 use tokio_postgres::error::DbError;
 
@@ -72,16 +73,8 @@ impl Refusal {
     /// While a statement was under way.
     pub fn during(act: &str, e: &tokio_postgres::Error) -> Refusal {
         let code = e.as_db_error().map_or(Code::ConnectionFailed, code);
-        Refusal { code, message: bounded(format!("{act}: {}", text(e))) }
+        Refusal { code, message: bounded(format!("{act}: {}", text(e)), MESSAGE_CHARS_MAX) }
     }
-}
-
-pub(super) fn bounded(mut message: String) -> String {
-    if let Some((at, _)) = message.char_indices().nth(MESSAGE_CHARS_MAX) {
-        message.truncate(at);
-        message.push('…');
-    }
-    message
 }
 
 /// Everything that is known, on one line.
