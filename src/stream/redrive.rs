@@ -37,6 +37,8 @@ const LINE_BYTES_MAX: u64 = 64 << 20;
 const TRIES: u32 = 30;
 /// Lines that are no error records at the beginning of an object, before it is taken for something else.
 const UNREADABLE_MAX: usize = 1000;
+/// Objects that cannot be put in, one after the other, before the run ends: then it is not for what is in them.
+const PASSED_OVER_MAX: u32 = 10;
 /// Messages that are kept of a run.
 const NOTES_MAX: usize = 200;
 
@@ -113,6 +115,8 @@ struct Run<'s> {
     behind: u64,
     /// The ledger's of the backup, if that is put in again, by the names of objects.
     lines: BTreeMap<String, Line>,
+    /// Objects that could not be put in, how many of these are the last ones, and why the first could not.
+    passed_over: (u64, u32, Option<Error>),
 }
 
 impl Stream {
@@ -176,7 +180,8 @@ fn run(stream: &Stream, selection: Selection) -> Result<()> {
     let (store, destination) = (route.store(outlet).to_owned(), route.store.clone());
     let of = store.clone();
     let shelf = stream.ask(move |_, sinks| sinks.shelf(outlet, &of))??;
-    let mut run = Run { stream, selection, shelf, scratch, destination, lines: BTreeMap::new(), told: None, behind };
+    let (lines, passed_over) = (BTreeMap::new(), (0, 0, None));
+    let mut run = Run { stream, selection, shelf, scratch, destination, lines, passed_over, told: None, behind };
     let mut names = BTreeSet::new();
     let chosen = |kind: &str| run.selection.kind.as_deref().is_none_or(|wanted| wanted == kind);
     match &run.selection.prefix {
@@ -197,10 +202,18 @@ fn run(stream: &Stream, selection: Selection) -> Result<()> {
     names.retain(|name| !name.starts_with("_hydrant/") && !name.starts_with("_ledger/"));
     stream.progress().objects = names.len() as u64;
     for name in names {
+        let before = run.passed_over.0;
         run.object(&name)?;
-        stream.progress().objects_done += 1;
+        if run.passed_over.0 == before {
+            run.passed_over.1 = 0;
+            stream.progress().objects_done += 1;
+        }
     }
-    Ok(())
+    match run.passed_over {
+        (_, _, None) => Ok(()),
+        (1, _, Some(why)) => Err(why),
+        (objects, _, Some(why)) => Err(why.during(format!("{objects} objects could not be put in, the first of them"))),
+    }
 }
 
 impl Run<'_> {
@@ -244,9 +257,28 @@ impl Run<'_> {
         Ok(before)
     }
 
+    /// Leaves an object of which nothing is put in to another run, and goes on with those behind it. The error: so many
+    /// were left one after the other that this run ends.
+    fn pass_over(&mut self, name: &str, why: Error) -> Result<()> {
+        let (objects, in_a_row, first) = &mut self.passed_over;
+        (*objects, *in_a_row) = (*objects + 1, *in_a_row + 1);
+        if *in_a_row >= PASSED_OVER_MAX {
+            return Err(
+                why.during(format!("{in_a_row} objects one after the other could not be put in, the last of them"))
+            );
+        }
+        let note = format!("`{name}` is left: {why}");
+        first.get_or_insert_with(|| why.during(format!("`{name}`")));
+        self.note(note);
+        Ok(())
+    }
+
     fn object(&mut self, name: &str) -> Result<()> {
         let before = self.before(name)?;
-        let body = self.fetch(&*self.shelf, name)?;
+        let body = match self.fetch(&*self.shelf, name) {
+            Err(e) if e.kind == Kind::Misconfigured => return self.pass_over(name, e),
+            body => body?,
+        };
         let mut lines = body.plain().map_err(|e| cannot_read(name, e))?;
         let is_manifest = manifest::begins(lines.fill_buf().map_err(|e| cannot_read(name, e))?);
         let records_before = self.stream.progress().records;

@@ -94,6 +94,11 @@ impl Eye {
         RUNTIME.block_on(put.send()).expect("an object is put");
     }
 
+    pub fn remove(&self, name: &str) {
+        let remove = self.client.delete_object().bucket(&self.bucket).key(name);
+        RUNTIME.block_on(remove.send()).expect("an object is removed");
+    }
+
     pub fn names(&self) -> Vec<String> {
         let list = RUNTIME.block_on(self.client.list_objects_v2().bucket(&self.bucket).send()).expect("it lists");
         list.contents().iter().map(|o| o.key().expect("an object has a name").to_owned()).collect()

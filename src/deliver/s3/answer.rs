@@ -89,6 +89,13 @@ impl Refusal {
         Refusal { answer, ..self }
     }
 
+    /// When an object was to be read: one that is gone, or in an archive, is not there the next time either.
+    pub(super) fn on_read(self) -> Refusal {
+        let is_gone = ["NoSuchKey", "InvalidObjectState"].contains(&&*self.code);
+        let answer = if is_gone { Answer::Misconfigured } else { self.answer };
+        Refusal { answer, ..self }
+    }
+
     /// When its upload was to be completed: one that nobody knows any more was completed, by a request whose answer
     /// was lost, or aborted; looking tells.
     pub(super) fn on_complete(self) -> Refusal {

@@ -18,7 +18,13 @@ impl Run<'_> {
     pub(super) fn manifest(&mut self, name: &str, mut bytes: impl Read, taken: &HashSet<u64>) -> Result<Put> {
         let mut text = Vec::new();
         bytes.read_to_end(&mut text).map_err(|e| cannot_read(name, e))?;
-        let manifest = manifest::read(&text).map_err(|why| Error::new(Kind::Invalid, format!("`{name}`: {why}")))?;
+        let manifest = match manifest::read(&text) {
+            Ok(manifest) => manifest,
+            Err(why) => {
+                self.pass_over(name, Error::new(Kind::Invalid, why))?;
+                return Ok(Put::default());
+            }
+        };
         let selected = self.selection.code.is_none()
             || manifest.error.as_ref().is_some_and(|(code, _)| Some(code) == self.selection.code.as_ref());
         let (mut lines, mut records, mut in_log) = (Vec::new(), 0, Vec::new());
@@ -39,9 +45,20 @@ impl Run<'_> {
                 self.loaded(load.outputs);
                 continue;
             }
-            match of_records.is_empty() && self.load(&load)? {
-                true => self.loaded(load.outputs),
-                false => {
+            let loaded = match of_records.is_empty() {
+                true => self.load(&load),
+                false => Ok(false),
+            };
+            match loaded {
+                Ok(true) => {
+                    self.passed_over.1 = 0;
+                    self.loaded(load.outputs);
+                }
+                Err(e) => {
+                    self.pass_over(name, e)?;
+                    continue;
+                }
+                Ok(false) => {
                     self.records_of(&load, &of_records)?;
                     in_log.push(load.object.clone());
                 }

@@ -5,6 +5,7 @@ use crate::postgres::SHARED;
 use crate::s3::Eye;
 use crate::service::Service;
 use crate::warehouse::BOTH;
+use hydrant::deliver::warehouse::manifest;
 
 fn redrive(service: &Service, stream: &str, options: &[&str]) -> (i32, String) {
     let config = service.config().display().to_string();
@@ -45,4 +46,37 @@ fn a_manifest_is_loaded_again_once_and_only_by_its_own_stream() {
     assert_audit(&service);
     let (_, text) = service.command(&["audit", "--deep"]);
     assert_eq!(text.matches("in failure objects 300, of these redriven 300").count(), 2, "{text}");
+}
+
+/// Manifests and other objects behind one that is broken, or whose object is gone, are put in all the same.
+#[test]
+fn a_manifest_that_cannot_be_loaded_keeps_no_other_one_from_being_loaded() {
+    let eye = Eye::new();
+    let database = SHARED.database();
+    let (_front, address) = BOTH[0].front(&database);
+    let place = Place { dialect: BOTH[0], address, database: &database, bucket: &eye.bucket };
+    let mut service = Service::start(&place.stream("s", &[("retry_duration", "0s")]));
+    for batch in 0..3 {
+        put_rows(&service, "s", batch * 100..batch * 100 + 100);
+        service.settled(100 * (batch + 1));
+    }
+    let manifests: Vec<String> = eye.names().into_iter().filter(|name| name.contains("/manifests/")).collect();
+    assert_eq!(manifests.len(), 3, "{manifests:?}");
+    let bytes = eye.bytes(&manifests[0]);
+    eye.put(&manifests[0], &bytes[..bytes.len() / 2]);
+    let staged = manifest::read(&eye.bytes(&manifests[1])).expect("it is whole").loads[0].object.clone();
+    eye.remove(&staged);
+    database.run("CREATE TABLE s (n bigint, s text)");
+    let (code, text) = redrive(&service, "s", &["--kind", "manifests"]);
+    assert!(code == 1 && text.contains("100 records put in (100 at `manifests`)"), "{text}");
+    assert!(text.contains("2 objects could not be put in, the first of them"), "{text}");
+    for left in &manifests[..2] {
+        assert!(text.contains(&format!("`{left}` is left: ")), "{text}");
+    }
+    assert!(text.contains("found no manifest") && text.contains(&staged), "{text}");
+    assert_eq!(database.value("SELECT count(*) FROM s"), "100");
+    eye.put(&manifests[0], &bytes);
+    let (code, text) = redrive(&service, "s", &["--kind", "manifests"]);
+    assert!(code == 1 && text.contains("100 records put in (100 at `manifests`), 100 were before"), "{text}");
+    assert_eq!(database.value("SELECT count(*) || ' ' || count(DISTINCT n) FROM s"), "200 200");
 }
