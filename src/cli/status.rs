@@ -54,10 +54,14 @@ fn print(s: &Status) {
     say!("  backed up {}, waiting for backup {}; {}", count("backup"), s.backup_pending, s.lane);
     for (id, shard) in &s.shards {
         let owner = shard.owner.as_ref().map_or(String::new(), |owner| format!(" by {owner}"));
-        let position =
-            shard.position.as_deref().unwrap_or(if shard.state == "done" { "its end" } else { "its beginning" });
+        let nowhere = match shard.state.as_str() {
+            "done" => "its end",
+            "unread" => "a place that is not known here",
+            _ => "its beginning",
+        };
+        let position = shard.position.as_deref().unwrap_or(nowhere);
         // Of what this node does not read it is not known.
-        let is_read = !["done", "elsewhere"].contains(&shard.state.as_str());
+        let is_read = !["done", "elsewhere", "unread"].contains(&shard.state.as_str());
         let behind = if is_read { format!(", {} ms behind", shard.behind_ms) } else { String::new() };
         say!(
             "  {id}: {}{owner}, at {position}{behind}; accepted {}, pending {}, gap {}",
@@ -66,6 +70,9 @@ fn print(s: &Status) {
             shard.pending,
             shard.gap
         );
+        if let Some(alarm) = &shard.alarm {
+            say!("    ALARM: {alarm}");
+        }
     }
     s.damage.iter().for_each(|damage| say!("  DAMAGED: {damage}"));
     if let Some(alarm) = &s.alarm {

@@ -1,7 +1,9 @@
 //! The shards of a stream that this node reads alone: a lane is opened when those of its shard's parents are done.
 
+use super::audit::identity;
 use super::open::META;
 use super::sealed;
+use super::shard_status;
 use super::shards::{Current, DONE, Inner, Lane, Phase, Place, RETRY};
 use crate::config;
 use crate::error::{Error, Kind, Result};
@@ -10,6 +12,7 @@ use crate::lane::Start;
 use crate::source::kinesis::client::{Listed, Summary};
 use crate::source::kinesis::leases;
 use serde::{Deserialize, Serialize};
+use std::io::ErrorKind::NotFound;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
@@ -108,10 +111,21 @@ impl Inner {
     /// Takes note of when the stream was made. One that was deleted and made again has other shards under the same names:
     /// those of before are read no more, and deliver what they hold.
     fn meet(&self, created_ms: u64) {
-        let before = self.created_ms.swap(created_ms, Ordering::Relaxed);
-        if before == 0 || before == created_ms {
-            return;
+        let before = self.created_ms.load(Ordering::Relaxed);
+        if before != 0 {
+            self.leave_life(created_ms, before);
         }
+        self.created_ms.store(created_ms, Ordering::Relaxed);
+        let is_open =
+            |life: &str, shard: &str| self.lanes().contains_key(&of_life(shard, life.parse().unwrap_or_default()));
+        let dir = self.dir.parent().unwrap_or(&self.dir);
+        let is_read = |life: &str| life == created_ms.to_string();
+        let unread = shard_status::look(&*self.shared.fs, dir, &self.name, is_read, is_open);
+        *self.unread.lock().expect("nobody panics holding it") = unread;
+    }
+
+    /// Reads no more of the stream that was made before.
+    fn leave_life(&self, created_ms: u64, before: u64) {
         tracing::error!(
             stream = self.name,
             made_at_ms = created_ms,
@@ -157,6 +171,19 @@ impl Inner {
         })
     }
 
+    /// Whether a shard was opened in the directory of a life of the stream.
+    fn has_read_of(&self, dir: &Path) -> Result<bool> {
+        match self.shared.fs.list(dir) {
+            Err(e) if e.kind() == NotFound => Ok(false),
+            names => {
+                let names = names.map_err(|e| Error::io(format!("list `{}`", dir.display()), e))?;
+                Ok(names
+                    .iter()
+                    .any(|name| identity(&*self.shared.fs, &dir.join(name)).is_ok_and(|meta| meta.is_some())))
+            }
+        }
+    }
+
     /// Where reading begins, decided when a stream is first seen.
     fn begin(&self, dir: &Path, settings: &config::Kinesis, summary: &Summary) -> Result<Begin> {
         let fs = &*self.shared.fs;
@@ -171,10 +198,19 @@ impl Inner {
             );
             return Err(Error::new(Kind::Misconfigured, message));
         }
-        match sealed::read(fs, &path)? {
+        match sealed::read_and_mend(fs, &path)? {
             Some((begin, damage)) => {
-                damage.inspect(|damage| tracing::error!(stream = self.name, damage, "a file is damaged"));
+                self.damage.lock().expect("nobody panics holding it").extend(damage);
                 Ok(begin)
+            }
+            None if self.has_read_of(dir)? => {
+                let message = format!(
+                    "`{}` holds shards and no `{BEGIN}`, which says where shards that were not read yet begin: put it back; \
+                     to begin anew, and have records delivered again, remove `{}`",
+                    dir.display(),
+                    dir.display()
+                );
+                Err(Error::new(Kind::Corrupt, message))
             }
             None => {
                 // Its clock, if it says the time: records could be missed by our own.

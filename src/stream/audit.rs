@@ -8,10 +8,11 @@ use super::engine::floor;
 use super::ledger::{Contents, Line, Stub, Sums, files, stubs};
 use super::list::{Item, position_hash};
 use super::marks::Marks;
-use super::open::{META, Meta, is_used, read_or_make_meta};
+use super::open::{EPOCHS, META, Meta, is_used, read_or_make_meta};
 use super::places;
 use super::plan::{Outlet, State, Track};
 use super::plan_log::{self, recover};
+use super::shards::SHARDS;
 use super::share::SHARED;
 use crate::error::{Error, Kind, Result};
 use crate::fs::{COPY, Fs, copy_of};
@@ -125,7 +126,7 @@ pub fn identity(fs: &dyn Fs, dir: &Path) -> Result<Option<Meta>> {
     }
 }
 
-fn is_shard(fs: &dyn Fs, dir: &Path) -> Result<bool> {
+pub(super) fn is_shard(fs: &dyn Fs, dir: &Path) -> Result<bool> {
     let entries = fs.list(dir).map_err(|e| Error::io(format!("list `{}`", dir.display()), e))?;
     Ok(!entries.iter().any(|e| e == "journal"))
 }
@@ -144,27 +145,43 @@ fn is_file(name: &str) -> bool {
     [BEGIN, SHARED].contains(&name.strip_suffix(COPY).unwrap_or(name))
 }
 
-/// The directories of a stream's shards.
-pub fn shards(fs: &dyn Fs, dir: &Path, stream: &str) -> Result<Vec<ShardDir>> {
-    let list = |dir: &Path| match fs.list(dir) {
+fn list(fs: &dyn Fs, dir: &Path) -> Result<Vec<String>> {
+    match fs.list(dir) {
         Ok(mut names) => {
             names.sort();
             Ok(names)
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(e) => Err(Error::io(format!("list `{}`", dir.display()), e)),
-    };
-    let (dir, mut found) = (dir.join("shards"), Vec::new());
-    for life in list(&dir)? {
-        for shard in list(&dir.join(&life))?.into_iter().filter(|name| !is_file(name)) {
-            let of_shard = dir.join(&life).join(&shard);
-            let names = list(&of_shard)?;
-            let has = |file: &str| names.iter().any(|name| name == file);
-            let has_plans = names.iter().any(|name| plan_log::is_file(name));
-            if has_plans || has("ledger") {
-                let is_shared = !has_plans;
-                found.push(ShardDir { name: format!("{stream}/{life}/{shard}"), dir: of_shard, is_shared });
-            }
+    }
+}
+
+/// The directories of a stream's shards.
+pub fn shards(fs: &dyn Fs, dir: &Path, stream: &str) -> Result<Vec<ShardDir>> {
+    let mut found = Vec::new();
+    for life in lives(fs, dir)? {
+        found.extend(shards_of(fs, dir, stream, &life)?);
+    }
+    Ok(found)
+}
+
+/// When the streams of Kinesis were made whose shards have directories in that of a stream.
+pub fn lives(fs: &dyn Fs, dir: &Path) -> Result<Vec<String>> {
+    list(fs, &dir.join(SHARDS))
+}
+
+/// The directories of the shards of one of those.
+pub fn shards_of(fs: &dyn Fs, dir: &Path, stream: &str, life: &str) -> Result<Vec<ShardDir>> {
+    let (dir, mut found) = (dir.join(SHARDS).join(life), Vec::new());
+    let names = list(fs, &dir)?;
+    let is_shared = names.iter().any(|name| name == SHARED);
+    for shard in names.into_iter().filter(|name| !is_file(name)) {
+        let of_shard = dir.join(&shard);
+        let names = list(fs, &of_shard)?;
+        // What is kept here of a shard that others read too is the ledger.
+        let is_of_alone = |name: &String| !is_shared && (plan_log::is_file(name) || name == EPOCHS);
+        if names.iter().any(|name| name == "ledger" || is_of_alone(name)) {
+            found.push(ShardDir { name: format!("{stream}/{life}/{shard}"), dir: of_shard, is_shared });
         }
     }
     Ok(found)
@@ -217,6 +234,9 @@ pub fn audit(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<(Audit, Names)
     // The order matters while the service runs: what is settled was accepted before.
     let (sums, names, mut damage) = read_ledger(&**fs, &dir.join("ledger"))?;
     let found = recover::find(&**fs, dir, incarnation)?;
+    if !found.exists && is_used(&**fs, dir)? {
+        damage.push("there is no plan log: what was delivered is not known".to_owned());
+    }
     let (state, is_shard) = (found.state, is_shard(&**fs, dir)?);
     let journal = match is_shard {
         false => survey(fs.clone(), &dir.join("journal"), incarnation, state.low[Track::Main as usize], floor(&state))?,
@@ -266,7 +286,7 @@ fn gone(state: &State, journal: &Survey) -> Vec<(u64, u64)> {
 }
 
 /// How the records that were accepted add up to those that were settled and those that are pending.
-fn account(stream: String, state: &State, journal: &Survey) -> Audit {
+pub(super) fn account(stream: String, state: &State, journal: &Survey) -> Audit {
     let total = |o: Outlet| state.totals[o as usize];
     let mut audit = Audit {
         stream,
@@ -285,7 +305,7 @@ fn account(stream: String, state: &State, journal: &Survey) -> Audit {
 }
 
 /// What was read of a shard, whose records are in Kinesis: as far as plans list it.
-fn survey_of_shard(state: &State) -> Survey {
+pub(super) fn survey_of_shard(state: &State) -> Survey {
     Survey { accepted: floor(state), end: floor(state), ..Survey::default() }
 }
 

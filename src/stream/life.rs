@@ -5,9 +5,10 @@
 //! the shard is read, and never changed: what is passed over once is passed over by every life.
 
 use super::alone::OF_LIFE;
+use super::sealed;
 use super::shards::{Inner, Lane};
 use crate::error::{Error, Kind, Result};
-use crate::fs::{Fs, read, write_atomically};
+use crate::fs::Fs;
 use crate::record::Position;
 use crate::source::kinesis::reader::Passed;
 use serde::{Deserialize, Serialize};
@@ -23,18 +24,11 @@ struct Read {
     to: String,
 }
 
-/// The records that are passed over by the lane in a directory.
-pub(super) fn passed(fs: &dyn Fs, dir: &Path) -> Result<Option<Passed>> {
-    let path = dir.join(READ);
-    let bytes = match read(fs, &path) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::io(format!("`{}`", path.display()), e)),
-    };
-    let Read { from, to } =
-        serde_json::from_slice(&bytes).map_err(|e| Error::new(Kind::Corrupt, format!("`{}`: {e}", path.display())))?;
+/// The records that are passed over by the lane in a directory, and what of the file was damaged.
+pub(super) fn passed(fs: &dyn Fs, dir: &Path) -> Result<Option<(Passed, Option<String>)>> {
+    let Some((Read { from, to }, damage)) = sealed::read_and_mend(fs, &dir.join(READ))? else { return Ok(None) };
     let at = |sequence: String| Position { sequence: sequence.into(), sub_sequence: 0 };
-    Ok(Some(Passed { from: at(from), to: at(to) }))
+    Ok(Some((Passed { from: at(from), to: at(to) }, damage)))
 }
 
 impl Inner {
@@ -80,9 +74,7 @@ impl Inner {
             }
             read
         };
-        let path = dir.join(READ);
         let fs = &*self.shared.fs;
-        let during = |e| Error::io(format!("`{}`", path.display()), e);
         // What was noted by an earlier life is what lists of records count on.
         if passed(fs, dir)?.is_some() || crate::fs::read(fs, &dir.join("META")).is_ok() {
             return Ok(());
@@ -95,8 +87,7 @@ impl Inner {
             to,
             "records of the stream that was made anew were read before that was noticed: they are delivered once"
         );
-        let bytes = serde_json::to_vec(&Read { from, to }).expect("plain values always serialise into memory");
-        fs.create_dir_all(dir).map_err(during)?;
-        write_atomically(fs, &path, &bytes).map_err(during)
+        fs.create_dir_all(dir).map_err(|e| Error::io(format!("`{}`", dir.display()), e))?;
+        sealed::write(fs, &dir.join(READ), &Read { from, to })
     }
 }

@@ -50,6 +50,7 @@ mod runner;
 mod running;
 mod sealed;
 mod settle;
+mod shard_status;
 mod shards;
 mod share;
 pub mod shared_log;

@@ -215,6 +215,7 @@ impl Node {
         let Ok(_changing) = self.changing.try_lock() else { return };
         for stream in self.all() {
             config.streams.get(&stream.name).into_iter().for_each(|config| stream.keep_places(config));
+            stream.end_drained();
         }
         let unreadable: Vec<String> =
             self.unreadable.read().expect("nobody panics holding it").keys().cloned().collect();

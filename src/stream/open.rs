@@ -35,6 +35,9 @@ const SHIPMENTS_MAX: usize = 4;
 /// Of all lanes of a stream, to a store that takes any number of them.
 const SHIPMENTS_OF_LANES_MAX: usize = 32;
 
+/// The directory of what epochs refer to.
+pub(super) const EPOCHS: &str = "epochs";
+
 /// The file that says whose a directory is; see [`Meta`].
 pub(super) const META: &str = "META";
 
@@ -64,7 +67,7 @@ pub fn open(common: &Common, dir: &Path, meta: &Meta, config: Option<&StreamConf
     let bounds = Bounds::default();
     let fs = shared.fs.clone();
     let journal_dir = dir.join("journal");
-    refuse_without_plans(&*fs, dir, &journal_dir)?;
+    refuse_without_plans(&*fs, dir)?;
     let log = PlanLog::open(fs.clone(), dir, incarnation, bounds.reserve_bytes)?;
     let budget = Budget::new("stream", disk_limit(config), Some(shared.budget.clone()));
     fs.create_dir_all(&journal_dir).map_err(|e| Error::io("create the journal's directory", e))?;
@@ -79,15 +82,20 @@ pub fn open(common: &Common, dir: &Path, meta: &Meta, config: Option<&StreamConf
     Ok(Opened { engine, writer, budget })
 }
 
-/// A journal has plans beside it from its first segment on: without them all that it holds would be delivered again.
-fn refuse_without_plans(fs: &dyn Fs, dir: &Path, journal_dir: &Path) -> Result<()> {
-    let list = |dir: &Path| fs.list(dir).map_err(|e| Error::io(format!("list `{}`", dir.display()), e));
-    let is_used = list(journal_dir)?.iter().any(|name| journal::segment::number_of(name).is_some());
-    if is_used && !list(dir)?.iter().any(|name| plan_log::is_file(name)) {
+/// A lane has plans before its first segment and before its first epoch: without them all that it holds, or what is read for
+/// it, would be delivered again.
+fn refuse_without_plans(fs: &dyn Fs, dir: &Path) -> Result<()> {
+    let list = |dir: &Path| match fs.list(dir) {
+        Err(e) if e.kind() == NotFound => Ok(Vec::new()),
+        names => names.map_err(|e| Error::io(format!("list `{}`", dir.display()), e)),
+    };
+    let has_segments = list(&dir.join("journal"))?.iter().any(|name| journal::segment::number_of(name).is_some());
+    let has_epochs = !list(&dir.join(EPOCHS))?.is_empty();
+    if (has_segments || has_epochs) && !list(dir)?.iter().any(|name| plan_log::is_file(name)) {
         let message = format!(
-            "`{}` has a journal and no plan log: what was delivered is not known; put `plans.*` back, or see `hydrant \
-             repair`",
-            dir.display()
+            "`{}` has {} and no plan log: what was delivered is not known; put `plans.*` back, or see `hydrant repair`",
+            dir.display(),
+            if has_segments { "a journal" } else { "epochs" }
         );
         return Err(Error::new(Kind::Corrupt, message));
     }
@@ -114,6 +122,7 @@ pub fn open_shard(
     let (mut log, objects): (Log, _) = match elsewhere {
         Some(elsewhere) => (elsewhere.log.into(), Some(elsewhere.objects)),
         None => {
+            refuse_without_plans(&*shared.fs, dir)?;
             (PlanLog::open(shared.fs.clone(), dir, *meta.incarnation.as_bytes(), bounds.reserve_bytes)?.into(), None)
         }
     };
@@ -149,7 +158,7 @@ fn engine(
     }
     let mut damage: Vec<String> = meta.damage.iter().cloned().collect();
     damage.extend_from_slice(log.damage());
-    let blobs = Blobs::open(fs.clone(), dir.join("epochs"), objects.clone())?;
+    let blobs = Blobs::open(fs.clone(), dir.join(EPOCHS), objects.clone())?;
     let definition = match config {
         Some(config) => definition(config, &blobs)?,
         None => match log.state().epochs.last() {
@@ -309,7 +318,7 @@ pub fn read_or_make_meta(fs: &dyn Fs, dir: &Path, name: Option<&str>) -> Result<
 /// Whether a directory holds what only a stream writes, which has a `META` before.
 pub fn is_used(fs: &dyn Fs, dir: &Path) -> Result<bool> {
     let names = fs.list(dir).map_err(|e| Error::io(format!("list `{}`", dir.display()), e))?;
-    Ok(names.iter().any(|name| plan_log::is_file(name) || name == "journal" || name == "ledger"))
+    Ok(names.iter().any(|name| plan_log::is_file(name) || ["journal", "ledger", EPOCHS].contains(&&**name)))
 }
 
 /// Writes a `META` again of which the file or its copy was damaged or is not there.

@@ -1,6 +1,7 @@
 //! A stream that is held because its own files cannot prove what was delivered, mended as far as they can: the commits
 //! around those that are gone, and the ledger's lines. Nothing is changed until [`Repair::apply`].
 
+use super::audit::is_shard;
 use super::engine::{Bounds, floor};
 use super::ledger::{Contents, Line, Sums, files};
 use super::list::{List, ListBuilder};
@@ -70,6 +71,11 @@ pub fn look(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<Repair> {
         before.1,
         state.low[Track::Main as usize]
     ));
+    if state.start.is_none() && is_shard(&**fs, dir)? {
+        let known = "where the shard was read to is known to the plan log only: it is read again from where reading its stream \
+                     began, and what was delivered is delivered a second time";
+        actions.push(known.to_owned());
+    }
     let (low, end) = (state.low[Track::Main as usize], floor(&state));
     let unlisted = unlisted(&state, low, end);
     actions.extend(unlisted.iter().map(|(from, to)| {

@@ -2,7 +2,7 @@
 //! runtime's blocking threads. Lanes share a few threads.
 
 use super::engine::{Engine, Progress};
-use super::plan::{Outlet, Track};
+use super::plan::Track;
 use super::pool::Threads;
 use super::route::HTTP_ENDPOINT;
 use super::running::{Command, Mailbox, Reload};
@@ -330,12 +330,6 @@ impl Runner {
 
     fn status(&self) -> Status {
         let engine = &self.engine;
-        let outlets = Outlet::ALL.iter().map(|&o| {
-            let t = engine.state().totals[o as usize];
-            let settled =
-                Settled { objects: t.objects, records: t.records, bytes: t.bytes, object_bytes: t.object_bytes };
-            (o.name().to_owned(), settled)
-        });
         let age_s = |track| {
             let oldest = engine.oldest_pending_ms(track);
             oldest.map_or(0, |ms| self.shared.clock.wall_ms().saturating_sub(ms) / 1000)
@@ -358,7 +352,7 @@ impl Runner {
             gap: engine.gap(),
             lost: engine.lost(),
             backup_pending: if has_backup { engine.pending(Track::Backup) } else { 0 },
-            outlets: outlets.collect(),
+            outlets: Settled::of_all(engine.state()),
             open_plans: engine.state().open_plans().count() as u64,
             epoch: engine.epoch(),
             disk_bytes: engine.disk_bytes(),

@@ -156,7 +156,7 @@ impl Running {
     /// Brings a configuration into force: a changed route is an epoch, the rest applies at once. Blocks. `dir`: the
     /// lane's.
     pub(super) fn reload(&self, common: &Common, stream: &str, dir: &Path, config: &StreamConfig) -> Result<()> {
-        let blobs = super::epoch::Blobs::open(common.shared.fs.clone(), dir.join("epochs"), self.objects.clone())?;
+        let blobs = super::epoch::Blobs::open(common.shared.fs.clone(), dir.join(open::EPOCHS), self.objects.clone())?;
         let (answer, answered) = channel();
         let reload = Reload {
             definition: open::definition(config, &blobs)?,

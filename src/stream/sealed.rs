@@ -47,6 +47,19 @@ pub fn write(fs: &dyn Fs, path: &Path, value: &impl Serialize) -> Result<()> {
     write_twice(fs, path, &text).map_err(|e| Error::io(format!("write `{}`", path.display()), e))
 }
 
+/// Reads what [`write`] wrote, and writes it again if the file was damaged and read from its copy: what was wrong comes with
+/// it, to be shown.
+pub fn read_and_mend<T: DeserializeOwned + Serialize>(fs: &dyn Fs, path: &Path) -> Result<Option<(T, Option<String>)>> {
+    let found = read(fs, path)?;
+    if let Some((value, Some(damage))) = &found
+        && let Err(e) = write(fs, path, value)
+    {
+        // What can be read is enough; a full disk is no reason not to go on.
+        tracing::warn!(damage, error = %e, "a damaged file cannot be written again yet");
+    }
+    Ok(found)
+}
+
 /// Reads what [`write`] wrote, and what of it was damaged. `None`: there is neither file nor copy.
 pub fn read<T: DeserializeOwned>(fs: &dyn Fs, path: &Path) -> Result<Option<(T, Option<String>)>> {
     let act = || format!("read `{}`", path.display());

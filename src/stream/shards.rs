@@ -9,8 +9,9 @@ use super::open::{Elsewhere, open_shard, read_or_make_meta};
 use super::pool::{OF_SHARDS, Pool};
 use super::running::Running;
 use super::sealed;
+use super::shard_status::Unread;
 use super::sinks::Sinks;
-use super::status::{ShardStatus, Status};
+use super::status::Status;
 use super::supervise::Shared;
 use crate::config::{self, StreamConfig};
 use crate::error::{Error, Result};
@@ -20,7 +21,7 @@ use crate::source::kinesis::leases::{Lease, NewLeases};
 use crate::source::kinesis::reader::{Consumer, Reader};
 use crate::source::kinesis::shard::Shard;
 use crate::source::room::Room;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Add;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,6 +35,9 @@ use tokio::sync::watch;
 const ENDING: Duration = Duration::from_millis(100);
 /// In the directory of a shard that this node read alone: it was read to its end, and everything is settled. Its status.
 pub(super) const DONE: &str = "DONE";
+
+/// The directory that holds those of shards, in that of a stream.
+pub(super) const SHARDS: &str = "shards";
 
 /// Between two tries of what Kinesis refused.
 pub(super) const RETRY: Duration = Duration::from_secs(5);
@@ -51,7 +55,7 @@ pub(super) enum Phase {
 
 /// See the module.
 pub(super) struct Shards {
-    shared: Arc<Inner>,
+    pub(super) shared: Arc<Inner>,
     wake: Sender<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -68,7 +72,11 @@ pub(super) struct Inner {
     lanes: Mutex<BTreeMap<String, Lane>>,
     /// Where lanes run. Goes after them.
     pool: OnceLock<Pool>,
-    alarm: Mutex<Option<String>>,
+    pub(super) alarm: Mutex<Option<String>>,
+    /// Shards of other lives of the stream of Kinesis that hold what nobody delivers, as last seen.
+    pub(super) unread: Mutex<Unread>,
+    /// What was found damaged of files that are no single shard's.
+    pub(super) damage: Mutex<BTreeSet<String>>,
     /// As which it was started.
     source: Option<config::Kinesis>,
     /// Who we are among the nodes that share the shards, if any do.
@@ -148,13 +156,15 @@ impl Shards {
         let inner = Arc::new(Inner {
             shared: shared.clone(),
             name: name.to_owned(),
-            dir: dir.join("shards"),
+            dir: dir.join(SHARDS),
             current: Mutex::new(Current { config: config.clone(), common }),
             changed: AtomicBool::new(false),
             kinesis: Mutex::default(),
             pool: OnceLock::new(),
             lanes: Mutex::default(),
             alarm: Mutex::default(),
+            unread: Mutex::default(),
+            damage: Mutex::default(),
             source: config.kinesis().cloned(),
             worker: OnceLock::new(),
             elsewhere: Mutex::default(),
@@ -169,34 +179,6 @@ impl Shards {
         let thread = std::thread::Builder::new().name(format!("shards {name}"));
         let thread = thread.spawn(move || of_thread.run(&woken, &waker)).expect("a thread can be started");
         Shards { shared: inner, wake, thread: Mutex::new(Some(thread)) }
-    }
-
-    /// Adds how each shard stands, and what keeps shards from being read.
-    pub(super) fn add_to(&self, status: &mut Status) {
-        let alarm = self.shared.alarm.lock().expect("nobody panics holding it").clone();
-        status.alarm = status.alarm.take().or(alarm);
-        for (id, lane) in self.shared.lanes().iter() {
-            match lane {
-                Lane::Open(lane) => {
-                    let mut of_shard = lane.running.status();
-                    of_shard.alarm = of_shard.alarm.or_else(|| lane.shard.alarm());
-                    let known = ShardStatus {
-                        owner: self.shared.worker.get().cloned(),
-                        position: lane.shard.position().map(|position| position.to_string()),
-                        behind_ms: lane.shard.behind_ms(),
-                        ..ShardStatus::default()
-                    };
-                    status.add_shard(id.clone(), of_shard, known);
-                }
-                Lane::Done(done) => {
-                    let known = ShardStatus { state: "done".into(), ..ShardStatus::default() };
-                    status.add_shard(id.clone(), (**done).clone(), known);
-                }
-            }
-        }
-        for lease in self.shared.elsewhere.lock().expect("nobody panics holding it").iter() {
-            status.add_lease(&lease.shard, lease.owner.clone(), &lease.checkpoint, lease.is_ended());
-        }
     }
 
     /// Has something done on the thread of every open lane.
@@ -252,6 +234,11 @@ impl Shards {
         }
     }
 
+    /// Whether they are not read any more.
+    pub(super) fn are_draining(&self) -> bool {
+        self.shared.phase() == Phase::Draining
+    }
+
     /// Whether every lane's thread has ended.
     pub(super) fn have_ended(&self) -> bool {
         self.shared.lanes().values().all(|lane| match lane {
@@ -263,7 +250,7 @@ impl Shards {
     /// Whether one of them ended by an error.
     pub(super) fn are_broken(&self) -> bool {
         !self.shared.is_shared()
-            && self.shared.phase() != Phase::Stopped
+            && self.shared.phase() == Phase::Reading
             && self.shared.lanes().values().any(|lane| matches!(lane, Lane::Open(l) if l.running.has_ended()))
     }
 
@@ -448,9 +435,9 @@ impl Inner {
         let during = |e| Error::io(format!("`{}`", dir.display()), e);
         shared.fs.create_dir_all(&dir).map_err(during)?;
         if elsewhere.is_none()
-            && let Some((status, damage)) = sealed::read(&*shared.fs, &dir.join(DONE))?
+            && let Some((mut status, damage)) = sealed::read_and_mend::<Box<Status>>(&*shared.fs, &dir.join(DONE))?
         {
-            damage.inspect(|damage| tracing::error!(stream = self.name, shard = id, damage, "a file is damaged"));
+            status.damage.extend(damage);
             return Ok(Lane::Done(status));
         }
         let meta = read_or_make_meta(&*shared.fs, &dir, Some(&self.name))?;
@@ -467,7 +454,8 @@ impl Inner {
             engine.note_damage(sinks.remember(&dir, &open).into_iter().collect());
         }
         // What can fail comes first: nobody would end a lane that runs.
-        let passed = passed(&*shared.fs, &dir)?;
+        let (passed, damage) = passed(&*shared.fs, &dir)?.unzip();
+        engine.note_damage(damage.flatten().into_iter().collect());
         let running = Running::start(shared, &name, engine, sinks, &self.retired, self.pool()?.threads());
         let (tell, wake, of_reader) = (running.teller(), wake.clone(), shard.clone());
         let created_ms = self.created_ms.load(Ordering::Relaxed);

@@ -214,7 +214,8 @@ impl Sharing {
                 Some(_) if self.runtime.block_on(self.leases.is_there())? => {}
                 Some(dir) => {
                     let message = format!(
-                        "the lease table `{}`, which knows what was read of the shards, is not there any more: restore it; to                          begin anew, and have records delivered again, remove `{}` of every node",
+                        "the lease table `{}`, which knows what was read of the shards, is not there any more: restore it; to begin \
+                         anew, and have records delivered again, remove `{}` of every node",
                         self.table(),
                         dir.display()
                     );

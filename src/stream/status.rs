@@ -1,5 +1,6 @@
 //! How a stream stands, as its admin page and `hydrant status` show it.
 
+use super::plan::{Outlet, State};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -41,7 +42,8 @@ pub struct Status {
 /// How a shard stands.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ShardStatus {
-    /// As a stream's, or `done`: read to its end and settled; or `elsewhere`: another node's, or nobody's yet.
+    /// As a stream's, or `done`: read to its end and settled; or `elsewhere`: another node's, or nobody's yet; or `unread`:
+    /// its stream is not read any more, and plans of it are open.
     pub state: String,
     /// The node that has its lease, if several nodes share the shards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,4 +102,15 @@ pub struct Settled {
     pub records: u64,
     pub bytes: u64,
     pub object_bytes: u64,
+}
+
+impl Settled {
+    /// What each outlet has settled, by its name.
+    pub(super) fn of_all(state: &State) -> BTreeMap<String, Settled> {
+        let of = |outlet: Outlet| {
+            let t = state.totals[outlet as usize];
+            Settled { objects: t.objects, records: t.records, bytes: t.bytes, object_bytes: t.object_bytes }
+        };
+        Outlet::ALL.iter().map(|&outlet| (outlet.name().to_owned(), of(outlet))).collect()
+    }
 }

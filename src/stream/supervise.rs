@@ -7,6 +7,7 @@ use super::places::{self, Keeping};
 use super::pool::Pool;
 use super::redrive;
 use super::running::Running;
+use super::shard_status::{self, Unread};
 use super::shards::Shards;
 use super::sinks::Sinks;
 pub use super::status::{Settled, Status};
@@ -54,6 +55,8 @@ pub struct Stream {
     unkept: Mutex<Option<Error>>,
     /// The shards that it reads, if it reads from Kinesis.
     pub(super) shards: Mutex<Option<Shards>>,
+    /// Shards that it has read and does not read any more, though plans of theirs are open.
+    unread: Mutex<Unread>,
 }
 
 impl Stream {
@@ -74,7 +77,7 @@ impl Stream {
         let put = Committer::new(&meta.name, writer, running.teller());
         let kinesis = config.filter(|c| c.kinesis().is_some());
         let shards = kinesis.map(|config| Shards::start(&common, &meta.name, dir, config, &retired));
-        Ok(Stream {
+        let stream = Stream {
             name: meta.name.clone(),
             put,
             running,
@@ -87,7 +90,10 @@ impl Stream {
             reads_kinesis: shards.is_some().into(),
             unkept: Mutex::new(unkept),
             shards: Mutex::new(shards),
-        })
+            unread: Mutex::default(),
+        };
+        stream.look_for_unread();
+        Ok(stream)
     }
 
     /// Makes a batch durable; see [`Committer::put`]. Also refused: a stream that has stopped or is retired.
@@ -148,10 +154,28 @@ impl Stream {
     /// that back.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
-        // What is not read stays in Kinesis, and what is planned in the plan logs of the shards.
-        if let Some(shards) = self.shards().take() {
-            shards.stop();
+        // What is not read stays in Kinesis.
+        if let Some(shards) = &*self.shards() {
+            shards.drain();
         }
+    }
+
+    /// Ends shards that are not read any more when they have delivered what they held, or cannot.
+    pub(super) fn end_drained(&self) {
+        let drained = self.shards().take_if(|shards| shards.are_draining() && shards.have_ended());
+        if let Some(shards) = drained {
+            shards.stop();
+            self.look_for_unread();
+        }
+    }
+
+    /// Takes note of what shards hold that are not read any more.
+    fn look_for_unread(&self) {
+        let unread = match &*self.shards() {
+            Some(_) => Unread::new(),
+            None => shard_status::look(&*self.shared.fs, &self.dir, &self.name, |_| false, |_, _| false),
+        };
+        *self.unread.lock().expect("nobody panics holding it") = unread;
     }
 
     /// Whether it has to be opened again to go on: its thread has ended, or a write of its journal failed.
@@ -174,6 +198,7 @@ impl Stream {
         if let Some(shards) = &*self.shards() {
             shards.add_to(&mut status);
         }
+        shard_status::add(&self.unread.lock().expect("nobody panics holding it"), &mut status);
         status
     }
 
@@ -185,17 +210,22 @@ impl Stream {
         let common = Common::new(&self.shared, Some(config), &Arc::new(before));
         self.running.reload(&common, &self.name, &self.dir, config)?;
         let mut shards = self.shards();
+        let start = || Some(Shards::start(&common, &self.name, &self.dir, config, &self.retired));
         match (&*shards, config.kinesis().is_some()) {
-            (Some(running), true) if running.are_read_as(config) => running.reload(&common, config)?,
-            (Some(running), reads) => {
-                running.stop();
-                *shards = reads.then(|| Shards::start(&common, &self.name, &self.dir, config, &self.retired));
+            (Some(running), true) if running.are_read_as(config) && !running.are_draining() => {
+                running.reload(&common, config)?;
             }
-            (None, true) => *shards = Some(Shards::start(&common, &self.name, &self.dir, config, &self.retired)),
+            (Some(running), true) => {
+                running.stop();
+                *shards = start();
+            }
+            (Some(running), false) => running.drain(),
+            (None, true) => *shards = start(),
             (None, false) => {}
         }
-        self.reads_kinesis.store(shards.is_some(), Ordering::Relaxed);
         drop(shards);
+        self.reads_kinesis.store(config.kinesis().is_some(), Ordering::Relaxed);
+        self.look_for_unread();
         self.retired.store(false, Ordering::Relaxed);
         Ok(())
     }

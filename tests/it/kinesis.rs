@@ -13,6 +13,7 @@ mod nodes;
 mod proxy;
 mod proxy_tests;
 mod receivers;
+mod removed;
 mod servers;
 mod smoke;
 mod source;

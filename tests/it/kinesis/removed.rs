@@ -1,0 +1,226 @@
+//! Streams that the file does not name any more, or does not have read from Kinesis any more: what their shards hold is
+//! delivered or shown. And a shard that has lost its plan log.
+
+use super::client::Kinesis;
+use super::servers::{KinesisLocal, Server};
+use super::source::{assert_each_once_and_in_order, numbered, reads, settled};
+use crate::service::Service;
+use rustix::process::Signal;
+use std::path::{Path, PathBuf};
+
+const OTHER: &str =
+    "  other:\n    format: lines\n    buffer: { interval: 1s }\n    destination: { local: { dir: DIR/other } }\n";
+const RECORDS: usize = 60;
+
+/// Two shards with records that a stream `r` has read and that are in its buffers for as long as it is not told otherwise.
+struct Held {
+    server: Server,
+    kinesis: Kinesis,
+    service: Service,
+}
+
+impl Held {
+    fn start() -> Held {
+        let server = KinesisLocal::start();
+        let kinesis = Kinesis::at(&server.endpoint());
+        kinesis.create("s", 2);
+        kinesis.put("s", &numbered(0..RECORDS));
+        let mut held = Held { server, kinesis, service: Service::new() };
+        held.configure(Some("900s"));
+        held.service.restart();
+        held.service.until("all are read", |s| s.status("r").pending == RECORDS as u64);
+        held
+    }
+
+    /// `interval`: after which `r` delivers what it has read, if the file names it.
+    fn configure(&self, interval: Option<&str>) {
+        let reads = |interval: &str| {
+            reads(&self.server.endpoint(), "").replace("300ms }\n    dest", &format!("{interval} }}\n    dest"))
+        };
+        self.service.configure("", &(interval.map(reads).unwrap_or_default() + OTHER));
+    }
+
+    fn is_retired(&mut self) {
+        self.configure(None);
+        self.service.signal(Signal::HUP);
+        self.service.until("it is retired", |s| s.status("r").state == "retired");
+    }
+
+    /// What is read from now on is delivered, and what was read before stands there once.
+    fn goes_on(&mut self) {
+        self.kinesis.put("s", &numbered(RECORDS..RECORDS + 20));
+        self.configure(Some("300ms"));
+        self.service.signal(Signal::HUP);
+        settled(&mut self.service, RECORDS as u64 + 20);
+        assert_each_once_and_in_order(&self.service, RECORDS + 20);
+        assert_eq!(self.service.status("r").alarm, None);
+        let (code, text) = self.service.command(&["audit", "--deep"]);
+        assert_eq!(code, 0, "{text}");
+    }
+
+    fn out(&self) -> PathBuf {
+        self.service.dir.path().join("out")
+    }
+}
+
+#[test]
+fn a_stream_that_is_removed_delivers_what_its_shards_have_read_and_reads_on_when_it_is_back() {
+    let mut held = Held::start();
+    held.is_retired();
+    held.service.until("its shards are ended", |s| s.status("r").shards.is_empty());
+    assert_eq!(held.service.status("r").alarm, None);
+    assert_each_once_and_in_order(&held.service, RECORDS);
+    held.goes_on();
+}
+
+#[test]
+fn what_shards_of_a_removed_stream_hold_is_alarmed_until_it_is_back() {
+    let mut held = Held::start();
+    std::fs::write(held.out(), "no directory").unwrap();
+    held.is_retired();
+    let shows = |service: &mut Service, state: &str, why: &str| {
+        service.until(&format!("it shows {why}"), |s| {
+            let status = s.status("r");
+            let is_said = status.alarm.as_ref().is_some_and(|alarm| alarm.contains(why));
+            let shards = status.shards.values().filter(|shard| shard.state == state);
+            let pending: u64 = shards.map(|shard| shard.pending).sum();
+            is_said && status.open_plans == 2 && (status.pending, pending) == (RECORDS as u64, RECORDS as u64)
+        });
+    };
+    shows(&mut held.service, "retired", "is still being delivered, and nothing more is read");
+    held.service.kill();
+    held.service.restart();
+    shows(&mut held.service, "unread", "are not delivered, since their stream is not read");
+    let (code, text) = held.service.command(&["status"]);
+    assert!(code == 1 && text.contains(": unread") && text.contains("ALARM"), "{text}");
+    std::fs::remove_file(held.out()).unwrap();
+    held.goes_on();
+}
+
+#[test]
+fn what_shards_hold_is_alarmed_where_their_stream_was_made_anew_while_nobody_looked() {
+    let mut held = Held::start();
+    std::fs::write(held.out(), "no directory").unwrap();
+    held.configure(Some("300ms"));
+    held.service.signal(Signal::HUP);
+    held.service.until("they are planned", |s| s.status("r").open_plans == 2);
+    held.service.kill();
+    held.kinesis.delete("s");
+    held.kinesis.create("s", 1);
+    held.service.restart();
+    held.service.until("it is alarmed", |s| {
+        let status = s.status("r");
+        let unread: u64 = status.shards.values().filter(|s| s.state == "unread").map(|s| s.pending).sum();
+        unread == RECORDS as u64 && status.alarm.is_some_and(|alarm| alarm.contains("since their stream is not read"))
+    });
+}
+
+/// Removes what `is_of_these` says of the path of every file and directory of the data.
+fn remove(service: &Service, is_of_these: impl Fn(&Path) -> bool) {
+    let mut removed = 0;
+    walk(service, |path| {
+        let is_one = is_of_these(path);
+        match is_one && path.is_dir() {
+            true => std::fs::remove_dir_all(path).unwrap(),
+            false if is_one => std::fs::remove_file(path).unwrap(),
+            false => {}
+        }
+        removed += is_one as u32;
+    });
+    assert!(removed >= 2, "{removed} removed");
+}
+
+/// Does the same with every file and directory of the data; not with what stands in one that is gone then.
+fn walk(service: &Service, mut work: impl FnMut(&Path)) {
+    let mut dirs = vec![service.dir.path().join("data/streams")];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            work(&path);
+            dirs.extend(path.is_dir().then_some(path));
+        }
+    }
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Records that were delivered, by a service that is dead.
+fn delivered() -> Held {
+    let mut held = Held::start();
+    held.configure(Some("300ms"));
+    held.service.signal(Signal::HUP);
+    settled(&mut held.service, RECORDS as u64);
+    held.service.kill();
+    held
+}
+
+#[test]
+fn a_shard_that_has_lost_its_plan_log_is_held() {
+    let mut held = delivered();
+    // Without the ledger nothing else tells that something was delivered.
+    remove(&held.service, |path| {
+        let is_of_shard = path.parent().is_some_and(|dir| name(dir).starts_with("shardId"));
+        is_of_shard && (name(path).starts_with("plans.") || name(path) == "ledger")
+    });
+    held.service.restart();
+    held.service.until("it is held", |s| {
+        let alarm = s.status("r").alarm.unwrap_or_default();
+        alarm.contains("epochs and no plan log") && alarm.contains("hydrant repair")
+    });
+    assert_each_once_and_in_order(&held.service, RECORDS);
+    let (code, text) = held.service.command(&["audit"]);
+    assert!(code == 1 && text.contains("there is no plan log"), "{text}");
+    held.service.kill();
+    let (code, text) = held.service.command(&["repair"]);
+    assert!(code == 1 && text.contains("read again from where"), "{text}");
+}
+
+#[test]
+fn a_stream_that_has_lost_where_its_reading_began_is_held() {
+    let mut held = delivered();
+    remove(&held.service, |path| name(path).starts_with("BEGIN"));
+    held.kinesis.put("s", &numbered(RECORDS..RECORDS + 20));
+    held.service.restart();
+    held.service.until("it is held", |s| s.status("r").alarm.is_some_and(|alarm| alarm.contains("no `BEGIN`")));
+    assert_each_once_and_in_order(&held.service, RECORDS);
+}
+
+/// Where reading began, and how a shard stood that was read to its end.
+#[test]
+fn what_is_damaged_beside_the_plan_log_of_a_shard_is_read_from_its_copy_and_shown() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    kinesis.put("s", &numbered(0..RECORDS));
+    let mut service = Service::start(&reads(&server.endpoint(), ""));
+    settled(&mut service, RECORDS as u64);
+    let parent = kinesis.shards("s")[0].shard_id().to_owned();
+    kinesis.split("s", &parent);
+    service.until("the parent is done", |s| s.status("r").shards.get(&parent).is_some_and(|s| s.state == "done"));
+    service.kill();
+    let mut damaged = 0;
+    walk(&service, |path| {
+        if ["BEGIN", "DONE"].contains(&&*name(path)) {
+            let mut bytes = std::fs::read(path).unwrap();
+            bytes[5] ^= 1;
+            std::fs::write(path, bytes).unwrap();
+            damaged += 1;
+        }
+    });
+    assert_eq!(damaged, 2);
+    service.restart();
+    service.until("it is shown", |s| {
+        let damage = s.status("r").damage;
+        ["BEGIN", "DONE"].iter().all(|file| damage.iter().any(|damage| damage.contains(file)))
+    });
+    kinesis.put("s", &numbered(RECORDS..RECORDS + 20));
+    settled(&mut service, RECORDS as u64 + 20);
+    assert_each_once_and_in_order(&service, RECORDS + 20);
+    // It was written again.
+    service.kill();
+    service.restart();
+    settled(&mut service, RECORDS as u64 + 20);
+    assert_eq!(service.status("r").damage, [""; 0]);
+}
