@@ -268,11 +268,16 @@ impl Sharing {
         summary: &Summary,
         begin: impl FnOnce() -> Begin,
     ) -> Result<()> {
-        let missing = missing(leases, listed);
-        if !missing.is_empty() {
+        let missing_once = missing(leases, listed);
+        if !missing_once.is_empty() {
+            // A lease that one answer has left out is not made again, nor that of its shard's parent.
+            let again = self.runtime.block_on(self.leases.list())?;
+            let is_missing_twice = |shard: &&Listed| missing_once.iter().any(|once| once.id == shard.id);
+            let missing: Vec<&Listed> = missing(&again, listed).into_iter().filter(is_missing_twice).collect();
             // What was decided once holds for shards that come later. Beside rows of the library, new shards are the
             // children of old ones.
-            let begin = match (leases.iter().find_map(|l| l.begin), leases.is_empty()) {
+            let known = || leases.iter().chain(&again);
+            let begin = match (known().find_map(|l| l.begin), known().next().is_none()) {
                 (Some(begin), _) => begin,
                 (None, true) => begin(),
                 (None, false) => Begin::TrimHorizon,

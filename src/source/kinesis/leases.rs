@@ -360,6 +360,11 @@ impl Leases {
         let gone = || Error::new(Kind::Retry, format!("table `{}` has no lease `{shard}` any more", self.table));
         let row = answer.item.ok_or_else(gone)?;
         let found = lease(&row).map_err(|e| Error::new(Kind::Misconfigured, format!("table `{}`: {e}", self.table)))?;
+        if found.shard != shard {
+            let message =
+                format!("GetItem of table `{}`: found the lease `{}`, expected `{shard}`", self.table, found.shard);
+            return Err(Error::new(Kind::Retry, message));
+        }
         let state =
             match (row.get("hydrantState"), text_of(&row, "hydrantStateStore"), text_of(&row, "hydrantStateName")) {
                 (Some(AttributeValue::B(bytes)), ..) => KeptState::Bytes(bytes.as_ref().to_vec()),
