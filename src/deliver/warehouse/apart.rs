@@ -62,6 +62,7 @@ impl Search<'_> {
     pub async fn run(&mut self, body: &Body) -> Result<(), Refusal> {
         let unreadable = |e: io::Error| Refusal::new(refusal::Code::DataLoadFailed, format!("read the object: {e}"));
         let mut records = Records::new(body).map_err(unreadable)?;
+        self.hold_table().await.map_err(|e| self.refused(&e))?;
         let (mut items, mut bytes) = (Vec::new(), 0);
         for record in 0.. {
             let Some((_, bytes_of)) = records.read().map_err(unreadable)? else { break };
@@ -83,6 +84,13 @@ impl Search<'_> {
         self.try_all(&items).await?;
         self.rejected.sort_unstable_by_key(|rejection| rejection.record);
         Ok(())
+    }
+
+    /// Has the table stay as it is until the transaction ends: one that is mended meanwhile would seem to take some records
+    /// and not others. What a savepoint that is rolled back has locked is free again, so rows of none come before any.
+    async fn hold_table(&self) -> Result<(), tokio_postgres::Error> {
+        let sink = pin!(self.client.copy_in::<_, Bytes>(&self.statement).await?);
+        sink.finish().await.map(drop)
     }
 
     fn reject(&mut self, record: u64, message: String) {

@@ -167,6 +167,29 @@ fn a_table_that_takes_no_record_is_waited_for() {
     }
 }
 
+/// The table is mended while its object is gone through record by record.
+#[test]
+fn a_table_that_is_mended_while_records_are_looked_at_takes_all_of_them() {
+    let (eye, database) = (Eye::new(), SHARED.database());
+    database.run(
+        "CREATE SEQUENCE looked; CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN PERFORM nextval('looked'), pg_sleep(0.2); RETURN NEW; END $$; \
+         CREATE TABLE slow (n bigint, s text, CONSTRAINT none CHECK (n < 0)); \
+         CREATE TRIGGER looks BEFORE INSERT ON slow FOR EACH ROW EXECUTE FUNCTION look()",
+    );
+    let (_, address) = Dialect::Postgres.front(&database);
+    let place = Place { dialect: Dialect::Postgres, address, database: &database, bucket: &eye.bucket };
+    let mut service = Service::start(&place.stream("slow", &[]));
+    put_rows(&service, "slow", 0..12);
+    // The first record is looked at when all are loaded at once, and then each.
+    database.until("SELECT last_value >= 4 FROM looked");
+    database.run("DROP TRIGGER looks ON slow; ALTER TABLE slow DROP CONSTRAINT none");
+    service.settled(12);
+    assert_eq!(["destination", "delivery-failed"].map(|o| outlet(&service, "slow", o)), [12, 0]);
+    assert_eq!(database.value("SELECT count(*) FROM slow"), "12");
+    assert_audit(&service);
+}
+
 /// Of some things in comma-separated values PostgreSQL does not complain: they would take the records behind them along.
 #[test]
 fn what_would_end_or_swallow_other_rows_fails_alone() {
