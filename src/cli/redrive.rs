@@ -79,6 +79,10 @@ pub fn redrive(options: &Options) -> Outcome {
     if let Some(error) = &progress.error {
         return Err(format!("{error} (what was put in before is put in; the same command goes on from there)"));
     }
+    if progress.left > 0 {
+        let what = "cannot be put in as they are (see above); the same command tries them again";
+        return Err(format!("{} objects {what}", progress.left));
+    }
     let failed = progress.became.iter().any(|(outlet, n)| outlet.ends_with("-failed") && *n > 0);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

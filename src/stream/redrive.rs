@@ -37,8 +37,8 @@ const LINE_BYTES_MAX: u64 = 64 << 20;
 const TRIES: u32 = 30;
 /// Lines that are no error records at the beginning of an object, before it is taken for something else.
 const UNREADABLE_MAX: usize = 1000;
-/// Objects that cannot be put in, one after the other, before the run ends: then it is not for what is in them.
-const PASSED_OVER_MAX: u32 = 10;
+/// Loads that the destination refuses, one after the other, before the run ends: then it is not for what is in them.
+const REFUSED_MAX: u32 = 10;
 /// Messages that are kept of a run.
 const NOTES_MAX: usize = 200;
 
@@ -74,6 +74,9 @@ pub struct Progress {
     pub steps: BTreeMap<String, u64>,
     /// Put in by an earlier run.
     pub before: u64,
+    /// Objects, or of a manifest those that it names, that cannot be put in as they are.
+    #[serde(default)]
+    pub left: u64,
     pub not_selected: u64,
     /// Lines that are no error records.
     pub unreadable: u64,
@@ -99,6 +102,8 @@ struct Before {
 struct Put {
     lines: Vec<(u64, u64)>,
     records: Option<u64>,
+    /// Why the run ends here.
+    ends: Option<Error>,
     /// Other objects of which the plan log knows lines that this one's mark speaks of.
     in_log: Vec<String>,
 }
@@ -115,8 +120,8 @@ struct Run<'s> {
     behind: u64,
     /// The ledger's of the backup, if that is put in again, by the names of objects.
     lines: BTreeMap<String, Line>,
-    /// Objects that could not be put in, how many of these are the last ones, and why the first could not.
-    passed_over: (u64, u32, Option<Error>),
+    /// Loads that were refused since the last one that was not.
+    refused: u32,
 }
 
 impl Stream {
@@ -180,8 +185,8 @@ fn run(stream: &Stream, selection: Selection) -> Result<()> {
     let (store, destination) = (route.store(outlet).to_owned(), route.store.clone());
     let of = store.clone();
     let shelf = stream.ask(move |_, sinks| sinks.shelf(outlet, &of))??;
-    let (lines, passed_over) = (BTreeMap::new(), (0, 0, None));
-    let mut run = Run { stream, selection, shelf, scratch, destination, lines, passed_over, told: None, behind };
+    let lines = BTreeMap::new();
+    let mut run = Run { stream, selection, shelf, scratch, destination, lines, refused: 0, told: None, behind };
     let mut names = BTreeSet::new();
     let chosen = |kind: &str| run.selection.kind.as_deref().is_none_or(|wanted| wanted == kind);
     match &run.selection.prefix {
@@ -202,18 +207,14 @@ fn run(stream: &Stream, selection: Selection) -> Result<()> {
     names.retain(|name| !name.starts_with("_hydrant/") && !name.starts_with("_ledger/"));
     stream.progress().objects = names.len() as u64;
     for name in names {
-        let before = run.passed_over.0;
-        run.object(&name)?;
-        if run.passed_over.0 == before {
-            run.passed_over.1 = 0;
-            stream.progress().objects_done += 1;
+        match run.object(&name) {
+            // It cannot be read. What was put in of it is in the plan log.
+            Err(e) if matches!(e.kind, Kind::Corrupt | Kind::Misconfigured) => run.leave(&name, &e)?,
+            done => done?,
         }
+        stream.progress().objects_done += 1;
     }
-    match run.passed_over {
-        (_, _, None) => Ok(()),
-        (1, _, Some(why)) => Err(why),
-        (objects, _, Some(why)) => Err(why.during(format!("{objects} objects could not be put in, the first of them"))),
-    }
+    Ok(())
 }
 
 impl Run<'_> {
@@ -257,28 +258,19 @@ impl Run<'_> {
         Ok(before)
     }
 
-    /// Leaves an object of which nothing is put in to another run, and goes on with those behind it. The error: so many
-    /// were left one after the other that this run ends.
-    fn pass_over(&mut self, name: &str, why: Error) -> Result<()> {
-        let (objects, in_a_row, first) = &mut self.passed_over;
-        (*objects, *in_a_row) = (*objects + 1, *in_a_row + 1);
-        if *in_a_row >= PASSED_OVER_MAX {
-            return Err(
-                why.during(format!("{in_a_row} objects one after the other could not be put in, the last of them"))
-            );
+    /// Leaves an object that cannot be put in as it is to another run, and goes on with those behind it.
+    fn leave(&mut self, name: &str, why: &Error) -> Result<()> {
+        if let Some(told) = self.told.take() {
+            self.tell(vec![told], None)?;
         }
-        let note = format!("`{name}` is left: {why}");
-        first.get_or_insert_with(|| why.during(format!("`{name}`")));
-        self.note(note);
+        self.stream.progress().left += 1;
+        self.note(format!("`{name}` is left: {why}"));
         Ok(())
     }
 
     fn object(&mut self, name: &str) -> Result<()> {
         let before = self.before(name)?;
-        let body = match self.fetch(&*self.shelf, name) {
-            Err(e) if e.kind == Kind::Misconfigured => return self.pass_over(name, e),
-            body => body?,
-        };
+        let body = self.fetch(&*self.shelf, name)?;
         let mut lines = body.plain().map_err(|e| cannot_read(name, e))?;
         let is_manifest = manifest::begins(lines.fill_buf().map_err(|e| cannot_read(name, e))?);
         let records_before = self.stream.progress().records;
@@ -287,6 +279,7 @@ impl Run<'_> {
             None if is_manifest => self.manifest(name, lines, &before.taken)?,
             None => self.records(name, lines, &before.taken)?,
         };
+        let ends = put.ends.take();
         if !self.selection.dry_run {
             put.lines.extend(before.unmarked);
             self.mark(name, put, before.is_in_log)?;
@@ -296,7 +289,7 @@ impl Run<'_> {
             let verb = if self.selection.dry_run { "would be put in" } else { "put in" };
             self.note(format!("`{name}`: {put} {verb}"));
         }
-        Ok(())
+        ends.map_or(Ok(()), Err)
     }
 
     fn is_selected(&self, failed: &Failed) -> bool {
@@ -409,7 +402,7 @@ impl Run<'_> {
 
     /// Leaves the mark of an object, and only then lets the plan log forget it.
     fn mark(&self, name: &str, put: Put, is_in_log: bool) -> Result<()> {
-        let Put { mut lines, records, in_log } = put;
+        let Put { mut lines, records, in_log, ends: _ } = put;
         lines.sort_unstable();
         if !lines.is_empty() {
             let redriven_ms = jiff::Timestamp::now().as_millisecond() as u64;
@@ -453,8 +446,13 @@ fn runs(lists: &[List]) -> impl Iterator<Item = (u64, u64)> {
     items.map(|item| (item.offset(), item.end() - item.offset()))
 }
 
+/// What a store gave, or scratch did. Bytes that are not what was compressed are the object's fault.
 fn cannot_read(name: &str, e: std::io::Error) -> Error {
-    Error::io(format!("read `{name}`"), e)
+    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    match e.kind() {
+        InvalidData | InvalidInput | UnexpectedEof => Error::new(Kind::Corrupt, format!("read `{name}`: {e}")),
+        _ => Error::io(format!("read `{name}`"), e),
+    }
 }
 
 /// What is put in of an object, frame by frame.

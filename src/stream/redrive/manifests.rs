@@ -3,7 +3,7 @@
 
 use super::super::plan::Outlet;
 use super::super::route::MANIFESTS;
-use super::{Filling, Put, Run, cannot_read, runs};
+use super::{Filling, Put, REFUSED_MAX, Run, cannot_read, runs};
 use crate::deliver::records::{self, Records};
 use crate::deliver::warehouse::manifest;
 use crate::deliver::{Attempt, Body, Shipment, Sink};
@@ -20,21 +20,18 @@ impl Run<'_> {
         bytes.read_to_end(&mut text).map_err(|e| cannot_read(name, e))?;
         let manifest = match manifest::read(&text) {
             Ok(manifest) => manifest,
-            Err(why) => {
-                self.pass_over(name, Error::new(Kind::Invalid, why))?;
-                return Ok(Put::default());
-            }
+            Err(why) => return Err(Error::new(Kind::Corrupt, why)),
         };
         let selected = self.selection.code.is_none()
             || manifest.error.as_ref().is_some_and(|(code, _)| Some(code) == self.selection.code.as_ref());
-        let (mut lines, mut records, mut in_log) = (Vec::new(), 0, Vec::new());
+        let (mut lines, mut records, mut in_log, mut ends) = (Vec::new(), 0, Vec::new(), None);
         for (i, load) in (0..).zip(manifest.loads) {
             let of_records = self.taken_of(&load.object)?;
-            if !of_records.is_empty() {
-                in_log.push(load.object.clone());
-            }
+            // The plan log forgets what was taken of an object only when a mark says so of the whole of it.
+            let was_in_log = (!of_records.is_empty()).then(|| load.object.clone());
             if taken.contains(&i) {
                 self.stream.progress().before += load.outputs;
+                in_log.extend(was_in_log);
                 continue;
             }
             if !selected {
@@ -50,23 +47,26 @@ impl Run<'_> {
                 false => Ok(false),
             };
             match loaded {
-                Ok(true) => {
-                    self.passed_over.1 = 0;
-                    self.loaded(load.outputs);
-                }
-                Err(e) => {
-                    self.pass_over(name, e)?;
-                    continue;
-                }
+                Ok(true) => self.loaded(load.outputs),
                 Ok(false) => {
                     self.records_of(&load, &of_records)?;
                     in_log.push(load.object.clone());
                 }
+                Err(e) => {
+                    self.leave(name, &e)?;
+                    self.refused += (e.kind == Kind::Retry) as u32;
+                    if self.refused < REFUSED_MAX {
+                        continue;
+                    }
+                    ends = Some(e.during(format!("{REFUSED_MAX} loads one after the other were refused, the last")));
+                    break;
+                }
             }
+            self.refused = 0;
             lines.push((i, 1));
             records += load.outputs;
         }
-        Ok(Put { lines, records: Some(records), in_log })
+        Ok(Put { lines, records: Some(records), in_log, ends })
     }
 
     /// Which records of an object an earlier run has put in instead of loading it.

@@ -1,6 +1,6 @@
 //! What a warehouse did not take is loaded by `hydrant redrive` under the plan that its manifest names, once.
 
-use super::{Place, assert_audit, outlet, put_rows};
+use super::{Place, Put, assert_audit, outlet, put, put_rows, row};
 use crate::postgres::SHARED;
 use crate::s3::Eye;
 use crate::service::Service;
@@ -69,7 +69,7 @@ fn a_manifest_that_cannot_be_loaded_keeps_no_other_one_from_being_loaded() {
     database.run("CREATE TABLE s (n bigint, s text)");
     let (code, text) = redrive(&service, "s", &["--kind", "manifests"]);
     assert!(code == 1 && text.contains("100 records put in (100 at `manifests`)"), "{text}");
-    assert!(text.contains("2 objects could not be put in, the first of them"), "{text}");
+    assert!(text.contains("2 objects cannot be put in as they are"), "{text}");
     for left in &manifests[..2] {
         assert!(text.contains(&format!("`{left}` is left: ")), "{text}");
     }
@@ -79,4 +79,54 @@ fn a_manifest_that_cannot_be_loaded_keeps_no_other_one_from_being_loaded() {
     let (code, text) = redrive(&service, "s", &["--kind", "manifests"]);
     assert!(code == 1 && text.contains("100 records put in (100 at `manifests`), 100 were before"), "{text}");
     assert_eq!(database.value("SELECT count(*) || ' ' || count(DISTINCT n) FROM s"), "200 200");
+}
+
+/// However many of them there are in front.
+#[test]
+fn objects_that_are_gone_keep_nothing_behind_them_from_being_put_in() {
+    let eye = Eye::new();
+    let database = SHARED.database();
+    let (_front, address) = BOTH[0].front(&database);
+    let place = Place { dialect: BOTH[0], address, database: &database, bucket: &eye.bucket };
+    let mut service = Service::start(&place.stream("s", &[("retry_duration", "0s")]));
+    for n in 0..12 {
+        put_rows(&service, "s", n..n + 1);
+        service.settled(n + 1);
+    }
+    let manifests: Vec<String> = eye.names().into_iter().filter(|name| name.contains("/manifests/")).collect();
+    for name in &manifests[..11] {
+        eye.remove(&manifest::read(&eye.bytes(name)).expect("it is whole").loads[0].object);
+    }
+    database.run("CREATE TABLE s (n bigint, s text)");
+    let (code, text) = redrive(&service, "s", &[]);
+    assert!(code == 1 && text.contains("1 records put in") && text.contains("11 objects cannot be put in"), "{text}");
+    assert_eq!(database.value("SELECT count(*) FROM s"), "1");
+}
+
+/// A run that died has put some of an object's records in and says so in the plan log only. One that selects nothing of it
+/// does not have that forgotten.
+#[test]
+#[cfg(feature = "sabotage")]
+fn what_a_run_that_died_has_put_in_is_known_behind_a_run_that_selects_nothing() {
+    let eye = Eye::new();
+    let database = SHARED.database();
+    let (_front, address) = BOTH[0].front(&database);
+    let place = Place { dialect: BOTH[0], address, database: &database, bucket: &eye.bucket };
+    let mut service = Service::start(&place.stream("s", &[("retry_duration", "0s")]));
+    let bad = br#"{"n":"no number","s":"x"}"#.to_vec();
+    let records: Vec<Vec<u8>> = std::iter::once(bad).chain((0..100).map(row)).collect();
+    assert_eq!(put(service.client(), "s", &records), Put::Taken);
+    service.settled(101);
+    database.run("CREATE TABLE s (n bigint, s text)");
+    service.terminate();
+    service.restart_to_die(Some(("redrive.put", 1)));
+    redrive(&service, "s", &["--kind", "manifests"]);
+    service.reap();
+    service.restart();
+    service.until("what was put in is loaded", |s| outlet(s, "s", "destination") == 100);
+    let (_, text) = redrive(&service, "s", &["--kind", "manifests", "--code", "Other"]);
+    assert!(text.contains("0 records put in"), "{text}");
+    let (_, text) = redrive(&service, "s", &["--kind", "manifests"]);
+    assert!(text.contains("0 records put in"), "{text}");
+    assert_eq!(database.value("SELECT count(*) || ' ' || count(DISTINCT n) FROM s"), "100 100");
 }
