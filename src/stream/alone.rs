@@ -1,10 +1,9 @@
 //! The shards of a stream that this node reads alone: a lane is opened when those of its shard's parents are done.
 
-use super::audit::identity;
+use super::audit::shards_of;
 use super::open::META;
 use super::sealed;
-use super::shard_status;
-use super::shards::{Current, DONE, Inner, Lane, Phase, Place, RETRY};
+use super::shards::{Current, DONE, ENDING, Inner, Lane, Phase, Place, RETRY};
 use crate::config;
 use crate::error::{Error, Kind, Result};
 use crate::fs::{copy_of, read};
@@ -12,7 +11,6 @@ use crate::lane::Start;
 use crate::source::kinesis::client::{Listed, Summary};
 use crate::source::kinesis::leases;
 use serde::{Deserialize, Serialize};
-use std::io::ErrorKind::NotFound;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
@@ -33,7 +31,7 @@ struct Begin {
 pub(super) const OF_LIFE: &str = " of ";
 
 /// What a lane is called whose stream is not the one that is read now.
-fn of_life(shard: &str, created_ms: u64) -> String {
+pub(super) fn of_life(shard: &str, created_ms: u64) -> String {
     format!("{shard}{OF_LIFE}{created_ms}")
 }
 
@@ -57,6 +55,12 @@ impl Inner {
                 self.report(done);
             }
             if !self.wait(next_list, woken) {
+                return;
+            }
+        }
+        while self.phase() == Phase::Draining && !self.are_told_to_drain() {
+            self.drain_lanes();
+            if !self.wait(Instant::now() + ENDING, woken) {
                 return;
             }
         }
@@ -99,7 +103,7 @@ impl Inner {
                 let place = Place { dir, start, elsewhere: None, new_leases: None };
                 let lane = noted.and_then(|()| self.open(current, &kinesis, &shard.id, place, wake));
                 match lane {
-                    Ok(lane) => drop(self.lanes().insert(shard.id.clone(), lane)),
+                    Ok(lane) => self.add(&shard.id, lane),
                     // The others are read all the same.
                     Err(e) => failed = failed.or(Some(e.during(format!("shard `{}`", shard.id)))),
                 }
@@ -111,21 +115,10 @@ impl Inner {
     /// Takes note of when the stream was made. One that was deleted and made again has other shards under the same names:
     /// those of before are read no more, and deliver what they hold.
     fn meet(&self, created_ms: u64) {
-        let before = self.created_ms.load(Ordering::Relaxed);
-        if before != 0 {
-            self.leave_life(created_ms, before);
+        let before = self.created_ms.swap(created_ms, Ordering::Relaxed);
+        if before == 0 || before == created_ms {
+            return;
         }
-        self.created_ms.store(created_ms, Ordering::Relaxed);
-        let is_open =
-            |life: &str, shard: &str| self.lanes().contains_key(&of_life(shard, life.parse().unwrap_or_default()));
-        let dir = self.dir.parent().unwrap_or(&self.dir);
-        let is_read = |life: &str| life == created_ms.to_string();
-        let unread = shard_status::look(&*self.shared.fs, dir, &self.name, is_read, is_open);
-        *self.unread.lock().expect("nobody panics holding it") = unread;
-    }
-
-    /// Reads no more of the stream that was made before.
-    fn leave_life(&self, created_ms: u64, before: u64) {
         tracing::error!(
             stream = self.name,
             made_at_ms = created_ms,
@@ -173,15 +166,8 @@ impl Inner {
 
     /// Whether a shard was opened in the directory of a life of the stream.
     fn has_read_of(&self, dir: &Path) -> Result<bool> {
-        match self.shared.fs.list(dir) {
-            Err(e) if e.kind() == NotFound => Ok(false),
-            names => {
-                let names = names.map_err(|e| Error::io(format!("list `{}`", dir.display()), e))?;
-                Ok(names
-                    .iter()
-                    .any(|name| identity(&*self.shared.fs, &dir.join(name)).is_ok_and(|meta| meta.is_some())))
-            }
-        }
+        let (of_stream, life) = (self.dir.parent().unwrap_or(&self.dir), dir.file_name().unwrap_or_default());
+        Ok(!shards_of(&*self.shared.fs, of_stream, &self.name, &life.to_string_lossy())?.is_empty())
     }
 
     /// Where reading begins, decided when a stream is first seen.

@@ -19,6 +19,7 @@ use crate::fs::{COPY, Fs, copy_of};
 use crate::journal::{Survey, survey};
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -151,7 +152,8 @@ fn list(fs: &dyn Fs, dir: &Path) -> Result<Vec<String>> {
             names.sort();
             Ok(names)
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        // Something else may stand beside the directories.
+        Err(e) if matches!(e.kind(), NotFound | NotADirectory) => Ok(Vec::new()),
         Err(e) => Err(Error::io(format!("list `{}`", dir.display()), e)),
     }
 }

@@ -47,6 +47,12 @@ impl Engine {
         }
     }
 
+    /// Whether a track was left behind and everything that was read is settled: the rest waits for the lane to be opened again.
+    pub fn waits_to_be_read_again(&self) -> bool {
+        self.left.track.is_some()
+            && [Track::Main, Track::Backup].iter().all(|track| self.has_settled_what_it_read(*track))
+    }
+
     /// When a track will have kept the other one waiting for too long.
     pub(super) fn next_left(&self) -> Option<Duration> {
         self.left.waits_for.map(|(_, since)| since + PATIENCE)

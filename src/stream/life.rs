@@ -76,7 +76,7 @@ impl Inner {
         };
         let fs = &*self.shared.fs;
         // What was noted by an earlier life is what lists of records count on.
-        if passed(fs, dir)?.is_some() || crate::fs::read(fs, &dir.join("META")).is_ok() {
+        if sealed::read::<Read>(fs, &dir.join(READ))?.is_some() || crate::fs::read(fs, &dir.join("META")).is_ok() {
             return Ok(());
         }
         let (from, to) = (read.0.sequence.to_string(), read.1.sequence.to_string());

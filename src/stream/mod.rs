@@ -16,6 +16,7 @@ pub mod common;
 mod cut;
 mod damage;
 mod dates;
+mod drain;
 pub mod engine;
 mod entry;
 pub mod epoch;

@@ -16,13 +16,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// In the directory of a stream: what there was of shards that begin anew.
+const REPAIRED: &str = "before-repair";
+
 /// What a repair would do, or why it is not needed.
 pub struct Repair {
     /// What is wrong; empty if nothing is.
     pub found: Vec<String>,
     /// What becomes of it.
     pub actions: Vec<String>,
-    salvaged: Option<recover::Found>,
+    means: Means,
+}
+
+enum Means {
+    None,
+    /// A plan log with this state.
+    PlanLog(Box<recover::Found>),
+    /// The directory begins anew; what there was is kept here.
+    Anew(PathBuf),
 }
 
 /// Looks at the stream in `dir`. Errors: what no repair of ours can mend.
@@ -36,9 +47,12 @@ pub fn look(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<Repair> {
             format!("the plan log is at mark {}, the ledger at {}: it is older", found.state.marks, sums.mark)
         }
         Ok(found) if !found.exists && is_used(&**fs, dir)? => "there is no plan log".to_owned(),
-        Ok(_) => return Ok(Repair { found: Vec::new(), actions: Vec::new(), salvaged: None }),
+        Ok(_) => return Ok(Repair { found: Vec::new(), actions: Vec::new(), means: Means::None }),
     };
     let (mut salvaged, gone) = recover::salvage(&**fs, dir, incarnation)?;
+    if salvaged.state.start.is_none() && is_shard(&**fs, dir)? {
+        return Ok(anew(dir, std::iter::once(why).chain(gone).collect()));
+    }
     let (mut state, mut actions) = (salvaged.state.clone(), Vec::new());
     if let Some(first) = lines.first().map(|line| line.mark).filter(|mark| *mark > state.marks + 1) {
         let message = format!(
@@ -71,11 +85,6 @@ pub fn look(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<Repair> {
         before.1,
         state.low[Track::Main as usize]
     ));
-    if state.start.is_none() && is_shard(&**fs, dir)? {
-        let known = "where the shard was read to is known to the plan log only: it is read again from where reading its stream \
-                     began, and what was delivered is delivered a second time";
-        actions.push(known.to_owned());
-    }
     let (low, end) = (state.low[Track::Main as usize], floor(&state));
     let unlisted = unlisted(&state, low, end);
     actions.extend(unlisted.iter().map(|(from, to)| {
@@ -87,15 +96,42 @@ pub fn look(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<Repair> {
     }));
     let found = std::iter::once(why).chain(gone).collect();
     salvaged.state = state;
-    Ok(Repair { found, actions, salvaged: Some(salvaged) })
+    Ok(Repair { found, actions, means: Means::PlanLog(Box::new(salvaged)) })
+}
+
+/// Where a shard was read to is known to its plan log only, and so is which records its offsets mean.
+fn anew(dir: &Path, found: Vec<String>) -> Repair {
+    let part = |dir: Option<&Path>| dir.and_then(Path::file_name).unwrap_or_default().display().to_string();
+    let life = dir.parent();
+    let of_stream = life.and_then(Path::parent).and_then(Path::parent).unwrap_or(dir);
+    let name = format!("{}-{}-{}", part(life), part(Some(dir)), Uuid::new_v4());
+    let aside = of_stream.join(REPAIRED).join(name);
+    let action = format!(
+        "the shard is read again from where reading its stream began, and what was delivered of it is delivered a second \
+         time; what there was is kept as `{}`",
+        aside.display()
+    );
+    Repair { found, actions: vec![action], means: Means::Anew(aside) }
 }
 
 impl Repair {
     /// Does it. The service must not run.
     pub fn apply(self, fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<()> {
-        let Some(salvaged) = self.salvaged else { return Ok(()) };
-        let reserve = Bounds::default().reserve_bytes;
-        PlanLog::replace(fs.clone(), dir, *meta.incarnation.as_bytes(), reserve, salvaged).map(drop)
+        match self.means {
+            Means::None => Ok(()),
+            Means::PlanLog(salvaged) => {
+                let reserve = Bounds::default().reserve_bytes;
+                PlanLog::replace(fs.clone(), dir, *meta.incarnation.as_bytes(), reserve, *salvaged).map(drop)
+            }
+            Means::Anew(aside) => {
+                let during = |e| Error::io(format!("keep `{}` as `{}`", dir.display(), aside.display()), e);
+                let [kept_in, was_in] =
+                    [&*aside, dir].map(|path| path.parent().expect("it is below the stream's directory"));
+                fs.create_dir_all(kept_in).map_err(during)?;
+                fs.rename(dir, &aside).map_err(during)?;
+                [kept_in, was_in].into_iter().try_for_each(|dir| fs.sync_dir(dir)).map_err(during)
+            }
+        }
     }
 }
 

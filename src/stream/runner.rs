@@ -206,7 +206,7 @@ impl Runner {
                 // A spare segment is written while nothing else is to do; without room the commit path tries itself.
                 let _ = self.engine.prepare_spare();
                 match self.draining {
-                    true if self.engine.is_drained() => Turn::End,
+                    true if self.engine.is_drained() || self.engine.waits_to_be_read_again() => Turn::End,
                     true if self.engine.flush()? => Turn::Again,
                     // It would wait for somebody to let it go on.
                     true if self.engine.state().paused => Turn::End,

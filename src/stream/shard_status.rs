@@ -1,18 +1,74 @@
 //! How the shards of a stream stand: those that are read here, those of other nodes, and those that nobody reads although
 //! plans of theirs are open, since their stream is not read any more, or was deleted or made anew.
 
+use super::alone::{OF_LIFE, of_life};
 use super::audit::{account, identity, lives, shards_of, survey_of_shard};
-use super::plan::State;
+use super::engine::floor;
+use super::plan::{State, Track};
 use super::plan_log::recover;
 use super::shards::{Lane, OpenLane, Shards};
 use super::status::{Settled, ShardStatus, Status};
 use crate::error::{Error, Result};
 use crate::fs::Fs;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-/// How shards stand that nobody reads, though plans of theirs are open: by the time of creation of their stream and their ids.
-pub(super) type Unread = BTreeMap<String, Status>;
+/// Between two looks at shards that nobody reads: somebody may have removed them.
+const LOOKS_APART: Duration = Duration::from_secs(10);
+
+/// Shards that nobody reads although they hold what is not delivered.
+#[derive(Default)]
+pub(super) struct Unread {
+    /// How they stand, by the time of creation of their stream and their ids.
+    shards: BTreeMap<String, Status>,
+    /// What was read when they were last looked for, and when that was.
+    looked: Option<(Option<Reading>, Instant)>,
+}
+
+/// What decides which shards nobody reads.
+#[derive(Clone, PartialEq, Eq)]
+struct Reading {
+    /// The stream that is read; `None`: none is, or it cannot be told which.
+    created_ms: Option<u64>,
+    /// Names of open lanes.
+    open: BTreeSet<String>,
+}
+
+impl Unread {
+    /// Looks for them again if there may be others than the last time. `shards`: those that are read.
+    pub(super) fn look(&mut self, fs: &dyn Fs, dir: &Path, stream: &str, shards: Option<&Shards>) {
+        let reading = match shards.map(Shards::reading) {
+            None => None,
+            Some(Some(reading)) => Some(reading),
+            // It will be known soon, or why not.
+            Some(None) => return,
+        };
+        let is_known = self.looked.as_ref().is_some_and(|(before, when)| {
+            *before == reading && (self.shards.is_empty() || when.elapsed() < LOOKS_APART)
+        });
+        if is_known {
+            return;
+        }
+        let created_ms = reading.as_ref().and_then(|reading| reading.created_ms);
+        let is_read = |life: &str| created_ms.is_some_and(|ms| life == ms.to_string());
+        let is_open = |life: &str, shard: &str| {
+            let of_life = of_life(shard, life.parse().unwrap_or_default());
+            reading.as_ref().is_some_and(|reading| reading.open.contains(&of_life))
+        };
+        self.shards = look(fs, dir, stream, is_read, is_open);
+        self.looked = Some((reading, Instant::now()));
+    }
+
+    /// Adds them to how their stream stands.
+    pub(super) fn add_to(&self, status: &mut Status) {
+        for (name, of_shard) in &self.shards {
+            let known = ShardStatus { state: "unread".into(), ..ShardStatus::default() };
+            status.add_shard(name.clone(), of_shard.clone(), known);
+        }
+    }
+}
 
 /// Looks for shards that nobody reads, though plans of theirs are open, in the directory of a stream. Shards whose state is in
 /// a lease table are not known here. What cannot be looked at is alarmed as one that is not read.
@@ -24,8 +80,8 @@ pub(super) fn look(
     stream: &str,
     is_read: impl Fn(&str) -> bool,
     is_open: impl Fn(&str, &str) -> bool,
-) -> Unread {
-    let mut unread = Unread::new();
+) -> BTreeMap<String, Status> {
+    let mut unread = BTreeMap::new();
     let unknown = |e: Error| Status { alarm: Some(e.to_string()), ..Status::default() };
     for life in lives(fs, dir).unwrap_or_else(|e| {
         unread.insert("all".into(), unknown(e));
@@ -42,7 +98,7 @@ pub(super) fn look(
             let shard = found.dir.file_name().unwrap_or_default().display().to_string();
             let status = match state(fs, &found.dir) {
                 _ if is_open(&life, &shard) => continue,
-                Ok(state) if state.open_plans().next().is_none() => continue,
+                Ok(state) if state.open_plans().next().is_none() && backup_pending(&state) == 0 => continue,
                 Ok(state) => status(stream, &state, &found.dir),
                 Err(e) => unknown(e),
             };
@@ -52,15 +108,27 @@ pub(super) fn look(
     unread
 }
 
-/// Adds shards that nobody reads to how their stream stands.
-pub(super) fn add(unread: &Unread, status: &mut Status) {
-    for (name, of_shard) in unread {
-        let known = ShardStatus { state: "unread".into(), ..ShardStatus::default() };
-        status.add_shard(name.clone(), of_shard.clone(), known);
-    }
-}
-
 impl Shards {
+    /// What is read now; `None` if that is not known yet.
+    fn reading(&self) -> Option<Reading> {
+        let created_ms = self.shared.created_ms.load(Ordering::Relaxed);
+        let cannot_be_read = self.shared.alarm.lock().expect("nobody panics holding it").is_some();
+        if created_ms == 0 && !cannot_be_read && !self.are_draining() {
+            return None;
+        }
+        let is_open = |lane: &Lane| match lane {
+            Lane::Open(lane) => !(self.are_draining() && lane.running.has_ended()),
+            Lane::Done(_) => true,
+        };
+        let lanes = self.shared.lanes();
+        let open = lanes.iter().filter(|(_, lane)| is_open(lane)).map(|(id, _)| match id.contains(OF_LIFE) {
+            true => id.clone(),
+            false => of_life(id, created_ms),
+        });
+        let is_read = created_ms != 0 && !self.are_draining();
+        Some(Reading { created_ms: is_read.then_some(created_ms), open: open.collect() })
+    }
+
     /// Adds how each shard stands, and what keeps shards from being read.
     pub(super) fn add_to(&self, status: &mut Status) {
         let alarm = self.shared.alarm.lock().expect("nobody panics holding it").clone();
@@ -68,6 +136,8 @@ impl Shards {
         status.damage.extend(self.shared.damage.lock().expect("nobody panics holding it").iter().cloned());
         for (id, lane) in self.shared.lanes().iter() {
             match lane {
+                // What it holds still is known from its files.
+                Lane::Open(lane) if self.are_draining() && lane.running.has_ended() => {}
                 Lane::Open(lane) => {
                     let known = ShardStatus {
                         owner: self.shared.worker.get().cloned(),
@@ -86,7 +156,6 @@ impl Shards {
         for lease in self.shared.elsewhere.lock().expect("nobody panics holding it").iter() {
             status.add_lease(&lease.shard, lease.owner.clone(), &lease.checkpoint, lease.is_ended());
         }
-        add(&self.shared.unread.lock().expect("nobody panics holding it"), status);
     }
 
     fn of_lane(&self, lane: &OpenLane) -> Status {
@@ -108,12 +177,22 @@ fn state(fs: &dyn Fs, dir: &Path) -> Result<State> {
     Ok(recover::find(fs, dir, meta.incarnation.as_bytes())?.state)
 }
 
+/// Records that were read and are in no settled plan of the backup.
+fn backup_pending(state: &State) -> u64 {
+    let low = state.low[Track::Backup as usize];
+    let settled = state.plans.values().filter(|plan| plan.outlet.track() == Track::Backup && !plan.is_open());
+    let settled =
+        settled.flat_map(|plan| plan.list.items()).map(|item| item.end().saturating_sub(item.offset().max(low)));
+    let end = if state.backup_from.is_some() { floor(state) } else { low };
+    end.saturating_sub(low).saturating_sub(settled.sum())
+}
+
 fn status(stream: &str, state: &State, dir: &Path) -> Status {
-    let (account, open_plans) =
-        (account(stream.to_owned(), state, &survey_of_shard(state)), state.open_plans().count());
+    let (account, backup_pending) = (account(stream.to_owned(), state, &survey_of_shard(state)), backup_pending(state));
+    let backup = if backup_pending > 0 { format!(", and {backup_pending} are not backed up") } else { String::new() };
     let alarm = format!(
-        "{open_plans} open plans with {} records are not delivered, since their stream is not read: have the configuration \
-         read it again, or remove `{}` to give them up",
+        "{} records that were read are not delivered{backup}, since their stream is not read: have the configuration read \
+         it again, or remove `{}` to give them up",
         account.pending,
         dir.display()
     );
@@ -123,8 +202,9 @@ fn status(stream: &str, state: &State, dir: &Path) -> Status {
         pending: account.pending,
         gap: account.gap,
         lost: account.lost,
+        backup_pending,
         outlets: Settled::of_all(state),
-        open_plans: open_plans as u64,
+        open_plans: state.open_plans().count() as u64,
         ..Status::default()
     }
 }

@@ -9,7 +9,6 @@ use super::open::{Elsewhere, open_shard, read_or_make_meta};
 use super::pool::{OF_SHARDS, Pool};
 use super::running::Running;
 use super::sealed;
-use super::shard_status::Unread;
 use super::sinks::Sinks;
 use super::status::Status;
 use super::supervise::Shared;
@@ -32,7 +31,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Between two looks at a shard that was read to its end and has records that are not settled.
-const ENDING: Duration = Duration::from_millis(100);
+pub(super) const ENDING: Duration = Duration::from_millis(100);
 /// In the directory of a shard that this node read alone: it was read to its end, and everything is settled. Its status.
 pub(super) const DONE: &str = "DONE";
 
@@ -73,8 +72,6 @@ pub(super) struct Inner {
     /// Where lanes run. Goes after them.
     pool: OnceLock<Pool>,
     pub(super) alarm: Mutex<Option<String>>,
-    /// Shards of other lives of the stream of Kinesis that hold what nobody delivers, as last seen.
-    pub(super) unread: Mutex<Unread>,
     /// What was found damaged of files that are no single shard's.
     pub(super) damage: Mutex<BTreeSet<String>>,
     /// As which it was started.
@@ -113,11 +110,13 @@ pub(super) struct OpenLane {
     dir: PathBuf,
     /// Of the stream that it reads.
     created_ms: u64,
+    /// It was told to deliver what it holds, and reads nothing more.
+    pub(super) is_draining: bool,
 }
 
 impl OpenLane {
     /// Has it end; it is waited for when it is dropped.
-    fn end(&self) {
+    pub(super) fn end(&self) {
         self.shard.close();
         self.reader.abort();
         self.running.tell_to_stop();
@@ -163,7 +162,6 @@ impl Shards {
             pool: OnceLock::new(),
             lanes: Mutex::default(),
             alarm: Mutex::default(),
-            unread: Mutex::default(),
             damage: Mutex::default(),
             source: config.kinesis().cloned(),
             worker: OnceLock::new(),
@@ -188,7 +186,9 @@ impl Shards {
     ) -> Result<T> {
         let mut sum = T::default();
         for lane in self.shared.lanes().values() {
-            if let Lane::Open(lane) = lane {
+            if let Lane::Open(lane) = lane
+                && !(self.are_draining() && lane.running.has_ended())
+            {
                 sum = sum + lane.running.ask(work.clone())??;
             }
         }
@@ -223,28 +223,9 @@ impl Shards {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Reads nothing more, and begins to deliver what is held.
-    pub(super) fn drain(&self) {
-        self.enter(Phase::Draining);
-        for lane in self.shared.lanes().values() {
-            if let Lane::Open(lane) = lane {
-                lane.reader.abort();
-                lane.running.drain();
-            }
-        }
-    }
-
-    /// Whether they are not read any more.
-    pub(super) fn are_draining(&self) -> bool {
-        self.shared.phase() == Phase::Draining
-    }
-
-    /// Whether every lane's thread has ended.
-    pub(super) fn have_ended(&self) -> bool {
-        self.shared.lanes().values().all(|lane| match lane {
-            Lane::Open(lane) => lane.running.has_ended(),
-            Lane::Done(_) => true,
-        })
+    /// Whether other nodes may read them, too.
+    pub(super) fn are_shared(&self) -> bool {
+        self.shared.is_shared()
     }
 
     /// Whether one of them ended by an error.
@@ -254,7 +235,7 @@ impl Shards {
             && self.shared.lanes().values().any(|lane| matches!(lane, Lane::Open(l) if l.running.has_ended()))
     }
 
-    fn enter(&self, phase: Phase) {
+    pub(super) fn enter(&self, phase: Phase) {
         self.shared.phase.send_replace(phase);
         let _ = self.wake.send(());
     }
@@ -276,6 +257,15 @@ impl Shards {
 impl Inner {
     pub(super) fn lanes(&self) -> MutexGuard<'_, BTreeMap<String, Lane>> {
         self.lanes.lock().expect("nobody panics holding the lanes")
+    }
+
+    /// Adds a lane that was just opened. If nothing is to be read any more it ends, and has read nothing.
+    pub(super) fn add(&self, id: &str, lane: Lane) {
+        let mut lanes = self.lanes();
+        // Whoever has lanes drained has said so before, and goes through them behind us.
+        if self.phase() == Phase::Reading {
+            lanes.insert(id.to_owned(), lane);
+        }
     }
 
     /// Ends these lanes where they are, all at once: they share threads, and one that is told to end makes room for others.
@@ -350,7 +340,7 @@ impl Inner {
         Ok(self.pool.get_or_init(|| pool))
     }
 
-    fn is_shared(&self) -> bool {
+    pub(super) fn is_shared(&self) -> bool {
         self.source.as_ref().is_some_and(|source| source.coordination.is_some())
     }
 
@@ -482,6 +472,6 @@ impl Inner {
         };
         let reader = shared.runtime.spawn(reader.run());
         tracing::info!(stream = self.name, shard = id, "the shard is read");
-        Ok(Lane::Open(Box::new(OpenLane { running, shard, reader, dir, created_ms })))
+        Ok(Lane::Open(Box::new(OpenLane { running, shard, reader, dir, created_ms, is_draining: false })))
     }
 }

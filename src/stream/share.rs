@@ -4,7 +4,7 @@ use super::alone::BEGIN;
 use super::shards::{Current, Inner, Lane, Phase, Place, RETRY};
 use super::sharing::Sharing;
 use crate::error::{Error, Kind, Result};
-use crate::fs::{read, write_atomically};
+use crate::fs::{copy_of, read, write_atomically};
 use crate::source::kinesis::client::Listed;
 use crate::source::kinesis::leases::Begin;
 use std::path::Path;
@@ -64,7 +64,7 @@ impl Inner {
                  to begin anew, and have records delivered again, remove `{dir_name}`"
             ));
         }
-        if read(fs, &dir.join(BEGIN)).is_ok() {
+        if [dir.join(BEGIN), copy_of(&dir.join(BEGIN))].iter().any(|path| read(fs, path).is_ok()) {
             return wrong(format!(
                 "`{dir_name}` has what this node knows of the shards from when it read them alone, and nodes that share them \
                  would read everything again: without `coordination`, have it deliver what it has read, and stop it; give \
@@ -95,6 +95,7 @@ impl Inner {
             ended.iter().for_each(|shard| sharing.release(shard));
             self.drop_lost(&mut sharing);
             if self.phase() == Phase::Draining {
+                self.drain_lanes();
                 self.release_drained(&mut sharing);
                 next_look = Instant::now() + DRAIN_LOOKS_APART;
             } else if self.drop_broken() || !ended.is_empty() || self.is_changed() || Instant::now() >= next_look {
@@ -112,7 +113,7 @@ impl Inner {
             }
         }
         self.end_all();
-        sharing.release_all();
+        sharing.release_all_but(&[]);
     }
 
     /// Ends lanes whose leases are not ours any more.
@@ -146,12 +147,12 @@ impl Inner {
         !broken.is_empty()
     }
 
-    /// Gives up the leases of lanes that have delivered what they held.
+    /// Gives up the leases of lanes that have delivered what they held, and those whose lanes were not opened yet.
     fn release_drained(&self, sharing: &mut Sharing) {
-        let is_drained = |lane: &Lane| matches!(lane, Lane::Open(lane) if lane.running.has_ended());
-        let drained: Vec<String> =
-            self.lanes().iter().filter(|(_, lane)| is_drained(lane)).map(|(shard, _)| shard.clone()).collect();
-        drained.iter().for_each(|shard| sharing.release(shard));
+        let is_at_work = |lane: &Lane| matches!(lane, Lane::Open(lane) if !lane.running.has_ended());
+        let at_work: Vec<String> =
+            self.lanes().iter().filter(|(_, lane)| is_at_work(lane)).map(|(shard, _)| shard.clone()).collect();
+        sharing.release_all_but(&at_work);
     }
 
     /// Makes leases of new shards if they are `due` to be looked for, takes what is due to this node, and opens their lanes.
@@ -183,7 +184,7 @@ impl Inner {
                 self.created_ms.store(0, Ordering::Relaxed);
                 // The lanes are not of what is read there now.
                 self.end_all();
-                sharing.release_all();
+                sharing.release_all_but(&[]);
                 return Err(e);
             }
             self.are_seen(answers);
@@ -214,7 +215,7 @@ impl Inner {
             });
             sharing.opened(&lease.shard, opened.as_ref().err());
             match opened {
-                Ok(lane) => drop(self.lanes().insert(lease.shard.clone(), lane)),
+                Ok(lane) => self.add(&lease.shard, lane),
                 // The others are read all the same.
                 Err(e) => failed = failed.or(Some(e.during(format!("shard `{}`", lease.shard)))),
             }

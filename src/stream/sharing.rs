@@ -348,9 +348,9 @@ impl Sharing {
         }
     }
 
-    /// Gives up all of them.
-    pub fn release_all(&mut self) {
-        let held: Vec<String> = lock(&self.held).keys().cloned().collect();
+    /// Gives up all but those of these shards.
+    pub fn release_all_but(&mut self, kept: &[String]) {
+        let held: Vec<String> = lock(&self.held).keys().filter(|shard| !kept.contains(shard)).cloned().collect();
         held.iter().for_each(|shard| self.release(shard));
     }
 

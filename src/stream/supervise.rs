@@ -7,7 +7,7 @@ use super::places::{self, Keeping};
 use super::pool::Pool;
 use super::redrive;
 use super::running::Running;
-use super::shard_status::{self, Unread};
+use super::shard_status::Unread;
 use super::shards::Shards;
 use super::sinks::Sinks;
 pub use super::status::{Settled, Status};
@@ -92,7 +92,6 @@ impl Stream {
             shards: Mutex::new(shards),
             unread: Mutex::default(),
         };
-        stream.look_for_unread();
         Ok(stream)
     }
 
@@ -154,28 +153,19 @@ impl Stream {
     /// that back.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
+        // Other nodes go on with those that they share.
+        let shared = self.shards().take_if(|shards| shards.are_shared());
+        shared.inspect(Shards::stop);
         // What is not read stays in Kinesis.
-        if let Some(shards) = &*self.shards() {
-            shards.drain();
+        if let Some(alone) = &*self.shards() {
+            alone.drain();
         }
     }
 
     /// Ends shards that are not read any more when they have delivered what they held, or cannot.
     pub(super) fn end_drained(&self) {
         let drained = self.shards().take_if(|shards| shards.are_draining() && shards.have_ended());
-        if let Some(shards) = drained {
-            shards.stop();
-            self.look_for_unread();
-        }
-    }
-
-    /// Takes note of what shards hold that are not read any more.
-    fn look_for_unread(&self) {
-        let unread = match &*self.shards() {
-            Some(_) => Unread::new(),
-            None => shard_status::look(&*self.shared.fs, &self.dir, &self.name, |_| false, |_, _| false),
-        };
-        *self.unread.lock().expect("nobody panics holding it") = unread;
+        drained.inspect(Shards::stop);
     }
 
     /// Whether it has to be opened again to go on: its thread has ended, or a write of its journal failed.
@@ -195,10 +185,13 @@ impl Stream {
             let alarm = || format!("after a restart nothing tells how places are reached that the file leaves: {e}");
             status.alarm.get_or_insert_with(alarm);
         }
-        if let Some(shards) = &*self.shards() {
+        let shards = self.shards();
+        if let Some(shards) = &*shards {
             shards.add_to(&mut status);
         }
-        shard_status::add(&self.unread.lock().expect("nobody panics holding it"), &mut status);
+        let mut unread = self.unread.lock().expect("nobody panics holding it");
+        unread.look(&*self.shared.fs, &self.dir, &self.name, shards.as_ref());
+        unread.add_to(&mut status);
         status
     }
 
@@ -225,7 +218,6 @@ impl Stream {
         }
         drop(shards);
         self.reads_kinesis.store(config.kinesis().is_some(), Ordering::Relaxed);
-        self.look_for_unread();
         self.retired.store(false, Ordering::Relaxed);
         Ok(())
     }

@@ -3,6 +3,7 @@
 pub mod answers;
 mod client;
 mod crowd;
+mod damaged;
 mod fan_out;
 mod frames;
 mod handover;

@@ -135,6 +135,29 @@ fn a_backup_that_does_not_get_on_stops_no_shard_and_misses_nothing() {
     two.assert_backed_up();
 }
 
+/// What a backup has missed that was left behind is shown when its stream leaves the file, after a restart, too.
+#[test]
+fn what_a_backup_has_missed_of_a_stream_that_is_removed_is_alarmed() {
+    let mut two = Two::start();
+    two.proxies[0].forward();
+    two.leave(1);
+    let other = "  other:\n    format: lines\n    destination: { local: { dir: DIR/other } }\n";
+    two.service.configure("memory: { size: 16MiB, intake_share: 75% }\nallow_removals: true\n", other);
+    two.service.signal(Signal::HUP);
+    two.service.until("it is retired", |s| s.status("r").state == "retired");
+    two.proxies[1].forward();
+    let is_shown = |s: &Service| {
+        let status = s.status("r");
+        status.shards.values().all(|shard| shard.state == "unread")
+            && status.backup_pending > 0
+            && status.alarm.is_some_and(|alarm| alarm.contains("are not backed up, since their stream is not read"))
+    };
+    two.service.until("what is missing is shown", is_shown);
+    two.service.kill();
+    two.service.restart();
+    two.service.until("it still is", is_shown);
+}
+
 /// A lane that is opened again while it runs knows where the configuration before the last reload sent what is on its way.
 #[test]
 fn a_lane_that_is_opened_again_delivers_to_the_backup_that_was_switched_off() {

@@ -2,10 +2,12 @@
 //! delivered or shown. And a shard that has lost its plan log.
 
 use super::client::Kinesis;
+use super::nodes::{World, shares, wait_until};
 use super::servers::{KinesisLocal, Server};
-use super::source::{assert_each_once_and_in_order, numbered, reads, settled};
+use super::source::{assert_each_once_and_in_order, number, numbered, reads, settled};
 use crate::service::Service;
 use rustix::process::Signal;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 const OTHER: &str =
@@ -90,7 +92,7 @@ fn what_shards_of_a_removed_stream_hold_is_alarmed_until_it_is_back() {
     shows(&mut held.service, "retired", "is still being delivered, and nothing more is read");
     held.service.kill();
     held.service.restart();
-    shows(&mut held.service, "unread", "are not delivered, since their stream is not read");
+    shows(&mut held.service, "unread", "since their stream is not read");
     let (code, text) = held.service.command(&["status"]);
     assert!(code == 1 && text.contains(": unread") && text.contains("ALARM"), "{text}");
     std::fs::remove_file(held.out()).unwrap();
@@ -175,6 +177,139 @@ fn a_shard_that_has_lost_its_plan_log_is_held() {
     held.service.kill();
     let (code, text) = held.service.command(&["repair"]);
     assert!(code == 1 && text.contains("read again from where"), "{text}");
+}
+
+/// With the ledger, which tells how many records were delivered, and without: none that came since is taken for one of them.
+#[test]
+fn a_shard_that_is_repaired_without_a_plan_log_misses_nothing() {
+    for has_ledger in [true, false] {
+        let mut held = delivered();
+        remove(&held.service, |path| {
+            let is_of_shard = path.parent().is_some_and(|dir| name(dir).starts_with("shardId"));
+            is_of_shard && (name(path).starts_with("plans.") || !has_ledger && name(path) == "ledger")
+        });
+        let config = held.service.config().display().to_string();
+        let (code, text) = held.service.command_with(&["repair", "--apply", &config]);
+        assert!(code == 0 && text.contains("delivered a second time"), "{text}");
+        // As if the records of then had expired: the stream begins behind them.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
+        walk(&held.service, |path| {
+            if name(path).starts_with("BEGIN") {
+                let begin: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+                let later = serde_json::json!({ "arn": begin["arn"], "timestamp_ms": now });
+                std::fs::write(path, later.to_string()).unwrap();
+            }
+        });
+        held.kinesis.put("s", &numbered(RECORDS..RECORDS + 80));
+        held.service.restart();
+        held.service.until("what came since is delivered", |s| {
+            let status = s.status("r");
+            status.accepted >= 80 && status.pending == 0 && status.alarm.is_none()
+        });
+        let found: BTreeSet<usize> = held
+            .service
+            .objects("out")
+            .iter()
+            .flat_map(|(_, bytes)| {
+                bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(number).collect::<Vec<_>>()
+            })
+            .collect();
+        assert_eq!(found.len(), RECORDS + 80, "with the ledger: {has_ledger}");
+        assert_eq!(held.service.status("r").gap, 0);
+    }
+}
+
+/// Opening a lane takes some milliseconds, and there are others behind it.
+#[test]
+fn a_stream_that_is_removed_while_its_shards_are_opened_is_not_read_any_more() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 16);
+    let mut service = Service::start(OTHER);
+    for round in 1..5 {
+        service.configure("", &(reads(&server.endpoint(), "") + OTHER));
+        service.signal(Signal::HUP);
+        service.until("some are open", |s| {
+            let status = s.status("r");
+            status.state != "retired" && status.shards.len() > round
+        });
+        service.configure("", OTHER);
+        service.signal(Signal::HUP);
+        service.until("it is retired", |s| s.status("r").state == "retired");
+        service.until("no shard is open", |s| s.status("r").shards.is_empty());
+    }
+}
+
+/// The same where nodes share them: all leases are given up.
+#[test]
+fn a_stream_that_is_removed_while_its_shards_are_opened_keeps_no_lease() {
+    let world = World::new(16);
+    let reads = shares(&world.kinesis.endpoint(), &world.dynamodb.endpoint(), world.out.path(), "");
+    let mut service = Service::start(OTHER);
+    for round in 1..4 {
+        service.configure("", &(reads.clone() + OTHER));
+        service.signal(Signal::HUP);
+        service.until("some are open", |s| {
+            let shards = s.status("r").shards;
+            s.status("r").state != "retired" && shards.values().filter(|s| s.state == "running").count() > round
+        });
+        service.configure("", OTHER);
+        service.signal(Signal::HUP);
+        service.until("it is retired", |s| s.status("r").state == "retired");
+        wait_until("nobody has a lease", || {
+            world.leases().iter().all(|(_, owner, _)| ["-", "None", ""].contains(&&**owner))
+        });
+    }
+}
+
+/// A plan is open whose records have to be read again, and only some were.
+#[test]
+fn a_stream_that_is_removed_while_it_reads_again_delivers_what_its_plans_list() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    let filler = "x".repeat(250_000);
+    for n in 0..32 {
+        kinesis.put("s", &[("k".to_owned(), format!("{{\"n\":{n},\"filler\":\"{filler}\"}}").into_bytes())]);
+    }
+    let mut service = Service::new();
+    let large = |text: String| text.replace("buffer: { interval: 300ms }", "buffer: { size: 64MiB, interval: 20s }");
+    service.configure("", &(large(reads(&server.endpoint(), "")) + OTHER));
+    let out = service.dir.path().join("out");
+    std::fs::write(&out, "no directory").unwrap();
+    service.restart();
+    service.until("one plan has all", |s| s.status("r").open_plans == 1 && s.status("r").pending == 32);
+    service.kill();
+    std::fs::remove_file(&out).unwrap();
+    service.restart();
+    service.until("its shard is open", |s| s.status("r").shards.values().any(|shard| shard.state == "running"));
+    service.configure("", OTHER);
+    service.signal(Signal::HUP);
+    service.until("its shard is ended", |s| s.status("r").state == "retired" && s.status("r").shards.is_empty());
+    assert_eq!(service.status("r").alarm, None);
+    let records: usize =
+        service.objects("out").iter().map(|(_, bytes)| memchr::memchr_iter(b'\n', bytes).count()).sum();
+    assert_eq!(records, 32);
+}
+
+#[test]
+fn what_shards_of_a_deleted_stream_hold_is_alarmed_until_it_is_given_up() {
+    let mut held = Held::start();
+    std::fs::write(held.out(), "no directory").unwrap();
+    held.configure(Some("300ms"));
+    held.service.signal(Signal::HUP);
+    held.service.until("they are planned", |s| s.status("r").open_plans == 2);
+    held.service.kill();
+    held.kinesis.delete("s");
+    held.service.restart_until("/healthz");
+    held.service.until("it is shown", |s| {
+        let status = s.status("r");
+        (status.open_plans, status.pending) == (2, RECORDS as u64) && status.alarm.is_some()
+    });
+    // As the alarm says.
+    held.is_retired();
+    remove(&held.service, |path| name(path).starts_with("shardId"));
+    held.service.until("nothing is left", |s| s.status("r").shards.is_empty() && s.status("r").alarm.is_none());
 }
 
 #[test]

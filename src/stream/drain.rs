@@ -1,0 +1,51 @@
+//! Shards that are not read any more, since the process ends, or the configuration does not name their stream or has it take
+//! puts: what was read of them is delivered.
+
+use super::shards::{Inner, Lane, Phase, Shards};
+
+impl Shards {
+    /// Reads nothing more, and begins to deliver what is held.
+    pub(super) fn drain(&self) {
+        self.enter(Phase::Draining);
+        self.shared.drain_lanes();
+    }
+
+    /// Whether they are not read any more.
+    pub(super) fn are_draining(&self) -> bool {
+        self.shared.phase() == Phase::Draining
+    }
+
+    /// Whether every lane's thread has ended.
+    pub(super) fn have_ended(&self) -> bool {
+        self.shared.lanes().values().all(|lane| match lane {
+            Lane::Open(lane) => lane.running.has_ended(),
+            Lane::Done(_) => true,
+        })
+    }
+}
+
+impl Inner {
+    /// Has lanes deliver what they hold, and read nothing more. One that has not yet read again what its plans list does so
+    /// before, and is told the next time; where shards are shared, another node does.
+    pub(super) fn drain_lanes(&self) {
+        for lane in self.lanes().values_mut() {
+            let Lane::Open(lane) = lane else { continue };
+            let reads_again = lane.shard.is_behind_plans() && !lane.reader.is_finished();
+            match self.is_shared() {
+                _ if lane.is_draining => continue,
+                true if reads_again => lane.end(),
+                false if reads_again => continue,
+                _ => {
+                    lane.reader.abort();
+                    lane.running.drain();
+                }
+            }
+            lane.is_draining = true;
+        }
+    }
+
+    /// Whether every lane was told to deliver what it holds.
+    pub(super) fn are_told_to_drain(&self) -> bool {
+        self.lanes().values().all(|lane| !matches!(lane, Lane::Open(lane) if !lane.is_draining))
+    }
+}
