@@ -1,7 +1,7 @@
 //! Durable acknowledgements of single records: how many a second, and how soon.
 
 use super::corpus::Corpus;
-use super::load::{Done, End, single_body};
+use super::load::{Done, End, Load, single_body};
 use super::service::{CONNECTIONS, Live, STREAM};
 use bytes::Bytes;
 use std::hint::black_box;
@@ -23,8 +23,11 @@ pub struct Acks {
     pub crowd_s: Vec<f64>,
     /// Of one connection that pauses.
     pub alone_s: Vec<f64>,
-    /// The same while two threads keep both cores busy.
+    /// The same while two threads keep both cores busy, of a client that goes ahead of them: as one on another machine it does
+    /// not wait for them itself.
     pub busy_s: Vec<f64>,
+    /// The same of a client that does.
+    pub busy_client_s: Vec<f64>,
 }
 
 /// The bodies to put.
@@ -34,17 +37,15 @@ pub fn bodies(corpus: &Corpus) -> Arc<[Bytes]> {
 
 /// Puts single records for `time` from all connections, then a few from one.
 pub fn run(live: &Live, bodies: &Arc<[Bytes]>, time: Duration) -> Result<Acks, String> {
-    let put = |connections, end, pause| -> Result<Done, String> {
-        let mut load = live.load("PutRecord", bodies, connections, end);
-        load.pause = pause;
-        load.run()
+    let crowd = live.load("PutRecord", bodies, CONNECTIONS, End::Time(time)).run()?;
+    let put = |goes_ahead| -> Result<Done, String> {
+        Load { pause: PAUSE, goes_ahead, ..live.load("PutRecord", bodies, 1, End::Requests(PUTS)) }.run()
     };
-    let crowd = put(CONNECTIONS, End::Time(time), Duration::ZERO)?;
-    let alone = put(1, End::Requests(PUTS), PAUSE)?;
-    let busy = while_busy(|| put(1, End::Requests(PUTS), PAUSE))?;
+    let alone = put(false)?;
+    let [busy, busy_client] = [true, false].map(|goes_ahead| while_busy(|| put(goes_ahead)));
+    let (busy_s, busy_client_s) = (busy?.latencies_s, busy_client?.latencies_s);
     let per_second = crowd.latencies_s.len() as f64 / crowd.seconds;
-    let (crowd_s, alone_s, busy_s) = (crowd.latencies_s, alone.latencies_s, busy.latencies_s);
-    Ok(Acks { per_second, crowd_s, alone_s, busy_s })
+    Ok(Acks { per_second, crowd_s: crowd.latencies_s, alone_s: alone.latencies_s, busy_s, busy_client_s })
 }
 
 /// Runs `work` while two threads do nothing but compute.

@@ -3,6 +3,7 @@
 
 use super::machine::thread_cpu_s;
 use crate::api::sigv4::{SigningKeys, sign};
+use crate::priority;
 use bytes::Bytes;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -39,6 +40,8 @@ pub struct Load {
     pub end: End,
     /// Of each connection, between an answer and the next request.
     pub pause: Duration,
+    /// Where the system permits it, the client goes ahead of threads that compute: see [`priority`].
+    pub goes_ahead: bool,
 }
 
 /// What came of it.
@@ -77,7 +80,14 @@ impl Load {
         std::thread::scope(|scope| {
             let part = |connection| {
                 let (load, requests, ready, next) = (&self, &requests, &ready, &next);
-                scope.spawn(move || load.part(connection, requests, ready, next))
+                scope.spawn(move || {
+                    if load.goes_ahead {
+                        priority::enter();
+                    }
+                    let part = load.part(connection, requests, ready, next);
+                    priority::leave();
+                    part
+                })
             };
             let parts: Vec<_> = connections.into_iter().map(part).collect();
             ready.wait();

@@ -108,6 +108,7 @@ pub fn run(
         connections: CONNECTIONS,
         end: End::Requests(passes * bodies.len()),
         pause: Duration::ZERO,
+        goes_ahead: false,
     };
     let per_buffer = (BUFFER_MIB << 20) * corpus.len() as u64 / corpus.bytes().len() as u64;
     let stop = AtomicBool::new(false);

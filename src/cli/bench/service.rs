@@ -200,7 +200,7 @@ impl Live {
     /// What sends `operation` to it.
     pub fn load(&self, operation: &'static str, bodies: &Arc<[Bytes]>, connections: usize, end: End) -> Load {
         let (address, bodies) = (self.service.api_address, bodies.clone());
-        Load { address, operation, bodies, connections, end, pause: Duration::ZERO }
+        Load { address, operation, bodies, connections, end, pause: Duration::ZERO, goes_ahead: false }
     }
 
     /// Puts all of `bodies`, `records` records, and waits until they are delivered; the objects are removed afterwards.
