@@ -7,6 +7,7 @@ use super::supervise::Stream;
 use crate::error::Result;
 use crate::journal::Put;
 use crate::record::{Batch, Entry};
+use std::sync::atomic::Ordering;
 
 impl Stream {
     /// Makes failed records durable that are put in again, each batch as one frame.
@@ -25,10 +26,13 @@ impl Stream {
 
     /// Keeps everything from being delivered, or lets it go on; also through restarts. Puts are taken all the same.
     pub fn pause(&self, paused: bool) -> Result<()> {
+        self.ask(move |engine, _| engine.pause(paused))??;
+        // Before the lanes are asked: those that are opened meanwhile begin with it.
+        self.paused.store(paused, Ordering::Relaxed);
         if let Some(shards) = &*self.shards() {
             shards.ask_all(move |engine, _| engine.pause(paused).map(|()| 0u64))?;
         }
-        self.ask(move |engine, _| engine.pause(paused))?
+        Ok(())
     }
 
     /// Gives up on every plan that its destination has not taken so far, whatever holds it: its records go where failures go.

@@ -81,6 +81,8 @@ pub(super) struct Inner {
     /// Leases of other nodes, as last seen.
     pub(super) elsewhere: Mutex<Vec<Lease>>,
     retired: Arc<AtomicBool>,
+    /// Nothing of the stream is delivered: lanes that are opened begin so.
+    paused: Arc<AtomicBool>,
     pub(super) phase: watch::Sender<Phase>,
     /// When the stream of Kinesis was made, as last seen; 0: not yet.
     pub(super) created_ms: AtomicU64,
@@ -148,7 +150,7 @@ impl Shards {
         name: &str,
         dir: &Path,
         config: &StreamConfig,
-        retired: &Arc<AtomicBool>,
+        (retired, paused): (&Arc<AtomicBool>, &Arc<AtomicBool>),
     ) -> Shards {
         let shared = &of_stream.shared;
         let common = Common::new(shared, Some(config), &of_stream.before);
@@ -167,6 +169,7 @@ impl Shards {
             worker: OnceLock::new(),
             elsewhere: Mutex::default(),
             retired: retired.clone(),
+            paused: paused.clone(),
             phase: watch::Sender::new(Phase::Reading),
             created_ms: AtomicU64::new(0),
             consumer: Consumer::default(),
@@ -263,9 +266,15 @@ impl Inner {
     pub(super) fn add(&self, id: &str, lane: Lane) {
         let mut lanes = self.lanes();
         // Whoever has lanes drained has said so before, and goes through them behind us.
-        if self.phase() == Phase::Reading {
-            lanes.insert(id.to_owned(), lane);
+        if self.phase() != Phase::Reading {
+            return;
         }
+        if let Lane::Open(open) = &lane {
+            // Somebody may have said so while it was opened.
+            let paused = self.paused.load(Ordering::Relaxed);
+            let _ = open.running.ask(move |engine, _| if paused { engine.pause(true) } else { Ok(()) });
+        }
+        lanes.insert(id.to_owned(), lane);
     }
 
     /// Ends these lanes where they are, all at once: they share threads, and one that is told to end makes room for others.
@@ -433,6 +442,11 @@ impl Inner {
         let meta = read_or_make_meta(&*shared.fs, &dir, Some(&self.name))?;
         let (mut engine, shard) = open_shard(common, &dir, &meta, config, begin, elsewhere)?;
         shard.hold_at_most(self.room.part_bytes_max());
+        // Of a lane that others run, too, it may have been said elsewhere.
+        let paused = self.paused.load(Ordering::Relaxed);
+        if paused || !self.is_shared() {
+            engine.pause(paused)?;
+        }
         let state = engine.state();
         let start = state.start.clone().expect("it is persisted before the lane is opened");
         let bound = state.plans.values().any(|p| p.list.end() > state.low[p.outlet.track() as usize]);

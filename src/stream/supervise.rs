@@ -45,6 +45,7 @@ pub struct Stream {
     pub(super) put: Committer,
     pub(super) running: Running,
     retired: Arc<AtomicBool>,
+    pub(super) paused: Arc<AtomicBool>,
     lane: u64,
     budget: Arc<Budget>,
     pub(super) dir: PathBuf,
@@ -68,6 +69,7 @@ impl Stream {
         let common = Common::new(shared, config, &Arc::new(before));
         let Opened { mut engine, writer, budget } = open(&common, dir, meta, config).map_err(during)?;
         let retired = Arc::new(AtomicBool::new(config.is_none()));
+        let paused = Arc::new(AtomicBool::new(engine.state().paused));
         engine.note_damage(damage.into_iter().collect());
         let mut sinks = Sinks::new(&common, &meta.name);
         if config.is_none_or(|config| config.kinesis().is_none()) {
@@ -76,12 +78,13 @@ impl Stream {
         let running = Running::start(shared, &meta.name, engine, sinks, &retired, shared.lanes.threads());
         let put = Committer::new(&meta.name, writer, running.teller());
         let kinesis = config.filter(|c| c.kinesis().is_some());
-        let shards = kinesis.map(|config| Shards::start(&common, &meta.name, dir, config, &retired));
+        let shards = kinesis.map(|config| Shards::start(&common, &meta.name, dir, config, (&retired, &paused)));
         let stream = Stream {
             name: meta.name.clone(),
             put,
             running,
             retired,
+            paused,
             lane: meta.incarnation.as_u64_pair().0,
             budget,
             dir: dir.to_path_buf(),
@@ -203,7 +206,7 @@ impl Stream {
         let common = Common::new(&self.shared, Some(config), &Arc::new(before));
         self.running.reload(&common, &self.name, &self.dir, config)?;
         let mut shards = self.shards();
-        let start = || Some(Shards::start(&common, &self.name, &self.dir, config, &self.retired));
+        let start = || Some(Shards::start(&common, &self.name, &self.dir, config, (&self.retired, &self.paused)));
         match (&*shards, config.kinesis().is_some()) {
             (Some(running), true) if running.are_read_as(config) && !running.are_draining() => {
                 running.reload(&common, config)?;
@@ -212,7 +215,11 @@ impl Stream {
                 running.stop();
                 *shards = start();
             }
-            (Some(running), false) => running.drain(),
+            // What they hold goes where it can be mended to go.
+            (Some(running), false) => {
+                running.drain();
+                running.reload(&common, config)?;
+            }
             (None, true) => *shards = start(),
             (None, false) => {}
         }

@@ -76,6 +76,19 @@ fn a_stream_that_is_removed_delivers_what_its_shards_have_read_and_reads_on_when
 }
 
 #[test]
+fn a_stream_that_takes_puts_instead_delivers_what_its_shards_have_read() {
+    let mut held = Held::start();
+    let puts = "  r:\n    format: lines\n    buffer: { interval: 1s }\n    destination: { local: { dir: DIR/out } }\n";
+    held.service.configure("", &(puts.to_owned() + OTHER));
+    held.service.signal(Signal::HUP);
+    held.service.until("its shards are ended", |s| s.status("r").shards.is_empty());
+    assert_eq!(held.service.put("r", &[format!("{{\"n\":{RECORDS}}}").as_bytes()]), 200);
+    held.service.until("it is delivered, too", |s| s.objects("out").len() == 3 && s.status("r").pending == 0);
+    assert_eq!(held.service.status("r").alarm, None);
+    assert_each_once_and_in_order(&held.service, RECORDS + 1);
+}
+
+#[test]
 fn what_shards_of_a_removed_stream_hold_is_alarmed_until_it_is_back() {
     let mut held = Held::start();
     std::fs::write(held.out(), "no directory").unwrap();
@@ -358,4 +371,37 @@ fn what_is_damaged_beside_the_plan_log_of_a_shard_is_read_from_its_copy_and_show
     service.restart();
     settled(&mut service, RECORDS as u64 + 20);
     assert_eq!(service.status("r").damage, [""; 0]);
+}
+
+/// A pause is the stream's: shards that are opened behind it are paused, too, and those that nobody could ask go on with it.
+#[test]
+fn shards_that_are_opened_later_are_paused_as_their_stream_is() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    let mut service = Service::start(&(reads(&server.endpoint(), "") + OTHER));
+    kinesis.put("s", &numbered(0..RECORDS));
+    settled(&mut service, RECORDS as u64);
+    let config = service.config().display().to_string();
+    assert_eq!(service.command_with(&["pause", &config, "r"]).0, 0);
+    let parent = kinesis.shards("s")[0].shard_id().to_owned();
+    kinesis.split("s", &parent);
+    kinesis.put("s", &numbered(RECORDS..RECORDS + 20));
+    let is_paused = |s: &Service| {
+        let status = s.status("r");
+        let paused = status.shards.values().filter(|shard| shard.state == "paused").count();
+        status.state == "paused" && paused == 2 && status.pending == 20 && status.open_plans > 0
+    };
+    service.until("the children are paused", is_paused);
+    service.kill();
+    service.restart();
+    service.until("they still are", is_paused);
+    service.configure("", OTHER);
+    service.signal(Signal::HUP);
+    service.until("nobody reads", |s| s.status("r").shards.values().all(|shard| shard.state == "unread"));
+    assert_eq!(service.command_with(&["resume", &config, "r"]).0, 0);
+    service.configure("", &(reads(&server.endpoint(), "") + OTHER));
+    service.signal(Signal::HUP);
+    settled(&mut service, RECORDS as u64 + 20);
+    assert_each_once_and_in_order(&service, RECORDS + 20);
 }
