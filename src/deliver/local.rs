@@ -129,8 +129,8 @@ fn is_temporary(name: &str) -> bool {
 }
 
 fn failure(e: io::Error, what: &str, path: &Path) -> Failure {
-    let misconfigured = e.kind() == ErrorKind::PermissionDenied;
-    Failure { misconfigured, nowhere: false, reason: format!("{what} `{}`: {e}", path.display()) }
+    let (misconfigured, gone) = (e.kind() == ErrorKind::PermissionDenied, e.kind() == ErrorKind::NotFound);
+    Failure { misconfigured, nowhere: false, gone, reason: format!("{what} `{}`: {e}", path.display()) }
 }
 
 impl Shelf for Local {

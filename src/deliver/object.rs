@@ -45,6 +45,8 @@ pub struct Failure {
     pub misconfigured: bool,
     /// There is no such store: nothing of ours is or can come to be there.
     pub nowhere: bool,
+    /// The object that was to be read is not there, or in an archive: the others may be.
+    pub gone: bool,
     pub reason: String,
 }
 

@@ -108,7 +108,7 @@ impl S3 {
             Answer::NotImplemented if conditional => {
                 self.conditions.store(false, Ordering::Release);
                 let reason = format!("{}; from now on it is asked first", refusal.reason);
-                Created::Failed(Failure { misconfigured: false, nowhere: false, reason })
+                Created::Failed(Failure { misconfigured: false, nowhere: false, gone: false, reason })
             }
             _ => Created::Failed(self.failure(refusal)),
         }

@@ -37,7 +37,8 @@ const LINE_BYTES_MAX: u64 = 64 << 20;
 const TRIES: u32 = 30;
 /// Lines that are no error records at the beginning of an object, before it is taken for something else.
 const UNREADABLE_MAX: usize = 1000;
-/// Loads that the destination refuses, one after the other, before the run ends: then it is not for what is in them.
+/// Objects that are refused, by their store or by the destination, one after the other before the run ends: then it is not for
+/// what is in them.
 const REFUSED_MAX: u32 = 10;
 /// Messages that are kept of a run.
 const NOTES_MAX: usize = 200;
@@ -62,7 +63,7 @@ pub struct Selection {
 /// How a run stands.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Progress {
-    /// Everything selected is put in.
+    /// It went through everything selected; but for what is `left`, that is put in.
     pub ended: bool,
     pub running: bool,
     /// Why it ended before.
@@ -120,7 +121,7 @@ struct Run<'s> {
     behind: u64,
     /// The ledger's of the backup, if that is put in again, by the names of objects.
     lines: BTreeMap<String, Line>,
-    /// Loads that were refused since the last one that was not.
+    /// Objects that were refused since the last one that was not.
     refused: u32,
 }
 
@@ -208,8 +209,8 @@ fn run(stream: &Stream, selection: Selection) -> Result<()> {
     stream.progress().objects = names.len() as u64;
     for name in names {
         match run.object(&name) {
-            // It cannot be read. What was put in of it is in the plan log.
-            Err(e) if matches!(e.kind, Kind::Corrupt | Kind::Misconfigured) => run.leave(&name, &e)?,
+            // It cannot be read. What was put in of its records is in the plan log.
+            Err(e) if matches!(e.kind, Kind::Corrupt | Kind::Misconfigured) => run.leave(&name, e)?,
             done => done?,
         }
         stream.progress().objects_done += 1;
@@ -258,14 +259,22 @@ impl Run<'_> {
         Ok(before)
     }
 
-    /// Leaves an object that cannot be put in as it is to another run, and goes on with those behind it.
-    fn leave(&mut self, name: &str, why: &Error) -> Result<()> {
+    /// Leaves an object that cannot be put in as it is to another run, and goes on with those behind it. The error: so many
+    /// were refused one after the other for what may be nobody's fault but the store's or the destination's.
+    fn leave(&mut self, name: &str, why: Error) -> Result<()> {
         if let Some(told) = self.told.take() {
             self.tell(vec![told], None)?;
         }
         self.stream.progress().left += 1;
         self.note(format!("`{name}` is left: {why}"));
-        Ok(())
+        self.refused += (why.kind != Kind::Corrupt) as u32;
+        match self.refused < REFUSED_MAX {
+            true => Ok(()),
+            false => {
+                let message = format!("{REFUSED_MAX} were refused one after the other, the last: {why}");
+                Err(Error::new(Kind::Retry, message))
+            }
+        }
     }
 
     fn object(&mut self, name: &str) -> Result<()> {
@@ -279,6 +288,9 @@ impl Run<'_> {
             None if is_manifest => self.manifest(name, lines, &before.taken)?,
             None => self.records(name, lines, &before.taken)?,
         };
+        if !is_manifest {
+            self.refused = 0;
+        }
         let ends = put.ends.take();
         if !self.selection.dry_run {
             put.lines.extend(before.unmarked);
@@ -377,7 +389,7 @@ impl Run<'_> {
             let entries = self.told.take().into_iter().chain([take]).collect();
             self.tell(entries, None)?;
             // Nothing of a frame that was refused is in the journal.
-            let first = again(|| self.stream.put_again(batch.clone(), entry))?;
+            let first = again(|| self.stream.put_again(batch.clone(), entry)).map_err(ends_run)?;
             self.behind = first + count;
             crate::sabotage::point("redrive.put");
             self.tell(Vec::new(), Some(first..first + count))?;
@@ -397,7 +409,7 @@ impl Run<'_> {
     }
 
     fn tell(&self, entries: Vec<Entry>, put: Option<Range<u64>>) -> Result<()> {
-        self.stream.ask(move |engine, _| engine.note_take(entries, put))?
+        self.stream.ask(move |engine, _| engine.note_take(entries, put)).and_then(|noted| noted).map_err(ends_run)
     }
 
     /// Leaves the mark of an object, and only then lets the plan log forget it.
@@ -436,8 +448,18 @@ fn again<T>(ask: impl Fn() -> Result<T>) -> Result<T> {
 }
 
 fn refused(what: &str, name: &str, failure: Failure) -> Error {
-    let kind = if failure.misconfigured { Kind::Misconfigured } else { Kind::Retry };
+    let kind = match failure {
+        Failure { gone: true, .. } => Kind::Corrupt,
+        Failure { misconfigured: true, .. } => Kind::Misconfigured,
+        _ => Kind::Retry,
+    };
     Error::new(kind, format!("{what} `{name}`: {}", failure.reason))
+}
+
+/// An error of ours, of the journal or the plan log. Nothing else is begun behind it: what is under way is known by the place
+/// of the one frame that may be in the journal.
+fn ends_run(e: Error) -> Error {
+    Error::new(Kind::Poisoned, e.to_string())
 }
 
 /// The lines that lists name.

@@ -415,7 +415,7 @@ impl Probed {
                         "`endpoint` leads to another store than before (the `{key}` of that one is not there) while \
                          objects are on their way to that one: put it back until `open_plans` is 0"
                     );
-                    return Err(Failure { misconfigured: true, nowhere: false, reason });
+                    return Err(Failure { misconfigured: true, nowhere: false, gone: false, reason });
                 }
             }
         }

@@ -179,7 +179,7 @@ struct ModelStore {
 }
 
 fn failed() -> Failure {
-    Failure { misconfigured: false, nowhere: false, reason: "the model bucket did not answer".into() }
+    Failure { misconfigured: false, nowhere: false, gone: false, reason: "the model bucket did not answer".into() }
 }
 
 impl ObjectStore for ModelStore {

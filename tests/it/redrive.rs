@@ -5,6 +5,7 @@ mod backup;
 
 use crate::endpoint::{Answer, Endpoint};
 use crate::service::Service;
+use std::collections::BTreeSet;
 
 const BACKUP: &str = "mode: failed, local: { dir: DIR/failed, prefix: \"raw/\", error_prefix: \
                       \"errors/!{firehose:error-output-type}/\" }, buffer: { size: 1MiB, interval: 100ms }";
@@ -301,4 +302,41 @@ fn what_did_not_convert_is_redriven_into_its_partition() {
         assert_eq!(service.objects(&format!("out/in/{country}")).len(), 1, "{country}");
     }
     assert_audit(&service);
+}
+
+/// A journal that takes nothing ends the run: what the plan log says of the one frame that may be in it holds for no other.
+#[test]
+fn a_run_that_the_journal_refuses_marks_nothing_that_was_not_put_in() {
+    let endpoint = Endpoint::start();
+    endpoint.always(Answer::status(500));
+    let mut service = Service::start(&stream(&endpoint, "0s"));
+    for n in 0..12 {
+        put(&service, &[format!("one {n}").into_bytes()]);
+        service.settled(n + 1);
+    }
+    service.terminate();
+    let dir = std::fs::read_dir(service.dir.path().join("data/streams")).unwrap().next().unwrap().unwrap().path();
+    for entry in std::fs::read_dir(dir.join("journal")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|end| end == "spare") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    endpoint.always(Answer::Ok);
+    service.restart();
+    // Something that is not ours stands where its next files would.
+    let in_the_way = (0..20).map(|n| dir.join(format!("journal/{n:012}.spare")));
+    let in_the_way: Vec<_> = in_the_way.filter(|path| std::fs::File::create_new(path).is_ok()).collect();
+    let (first, _) = redrive(&service, &[]);
+    let (second, text) = redrive(&service, &[]);
+    let so_far = endpoint.accepted().len();
+    assert!(so_far < 12 && first == 1 && second == 1, "{so_far} of 12 were put in: {text}");
+    in_the_way.iter().for_each(|path| drop(std::fs::remove_file(path)));
+    service.terminate();
+    service.restart();
+    let (code, text) = redrive(&service, &[]);
+    assert_eq!(code, 0, "{text}");
+    service.until("all have arrived", |_| endpoint.accepted().len() >= 12);
+    let arrived: BTreeSet<Vec<u8>> = endpoint.accepted().into_iter().collect();
+    assert_eq!((arrived.len(), endpoint.accepted().len()), (12, 12));
 }

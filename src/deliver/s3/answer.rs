@@ -78,7 +78,8 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
         // An answer that means nothing for the request it came to is tried again.
         let misconfigured = !matches!(refusal.answer, Answer::Retry | Answer::Taken);
-        Failure { misconfigured, nowhere: refusal.code == "NoSuchBucket", reason: refusal.reason }
+        let gone = ["NoSuchKey", "InvalidObjectState"].contains(&&*refusal.code);
+        Failure { misconfigured, nowhere: refusal.code == "NoSuchBucket", gone, reason: refusal.reason }
     }
 }
 
@@ -86,13 +87,6 @@ impl Refusal {
     /// When its request carries no condition: what the store does not have is something else.
     pub(super) fn without_condition(self) -> Refusal {
         let answer = if self.answer == Answer::NotImplemented { Answer::Misconfigured } else { self.answer };
-        Refusal { answer, ..self }
-    }
-
-    /// When an object was to be read: one that is gone, or in an archive, is not there the next time either.
-    pub(super) fn on_read(self) -> Refusal {
-        let is_gone = ["NoSuchKey", "InvalidObjectState"].contains(&&*self.code);
-        let answer = if is_gone { Answer::Misconfigured } else { self.answer };
         Refusal { answer, ..self }
     }
 

@@ -52,7 +52,7 @@ impl S3 {
     pub(super) fn append(&self, name: &str, to: &mut Spool) -> Result<(), Failure> {
         let found = self.runtime.block_on(async {
             let object = self.client().get_object().bucket(&self.settings.bucket).key(name).send().await;
-            let mut body = object.map_err(|e| self.refusal("read", name, &e).on_read())?.body;
+            let mut body = object.map_err(|e| self.refusal("read", name, &e))?.body;
             while let Some(piece) = body.next().await {
                 match piece {
                     Ok(piece) => to.tail().extend_from_slice(&piece),
@@ -64,7 +64,7 @@ impl S3 {
             Ok(Ok(()))
         });
         let read = found.map_err(|refusal| self.failure(refusal))?;
-        read.map_err(|reason| Failure { misconfigured: false, nowhere: false, reason })
+        read.map_err(|reason| Failure { misconfigured: false, nowhere: false, gone: false, reason })
     }
 
     /// Refused as taken if something stands at the name.

@@ -3,7 +3,7 @@
 
 use super::super::plan::Outlet;
 use super::super::route::MANIFESTS;
-use super::{Filling, Put, REFUSED_MAX, Run, cannot_read, runs};
+use super::{Filling, Put, Run, cannot_read, runs};
 use crate::deliver::records::{self, Records};
 use crate::deliver::warehouse::manifest;
 use crate::deliver::{Attempt, Body, Shipment, Sink};
@@ -48,19 +48,22 @@ impl Run<'_> {
             };
             match loaded {
                 Ok(true) => self.loaded(load.outputs),
-                Ok(false) => {
-                    self.records_of(&load, &of_records)?;
-                    in_log.push(load.object.clone());
-                }
-                Err(e) => {
-                    self.leave(name, &e)?;
-                    self.refused += (e.kind == Kind::Retry) as u32;
-                    if self.refused < REFUSED_MAX {
+                Ok(false) => match self.records_of(&load, &of_records) {
+                    Ok(()) => in_log.push(load.object.clone()),
+                    // It is gone, or damaged.
+                    Err(e) if e.kind == Kind::Corrupt => {
+                        self.leave(name, e)?;
                         continue;
                     }
-                    ends = Some(e.during(format!("{REFUSED_MAX} loads one after the other were refused, the last")));
-                    break;
-                }
+                    Err(e) => return Err(e),
+                },
+                Err(e) => match self.leave(name, e) {
+                    Ok(()) => continue,
+                    Err(e) => {
+                        ends = Some(e);
+                        break;
+                    }
+                },
             }
             self.refused = 0;
             lines.push((i, 1));
