@@ -49,7 +49,7 @@ pub fn repair(options: &Options) -> Outcome {
                 continue;
             }
         }
-        match of_stream(&fs, &dir, options.apply) {
+        match of_lane(&fs, &dir, None, options.apply) {
             Ok(None) => {}
             Ok(Some((name, is_left))) => {
                 left += is_left as u32 + of_shards(&fs, &dir, &name, options.apply)?;
@@ -72,10 +72,15 @@ pub fn repair(options: &Options) -> Outcome {
     Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The stream in a directory: its name, and whether something is left to be done.
-fn of_stream(fs: &Arc<dyn Fs>, dir: &Path, apply: bool) -> Result<Option<(String, bool)>, String> {
+/// The stream, or the shard of the stream in another directory: its name, and whether something is left to be done.
+fn of_lane(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    of_stream: Option<&Path>,
+    apply: bool,
+) -> Result<Option<(String, bool)>, String> {
     let Some(meta) = identity(&**fs, dir).map_err(|e| e.to_string())? else { return Ok(None) };
-    let repair = look(fs, dir, &meta).map_err(|e| format!("stream `{}`: {e}", meta.name))?;
+    let repair = look(fs, dir, &meta, of_stream).map_err(|e| format!("stream `{}`: {e}", meta.name))?;
     let is_whole = repair.found.is_empty();
     if !is_whole {
         say!("{}: in `{}`", meta.name, dir.display());
@@ -93,7 +98,7 @@ fn of_stream(fs: &Arc<dyn Fs>, dir: &Path, apply: bool) -> Result<Option<(String
 fn of_shards(fs: &Arc<dyn Fs>, dir: &Path, stream: &str, apply: bool) -> Result<u32, String> {
     let mut left = 0;
     for shard in shards(&**fs, dir, stream).map_err(|e| e.to_string())?.into_iter().filter(|shard| !shard.is_shared) {
-        match of_stream(fs, &shard.dir, apply) {
+        match of_lane(fs, &shard.dir, Some(dir), apply) {
             Ok(found) => left += found.is_some_and(|(_, is_left)| is_left) as u32,
             Err(e) => {
                 say!("{}: {e}", shard.dir.display());

@@ -59,7 +59,7 @@ impl Inner {
             }
         }
         while self.phase() == Phase::Draining && !self.are_told_to_drain() {
-            self.drain_lanes();
+            self.drain_lanes(false);
             if !self.wait(Instant::now() + ENDING, woken) {
                 return;
             }

@@ -127,7 +127,7 @@ pub fn identity(fs: &dyn Fs, dir: &Path) -> Result<Option<Meta>> {
     }
 }
 
-pub(super) fn is_shard(fs: &dyn Fs, dir: &Path) -> Result<bool> {
+fn is_shard(fs: &dyn Fs, dir: &Path) -> Result<bool> {
     let entries = fs.list(dir).map_err(|e| Error::io(format!("list `{}`", dir.display()), e))?;
     Ok(!entries.iter().any(|e| e == "journal"))
 }

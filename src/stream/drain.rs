@@ -4,10 +4,11 @@
 use super::shards::{Inner, Lane, Phase, Shards};
 
 impl Shards {
-    /// Reads nothing more, and begins to deliver what is held.
-    pub(super) fn drain(&self) {
+    /// Reads nothing more, and begins to deliver what is held. `is_ending`: the process ends, and the next one reads again
+    /// what plans list.
+    pub(super) fn drain(&self, is_ending: bool) {
         self.enter(Phase::Draining);
-        self.shared.drain_lanes();
+        self.shared.drain_lanes(is_ending);
     }
 
     /// Whether they are not read any more.
@@ -26,12 +27,13 @@ impl Shards {
 
 impl Inner {
     /// Has lanes deliver what they hold, and read nothing more. One that has not yet read again what its plans list does so
-    /// before, and is told the next time; where shards are shared, another node does.
-    pub(super) fn drain_lanes(&self) {
+    /// before, and is told the next time; if somebody else will, another node or the next process, it ends.
+    pub(super) fn drain_lanes(&self, is_left_to_others: bool) {
         for lane in self.lanes().values_mut() {
             let Lane::Open(lane) = lane else { continue };
-            let reads_again = lane.shard.is_behind_plans() && !lane.reader.is_finished();
-            match self.is_shared() {
+            let can_read = !lane.reader.is_finished() && !lane.shard.is_to_be_read_again();
+            let reads_again = lane.shard.is_behind_plans() && can_read;
+            match is_left_to_others {
                 _ if lane.is_draining => continue,
                 true if reads_again => lane.end(),
                 false if reads_again => continue,

@@ -1,7 +1,6 @@
 //! A stream that is held because its own files cannot prove what was delivered, mended as far as they can: the commits
 //! around those that are gone, and the ledger's lines. Nothing is changed until [`Repair::apply`].
 
-use super::audit::is_shard;
 use super::engine::{Bounds, floor};
 use super::ledger::{Contents, Line, Sums, files};
 use super::list::{List, ListBuilder};
@@ -37,7 +36,9 @@ enum Means {
 }
 
 /// Looks at the stream in `dir`. Errors: what no repair of ours can mend.
-pub fn look(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<Repair> {
+///
+/// `of_stream`: if it is a shard's directory, that of its stream.
+pub fn look(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta, of_stream: Option<&Path>) -> Result<Repair> {
     let incarnation = meta.incarnation.as_bytes();
     let (sums, lines) = read_ledger(&**fs, &dir.join("ledger"))?;
     let why = match recover::find(&**fs, dir, incarnation) {
@@ -50,8 +51,8 @@ pub fn look(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<Repair> {
         Ok(_) => return Ok(Repair { found: Vec::new(), actions: Vec::new(), means: Means::None }),
     };
     let (mut salvaged, gone) = recover::salvage(&**fs, dir, incarnation)?;
-    if salvaged.state.start.is_none() && is_shard(&**fs, dir)? {
-        return Ok(anew(dir, std::iter::once(why).chain(gone).collect()));
+    if let Some(of_stream) = of_stream.filter(|_| salvaged.state.start.is_none()) {
+        return Ok(anew(of_stream, dir, std::iter::once(why).chain(gone).collect()));
     }
     let (mut state, mut actions) = (salvaged.state.clone(), Vec::new());
     if let Some(first) = lines.first().map(|line| line.mark).filter(|mark| *mark > state.marks + 1) {
@@ -100,11 +101,9 @@ pub fn look(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<Repair> {
 }
 
 /// Where a shard was read to is known to its plan log only, and so is which records its offsets mean.
-fn anew(dir: &Path, found: Vec<String>) -> Repair {
+fn anew(of_stream: &Path, dir: &Path, found: Vec<String>) -> Repair {
     let part = |dir: Option<&Path>| dir.and_then(Path::file_name).unwrap_or_default().display().to_string();
-    let life = dir.parent();
-    let of_stream = life.and_then(Path::parent).and_then(Path::parent).unwrap_or(dir);
-    let name = format!("{}-{}-{}", part(life), part(Some(dir)), Uuid::new_v4());
+    let name = format!("{}-{}-{}", part(dir.parent()), part(Some(dir)), Uuid::new_v4());
     let aside = of_stream.join(REPAIRED).join(name);
     let action = format!(
         "the shard is read again from where reading its stream began, and what was delivered of it is delivered a second \
@@ -128,6 +127,7 @@ impl Repair {
                 let [kept_in, was_in] =
                     [&*aside, dir].map(|path| path.parent().expect("it is below the stream's directory"));
                 fs.create_dir_all(kept_in).map_err(during)?;
+                kept_in.parent().map_or(Ok(()), |of_stream| fs.sync_dir(of_stream)).map_err(during)?;
                 fs.rename(dir, &aside).map_err(during)?;
                 [kept_in, was_in].into_iter().try_for_each(|dir| fs.sync_dir(dir)).map_err(during)
             }

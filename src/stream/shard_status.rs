@@ -58,6 +58,12 @@ impl Unread {
             reading.as_ref().is_some_and(|reading| reading.open.contains(&of_life))
         };
         self.shards = look(fs, dir, stream, is_read, is_open);
+        // Nobody is to remove what is opened as soon as Kinesis answers.
+        if created_ms.is_none() && shards.is_some_and(|shards| !shards.are_draining()) {
+            let waits =
+                |status: &mut Status| status.alarm = Some("it is delivered when its stream can be read".to_owned());
+            self.shards.values_mut().for_each(waits);
+        }
         self.looked = Some((reading, Instant::now()));
     }
 

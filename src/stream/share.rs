@@ -95,7 +95,7 @@ impl Inner {
             ended.iter().for_each(|shard| sharing.release(shard));
             self.drop_lost(&mut sharing);
             if self.phase() == Phase::Draining {
-                self.drain_lanes();
+                self.drain_lanes(true);
                 self.release_drained(&mut sharing);
                 next_look = Instant::now() + DRAIN_LOOKS_APART;
             } else if self.drop_broken() || !ended.is_empty() || self.is_changed() || Instant::now() >= next_look {

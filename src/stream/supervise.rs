@@ -161,7 +161,7 @@ impl Stream {
         shared.inspect(Shards::stop);
         // What is not read stays in Kinesis.
         if let Some(alone) = &*self.shards() {
-            alone.drain();
+            alone.drain(false);
         }
     }
 
@@ -217,7 +217,7 @@ impl Stream {
             }
             // What they hold goes where it can be mended to go.
             (Some(running), false) => {
-                running.drain();
+                running.drain(false);
                 running.reload(&common, config)?;
             }
             (None, true) => *shards = start(),
@@ -229,10 +229,10 @@ impl Stream {
         Ok(())
     }
 
-    /// Begins to deliver what is held and then to end.
+    /// Begins to deliver what is held and then to end, for the process ends.
     pub fn drain(&self) {
         if let Some(shards) = &*self.shards() {
-            shards.drain();
+            shards.drain(true);
         }
         self.running.drain();
     }

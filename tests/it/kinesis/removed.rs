@@ -3,12 +3,14 @@
 
 use super::client::Kinesis;
 use super::nodes::{World, shares, wait_until};
+use super::proxy::{Fault, Proxy};
 use super::servers::{KinesisLocal, Server};
 use super::source::{assert_each_once_and_in_order, number, numbered, reads, settled};
 use crate::service::Service;
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const OTHER: &str =
     "  other:\n    format: lines\n    buffer: { interval: 1s }\n    destination: { local: { dir: DIR/other } }\n";
@@ -232,6 +234,23 @@ fn a_shard_that_is_repaired_without_a_plan_log_misses_nothing() {
     }
 }
 
+/// A stream that reads Kinesis has nothing in its own journal, which a copy that skips empty directories leaves out.
+#[test]
+fn a_stream_that_is_repaired_without_a_journal_stays_where_it_is() {
+    let mut held = delivered();
+    let is_of_stream = |path: &Path| {
+        !path.iter().any(|part| part == "shards") && path.parent().is_some_and(|p| p.join("shards").is_dir())
+    };
+    remove(&held.service, |path| is_of_stream(path) && (name(path) == "journal" || name(path).starts_with("plans.")));
+    let config = held.service.config().display().to_string();
+    let (code, text) = held.service.command_with(&["repair", "--apply", &config]);
+    assert!(code == 0 && !text.contains("/before-repair/"), "{text}");
+    held.kinesis.put("s", &numbered(RECORDS..RECORDS + 20));
+    held.service.restart();
+    settled(&mut held.service, RECORDS as u64 + 20);
+    assert_each_once_and_in_order(&held.service, RECORDS + 20);
+}
+
 /// Opening a lane takes some milliseconds, and there are others behind it.
 #[test]
 fn a_stream_that_is_removed_while_its_shards_are_opened_is_not_read_any_more() {
@@ -273,6 +292,27 @@ fn a_stream_that_is_removed_while_its_shards_are_opened_keeps_no_lease() {
             world.leases().iter().all(|(_, owner, _)| ["-", "None", ""].contains(&&**owner))
         });
     }
+}
+
+/// The process ends, while a plan is open whose records Kinesis would have to be asked for again.
+#[test]
+fn a_process_that_ends_does_not_wait_for_records_that_the_next_one_reads_again() {
+    let mut held = Held::start();
+    std::fs::write(held.out(), "no directory").unwrap();
+    held.configure(Some("300ms"));
+    held.service.signal(Signal::HUP);
+    held.service.until("they are planned", |s| s.status("r").open_plans == 2);
+    held.service.kill();
+    let proxy = Proxy::start(held.server.address);
+    let endpoint = |text: String| text.replace(&held.server.endpoint(), &proxy.endpoint());
+    held.service.configure("", &(endpoint(reads(&held.server.endpoint(), "")) + OTHER));
+    proxy.next(100_000, "GetRecords", None, Fault::Error("ProvisionedThroughputExceededException"));
+    held.service.restart_until("/healthz");
+    held.service
+        .until("its shards are open", |s| s.status("r").shards.values().filter(|s| s.state == "running").count() == 2);
+    let began = Instant::now();
+    held.service.terminate();
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}, of 25 s that it has to drain", began.elapsed());
 }
 
 /// A plan is open whose records have to be read again, and only some were.
@@ -317,7 +357,9 @@ fn what_shards_of_a_deleted_stream_hold_is_alarmed_until_it_is_given_up() {
     held.service.restart_until("/healthz");
     held.service.until("it is shown", |s| {
         let status = s.status("r");
-        (status.open_plans, status.pending) == (2, RECORDS as u64) && status.alarm.is_some()
+        let waits = |alarm: &String| alarm.contains("when its stream can be read");
+        let waiting = status.shards.values().filter(|shard| shard.alarm.as_ref().is_some_and(waits)).count();
+        (status.open_plans, status.pending, waiting) == (2, RECORDS as u64, 2) && status.alarm.is_some()
     });
     // As the alarm says.
     held.is_retired();
