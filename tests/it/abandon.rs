@@ -94,7 +94,7 @@ fn a_backup_that_is_not_taken_is_kept_with_the_failures() {
     service.until("the backup waits", alarmed);
     let (code, text) = verb(&service, "abandon");
     assert!(code == 0 && text.contains("1 plans are given up on"), "{text}");
-    service.until("nothing waits", |s| s.status("s").backup_pending == 0);
+    service.until("nothing waits", |s| s.status("s").backup_pending + s.status("s").pending == 0);
     let objects = service.objects("out");
     let found = objects.iter().find(|(name, _)| name.contains("/out/errors/backup-failed/"));
     assert_eq!(found.map(|(_, bytes)| bytes.as_slice()), Some(&b"onetwo"[..]), "{objects:?}");
