@@ -6,14 +6,16 @@
 
 use super::engine::Engine;
 use super::plan::{Entry, Outlet};
-use super::ship::Phase;
+use super::ship::{Phase, Shipping};
 use crate::error::Result;
+use crate::sabotage;
 
 impl Engine {
     /// Sends stranded plans to where their outlet goes today: persisted before anything is sent there.
     pub(super) fn move_stranded(&mut self) -> Result<bool> {
         let is_stranded = |phase: &Phase| matches!(phase, Phase::Waiting { .. } | Phase::Ready(_));
-        let stranded = self.shipping.iter().filter(|(_, s)| s.is_nowhere && is_stranded(&s.phase));
+        let is_nowhere = |s: &Shipping| s.is_nowhere || sabotage::on("moved_without_an_answer");
+        let stranded = self.shipping.iter().filter(|(_, s)| is_nowhere(s) && is_stranded(&s.phase));
         let stranded: Vec<u64> = stranded.map(|(number, _)| *number).collect();
         if stranded.is_empty() {
             return Ok(false);

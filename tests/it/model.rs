@@ -56,6 +56,8 @@ impl Rng {
 pub const DIR: &str = "/data/stream";
 const LOCAL: &str = "file:///bucket";
 const MODEL: &str = "s3://model";
+/// A store that is not there before somebody makes it.
+const MISTYPED: &str = "s3://modle";
 const ENDPOINT: &str = HTTP_ENDPOINT;
 /// Outputs that the endpoint takes in one request.
 const ENDPOINT_MAX: u64 = 3;
@@ -171,6 +173,8 @@ pub struct Bucket {
     late: Vec<(String, Object)>,
     /// Percentages of each fault; all zero at rest.
     pub faults: u64,
+    /// There is no such bucket.
+    pub is_missing: bool,
 }
 
 struct ModelStore {
@@ -180,6 +184,10 @@ struct ModelStore {
 
 fn failed() -> Failure {
     Failure { misconfigured: false, nowhere: false, gone: false, reason: "the model bucket did not answer".into() }
+}
+
+fn nowhere() -> Failure {
+    Failure { misconfigured: true, nowhere: true, gone: false, reason: "there is no such bucket".into() }
 }
 
 impl ObjectStore for ModelStore {
@@ -193,6 +201,9 @@ impl ObjectStore for ModelStore {
         let object = Object { owner: Some(owner), bytes };
         let name = shipment.name.clone();
         let faults = bucket.faults;
+        if bucket.is_missing {
+            return Created::Failed(if rng.chance(faults) { failed() } else { nowhere() });
+        }
         if rng.chance(faults / 4) && !bucket.objects.contains_key(&name) {
             bucket.objects.insert(name.clone(), Object { owner: None, bytes: b"foreign\n".to_vec() });
         }
@@ -216,6 +227,7 @@ impl ObjectStore for ModelStore {
             return Looked::Failed(failed());
         }
         match bucket.objects.get(name) {
+            None if bucket.is_missing => Looked::Failed(nowhere()),
             None => Looked::Absent,
             Some(object) => Looked::Present { owner: object.owner.clone(), tag: "t".into() },
         }
@@ -310,6 +322,8 @@ fn is_rejected(text: &[u8]) -> bool {
 pub struct World {
     pub fs: FakeFs,
     pub bucket: Arc<Mutex<Bucket>>,
+    /// What a mistyped name leads to.
+    mistyped: Arc<Mutex<Bucket>>,
     pub endpoint: Arc<Mutex<Endpoint>>,
     pub rng: Arc<Mutex<Rng>>,
     pub clock: Arc<Manual>,
@@ -339,6 +353,7 @@ impl World {
         World {
             fs: FakeFs::new(),
             bucket: Arc::new(Mutex::new(Bucket { faults: [0, 8, 20][rng.below(3) as usize], ..Bucket::default() })),
+            mistyped: Arc::default(),
             endpoint: Arc::default(),
             incarnation: *b"incarnation-0001",
             definition: format!("{store} 0"),
@@ -355,6 +370,25 @@ impl World {
         let mut world = World::new(seed);
         world.definition = world.definition.replace(ENDPOINT, MODEL);
         world
+    }
+
+    /// One whose destination, and the place of its failures, is mistyped.
+    pub fn mistyped(seed: u64) -> World {
+        let mut world = World::new(seed);
+        let faults = world.bucket.lock().unwrap().faults;
+        *world.mistyped.lock().unwrap() = Bucket { faults, is_missing: true, ..Bucket::default() };
+        world.definition = format!("{MISTYPED} 0");
+        world
+    }
+
+    /// Somebody makes the bucket that is not there, or sees that another one is meant.
+    fn mend(&mut self) {
+        let is_missing = self.mistyped.lock().unwrap().is_missing;
+        if is_missing && self.chance(50) {
+            self.mistyped.lock().unwrap().is_missing = false;
+        } else {
+            self.definition = self.definition.replace(MISTYPED, MODEL);
+        }
     }
 
     /// One whose destination takes records.
@@ -433,6 +467,7 @@ impl World {
         let mut sinks: HashMap<&'static str, Box<dyn Sink>> = HashMap::new();
         sinks.insert(LOCAL, Box::new(Local::new(fs, PathBuf::from("/bucket"))));
         sinks.insert(MODEL, Box::new(ModelStore { bucket: self.bucket.clone(), rng: self.rng.clone() }));
+        sinks.insert(MISTYPED, Box::new(ModelStore { bucket: self.mistyped.clone(), rng: self.rng.clone() }));
         let (bucket, endpoint, rng) = (self.bucket.clone(), self.endpoint.clone(), self.rng.clone());
         sinks.insert(ENDPOINT, Box::new(ModelEndpoint { bucket, endpoint, rng }));
         Ok(Life { writer, journal, engine, sinks, unsynced: Vec::new() })
@@ -458,6 +493,10 @@ impl World {
 
     /// One random thing happens in this life.
     pub fn act(&mut self, life: &mut Life) -> Result<()> {
+        if self.definition.starts_with(MISTYPED) && self.chance(5) {
+            self.mend();
+            life.engine.adopt(self.definition.as_bytes())?;
+        }
         match self.below(20) {
             0..=3 => self.put(life)?,
             4 => {
@@ -480,15 +519,17 @@ impl World {
 
     /// Somebody gives up on all that is held while nothing is under way: what arrives after that is in both places.
     fn abandon(&mut self, life: &mut Life) -> Result<()> {
-        if !self.bucket.lock().unwrap().late.is_empty() {
+        if self.is_request_late() {
             return Ok(());
         }
         let faults = std::mem::take(&mut self.bucket.lock().unwrap().faults);
+        self.mistyped.lock().unwrap().faults = 0;
         life.engine.abandon();
         // Whether it is there after all is asked.
         self.ship(life);
         let done = if self.fs.crashed() { Ok(Progress::Busy) } else { life.engine.step() };
         self.bucket.lock().unwrap().faults = faults;
+        self.mistyped.lock().unwrap().faults = faults;
         self.stepped(life, done)
     }
 
@@ -597,21 +638,25 @@ impl World {
 
     /// Lets every request that is under way arrive, or not.
     pub fn end_late_requests(&mut self) {
-        while !self.bucket.lock().unwrap().late.is_empty() {
+        while self.is_request_late() {
             self.late_request();
         }
     }
 
     fn late_request(&mut self) {
-        let mut bucket = self.bucket.lock().unwrap();
-        if bucket.late.is_empty() {
-            return;
-        }
+        // The one that is mistyped has none while it is not there.
+        let has_late = |bucket: &&Arc<Mutex<Bucket>>| !bucket.lock().unwrap().late.is_empty();
+        let Some(bucket) = [&self.bucket, &self.mistyped].into_iter().find(has_late) else { return };
+        let mut bucket = bucket.lock().unwrap();
         let i = self.rng.lock().unwrap().below(bucket.late.len() as u64) as usize;
         let (name, object) = bucket.late.swap_remove(i);
         if self.rng.lock().unwrap().chance(70) {
             bucket.objects.entry(name).or_insert(object);
         }
+    }
+
+    fn is_request_late(&self) -> bool {
+        [&self.bucket, &self.mistyped].iter().any(|bucket| !bucket.lock().unwrap().late.is_empty())
     }
 
     fn ship(&mut self, life: &mut Life) {
@@ -627,6 +672,10 @@ impl World {
     /// Lets everything come to rest, without faults. An error: it does not.
     pub fn drain(&mut self) -> std::result::Result<Life, String> {
         self.bucket.lock().unwrap().faults = 0;
+        self.mistyped.lock().unwrap().faults = 0;
+        while self.definition.starts_with(MISTYPED) && self.mistyped.lock().unwrap().is_missing {
+            self.mend();
+        }
         let life = self.start().map_err(|e| format!("cannot start: {e}"))?;
         self.come_to_rest(life)
     }
@@ -644,8 +693,7 @@ impl World {
                 Ok(Progress::Busy) => continue,
                 Ok(Progress::Idle { .. }) => {}
             }
-            let late = !self.bucket.lock().unwrap().late.is_empty();
-            if late {
+            if self.is_request_late() {
                 self.late_request();
             } else if life.engine.is_drained()
                 && life.engine.state().open_plans().next().is_none()
@@ -660,15 +708,20 @@ impl World {
 
     /// Whether somebody else's object stands where a file of the ledger would go: then that stays.
     fn is_ledger_name_taken(&self) -> bool {
-        let bucket = self.bucket.lock().unwrap();
-        bucket.objects.iter().any(|(name, o)| name.starts_with("_ledger/") && o.owner.is_none())
+        [&self.bucket, &self.mistyped].iter().any(|bucket| {
+            let bucket = bucket.lock().unwrap();
+            bucket.objects.iter().any(|(name, o)| name.starts_with("_ledger/") && o.owner.is_none())
+        })
     }
 
     /// Every object that is ours, with its name.
     fn objects(&self) -> Vec<(String, Vec<u8>)> {
-        let bucket = self.bucket.lock().unwrap();
-        let ours = bucket.objects.iter().filter(|(n, o)| o.owner.is_some() && !n.starts_with("_ledger/"));
-        let mut all: Vec<(String, Vec<u8>)> = ours.map(|(n, o)| (n.clone(), o.bytes.clone())).collect();
+        let mut all = Vec::new();
+        for bucket in [&self.bucket, &self.mistyped] {
+            let bucket = bucket.lock().unwrap();
+            let ours = bucket.objects.iter().filter(|(n, o)| o.owner.is_some() && !n.starts_with("_ledger/"));
+            all.extend(ours.map(|(n, o)| (n.clone(), o.bytes.clone())));
+        }
         for dir in [
             "main/a",
             "main/b",
@@ -702,13 +755,17 @@ impl World {
 
     /// The same world again, so that something else may become of it.
     pub fn again(&self) -> World {
-        let bucket = self.bucket.lock().unwrap();
-        let (objects, late) = (bucket.objects.clone(), bucket.late.clone());
+        let copy = |bucket: &Mutex<Bucket>| {
+            let Bucket { objects, late, faults, is_missing } = &*bucket.lock().unwrap();
+            let (objects, late) = (objects.clone(), late.clone());
+            Arc::new(Mutex::new(Bucket { objects, late, faults: *faults, is_missing: *is_missing }))
+        };
         let endpoint = self.endpoint.lock().unwrap();
         let (requests, changed) = (endpoint.requests.clone(), endpoint.changed);
         World {
             fs: self.fs.after_kill(),
-            bucket: Arc::new(Mutex::new(Bucket { objects, late, faults: bucket.faults })),
+            bucket: copy(&self.bucket),
+            mistyped: copy(&self.mistyped),
             endpoint: Arc::new(Mutex::new(Endpoint { requests, changed })),
             rng: Arc::new(Mutex::new(self.rng.lock().unwrap().clone())),
             clock: Arc::new(Manual::at_ms(self.clock.wall_ms())),
@@ -856,7 +913,8 @@ impl World {
             }
         }
         for stub in stubs(&self.fs, &Path::new(DIR).join("ledger")).map_err(|e| e.to_string())?.0 {
-            let in_bucket = self.bucket.lock().unwrap().objects.contains_key(&stub.name);
+            let stands = |bucket: &&Arc<Mutex<Bucket>>| bucket.lock().unwrap().objects.contains_key(&stub.name);
+            let in_bucket = [&self.bucket, &self.mistyped].iter().any(stands);
             if !in_bucket && read(&self.fs, &Path::new("/bucket").join(&stub.name)).is_err() {
                 return Err(format!("the ledger file `{}` is deleted here and not there", stub.name));
             }
