@@ -234,3 +234,35 @@ fn an_answer_of_the_table_that_lacks_what_is_always_sent_has_nothing_read_twice(
     assert_once_and_in_order(&objects(world.out.path()), records);
     println!("{} answers, {records} records, each once", all.len());
 }
+
+/// The same of what is asked when a node starts: whether the table is there, and how a shard's lane stood.
+#[test]
+fn an_answer_at_a_start_that_lacks_what_is_always_sent_has_nothing_read_twice() {
+    let world = World::new(1);
+    let proxy = Proxy::start(world.dynamodb.address);
+    let mut nodes = [Service::start(&shares(&world.kinesis.endpoint(), &proxy.endpoint(), world.out.path(), ""))];
+    world.client().put("s", &numbered(0..23));
+    world.until_delivered(23, &nodes);
+    // A start reads what a life before has left.
+    nodes[0].terminate();
+    nodes[0].restart();
+    wait_until("all is asked for", || ["GetItem", "DescribeTable"].iter().all(|op| proxy.last_answer(op).is_some()));
+    let (mut records, mut met) = (23, 0);
+    for operation in ["GetItem", "DescribeTable", "UpdateItem"] {
+        let all = cases(&proxy.last_answer(operation).expect("it was asked for"));
+        for case in all.iter().step_by((1.0 / scale()).ceil() as usize) {
+            nodes[0].terminate();
+            world.client().put("s", &numbered(records..records + 23));
+            records += 23;
+            let fault = proxy.next(1, operation, None, Fault::Member(case.path.clone(), case.put.clone()));
+            nodes[0].restart_until("/healthz");
+            wait_until("the answer was changed", || proxy.struck(fault) == 1);
+            world.until_delivered(records, &nodes);
+            met += 1;
+        }
+    }
+    wait_until("what is over is no alarm any more", || nodes[0].status("r").alarm.is_none());
+    assert_no_gap(&nodes);
+    assert_once_and_in_order(&objects(world.out.path()), records);
+    println!("{met} answers, {records} records, each once");
+}
