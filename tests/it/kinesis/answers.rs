@@ -266,3 +266,29 @@ fn an_answer_at_a_start_that_lacks_what_is_always_sent_has_nothing_read_twice() 
     assert_once_and_in_order(&objects(world.out.path()), records);
     println!("{met} answers, {records} records, each once");
 }
+
+/// What is answered when a consumer is registered, once for each: its records come by polling or by subscription.
+#[test]
+fn an_answer_to_a_registration_that_lacks_what_is_always_sent_costs_no_record() {
+    let (_server, kinesis, proxy) = one_shard();
+    let with = |consumer: &str| reads(&proxy.endpoint(), &format!(", consumer: {consumer}"));
+    let mut service = Service::start(&with("first"));
+    kinesis.put("s", &numbered(0..5));
+    settled(&mut service, 5);
+    let all = cases(&proxy.last_answer("RegisterStreamConsumer").expect("it was asked for"));
+    // A stream has twenty consumers at most.
+    let every = (1.0 / scale()).max(all.len() as f64 / 15.0).ceil() as usize;
+    let mut records = 5;
+    for (i, case) in all.iter().step_by(every).enumerate() {
+        service.terminate();
+        service.configure("", &with(&format!("c{i}")));
+        let fault = proxy.next(1, "RegisterStreamConsumer", None, Fault::Member(case.path.clone(), case.put.clone()));
+        service.restart_until("/healthz");
+        service.until("the answer was changed", |_| proxy.struck(fault) == 1);
+        kinesis.put("s", &numbered(records..records + 5));
+        records += 5;
+        settled(&mut service, records as u64);
+    }
+    service.until("what is over is no alarm any more", |s| s.status("r").alarm.is_none());
+    assert_each_once_and_in_order(&service, records);
+}
