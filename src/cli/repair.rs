@@ -72,7 +72,7 @@ pub fn repair(options: &Options) -> Outcome {
     Ok(if left == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The stream, or the shard of the stream in another directory: its name, and whether something is left to be done.
+/// A stream, or a shard of the stream in `of_stream`: its stream's name, and whether something is left to be done.
 fn of_lane(
     fs: &Arc<dyn Fs>,
     dir: &Path,

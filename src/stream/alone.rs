@@ -41,7 +41,7 @@ impl Inner {
         while self.phase() == Phase::Reading {
             let changed = self.has_changed();
             let current = self.current();
-            let Some(settings) = current.config.kinesis() else { return };
+            let Some(settings) = current.config.kinesis() else { break };
             self.empty_broken();
             let ended = self.end_lanes();
             if !ended.is_empty() || changed || Instant::now() >= next_list {

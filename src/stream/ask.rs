@@ -26,10 +26,12 @@ impl Stream {
 
     /// Keeps everything from being delivered, or lets it go on; also through restarts. Puts are taken all the same.
     pub fn pause(&self, paused: bool) -> Result<()> {
+        // One after the other, so that all end with the same.
+        let shards = self.shards();
         self.ask(move |engine, _| engine.pause(paused))??;
         // Before the lanes are asked: those that are opened meanwhile begin with it.
         self.paused.store(paused, Ordering::Relaxed);
-        if let Some(shards) = &*self.shards() {
+        if let Some(shards) = &*shards {
             shards.ask_all(move |engine, _| engine.pause(paused).map(|()| 0u64))?;
         }
         Ok(())

@@ -1,7 +1,9 @@
-//! Shards that are not read any more, since the process ends, or the configuration does not name their stream or has it take
-//! puts: what was read of them is delivered.
+//! Lanes of shards that are ended: those that nobody reads for any more, to be opened again, and those whose shards are not
+//! read any more, since the process ends, or the configuration does not name their stream or has it take puts. What was read
+//! of the latter is delivered.
 
 use super::shards::{Inner, Lane, Phase, Shards};
+use std::sync::atomic::Ordering;
 
 impl Shards {
     /// Reads nothing more, and begins to deliver what is held. `is_ending`: the process ends, and the next one reads again
@@ -49,5 +51,40 @@ impl Inner {
     /// Whether every lane was told to deliver what it holds.
     pub(super) fn are_told_to_drain(&self) -> bool {
         self.lanes().values().all(|lane| !matches!(lane, Lane::Open(lane) if !lane.is_draining))
+    }
+
+    /// Takes from lanes that an error has ended what they hold: others need the room.
+    pub(super) fn empty_broken(&self) {
+        for lane in self.lanes().values() {
+            if let Lane::Open(lane) = lane
+                && lane.running.has_ended()
+            {
+                lane.shard.let_go();
+            }
+        }
+    }
+
+    /// Ends lanes that nobody reads for any more, though there may be more to read: they are to be opened again.
+    pub(super) fn end_unread(&self) {
+        let is_unread = |lane: &Lane| match lane {
+            Lane::Open(lane) => {
+                let has_no_reader = lane.reader.is_finished() && !lane.shard.is_at_end() && !lane.shard.is_gone();
+                lane.created_ms == self.created_ms.load(Ordering::Relaxed)
+                    && (has_no_reader || lane.shard.is_to_be_read_again())
+                    && !lane.running.has_ended()
+            }
+            Lane::Done(_) => false,
+        };
+        for lane in self.lanes().values() {
+            if let Lane::Open(lane) = lane
+                && lane.shard.is_to_be_read_again()
+            {
+                // What is in buffers would begin to wait for its interval once more.
+                let _ = lane.running.ask(|engine, _| engine.flush());
+            }
+        }
+        let unread: Vec<String> =
+            self.lanes().iter().filter(|(_, lane)| is_unread(lane)).map(|(id, _)| id.clone()).collect();
+        self.end(&unread);
     }
 }

@@ -95,7 +95,7 @@ pub fn read(shelf: &dyn Shelf, name: &str) -> Result<Vec<u8>> {
     let expected = expected.ok_or_else(|| Error::new(Kind::Corrupt, "it is no such name"))?;
     let mut spool = Body::of(Vec::new()).spool();
     shelf.fetch(name, &mut spool).map_err(|failure| {
-        let kind = if failure.misconfigured { Kind::Misconfigured } else { Kind::Retry };
+        let kind = if failure.misconfigured || failure.gone { Kind::Misconfigured } else { Kind::Retry };
         Error::new(kind, failure.reason)
     })?;
     let mut bytes = Vec::new();

@@ -37,8 +37,8 @@ const LINE_BYTES_MAX: u64 = 64 << 20;
 const TRIES: u32 = 30;
 /// Lines that are no error records at the beginning of an object, before it is taken for something else.
 const UNREADABLE_MAX: usize = 1000;
-/// Objects that are refused, by their store or by the destination, one after the other before the run ends: then it is not for
-/// what is in them.
+/// Objects that are refused, by their store or by the destination, one after the other before the run ends: so many are not
+/// refused for what is in them.
 const REFUSED_MAX: u32 = 10;
 /// Messages that are kept of a run.
 const NOTES_MAX: usize = 200;
@@ -158,6 +158,11 @@ impl Stream {
 }
 
 fn run(stream: &Stream, selection: Selection) -> Result<()> {
+    if stream.is_broken() {
+        // A frame that could not be written may be found in the journal when it is opened again.
+        let message = format!("stream `{}` is to be opened again: repeat this when it is", stream.name);
+        return Err(Error::new(Kind::Stopping, message));
+    }
     let begun = stream.ask(|engine, _| {
         engine.begin_redrive()?;
         let (route, scratch) = engine.places()?;
@@ -267,11 +272,11 @@ impl Run<'_> {
         }
         self.stream.progress().left += 1;
         self.note(format!("`{name}` is left: {why}"));
-        self.refused += (why.kind != Kind::Corrupt) as u32;
+        self.refused += matches!(why.kind, Kind::Retry | Kind::Misconfigured) as u32;
         match self.refused < REFUSED_MAX {
             true => Ok(()),
             false => {
-                let message = format!("{REFUSED_MAX} were refused one after the other, the last: {why}");
+                let message = format!("{REFUSED_MAX} objects were refused one after the other, the last: {why}");
                 Err(Error::new(Kind::Retry, message))
             }
         }
@@ -456,8 +461,8 @@ fn refused(what: &str, name: &str, failure: Failure) -> Error {
     Error::new(kind, format!("{what} `{name}`: {}", failure.reason))
 }
 
-/// An error of ours, of the journal or the plan log. Nothing else is begun behind it: what is under way is known by the place
-/// of the one frame that may be in the journal.
+/// An error of ours, of the journal or the plan log. Nothing else is begun behind it: only one frame may be in the journal
+/// without the plan log knowing, and the next start finds out by its place.
 fn ends_run(e: Error) -> Error {
     Error::new(Kind::Poisoned, e.to_string())
 }

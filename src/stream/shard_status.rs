@@ -57,13 +57,9 @@ impl Unread {
             let of_life = of_life(shard, life.parse().unwrap_or_default());
             reading.as_ref().is_some_and(|reading| reading.open.contains(&of_life))
         };
-        self.shards = look(fs, dir, stream, is_read, is_open);
-        // Nobody is to remove what is opened as soon as Kinesis answers.
-        if created_ms.is_none() && shards.is_some_and(|shards| !shards.are_draining()) {
-            let waits =
-                |status: &mut Status| status.alarm = Some("it is delivered when its stream can be read".to_owned());
-            self.shards.values_mut().for_each(waits);
-        }
+        // Nobody should be told to remove what is opened as soon as Kinesis answers.
+        let is_awaited = created_ms.is_none() && shards.is_some_and(|shards| !shards.are_draining());
+        self.shards = look((fs, dir, stream), is_awaited, is_read, is_open);
         self.looked = Some((reading, Instant::now()));
     }
 
@@ -79,11 +75,10 @@ impl Unread {
 /// Looks for shards that nobody reads, though plans of theirs are open, in the directory of a stream. Shards whose state is in
 /// a lease table are not known here. What cannot be looked at is alarmed as one that is not read.
 ///
-/// `is_read`: whether the stream that was made then is read now. `is_open`: whether a lane is open for a shard of another one.
-pub(super) fn look(
-    fs: &dyn Fs,
-    dir: &Path,
-    stream: &str,
+/// `is_awaited`: they are read when Kinesis answers. `is_read`: whether the stream that was made then is read now. `is_open`: whether a lane is open for a shard of another one.
+fn look(
+    (fs, dir, stream): (&dyn Fs, &Path, &str),
+    is_awaited: bool,
     is_read: impl Fn(&str) -> bool,
     is_open: impl Fn(&str, &str) -> bool,
 ) -> BTreeMap<String, Status> {
@@ -105,7 +100,7 @@ pub(super) fn look(
             let status = match state(fs, &found.dir) {
                 _ if is_open(&life, &shard) => continue,
                 Ok(state) if state.open_plans().next().is_none() && backup_pending(&state) == 0 => continue,
-                Ok(state) => status(stream, &state, &found.dir),
+                Ok(state) => status(stream, &state, &found.dir, is_awaited),
                 Err(e) => unknown(e),
             };
             unread.insert(format!("{life}/{shard}"), status);
@@ -193,15 +188,18 @@ fn backup_pending(state: &State) -> u64 {
     end.saturating_sub(low).saturating_sub(settled.sum())
 }
 
-fn status(stream: &str, state: &State, dir: &Path) -> Status {
+fn status(stream: &str, state: &State, dir: &Path, is_awaited: bool) -> Status {
     let (account, backup_pending) = (account(stream.to_owned(), state, &survey_of_shard(state)), backup_pending(state));
     let backup = if backup_pending > 0 { format!(", and {backup_pending} are not backed up") } else { String::new() };
-    let alarm = format!(
-        "{} records that were read are not delivered{backup}, since their stream is not read: have the configuration read \
-         it again, or remove `{}` to give them up",
-        account.pending,
-        dir.display()
-    );
+    let waits_for = match is_awaited {
+        true => "they are when its stream can be read; if it was deleted for good, take it out of the configuration"
+            .to_owned(),
+        false => format!(
+            "since their stream is not read: have the configuration read it again, or remove `{}` to give them up",
+            dir.display()
+        ),
+    };
+    let alarm = format!("{} records that were read are not delivered{backup}, {waits_for}", account.pending);
     Status {
         alarm: Some(alarm),
         accepted: account.accepted,

@@ -81,7 +81,7 @@ pub(super) struct Inner {
     /// Leases of other nodes, as last seen.
     pub(super) elsewhere: Mutex<Vec<Lease>>,
     retired: Arc<AtomicBool>,
-    /// Nothing of the stream is delivered: lanes that are opened begin so.
+    /// While set, nothing of the stream is delivered, and lanes that are opened begin paused.
     paused: Arc<AtomicBool>,
     pub(super) phase: watch::Sender<Phase>,
     /// When the stream of Kinesis was made, as last seen; 0: not yet.
@@ -111,12 +111,22 @@ pub(super) struct OpenLane {
     pub(super) reader: tokio::task::JoinHandle<()>,
     dir: PathBuf,
     /// Of the stream that it reads.
-    created_ms: u64,
+    pub(super) created_ms: u64,
     /// It was told to deliver what it holds, and reads nothing more.
     pub(super) is_draining: bool,
+    /// Whether its stream was paused when it was opened, and whether it was itself before that.
+    paused: bool,
+    was_paused: bool,
 }
 
 impl OpenLane {
+    /// Has it follow what was said of its stream while it was opened. Where shards are shared only its own pause is taken back:
+    /// another one may have been said elsewhere.
+    fn follow(&self, paused: bool, is_shared: bool) -> Result<()> {
+        let is_followed = paused == self.paused || !paused && is_shared && self.was_paused;
+        if is_followed { Ok(()) } else { self.running.ask(move |engine, _| engine.pause(paused))? }
+    }
+
     /// Has it end; it is waited for when it is dropped.
     pub(super) fn end(&self) {
         self.shard.close();
@@ -219,7 +229,9 @@ impl Shards {
                 && !lane.running.has_ended()
             {
                 let done = lane.running.reload(&common, &self.shared.name, &lane.dir, config);
-                failed = failed.or(done.err());
+                // One that has delivered what it held ends at any time.
+                let has_drained = self.are_draining() && lane.running.has_ended();
+                failed = failed.or(done.err().filter(|_| !has_drained));
             }
         }
         let _ = self.wake.send(());
@@ -269,10 +281,11 @@ impl Inner {
         if self.phase() != Phase::Reading {
             return;
         }
-        if let Lane::Open(open) = &lane {
-            // Somebody may have said so while it was opened.
-            let paused = self.paused.load(Ordering::Relaxed);
-            let _ = open.running.ask(move |engine, _| if paused { engine.pause(true) } else { Ok(()) });
+        if let Lane::Open(open) = &lane
+            && let Err(e) = open.follow(self.paused.load(Ordering::Relaxed), self.is_shared())
+        {
+            tracing::warn!(stream = self.name, shard = id, error = %e, "the lane cannot be paused, and is opened again");
+            return;
         }
         lanes.insert(id.to_owned(), lane);
     }
@@ -290,41 +303,6 @@ impl Inner {
         }
         // They are waited for here, and nobody waits for the list of lanes meanwhile.
         drop(ending);
-    }
-
-    /// Takes from lanes that an error has ended what they hold: others need the room.
-    pub(super) fn empty_broken(&self) {
-        for lane in self.lanes().values() {
-            if let Lane::Open(lane) = lane
-                && lane.running.has_ended()
-            {
-                lane.shard.let_go();
-            }
-        }
-    }
-
-    /// Ends lanes that nobody reads for any more, though there may be more to read: they are to be opened again.
-    pub(super) fn end_unread(&self) {
-        let is_unread = |lane: &Lane| match lane {
-            Lane::Open(lane) => {
-                let has_no_reader = lane.reader.is_finished() && !lane.shard.is_at_end() && !lane.shard.is_gone();
-                lane.created_ms == self.created_ms.load(Ordering::Relaxed)
-                    && (has_no_reader || lane.shard.is_to_be_read_again())
-                    && !lane.running.has_ended()
-            }
-            Lane::Done(_) => false,
-        };
-        for lane in self.lanes().values() {
-            if let Lane::Open(lane) = lane
-                && lane.shard.is_to_be_read_again()
-            {
-                // What is in buffers would begin to wait for its interval once more.
-                let _ = lane.running.ask(|engine, _| engine.flush());
-            }
-        }
-        let unread: Vec<String> =
-            self.lanes().iter().filter(|(_, lane)| is_unread(lane)).map(|(id, _)| id.clone()).collect();
-        self.end(&unread);
     }
 
     pub(super) fn end_all(&self) {
@@ -443,7 +421,7 @@ impl Inner {
         let (mut engine, shard) = open_shard(common, &dir, &meta, config, begin, elsewhere)?;
         shard.hold_at_most(self.room.part_bytes_max());
         // Of a lane that others run, too, it may have been said elsewhere.
-        let paused = self.paused.load(Ordering::Relaxed);
+        let (paused, was_paused) = (self.paused.load(Ordering::Relaxed), engine.state().paused);
         if paused || !self.is_shared() {
             engine.pause(paused)?;
         }
@@ -486,6 +464,15 @@ impl Inner {
         };
         let reader = shared.runtime.spawn(reader.run());
         tracing::info!(stream = self.name, shard = id, "the shard is read");
-        Ok(Lane::Open(Box::new(OpenLane { running, shard, reader, dir, created_ms, is_draining: false })))
+        Ok(Lane::Open(Box::new(OpenLane {
+            running,
+            shard,
+            reader,
+            dir,
+            created_ms,
+            is_draining: false,
+            paused,
+            was_paused,
+        })))
     }
 }

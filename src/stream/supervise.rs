@@ -207,32 +207,37 @@ impl Stream {
         self.running.reload(&common, &self.name, &self.dir, config)?;
         let mut shards = self.shards();
         let start = || Some(Shards::start(&common, &self.name, &self.dir, config, (&self.retired, &self.paused)));
-        match (&*shards, config.kinesis().is_some()) {
+        let reloaded = match (&*shards, config.kinesis().is_some()) {
             (Some(running), true) if running.are_read_as(config) && !running.are_draining() => {
-                running.reload(&common, config)?;
+                running.reload(&common, config)
             }
             (Some(running), true) => {
                 running.stop();
                 *shards = start();
+                Ok(())
             }
             // What they hold goes where it can be mended to go.
             (Some(running), false) => {
                 running.drain(false);
-                running.reload(&common, config)?;
+                running.reload(&common, config)
             }
-            (None, true) => *shards = start(),
-            (None, false) => {}
-        }
+            (None, true) => {
+                *shards = start();
+                Ok(())
+            }
+            (None, false) => Ok(()),
+        };
         drop(shards);
         self.reads_kinesis.store(config.kinesis().is_some(), Ordering::Relaxed);
         self.retired.store(false, Ordering::Relaxed);
-        Ok(())
+        reloaded
     }
 
     /// Begins to deliver what is held and then to end, for the process ends.
     pub fn drain(&self) {
         if let Some(shards) = &*self.shards() {
-            shards.drain(true);
+            // Those that the file does not lead to any more are read by no process that follows.
+            shards.drain(!shards.are_draining());
         }
         self.running.drain();
     }

@@ -51,7 +51,11 @@ fn run_in(mut world: World, crashes: &[u64]) -> Result<u64, String> {
 /// Crash points of a seed: every operation of an undisturbed run, spread over `states` runs, each with a second crash
 /// soon after the first.
 fn states(seed: u64, states: u64) -> impl Iterator<Item = (u64, Vec<u64>)> {
-    let operations = run(seed, &[]).unwrap_or(400);
+    states_of(World::new, seed, states)
+}
+
+fn states_of(world: fn(u64) -> World, seed: u64, states: u64) -> impl Iterator<Item = (u64, Vec<u64>)> {
+    let operations = run_in(world(seed), &[]).unwrap_or(400);
     (0..states).map(move |i| {
         let first = 1 + (i * 7919 + seed * 31) % operations.max(1);
         let second = 1 + (i * 104_729) % 60;
@@ -78,7 +82,7 @@ fn every_crash_state_comes_to_rest_with_nothing_lost_and_nothing_twice() {
 /// What is wrong first.
 fn in_a_store_that_changes(runs: u64) -> Result<(), String> {
     for seed in 0..runs.div_ceil(50) {
-        for (seed, crashes) in states(seed, 50) {
+        for (seed, crashes) in states_of(World::mistyped, seed, 50) {
             run_in(World::mistyped(seed), &crashes).map_err(|e| format!("seed {seed}, crashes at {crashes:?}: {e}"))?;
         }
     }
@@ -92,7 +96,10 @@ fn a_store_that_changes_while_plans_are_open_gets_nothing_that_another_one_may_h
     let wrong = in_a_store_that_changes(5_000);
     sabotage::break_here(None);
     println!("moved_without_an_answer: {wrong:?}");
-    assert!(wrong.is_err(), "plans that may be in the store before are moved, and nobody notices");
+    let is_of_doubles = |why: &String| {
+        ["outputs [(", "failures and", "backup objects", "in the stores"].iter().any(|w| why.contains(w))
+    };
+    assert!(wrong.as_ref().is_err_and(is_of_doubles), "plans that may be in the store before are moved: {wrong:?}");
 }
 
 /// Wrong builds that these runs must notice.

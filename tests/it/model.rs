@@ -201,6 +201,7 @@ impl ObjectStore for ModelStore {
         let object = Object { owner: Some(owner), bytes };
         let name = shipment.name.clone();
         let faults = bucket.faults;
+        // A request that is carried out long after, when the bucket was made meanwhile, is left out.
         if bucket.is_missing {
             return Created::Failed(if rng.chance(faults) { failed() } else { nowhere() });
         }

@@ -46,24 +46,24 @@ impl Run<'_> {
                 true => self.load(&load),
                 false => Ok(false),
             };
-            match loaded {
-                Ok(true) => self.loaded(load.outputs),
-                Ok(false) => match self.records_of(&load, &of_records) {
-                    Ok(()) => in_log.push(load.object.clone()),
-                    // It is gone, or damaged.
-                    Err(e) if e.kind == Kind::Corrupt => {
-                        self.leave(name, e)?;
-                        continue;
-                    }
-                    Err(e) => return Err(e),
-                },
-                Err(e) => match self.leave(name, e) {
-                    Ok(()) => continue,
-                    Err(e) => {
-                        ends = Some(e);
-                        break;
-                    }
-                },
+            let done = match loaded {
+                Ok(true) => {
+                    self.loaded(load.outputs);
+                    Ok(())
+                }
+                Ok(false) => self.records_of(&load, &of_records).map(|()| in_log.push(load.object.clone())),
+                Err(e) => Err(e),
+            };
+            if let Err(e) = done {
+                // The journal, or the stream, takes nothing more.
+                if matches!(e.kind, Kind::Poisoned | Kind::Stopping) {
+                    return Err(e);
+                }
+                ends = self.leave(name, e).err();
+                if ends.is_some() {
+                    break;
+                }
+                continue;
             }
             self.refused = 0;
             lines.push((i, 1));
