@@ -463,22 +463,15 @@ impl<'a> Bench<'a> {
     fn puts(&self, report: &mut Report, live: &Live) -> Result<(), String> {
         let disk = |e: std::io::Error| format!("write in `{}`: {e}", self.dir.display());
         let appends = machine::synced_appends_per_second(self.dir, PUTS_TIME / 2).map_err(disk)?;
-        let commits = machine::commits_s(self.dir).map_err(disk)?;
+        let commit = quantile(&machine::commits_s(self.dir).map_err(disk)?, 0.5);
         let acks = acks::run(live, &self.single_bodies, PUTS_TIME)?;
-        let commit = quantile(&commits, 0.5);
         report.ratio(&ACKS, acks.per_second / appends);
         report.ratio(&ACK, quantile(&acks.alone_s, 0.5) / commit);
         report.ratio(&ACK_BUSY, quantile(&acks.busy_s, 0.99) / commit);
         report.detail("single puts, 16 connections", "acks/s", acks.per_second);
         report.detail("write+fdatasync per record", "records/s", appends);
         report.detail("bare 4 KiB write+fdatasync: p50", "ms", commit * 1e3);
-        let loads = [
-            ("16 connections", &acks.crowd_s),
-            ("1, light load", &acks.alone_s),
-            ("1, CPUs busy", &acks.busy_s),
-            ("1, CPUs busy, client too", &acks.busy_client_s),
-        ];
-        for (name, seconds) in loads {
+        for (name, seconds) in acks.loads() {
             report.detail(format!("ack, {name}: p50"), "ms", quantile(seconds, 0.5) * 1e3);
             report.detail(format!("ack, {name}: p99"), "ms", quantile(seconds, 0.99) * 1e3);
         }

@@ -5,8 +5,10 @@
 //! ours or AWS's: every line says at which step its record failed. Manifests are loaded again under the plans they name.
 
 mod backup;
+mod errors;
 mod manifests;
 
+use self::errors::{again, cannot_read, ends_run, refused};
 use super::backed_up::BACKUP;
 use super::ledger::Line;
 use super::list::{List, ListBuilder};
@@ -16,9 +18,8 @@ use super::route::MANIFESTS;
 use super::supervise::Stream;
 use crate::deliver::body::Scratch;
 use crate::deliver::error_record::Failed;
-use crate::deliver::object::Failure;
 use crate::deliver::warehouse::manifest;
-use crate::deliver::{Attempt, Body, Shelf, Spool, retry};
+use crate::deliver::{Attempt, Body, Shelf, Spool};
 use crate::error::{Error, Kind, Result};
 use crate::partition::prefix::is_object_of;
 use crate::record::{Batch, Entry as Stage};
@@ -33,8 +34,6 @@ const FRAME_RECORDS_MAX: u64 = 5000;
 const FRAME_BYTES_MAX: usize = 2 << 20;
 /// Of a line: the largest record, in base64, and what is said of it.
 const LINE_BYTES_MAX: u64 = 64 << 20;
-/// A store, or a full queue, is asked again so often before the run ends; another run goes on where it ended.
-const TRIES: u32 = 30;
 /// Lines that are no error records at the beginning of an object, before it is taken for something else.
 const UNREADABLE_MAX: usize = 1000;
 /// Objects that are refused, by their store or by the destination, one after the other before the run ends: so many are not
@@ -439,47 +438,10 @@ impl Run<'_> {
     }
 }
 
-/// Asks until there is an answer, within reason.
-fn again<T>(ask: impl Fn() -> Result<T>) -> Result<T> {
-    for attempt in 1.. {
-        match ask() {
-            Err(e) if matches!(e.kind, Kind::Retry | Kind::NoSpace) && attempt < TRIES => {
-                std::thread::sleep(retry::pause(attempt, false, 0.5));
-            }
-            done => return done,
-        }
-    }
-    unreachable!("the last attempt returns")
-}
-
-fn refused(what: &str, name: &str, failure: Failure) -> Error {
-    let kind = match failure {
-        Failure { gone: true, .. } => Kind::Corrupt,
-        Failure { misconfigured: true, .. } => Kind::Misconfigured,
-        _ => Kind::Retry,
-    };
-    Error::new(kind, format!("{what} `{name}`: {}", failure.reason))
-}
-
-/// An error of ours, of the journal or the plan log. Nothing else is begun behind it: only one frame may be in the journal
-/// without the plan log knowing, and the next start finds out by its place.
-fn ends_run(e: Error) -> Error {
-    Error::new(Kind::Poisoned, e.to_string())
-}
-
 /// The lines that lists name.
 fn runs(lists: &[List]) -> impl Iterator<Item = (u64, u64)> {
     let items = lists.iter().flat_map(List::items);
     items.map(|item| (item.offset(), item.end() - item.offset()))
-}
-
-/// What a store gave, or scratch did. Bytes that are not what was compressed are the object's fault.
-fn cannot_read(name: &str, e: std::io::Error) -> Error {
-    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-    match e.kind() {
-        InvalidData | InvalidInput | UnexpectedEof => Error::new(Kind::Corrupt, format!("read `{name}`: {e}")),
-        _ => Error::io(format!("read `{name}`"), e),
-    }
 }
 
 /// What is put in of an object, frame by frame.

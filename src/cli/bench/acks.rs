@@ -30,6 +30,18 @@ pub struct Acks {
     pub busy_client_s: Vec<f64>,
 }
 
+impl Acks {
+    /// Seconds of each load, with its name.
+    pub fn loads(&self) -> [(&'static str, &[f64]); 4] {
+        [
+            ("16 connections", &self.crowd_s),
+            ("1, light load", &self.alone_s),
+            ("1, CPUs busy", &self.busy_s),
+            ("1, CPUs busy, client too", &self.busy_client_s),
+        ]
+    }
+}
+
 /// The bodies to put.
 pub fn bodies(corpus: &Corpus) -> Arc<[Bytes]> {
     corpus.records().take(RECORDS).map(|r| single_body(STREAM, r)).collect()
