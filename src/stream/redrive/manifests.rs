@@ -18,10 +18,7 @@ impl Run<'_> {
     pub(super) fn manifest(&mut self, name: &str, mut bytes: impl Read, taken: &HashSet<u64>) -> Result<Put> {
         let mut text = Vec::new();
         bytes.read_to_end(&mut text).map_err(|e| cannot_read(name, e))?;
-        let manifest = match manifest::read(&text) {
-            Ok(manifest) => manifest,
-            Err(why) => return Err(Error::new(Kind::Corrupt, why)),
-        };
+        let manifest = manifest::read(&text).map_err(|why| Error::new(Kind::Corrupt, why))?;
         let selected = self.selection.code.is_none()
             || manifest.error.as_ref().is_some_and(|(code, _)| Some(code) == self.selection.code.as_ref());
         let (mut lines, mut records, mut in_log, mut ends) = (Vec::new(), 0, Vec::new(), None);

@@ -36,6 +36,17 @@ impl Held {
         held
     }
 
+    /// The same with a plan for each shard, which its destination does not take, and killed.
+    fn planned() -> Held {
+        let mut held = Held::start();
+        std::fs::write(held.out(), "no directory").unwrap();
+        held.configure(Some("300ms"));
+        held.service.signal(Signal::HUP);
+        held.service.until("they are planned", |s| s.status("r").open_plans == 2);
+        held.service.kill();
+        held
+    }
+
     /// `interval`: after which `r` delivers what it has read, if the file names it.
     fn configure(&self, interval: Option<&str>) {
         let reads = |interval: &str| {
@@ -126,12 +137,7 @@ fn what_shards_of_a_removed_stream_hold_is_alarmed_until_it_is_back() {
 
 #[test]
 fn what_shards_hold_is_alarmed_where_their_stream_was_made_anew_while_nobody_looked() {
-    let mut held = Held::start();
-    std::fs::write(held.out(), "no directory").unwrap();
-    held.configure(Some("300ms"));
-    held.service.signal(Signal::HUP);
-    held.service.until("they are planned", |s| s.status("r").open_plans == 2);
-    held.service.kill();
+    let mut held = Held::planned();
     held.kinesis.delete("s");
     held.kinesis.create("s", 1);
     held.service.restart();
@@ -307,12 +313,7 @@ fn a_stream_that_is_removed_while_its_shards_are_opened_keeps_no_lease() {
 /// The process ends, while a plan is open whose records Kinesis would have to be asked for again.
 #[test]
 fn a_process_that_ends_does_not_wait_for_records_that_the_next_one_reads_again() {
-    let mut held = Held::start();
-    std::fs::write(held.out(), "no directory").unwrap();
-    held.configure(Some("300ms"));
-    held.service.signal(Signal::HUP);
-    held.service.until("they are planned", |s| s.status("r").open_plans == 2);
-    held.service.kill();
+    let mut held = Held::planned();
     let proxy = Proxy::start(held.server.address);
     let endpoint = |text: String| text.replace(&held.server.endpoint(), &proxy.endpoint());
     held.service.configure("", &(endpoint(reads(&held.server.endpoint(), "")) + OTHER));
@@ -357,12 +358,7 @@ fn a_stream_that_is_removed_while_it_reads_again_delivers_what_its_plans_list() 
 
 #[test]
 fn what_shards_of_a_deleted_stream_hold_is_alarmed_until_it_is_given_up() {
-    let mut held = Held::start();
-    std::fs::write(held.out(), "no directory").unwrap();
-    held.configure(Some("300ms"));
-    held.service.signal(Signal::HUP);
-    held.service.until("they are planned", |s| s.status("r").open_plans == 2);
-    held.service.kill();
+    let mut held = Held::planned();
     held.kinesis.delete("s");
     held.service.restart_until("/healthz");
     held.service.until("it is shown", |s| {
