@@ -5,12 +5,15 @@ use crate::config::{Config, Destination, S3, Store, StreamConfig};
 use crate::deliver::object::{Failure, Looked, ObjectStore};
 use crate::deliver::{Body, Shelf, local::Local, local::file_tag, s3};
 use crate::fs::{Fs, real::RealFs};
-use crate::stream::audit::{self as account, Audit, Found, Names, ShardDir, Stores, identity, leases, shards};
-use crate::stream::ledger::{Line, Stub};
-use crate::stream::marks::{Mark, Marks, lines_of};
+use crate::stream::audit::{self as account, Audit, Found, Stores, leases};
+use crate::stream::lane::meta::Meta;
+use crate::stream::lane::meta::identity;
 use crate::stream::node::ASIDE;
-use crate::stream::objects;
-use crate::stream::open::Meta;
+use crate::stream::redrive::marks::{Mark, Marks, lines_of};
+use crate::stream::shards::directories::{ShardDir, shards};
+use crate::stream::state_log::ledger::names::{Names, names};
+use crate::stream::state_log::ledger::{Line, Stub};
+use crate::stream::state_log::objects;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,7 +103,7 @@ fn of_stream(dir: &Path, objects: &Objects) -> Vec<Audit> {
 /// node has delivered of it; that stays when the lease goes.
 fn add_shard(found: &mut Vec<Account>, ShardDir { name, dir, is_shared }: ShardDir) {
     let account = if is_shared {
-        match account::names(&RealFs, &dir) {
+        match names(&RealFs, &dir) {
             Ok((names, problems)) => Account { audit: Audit { stream: name, problems, ..Audit::default() }, names },
             Err(e) => Account::impossible(name, e),
         }

@@ -6,9 +6,10 @@ use crate::api::{tls::acceptor, wire::BODY_BYTES_MAX};
 use crate::config::{self, Config, Format, Problem, REQUEST_BYTES_MAX, StreamConfig, Transform, Written};
 use crate::format::schema::data_type;
 use crate::fs::fake::FakeFs;
-use crate::stream::epoch::{Blobs, Routes};
-use crate::stream::load::Loader;
-use crate::stream::open::{definition, live_transform};
+use crate::stream::pipeline::load::Loader;
+use crate::stream::pipeline::load::Routes;
+use crate::stream::pipeline::settings::{definition, live_transform};
+use crate::stream::state_log::blobs::Blobs;
 use crate::transform::wasm::code;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -98,7 +99,7 @@ fn route(name: &str, stream: &StreamConfig, written: &Written) -> Option<Problem
         Err(e) => return Some(at("module", e.to_string())),
     };
     // Nothing is kept of what is compiled here: `check` writes nothing.
-    let loader = Loader { live: live_transform(Some(stream)), module_cache: None, common: None };
+    let loader = Loader { live: live_transform(Some(stream)), module_cache: None, routes: None };
     let error = loader.load(&definition, &blobs).err()?.to_string();
     let is_configured = wasm.is_some_and(|w| w.config.is_some());
     let key = if is_configured && error.contains(code::INIT_FAILED) { "config" } else { "module" };

@@ -3,9 +3,10 @@
 use super::{Outcome, load, out::say};
 use crate::config::Config;
 use crate::fs::{Fs, real::RealFs};
-use crate::stream::audit::{identity, shards};
+use crate::stream::lane::meta::identity;
 use crate::stream::node::{ASIDE, lock};
 use crate::stream::repair::{Nameless, look, nameless};
+use crate::stream::shards::directories::shards;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

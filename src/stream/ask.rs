@@ -1,12 +1,12 @@
 //! What a person asks of a running stream: to wait, to go on, to give up, to take records again.
 
-use super::abandon::Abandoned;
 use super::engine::Engine;
-use super::sinks::Sinks;
 use super::supervise::Stream;
 use crate::error::Result;
 use crate::journal::Put;
 use crate::record::{Batch, Entry};
+use crate::stream::engine::abandon::Abandoned;
+use crate::stream::lane::sinks::Sinks;
 use std::sync::atomic::Ordering;
 
 impl Stream {

@@ -1,19 +1,21 @@
 //! All streams of one process: the data directory and its lock, streams that the configuration names, and streams that
 //! it no longer names but that still hold records.
 
-use super::common::Common;
-use super::memory::NodeMemory;
-use super::open::{self, META, Meta, is_used, read_or_make_meta};
-use super::places;
-use super::pool::{self, Pool};
-use super::supervise::{Shared, Status, Stream};
-use super::workers::Workers;
+use super::supervise::{Status, Stream};
 use crate::clock::System;
 use crate::config::{Config, StreamConfig};
 use crate::error::{Error, Kind, Result};
 use crate::fs::unsynced::{UnsyncedFs, sync_all};
 use crate::fs::{Fs, copy_of, real::RealFs};
 use crate::journal::Budget;
+use crate::stream::engine::memory::NodeMemory;
+use crate::stream::lane::meta::{META, Meta, is_used, read_or_make_meta};
+use crate::stream::lane::open;
+use crate::stream::lane::places;
+use crate::stream::lane::pool::{self, Pool};
+use crate::stream::lane::resources::LaneResources;
+use crate::stream::lane::shared::NodeShared;
+use crate::stream::pipeline::workers::Workers;
 use rustix::fs::{FlockOperation, flock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -36,7 +38,7 @@ const OPENED_AT_ONCE: usize = 16;
 
 /// See the module.
 pub struct Node {
-    shared: Shared,
+    shared: NodeShared,
     streams_dir: PathBuf,
     streams: RwLock<BTreeMap<String, Arc<Stream>>>,
     /// Streams that could not be opened or are just being opened again, and why. A stream is always here or among
@@ -88,7 +90,7 @@ impl Node {
         let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
         let workers = Workers::new(cpus.saturating_sub(1).max(1));
         let node = Node {
-            shared: Shared {
+            shared: NodeShared {
                 fs,
                 clock,
                 runtime,
@@ -163,7 +165,7 @@ impl Node {
         if made.is_empty() {
             return open;
         }
-        let shared = Shared { fs: Arc::new(UnsyncedFs), ..self.shared.clone() };
+        let shared = NodeShared { fs: Arc::new(UnsyncedFs), ..self.shared.clone() };
         let aside =
             |dir: &Path| self.streams_dir.join(format!("{ASIDE}{}", dir.file_name().unwrap_or_default().display()));
         let whole = Mutex::new(Vec::new());
@@ -176,7 +178,7 @@ impl Node {
             let made = made.and_then(|()| read_or_make_meta(&*shared.fs, &made_in, Some(&name)));
             let made = made.and_then(|meta| {
                 let kept = places::keep(&*shared.fs, &made_in, config)?;
-                open::open(&Common::new(&shared, config, &Arc::new(kept.before)), &made_in, &meta, config)
+                open::open(&LaneResources::new(&shared, config, &Arc::new(kept.before)), &made_in, &meta, config)
             });
             match made.map(drop) {
                 Ok(()) => whole.lock().expect("nobody panics holding it").push((name, dir, config)),

@@ -1,16 +1,17 @@
 //! A stream that is held because its own files cannot prove what was delivered, mended as far as they can: the commits
 //! around those that are gone, and the ledger's lines. Nothing is changed until [`Repair::apply`].
 
-use super::engine::{Bounds, floor};
-use super::ledger::{Contents, Line, Sums, files};
-use super::list::{List, ListBuilder};
-use super::open::{META, Meta, is_used, read_or_make_meta};
-use super::plan::{Entry, Mark, Outlet, Plan, State, Track};
-use super::plan_log::{ASIDE, MAGIC, PlanLog, recover};
-use super::sealed;
+use super::engine::home::Bounds;
+use super::plan::state::State;
+use super::plan::{Entry, Mark, Outlet, Plan, Track};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{Fs, read};
 use crate::journal::segment;
+use crate::stream::lane::meta::{META, Meta, is_used, read_or_make_meta};
+use crate::stream::plan::list::{List, ListBuilder};
+use crate::stream::state_log::ledger::{Contents, Line, Sums, files};
+use crate::stream::state_log::plan_log::{ASIDE, MAGIC, PlanLog, recover};
+use crate::stream::state_log::sealed;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -86,7 +87,7 @@ pub fn look(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta, of_stream: Option<&Path>)
         before.1,
         state.low[Track::Main as usize]
     ));
-    let (low, end) = (state.low[Track::Main as usize], floor(&state));
+    let (low, end) = (state.low[Track::Main as usize], state.floor());
     let unlisted = unlisted(&state, low, end);
     actions.extend(unlisted.iter().map(|(from, to)| {
         format!(

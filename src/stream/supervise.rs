@@ -1,55 +1,35 @@
 //! A stream's life: its lanes run, its puts committed, its end awaited.
 
-use super::common::Common;
-use super::memory::NodeMemory;
-use super::open::{Meta, Opened, disk_limit, open};
-use super::places::{self, Keeping};
-use super::pool::Pool;
 use super::redrive;
-use super::running::Running;
-use super::shard_status::Unread;
 use super::shards::Shards;
-use super::sinks::Sinks;
-pub use super::status::{Settled, Status};
-use super::workers::Workers;
-use crate::clock::Clock;
+use super::unread::Unread;
 use crate::config::StreamConfig;
 use crate::error::{Error, Kind, Result};
-use crate::fs::Fs;
 use crate::journal::{Budget, Committer, Put};
 use crate::record::{Batch, Entry};
+use crate::stream::lane::handle::LaneHandle;
+use crate::stream::lane::meta::Meta;
+use crate::stream::lane::open::{Opened, disk_limit, open};
+use crate::stream::lane::places::{self, Keeping};
+use crate::stream::lane::resources::LaneResources;
+use crate::stream::lane::shared::NodeShared;
+use crate::stream::lane::sinks::Sinks;
+pub use crate::stream::lane::status::{Settled, Status};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-
-/// What every stream of a node shares.
-#[derive(Clone)]
-pub struct Shared {
-    pub fs: Arc<dyn Fs>,
-    pub clock: Arc<dyn Clock>,
-    pub runtime: tokio::runtime::Handle,
-    pub workers: Arc<Workers>,
-    /// Threads for lanes that have something to do.
-    pub lanes: Arc<Pool>,
-    pub memory: Arc<NodeMemory>,
-    pub budget: Arc<Budget>,
-    /// Compiled modules.
-    pub module_cache: PathBuf,
-    /// Of a stream's ARN, what comes before its name.
-    pub arn_prefix: String,
-}
 
 /// A running stream, as the API and the node see it.
 pub struct Stream {
     pub name: String,
     pub(super) put: Committer,
-    pub(super) running: Running,
+    pub(super) running: LaneHandle,
     retired: Arc<AtomicBool>,
     pub(super) paused: Arc<AtomicBool>,
     lane: u64,
     budget: Arc<Budget>,
     pub(super) dir: PathBuf,
-    pub(super) shared: Shared,
+    pub(super) shared: NodeShared,
     pub(super) redrive: Mutex<redrive::Progress>,
     reads_kinesis: AtomicBool,
     /// Why the places of its configuration are not kept, if so.
@@ -63,10 +43,10 @@ pub struct Stream {
 impl Stream {
     /// Opens the stream in `dir` and starts its threads. Without a configuration it is retired: it delivers what it
     /// holds and refuses puts.
-    pub fn start(shared: &Shared, dir: &Path, meta: &Meta, config: Option<&StreamConfig>) -> Result<Stream> {
+    pub fn start(shared: &NodeShared, dir: &Path, meta: &Meta, config: Option<&StreamConfig>) -> Result<Stream> {
         let during = |e: Error| e.during(format!("stream `{}`", meta.name));
         let Keeping { before, damage, unkept } = places::keep(&*shared.fs, dir, config).map_err(during)?;
-        let common = Common::new(shared, config, &Arc::new(before));
+        let common = LaneResources::new(shared, config, &Arc::new(before));
         let Opened { mut engine, writer, budget } = open(&common, dir, meta, config).map_err(during)?;
         let retired = Arc::new(AtomicBool::new(config.is_none()));
         let paused = Arc::new(AtomicBool::new(engine.state().paused));
@@ -75,7 +55,7 @@ impl Stream {
         if config.is_none_or(|config| config.kinesis().is_none()) {
             engine.note_damage(sinks.remember(dir, &engine.open_stores()).into_iter().collect());
         }
-        let running = Running::start(shared, &meta.name, engine, sinks, &retired, shared.lanes.threads());
+        let running = LaneHandle::start(shared, &meta.name, engine, sinks, &retired, shared.lanes.threads());
         let put = Committer::new(&meta.name, writer, running.teller());
         let kinesis = config.filter(|c| c.kinesis().is_some());
         let shards = kinesis.map(|config| Shards::start(&common, &meta.name, dir, config, (&retired, &paused)));
@@ -203,7 +183,7 @@ impl Stream {
         self.budget.set_limit(disk_limit(Some(config)));
         let Keeping { before, unkept, .. } = places::keep(&*self.shared.fs, &self.dir, Some(config))?;
         self.note_unkept(unkept);
-        let common = Common::new(&self.shared, Some(config), &Arc::new(before));
+        let common = LaneResources::new(&self.shared, Some(config), &Arc::new(before));
         self.running.reload(&common, &self.name, &self.dir, config)?;
         let mut shards = self.shards();
         let start = || Some(Shards::start(&common, &self.name, &self.dir, config, (&self.retired, &self.paused)));

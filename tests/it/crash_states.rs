@@ -6,8 +6,8 @@ use crate::service::scale;
 use hydrant::journal::Put;
 use hydrant::record::{Batch, Entry as Stage};
 use hydrant::sabotage;
-use hydrant::stream::list::ListBuilder;
 use hydrant::stream::plan::Entry;
+use hydrant::stream::plan::list::ListBuilder;
 
 /// Actions of one run.
 const ACTIONS: u64 = 60;

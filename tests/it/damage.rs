@@ -7,8 +7,8 @@ use hydrant::fs::{Fs, read};
 use hydrant::journal::Put;
 use hydrant::record::{Batch, Entry};
 use hydrant::stream::engine::Progress;
+use hydrant::stream::pipeline::route::HTTP_ENDPOINT;
 use hydrant::stream::plan::{Outlet, Plan};
-use hydrant::stream::route::HTTP_ENDPOINT;
 use std::path::Path;
 
 /// Puts records that are delivered as they are, three to a frame, and plans all of them.

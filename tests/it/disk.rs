@@ -6,10 +6,10 @@ use hydrant::fs::{Fs, real::RealFs};
 use hydrant::journal::{Budget, Journal, Limits, Put, Writer, survey};
 use hydrant::lane::{Cursor, Lane, Read};
 use hydrant::record::{Batch, Entry, Frame};
-use hydrant::stream::list::ListBuilder;
+use hydrant::stream::plan::list::ListBuilder;
 use hydrant::stream::plan::{self, Epoch, Mark, Outlet, Plan, Reason, Track};
-use hydrant::stream::plan_log::PlanLog;
-use hydrant::stream::plan_log::recover::find;
+use hydrant::stream::state_log::plan_log::PlanLog;
+use hydrant::stream::state_log::plan_log::recover::find;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -228,7 +228,7 @@ fn files_of_format_1_are_read_for_ever() {
         .collect();
     assert_eq!(records, ["golden-0", "golden-1", "file-0", "last-0"]);
     assert_eq!(writer.commit(vec![put("more", 1)]).unwrap(), [4]);
-    let mut expected = plan::State::default();
+    let mut expected = plan::state::State::default();
     entries().into_iter().for_each(|e| expected.apply(e));
     assert_eq!(find(&RealFs, copy.path(), &INCARNATION).unwrap().state, expected);
     assert_eq!(PlanLog::open(Arc::new(RealFs), copy.path(), INCARNATION, 512).unwrap().state(), &expected);
@@ -249,7 +249,7 @@ fn a_plan_log_damaged_in_the_middle_stops_the_stream_rather_than_guess() {
     fake.flip_bit(&dir.join("plans.1"), at);
     let copied = PlanLog::open(Arc::new(fake.after_kill()), &dir, INCARNATION, 4096).unwrap();
     assert!(copied.damage()[0].contains("`plans.1` is damaged, and was read from its copy"), "{:?}", copied.damage());
-    let mut expected = plan::State::default();
+    let mut expected = plan::state::State::default();
     entries().into_iter().for_each(|e| expected.apply(e));
     assert_eq!(copied.state(), &expected);
     fake.flip_bit(&dir.join("plans.1.copy"), at);
@@ -292,8 +292,8 @@ fn a_plan_log_whose_reserve_cannot_grow_is_starved_until_there_is_room_for_all_i
 
 #[test]
 fn a_settled_plan_keeps_no_reasons() {
-    let mut state = plan::State::default();
+    let mut state = plan::state::State::default();
     entries().into_iter().for_each(|e| state.apply(e));
     assert_eq!((state.plans[&0].reasons.len(), state.plans[&1].reasons.len()), (3, 0));
-    assert_eq!(plan::State::from_snapshot(state.snapshot()), state);
+    assert_eq!(plan::state::State::from_snapshot(state.snapshot()), state);
 }

@@ -16,15 +16,17 @@ use hydrant::lane::Lane;
 use hydrant::partition::prefix::{Prefix, PrefixKind};
 use hydrant::record::{Batch, Entry, Origin};
 use hydrant::sabotage;
-use hydrant::stream::engine::{Bounds, Engine, Home, Progress, floor};
-use hydrant::stream::epoch::{Blobs, Routes};
-use hydrant::stream::ledger::stubs;
-use hydrant::stream::live::{Limits, Live};
-use hydrant::stream::memory::NodeMemory;
+use hydrant::stream::engine::home::{Bounds, Home};
+use hydrant::stream::engine::memory::NodeMemory;
+use hydrant::stream::engine::{Engine, Progress};
+use hydrant::stream::pipeline::live::{Limits, Live};
+use hydrant::stream::pipeline::load::Routes;
+use hydrant::stream::pipeline::route::{BackupRoute, FailureRoute, HTTP_ENDPOINT, Payload, Route};
+use hydrant::stream::pipeline::workers::Workers;
 use hydrant::stream::plan::Outlet;
-use hydrant::stream::plan_log::PlanLog;
-use hydrant::stream::route::{BackupRoute, FailureRoute, HTTP_ENDPOINT, Route, Takes};
-use hydrant::stream::workers::Workers;
+use hydrant::stream::state_log::blobs::Blobs;
+use hydrant::stream::state_log::ledger::stubs;
+use hydrant::stream::state_log::plan_log::PlanLog;
 use hydrant::transform::{Failed, Transform, Transformed, Verdict};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -142,7 +144,7 @@ impl Routes for Loader {
             extension: None,
             time_zone: jiff::tz::TimeZone::UTC,
             store: store.to_owned(),
-            takes: if store == ENDPOINT { Takes::Records } else { Takes::Objects },
+            takes: if store == ENDPOINT { Payload::Records } else { Payload::Objects },
             failures: FailureRoute {
                 store: if store == ENDPOINT { LOCAL } else { store }.to_owned(),
                 compress: Compress::None,
@@ -422,7 +424,7 @@ impl World {
         };
         let log = PlanLog::open(fs.clone(), &dir, self.incarnation, bounds.reserve_bytes)?;
         let limits = journal::Limits { segment_bytes_min: 16384, segment_bytes_max: 65536, tail_bytes_max: 256 };
-        let floor = floor(log.state());
+        let floor = log.state().floor();
         let (journal, writer, _) =
             Journal::open(fs.clone(), &dir, self.incarnation, limits, Budget::unlimited(), floor)?;
         let first = Duration::from_secs(20);

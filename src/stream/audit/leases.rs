@@ -5,8 +5,8 @@ use super::{Audit, account, survey_of_shard};
 use crate::config::{self, StreamConfig};
 use crate::error::{Kind, Result};
 use crate::source::kinesis::leases::{KeptState, Lease, Leases};
-use crate::stream::plan::State;
-use crate::stream::plan_log::entries_of;
+use crate::stream::plan::state::State;
+use crate::stream::state_log::plan_log::entries_of;
 use std::time::Duration;
 use tokio::runtime::Handle;
 

@@ -1,12 +1,12 @@
 //! Backup objects that are put in again: those that the ledger names and tells the ends of the records of.
 
-use super::super::audit;
-use super::super::backed_up::ends;
-use super::super::ledger::{Line, Stub};
-use super::super::plan::Outlet;
+use super::backed_up::ends;
 use super::{Filling, Put, Run, again, cannot_read};
 use crate::error::{Error, Kind, Result};
 use crate::record::Entry as Stage;
+use crate::stream::plan::Outlet;
+use crate::stream::state_log::ledger::names::names;
+use crate::stream::state_log::ledger::{Line, Stub};
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 
@@ -45,9 +45,8 @@ impl Run<'_> {
     pub(super) fn lines_of_backup(&self, store: &str) -> Result<BTreeMap<String, Line>> {
         let (fs, dir) = (&*self.stream.shared.fs, &self.stream.dir);
         // A file may be archived between its listing and its reading.
-        let mut names = again(|| {
-            audit::names(fs, dir).map(|(names, _)| names).map_err(|e| Error::new(Kind::Retry, e.to_string()))
-        })?;
+        let mut names =
+            again(|| names(fs, dir).map(|(names, _)| names).map_err(|e| Error::new(Kind::Retry, e.to_string())))?;
         for stub in std::mem::take(&mut names.archived) {
             let Stub { store, name, .. } = stub;
             let shelf = self.stream.ask(move |_, sinks| sinks.shelf(Outlet::ProcessingFailed, &store))??;

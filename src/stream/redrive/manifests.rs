@@ -1,14 +1,14 @@
 //! Manifests that are loaded again: their objects under the plans that they name, or, where a table does not take some of an
 //! object's records, all of these as records, so that each comes to its own end.
 
-use super::super::plan::Outlet;
-use super::super::route::MANIFESTS;
 use super::{Filling, Put, Run, cannot_read, runs};
 use crate::deliver::records::{self, Records};
 use crate::deliver::warehouse::manifest;
 use crate::deliver::{Attempt, Body, Shipment, Sink};
 use crate::error::{Error, Kind, Result};
 use crate::record::Entry as Stage;
+use crate::stream::pipeline::route::MANIFESTS;
+use crate::stream::plan::Outlet;
 use std::collections::HashSet;
 use std::io::Read;
 use std::sync::Arc;

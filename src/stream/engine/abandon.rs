@@ -1,0 +1,106 @@
+//! Plans that a person gives up on, whatever holds them. Whether the object is there is asked once more; what follows is in
+//! `give_up`.
+
+use super::Engine;
+use super::again::Again;
+use super::ship::Phase;
+use crate::deliver::Attempt;
+use crate::stream::plan::Reason;
+
+/// The code of what somebody has given up on without an answer that has one.
+const ABANDONED: &str = "Delivery.Abandoned";
+
+/// What `abandon` did, in plans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Abandoned {
+    pub given_up: u64,
+    /// They tell of failures and have no other place: theirs has to take them.
+    pub left: u64,
+}
+
+impl std::ops::Add for Abandoned {
+    type Output = Abandoned;
+
+    fn add(self, other: Abandoned) -> Abandoned {
+        Abandoned { given_up: self.given_up + other.given_up, left: self.left + other.left }
+    }
+}
+
+/// Why somebody has given up on a plan: what was known of it, and what an attempt said last.
+pub(super) fn last_words(
+    known: Option<String>,
+    attempt: Attempt,
+    attempts: u32,
+    ended_ms: u64,
+) -> (Box<Reason>, Option<Vec<u8>>) {
+    let (code, said, instead) = match attempt {
+        Attempt::Refused { code, message, instead, .. } => (Some(code), Some(message), instead),
+        Attempt::TooLarge { code, message } => (Some(code), Some(message), None),
+        Attempt::Retry { reason } | Attempt::Misconfigured { reason } | Attempt::Nowhere { reason } => {
+            (None, Some(format!("whether it is there by now is not known: {reason}")), None)
+        }
+        Attempt::Foreign => (None, Some("somebody else's object stands at its name".to_owned()), None),
+        Attempt::Differs { found } => (None, Some(found), None),
+        Attempt::Absent | Attempt::Stored { .. } | Attempt::Rejected { .. } => (None, None, None),
+    };
+    let words: Vec<String> = ["given up on by `abandon`".to_owned()].into_iter().chain(known).chain(said).collect();
+    let (code, message) = (code.unwrap_or_else(|| ABANDONED.to_owned()), words.join("; "));
+    (Box::new(Reason { code, message, attempts, ended_ms }), instead)
+}
+
+impl Engine {
+    /// Gives up on every plan that its destination, or the backup, has not taken so far, and on what is held. What is being sent
+    /// at this moment is given up on if it is not taken.
+    pub fn abandon(&mut self) -> Abandoned {
+        let (mut done, ended_ms) = (Abandoned::default(), self.home.clock.wall_ms());
+        let stuck = self.waiting.as_ref().map(Again::plans).unwrap_or_default();
+        let not_begun: Vec<u64> = stuck.iter().copied().filter(|number| !self.shipping.contains_key(number)).collect();
+        for number in not_begun {
+            self.hold(number, "its records cannot be made again");
+        }
+        for (number, shipping) in &mut self.shipping {
+            let plan = &self.log.state().plans[number];
+            let is_held = match &shipping.phase {
+                Phase::Waiting { .. } | Phase::Held { .. } | Phase::Sent(_) => true,
+                Phase::Rebuilding { .. } => stuck.contains(number),
+                _ => false,
+            };
+            if !is_held || shipping.is_given_up {
+                continue;
+            }
+            if plan.abandoned.is_some() || plan.outlet.is_failure() {
+                let is_first = shipping.alarm.is_none() && matches!(shipping.phase, Phase::Sent(_));
+                done.left += !is_first as u64;
+                continue;
+            }
+            done.given_up += 1;
+            let refused = shipping.refused.take();
+            let phase = std::mem::replace(&mut shipping.phase, Phase::Held { alarm: String::new() });
+            let given_up = |words| {
+                let (reason, instead) = last_words(Some(words), Attempt::Absent, shipping.attempts, ended_ms);
+                Phase::GivenUp { body: None, reason, instead }
+            };
+            shipping.phase = match (phase, refused) {
+                (Phase::Waiting { body, .. }, Some((reason, instead))) => {
+                    Phase::GivenUp { body: Some(body), reason, instead }
+                }
+                (Phase::Waiting { body, .. }, None) => {
+                    shipping.is_given_up = true;
+                    Phase::Ready(body)
+                }
+                (Phase::Held { alarm }, _) => given_up(alarm),
+                (Phase::Rebuilding { .. }, _) => given_up("its records cannot be made again".to_owned()),
+                (other, _) => {
+                    shipping.is_given_up = true;
+                    other
+                }
+            };
+        }
+        done
+    }
+
+    /// Whether a plan that somebody has given up on waits for an answer.
+    pub(super) fn is_giving_up(&self) -> bool {
+        self.shipping.values().any(|s| s.is_given_up && matches!(s.phase, Phase::Ready(_) | Phase::Sent(_)))
+    }
+}

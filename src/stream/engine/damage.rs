@@ -1,0 +1,122 @@
+//! Open plans of which the medium lost records: cut down to what can still be read. What is gone goes into a plan of its
+//! own that is settled at once, so that it is accounted for with its exact offsets, and the rest gets an object.
+
+use super::Engine;
+use super::ship::{Phase, Shipping, alternate_name};
+use crate::deliver::Body;
+use crate::error::Result;
+use crate::stream::plan::list::{List, ListBuilder};
+use crate::stream::plan::{Abandoned, Entry, Mark, Outlet, Plan, Track};
+use std::ops::Range;
+use std::sync::Arc;
+
+impl Engine {
+    /// Outputs that a plan lists of records that were not lost.
+    pub(super) fn outputs_left(&self, number: u64) -> u64 {
+        let plan = &self.state().plans[&number];
+        // Nearly always: the list need not be gone through.
+        match self.lost[plan.outlet.track() as usize].is_empty() {
+            true => plan.list.outputs(),
+            false => self.divide(plan).0.outputs(),
+        }
+    }
+
+    /// Lost records that a plan lists before `offset`.
+    pub(super) fn lost_before(&self, number: u64, offset: u64) -> usize {
+        let plan = &self.state().plans[&number];
+        let lost = &self.lost[plan.outlet.track() as usize];
+        match lost.is_empty() {
+            true => 0,
+            false => plan.list.outputs_of().take_while(|o| o.0 < offset).filter(|o| is_in(lost, o.0)).count(),
+        }
+    }
+
+    /// A plan's list: what is left, and what is lost.
+    fn divide(&self, plan: &Plan) -> (ListBuilder, ListBuilder) {
+        let lost = &self.lost[plan.outlet.track() as usize];
+        let (mut left, mut gone) = (ListBuilder::default(), ListBuilder::default());
+        for (offset, output, of) in plan.list.outputs_of() {
+            let side = if is_in(lost, offset) { &mut gone } else { &mut left };
+            side.push(offset, output, of);
+        }
+        (left, gone)
+    }
+
+    /// Replaces damaged plans whose objects are not in the store, each in one commit.
+    pub(super) fn cut_down(&mut self) -> Result<bool> {
+        let damaged = self.shipping.iter().find_map(|(number, s)| match &s.phase {
+            Phase::CutDown(body) => Some((*number, body.clone())),
+            _ => None,
+        });
+        let Some((number, body)) = damaged else { return Ok(false) };
+        let old = self.state().plans[&number].clone();
+        let (left, gone) = self.divide(&old);
+        let mut entries = vec![Entry::Close { plan: number }];
+        let next = self.state().next_plan;
+        let mut child = None;
+        if !left.is_empty() {
+            let child = child.insert(self.child(next, &old, left.finish()));
+            entries.push(Entry::Plan(child.clone()));
+        }
+        // The backup is a copy: what is gone is accounted for on the main track.
+        if old.outlet.track() == Track::Main {
+            entries.extend(self.lost_plan(next + 1, &old, gone.finish()));
+        }
+        self.log.commit(entries)?;
+        let shipping = self.shipping.remove(&number);
+        if let Some(child) = child {
+            self.ship_rest(&child, body, shipping);
+        }
+        self.write_ledger_lines()?;
+        Ok(true)
+    }
+
+    fn ship_rest(&mut self, child: &Plan, body: Arc<Body>, old: Option<Shipping>) {
+        let encoding = old.and_then(|s| s.content_encoding());
+        self.shipping.insert(child.number, Shipping::ready(child, body, encoding));
+    }
+
+    /// The plan of what is left of `old`.
+    fn child(&mut self, number: u64, old: &Plan, list: List) -> Plan {
+        let id = self.random_uuid();
+        let lost = &self.lost[old.outlet.track() as usize];
+        let offsets = old.list.outputs_of().map(|(offset, ..)| offset);
+        let reasons = old.reasons.iter().zip(offsets).filter(|(_, offset)| !is_in(lost, *offset));
+        let reasons = reasons.map(|(reason, _)| reason.clone()).collect();
+        let abandoned = old.abandoned.clone();
+        let abandoned = abandoned.map(|a| Box::new(Abandoned { name: alternate_name(&a.name, &id), ..*a }));
+        let name = alternate_name(&old.name, &id);
+        Plan { number, id, name, reasons, list, abandoned, lengths: None, ..old.clone() }
+    }
+
+    /// The plan of what is lost of `old`, and its mark.
+    fn lost_plan(&mut self, number: u64, old: &Plan, list: List) -> [Entry; 2] {
+        let plan = Plan {
+            number,
+            id: self.random_uuid(),
+            outlet: Outlet::Lost,
+            store: String::new(),
+            name: String::new(),
+            list,
+            reasons: Vec::new(),
+            bytes: 0,
+            abandoned: None,
+            ..old.clone()
+        };
+        let completed = self.state().completed_by(&plan);
+        let mark = Mark {
+            plan: number,
+            mark: self.state().marks + 1,
+            at_ms: self.home.clock.wall_ms(),
+            completed: completed.here,
+            failed: completed.failed,
+            ..Mark::default()
+        };
+        [Entry::Plan(plan), Entry::Mark(mark)]
+    }
+}
+
+pub(super) fn is_in(lost: &[Range<u64>], offset: u64) -> bool {
+    let i = lost.partition_point(|range| range.end <= offset);
+    lost.get(i).is_some_and(|range| range.contains(&offset))
+}

@@ -1,0 +1,333 @@
+//! Plans that their destination does not take. One that was refused for too long is given up on: that is persisted first,
+//! then an object that tells of it goes where failures go. One that is too large is cut in two, and one of which some records
+//! are not taken is divided into these, given up on, and the others: the two persisted and the plan closed in one commit.
+
+use super::Engine;
+use super::buffer::Filling;
+use super::ship::{Phase, Shipping, alternate_name};
+use crate::deliver::records::Records;
+use crate::deliver::{Body, Spool};
+use crate::error::{Error, Kind, Result, bounded};
+use crate::format::Rows;
+use crate::record::Batch;
+use crate::record::keyed::{self, Keys};
+use crate::sabotage;
+use crate::stream::pipeline::route::{Told, error_line};
+use crate::stream::plan::list::{List, ListBuilder};
+use crate::stream::plan::{Abandoned, Entry, Outlet, Plan, Reason, Track};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Of an error record's message: an endpoint may say as much as it likes.
+const MESSAGE_CHARS_MAX: usize = 8192;
+/// Of records that are encoded again at once.
+const ENCODED_BYTES: usize = 256 << 10;
+
+fn unreadable(e: std::io::Error) -> Error {
+    Error::io("read a plan's records from scratch", e)
+}
+
+impl Engine {
+    /// Gives up or cuts what its destination does not take. Without room for that, or without the configuration of a plan,
+    /// everything else goes on: marks are what makes room.
+    pub(super) fn end_refused(&mut self) -> Result<bool> {
+        self.note_refusals()?;
+        let ended = self.give_up().and_then(|busy| Ok(busy | self.set_apart()? | self.split()?));
+        self.read_given_up_again()?;
+        match ended {
+            Err(e) if matches!(e.kind, Kind::NoSpace | Kind::Misconfigured) => {
+                self.alarm = Some(format!("plans that were refused cannot be given up on: {e}"));
+                Ok(false)
+            }
+            done => done,
+        }
+    }
+
+    /// Persists which plans are given up on, and makes the objects that tell of them.
+    fn give_up(&mut self) -> Result<bool> {
+        let given_up = self.shipping.iter().filter_map(|(number, s)| match &s.phase {
+            Phase::GivenUp { reason, instead, .. } => Some((*number, (**reason).clone(), instead.clone())),
+            _ => None,
+        });
+        let given_up: Vec<(u64, Reason, Option<Vec<u8>>)> = given_up.collect();
+        if given_up.is_empty() {
+            return Ok(false);
+        }
+        let mut entries = Vec::new();
+        for (number, reason, contents) in &given_up {
+            let abandoned = self.abandoned(*number, reason.clone(), contents.clone())?;
+            entries.push(Entry::Abandon { plan: *number, abandoned: Box::new(abandoned) });
+        }
+        if sabotage::on("abandon_not_persisted") {
+            self.log.apply_in_memory(entries);
+        } else {
+            self.log.commit(entries)?;
+        }
+        sabotage::point("plan.abandoned");
+        for (number, reason, _) in given_up {
+            let Some(shipping) = self.shipping.remove(&number) else { continue };
+            let Phase::GivenUp { body, .. } = shipping.phase else { continue };
+            tracing::warn!(
+                stream = self.home.stream,
+                plan = self.state().plans[&number].id.to_string(),
+                code = reason.code,
+                error = reason.message,
+                attempts = reason.attempts,
+                "the destination is given up on for these records; they go where failures go"
+            );
+            let plan = &self.state().plans[&number];
+            // What the medium has lost of it is found when it is read again.
+            let is_whole = self.outputs_left(number) == plan.list.outputs();
+            let is_at_hand = |body: &Arc<Body>| is_whole && (!plan.tells_of_outputs() || body.index().is_some());
+            let body = match (body.filter(is_at_hand), plan.abandoned.as_ref().is_some_and(|a| a.contents.is_some())) {
+                (Some(body), _) => body,
+                (None, true) => Arc::new(Spool::new(&self.scratch).finish(false)),
+                (None, false) => {
+                    self.reopens = true;
+                    self.hold(number, "it is given up on, and its records are read again");
+                    continue;
+                }
+            };
+            self.shipping.insert(number, Shipping::ready(plan, body, shipping.content_encoding));
+            self.make_error_records(number)?;
+        }
+        Ok(true)
+    }
+
+    /// An error if records are to be read again of which the bytes are not at hand: only a start does that. What else is being
+    /// given up on is awaited, since nothing but this life knows of it.
+    fn read_given_up_again(&self) -> Result<()> {
+        match self.reopens && !self.is_giving_up() {
+            true => Err(Error::new(Kind::Reopen, "records that are given up on are read again")),
+            false => Ok(()),
+        }
+    }
+
+    /// The decision that a plan is given up on: name and time are evaluated now, once.
+    fn abandoned(&mut self, number: u64, mut reason: Reason, contents: Option<Vec<u8>>) -> Result<Abandoned> {
+        let plan = &self.state().plans[&number];
+        // A directory knows its objects by the plan's id in their names.
+        let (epoch, arrival_ms, id, is_of_backup) =
+            (plan.epoch, plan.oldest_arrival_ms, plan.id, plan.outlet == Outlet::Backup);
+        // Where failures go today: the place of then may be what is wrong.
+        let today = self.epoch();
+        let route = self.route(today)?;
+        let manifest = route.manifest_key().filter(|_| contents.is_some());
+        let has_version = manifest.is_none();
+        let (outlet, key) = match (manifest, is_of_backup) {
+            (Some(key), _) => (Outlet::DeliveryFailed, key),
+            (None, true) => (Outlet::Backup, route.failed_backup_key()),
+            (None, false) => (Outlet::DeliveryFailed, route.failure_key(Outlet::DeliveryFailed)),
+        };
+        let name = self.object_name(epoch, (outlet, has_version), &key, arrival_ms, &id)?;
+        reason.message = bounded(reason.message, MESSAGE_CHARS_MAX);
+        Ok(Abandoned { reason, store: route.failures.store.clone(), name, contents })
+    }
+
+    /// If a plan is given up on, turns its body, the records as its destination would have got them, into what goes where
+    /// failures go.
+    pub(super) fn make_error_records(&mut self, number: u64) -> Result<()> {
+        let plan = &self.state().plans[&number];
+        // A copy for the backup is the same wherever it goes.
+        let Some(abandoned) = plan.abandoned.clone().filter(|_| plan.outlet != Outlet::Backup) else { return Ok(()) };
+        let epoch = plan.epoch;
+        let lost = &self.lost[plan.outlet.track() as usize];
+        // Where records were set apart, each has a reason of its own.
+        let reasons = plan.reasons.iter().cloned().map(Some).chain(std::iter::repeat(None));
+        let outputs = plan.list.outputs_of().zip(reasons).filter(|(o, _)| !super::damage::is_in(lost, o.0));
+        let outputs: Vec<(u64, u32, Option<Reason>)> = outputs.map(|(o, reason)| (o.0, o.1, reason)).collect();
+        let full = self.is_held_full();
+        let mut filling = self.filling(epoch, Outlet::DeliveryFailed)?;
+        let encoding = self.route(epoch)?.content_encoding(Outlet::DeliveryFailed);
+        let Some(shipping) = self.shipping.get_mut(&number) else { return Ok(()) };
+        let packed = shipping.told.take();
+        let (Phase::Ready(body) | Phase::Damaged(body)) = &mut shipping.phase else { return Ok(()) };
+        let broken = || Error::new(Kind::Bug, "an output was not packed with its partition keys");
+        match &abandoned.contents {
+            Some(contents) => filling.write(|_, out| out.extend_from_slice(contents)),
+            None => {
+                let mut records = Records::new(body).map_err(unreadable)?;
+                let mut line = Vec::new();
+                let mut before = None;
+                for (offset, output, own) in outputs {
+                    let Some((arrival, record)) = records.read().map_err(unreadable)? else { break };
+                    let is_source = packed.as_ref().is_some_and(|told| told.as_source.contains(&offset));
+                    // It stands for all outputs of the record, also for those of other plans.
+                    let is_told = before.replace(offset) == Some(offset)
+                        || packed.as_ref().is_some_and(|told| told.elsewhere.contains(&offset));
+                    if is_told && is_source {
+                        continue;
+                    }
+                    line.clear();
+                    let reason = own.as_ref().unwrap_or(&abandoned.reason);
+                    let (raw, keys) = match &packed {
+                        Some(_) if is_source => (record, None),
+                        Some(_) => keyed::unpack_one(record).map(|(keys, raw)| (raw, Some(keys))).ok_or_else(broken)?,
+                        None => (record, Some(Keys::new())),
+                    };
+                    let told = Told { reason, offset, output, arrival_ms: arrival, raw, keys: keys.as_ref() };
+                    error_line(Outlet::DeliveryFailed, &told, &mut line);
+                    filling.write(|_, out| out.extend_from_slice(&line));
+                }
+            }
+        }
+        *body = Arc::new(filling.finish(full));
+        shipping.set_content_encoding(encoding);
+        Ok(())
+    }
+
+    /// Takes up plans that an earlier life gave up on and whose objects are not made of records.
+    pub(super) fn ship_given_up(&mut self) -> Result<()> {
+        let told = |p: &&Plan| p.abandoned.as_ref().is_some_and(|a| a.contents.is_some());
+        let plans: Vec<Plan> = self.state().open_plans().filter(told).cloned().collect();
+        for plan in plans {
+            let nothing = Arc::new(Spool::new(&self.scratch).finish(false));
+            self.shipping.insert(plan.number, Shipping::ready(&plan, nothing, None));
+            self.make_error_records(plan.number)?;
+        }
+        Ok(())
+    }
+
+    /// Sets apart what a destination does not take of a plan that it takes otherwise.
+    fn set_apart(&mut self) -> Result<bool> {
+        let rejected = self.shipping.iter().find_map(|(number, s)| match &s.phase {
+            Phase::Rejected(body, rejected) => Some((*number, body.clone(), rejected.clone())),
+            _ => None,
+        });
+        let Some((number, body, rejected)) = rejected else { return Ok(false) };
+        let (reasons, summary) = (rejected.values().cloned().collect(), summary(&rejected));
+        let abandoned = self.abandoned(number, summary, None)?;
+        let mut apart = self.in_two(number, &body, |i| rejected.contains_key(&i) as usize)?;
+        let (refused, _) = &mut apart[1];
+        let name = alternate_name(&abandoned.name, &refused.id);
+        (refused.reasons, refused.abandoned) = (reasons, Some(Box::new(Abandoned { name, ..abandoned })));
+        tracing::warn!(
+            stream = self.home.stream,
+            plan = refused.id.to_string(),
+            records = rejected.len(),
+            error = refused.abandoned.as_ref().map(|a| &a.reason.message),
+            "the destination does not take these records; they go where failures go, the others of the object go on"
+        );
+        let refused = refused.number;
+        self.replace(number, apart)?;
+        self.make_error_records(refused)?;
+        Ok(true)
+    }
+
+    /// Cuts a plan that is too large for its destination in two. A single output is given up on.
+    fn split(&mut self) -> Result<bool> {
+        let plans = &self.state().plans;
+        let too_large = self.shipping.iter().filter_map(|(number, s)| match &s.phase {
+            Phase::TooLarge(body, reason) => Some((*number, body.clone(), reason.clone())),
+            _ => None,
+        });
+        // The earliest first; the others wait while there are many plans, since each of them would make more.
+        let too_large = too_large.min_by_key(|(number, ..)| (plans[number].list.first(), *number));
+        let open = self.state().open_plans().filter(|p| p.outlet.track() == Track::Main);
+        let (open, first) = open.fold((0, u64::MAX), |(n, first), p| (n + 1, first.min(p.list.first())));
+        let is_crowded = open > 2 * self.home.bounds.open_plans_max;
+        let too_large =
+            too_large.filter(|(number, ..)| !is_crowded || self.state().plans[number].list.first() == first);
+        let Some((number, body, reason)) = too_large else { return Ok(false) };
+        let outputs = self.state().plans[&number].list.outputs();
+        if outputs == 1 {
+            let shipping = self.shipping.get_mut(&number).expect("just found");
+            shipping.phase = Phase::GivenUp { body: Some(body), reason, instead: None };
+            return Ok(true);
+        }
+        let halves = self.in_two(number, &body, |i| (i >= outputs / 2) as usize)?;
+        self.replace(number, halves)?;
+        Ok(true)
+    }
+
+    /// Two plans of the destination, and their bodies, for what one lists: `side` says for each of its outputs in which it
+    /// goes. `body` holds its records.
+    fn in_two(&mut self, number: u64, body: &Body, side: impl Fn(u64) -> usize) -> Result<[(Plan, Body); 2]> {
+        let old = self.state().plans[&number].clone();
+        let (next, full) = (self.state().next_plan, self.is_held_full());
+        let new = |filling| Side { filling, list: ListBuilder::default(), bytes: 0, waiting: Waiting::default() };
+        let mut sides = [new(self.filling(old.epoch, old.outlet)?), new(self.filling(old.epoch, old.outlet)?)];
+        let mut records = Records::new(body).map_err(unreadable)?;
+        for (i, (offset, output, of)) in (0..).zip(old.list.outputs_of()) {
+            let read = records.read().map_err(unreadable)?;
+            let (arrival, record) =
+                read.ok_or_else(|| Error::new(Kind::Bug, "a plan lists more outputs than its body holds"))?;
+            let side = &mut sides[side(i)];
+            side.list.push(offset, output, of);
+            side.push(arrival, record);
+        }
+        drop(records);
+        let mut plans = (next..).zip(sides).map(|(number, side)| {
+            let id = self.random_uuid();
+            let (name, bytes) = (alternate_name(&old.name, &id), side.bytes);
+            let (list, body) = side.finish(full);
+            (Plan { number, id, name, list, bytes, ..old.clone() }, body)
+        });
+        Ok([(); 2].map(|()| plans.next().expect("there are two sides")))
+    }
+
+    /// Puts plans in the place of an open one, in one commit, those that list something.
+    fn replace(&mut self, number: u64, plans: [(Plan, Body); 2]) -> Result<()> {
+        let plans: Vec<(Plan, Body)> = plans.into_iter().filter(|(plan, _)| plan.list.outputs() > 0).collect();
+        let entries = plans.iter().map(|(plan, _)| Entry::Plan(plan.clone()));
+        let entries = std::iter::once(Entry::Close { plan: number }).chain(entries).collect();
+        if sabotage::on("split_not_persisted") {
+            self.log.apply_in_memory(entries);
+        } else {
+            self.log.commit(entries)?;
+        }
+        sabotage::point("plan.split");
+        let encoding = self.shipping.remove(&number).and_then(|s| s.content_encoding());
+        for (plan, body) in plans {
+            self.shipping.insert(plan.number, Shipping::ready(&plan, Arc::new(body), encoding));
+        }
+        Ok(())
+    }
+}
+
+/// What goes into one of the plans that another is divided into.
+struct Side {
+    list: ListBuilder,
+    filling: Filling,
+    bytes: u64,
+    waiting: Waiting,
+}
+
+/// Records that are not encoded yet: many at once cost less.
+#[derive(Default)]
+struct Waiting {
+    records: Batch,
+    arrivals: Vec<u64>,
+}
+
+impl Side {
+    fn push(&mut self, arrival_ms: u64, record: &[u8]) {
+        self.bytes += record.len() as u64;
+        self.waiting.records.push(record);
+        self.waiting.arrivals.push(arrival_ms);
+        if self.waiting.records.bytes().len() >= ENCODED_BYTES {
+            self.encode();
+        }
+    }
+
+    fn encode(&mut self) {
+        let Waiting { records, arrivals } = std::mem::take(&mut self.waiting);
+        let picked: Vec<u32> = (0..records.len() as u32).collect();
+        self.filling.push(&records, &Rows::Bytes, &picked, &arrivals);
+    }
+
+    fn finish(mut self, to_scratch: bool) -> (List, Body) {
+        self.encode();
+        (self.list.finish(), self.filling.finish(to_scratch))
+    }
+}
+
+/// Of several records that are given up on together: the first one's, and how many there are.
+fn summary(rejected: &BTreeMap<u64, Reason>) -> Reason {
+    let first = rejected.values().next().cloned().expect("some are rejected");
+    let message = match rejected.len() {
+        1 => first.message,
+        many => format!("{many} records, the first: {}", first.message),
+    };
+    Reason { message, ..first }
+}

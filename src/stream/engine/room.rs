@@ -1,0 +1,51 @@
+//! What waits for room on a full disk: the plan log's reserve, the ledger's lines, and a configuration that is to be kept. It
+//! is asked for again and again, and said; meanwhile what is held is delivered, which makes room.
+
+use super::{Engine, WAITING};
+use crate::error::{Kind, Result};
+
+impl Engine {
+    /// A plan log without its reserve keeps the stream from reading: it asks again, and says so.
+    pub(super) fn ask_for_room(&mut self) -> Result<()> {
+        let now = self.home.clock.steady();
+        if !self.waits_for_room() || now < self.asked_for_room + WAITING {
+            return Ok(());
+        }
+        self.asked_for_room = now;
+        // What the journal holds for later is worth less than what is delivered now.
+        self.lane.give_back()?;
+        if self.log.is_starved() {
+            self.log.retry_room()?;
+            self.alarm =
+                self.log.is_starved().then(|| "the plan log's reserve cannot grow: the disk is full".to_owned());
+        }
+        if self.lacks_ledger_lines() {
+            self.alarm = None;
+            self.write_ledger_lines()?;
+        }
+        if let Some(definition) = self.unadopted.take() {
+            match self.adopt(&definition) {
+                Err(e) if e.kind == Kind::NoSpace => {
+                    self.alarm = Some(format!("the changed configuration is not in force yet: {e}"));
+                    self.unadopted = Some(definition);
+                }
+                done => {
+                    done?;
+                    self.alarm = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn waits_for_room(&self) -> bool {
+        self.log.is_starved() || self.unadopted.is_some() || self.lacks_ledger_lines()
+    }
+
+    /// Whether marks have no line yet for want of room.
+    fn lacks_ledger_lines(&self) -> bool {
+        let done = self.ledger.mark();
+        let lacks = || self.state().plans.values().any(|p| p.mark.as_ref().is_some_and(|m| m.mark > done));
+        done < self.state().marks && self.log.ledger_from().is_none() && lacks()
+    }
+}

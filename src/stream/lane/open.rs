@@ -1,0 +1,168 @@
+//! A stream's directory, opened: its identity, its state, and the epoch that its configuration asks for.
+
+use super::meta::{EPOCHS, Meta, mend_meta};
+use super::resources::LaneResources;
+use crate::config::StreamConfig;
+use crate::error::{Error, Kind, Result};
+use crate::fs::Fs;
+use crate::journal::{self, Budget, Journal, Writer};
+use crate::lane::{Lane, Start};
+use crate::source::kinesis::shard::Shard;
+use crate::stream::engine::Engine;
+use crate::stream::engine::home::{Bounds, Home};
+use crate::stream::pipeline::load::Loader;
+use crate::stream::pipeline::settings::{default_live, definition, live, live_transform};
+use crate::stream::plan::Entry;
+use crate::stream::state_log::blobs::Blobs;
+use crate::stream::state_log::log::Log;
+use crate::stream::state_log::objects::Objects;
+use crate::stream::state_log::plan_log::{self, PlanLog};
+use crate::stream::state_log::shared_log::SharedLog;
+use std::io::ErrorKind::NotFound;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Of each plan log file of a shard: there may be a thousand of them.
+const SHARD_RESERVE_BYTES: u64 = 16 << 10;
+/// A stream's state, ready to run.
+pub struct Opened {
+    pub engine: Engine,
+    pub writer: Writer,
+    pub budget: Arc<Budget>,
+}
+
+/// Opens the stream in `dir`; without a configuration under the one it had last.
+pub fn open(common: &LaneResources, dir: &Path, meta: &Meta, config: Option<&StreamConfig>) -> Result<Opened> {
+    let shared = &common.shared;
+    let incarnation = *meta.incarnation.as_bytes();
+    let bounds = Bounds::default();
+    let fs = shared.fs.clone();
+    let journal_dir = dir.join("journal");
+    refuse_without_plans(&*fs, dir)?;
+    let log = PlanLog::open(fs.clone(), dir, incarnation, bounds.reserve_bytes)?;
+    let budget = Budget::new("stream", disk_limit(config), Some(shared.budget.clone()));
+    fs.create_dir_all(&journal_dir).map_err(|e| Error::io("create the journal's directory", e))?;
+    let floor = log.state().floor();
+    let (journal, writer, recovered) =
+        Journal::open(fs.clone(), &journal_dir, incarnation, journal::Limits::default(), budget.clone(), floor)?;
+    if recovered.records_rewritten > 0 {
+        tracing::info!(stream = meta.name, ?recovered, "journal recovered");
+    }
+    let mut engine = engine(common, dir, meta, config, bounds, log.into(), journal, None)?;
+    engine.note_damage(recovered.damage(&journal_dir));
+    Ok(Opened { engine, writer, budget })
+}
+
+/// A lane has plans before its first segment and before its first epoch: without them all that it holds, or what is read for
+/// it, would be delivered again.
+fn refuse_without_plans(fs: &dyn Fs, dir: &Path) -> Result<()> {
+    let list = |dir: &Path| match fs.list(dir) {
+        Err(e) if e.kind() == NotFound => Ok(Vec::new()),
+        names => names.map_err(|e| Error::io(format!("list `{}`", dir.display()), e)),
+    };
+    let has_segments = list(&dir.join("journal"))?.iter().any(|name| journal::segment::number_of(name).is_some());
+    let has_epochs = !list(&dir.join(EPOCHS))?.is_empty();
+    if (has_segments || has_epochs) && !list(dir)?.iter().any(|name| plan_log::is_file(name)) {
+        let message = format!(
+            "`{}` has {} and no plan log: what was delivered is not known; put `plans.*` back, or see `hydrant repair`",
+            dir.display(),
+            if has_segments { "a journal" } else { "epochs" }
+        );
+        return Err(Error::new(Kind::Corrupt, message));
+    }
+    Ok(())
+}
+
+/// Where the state of a shard's lane is kept, if not beside it.
+pub struct Elsewhere {
+    pub log: SharedLog,
+    pub objects: Arc<Objects>,
+}
+
+/// Opens the lane of a shard in `dir`. `begin`: where to begin to read it, if it was not opened before.
+pub fn open_shard(
+    common: &LaneResources,
+    dir: &Path,
+    meta: &Meta,
+    config: &StreamConfig,
+    begin: Start,
+    elsewhere: Option<Elsewhere>,
+) -> Result<(Engine, Arc<Shard>)> {
+    let shared = &common.shared;
+    let bounds = Bounds { reserve_bytes: SHARD_RESERVE_BYTES, ..Bounds::default() };
+    let (mut log, objects): (Log, _) = match elsewhere {
+        Some(elsewhere) => (elsewhere.log.into(), Some(elsewhere.objects)),
+        None => {
+            refuse_without_plans(&*shared.fs, dir)?;
+            (PlanLog::open(shared.fs.clone(), dir, *meta.incarnation.as_bytes(), bounds.reserve_bytes)?.into(), None)
+        }
+    };
+    let start = match log.state().start.clone() {
+        Some(start) => start,
+        None => {
+            // Durable before the first record is read: a restart begins where we did.
+            log.commit(vec![Entry::Start(begin.clone())])?;
+            begin
+        }
+    };
+    let shard = Shard::new(&start, log.state().floor());
+    let engine = engine(common, dir, meta, Some(config), bounds, log, shard.clone(), objects)?;
+    Ok((engine, shard))
+}
+
+#[expect(clippy::too_many_arguments, reason = "all of them are what a lane is made of")]
+fn engine(
+    common: &LaneResources,
+    dir: &Path,
+    meta: &Meta,
+    config: Option<&StreamConfig>,
+    bounds: Bounds,
+    log: Log,
+    lane: Arc<dyn Lane>,
+    objects: Option<Arc<Objects>>,
+) -> Result<Engine> {
+    let shared = &common.shared;
+    let fs = shared.fs.clone();
+    if let Err(e) = mend_meta(&*fs, dir, meta) {
+        // What can be read is enough; a full disk is no reason not to open.
+        tracing::warn!(stream = meta.name, error = %e, "`META` has no copy");
+    }
+    let mut damage: Vec<String> = meta.damage.iter().cloned().collect();
+    damage.extend_from_slice(log.damage());
+    let blobs = Blobs::open(fs.clone(), dir.join(EPOCHS), objects.clone())?;
+    let definition = match config {
+        Some(config) => definition(config, &blobs)?,
+        None => match log.state().epochs.last() {
+            Some(epoch) => blobs.get(&epoch.hash)?,
+            None => return Err(Error::new(Kind::Misconfigured, "it never had a configuration")),
+        },
+    };
+    let home = Home {
+        fs,
+        dir: dir.to_path_buf(),
+        incarnation: *meta.incarnation.as_bytes(),
+        objects,
+        stream: meta.name.clone(),
+        clock: shared.clock.clone(),
+        random: Box::new(rand::random),
+        workers: shared.workers.clone(),
+        memory: shared.memory.stream(),
+        bounds,
+    };
+    let live = config.map_or_else(default_live, live);
+    let loader = Box::new(loader(common, config));
+    let mut engine = Engine::open(home, live, log, lane, loader, &definition)?;
+    engine.note_damage(damage);
+    Ok(engine)
+}
+
+/// Bytes of disk that a stream may use.
+pub fn disk_limit(config: Option<&StreamConfig>) -> u64 {
+    config.and_then(|c| c.disk_budget).map_or(u64::MAX, |b| b.bytes())
+}
+
+/// The loader of a configuration's routes.
+pub fn loader(common: &LaneResources, config: Option<&StreamConfig>) -> Loader {
+    let module_cache = Some(common.shared.module_cache.clone());
+    Loader { live: live_transform(config), module_cache, routes: Some(common.routes.clone()) }
+}

@@ -1,0 +1,124 @@
+//! How each place of a stream is reached today, those included that the configuration does not lead to any more.
+
+use super::places::{Before, Version};
+use crate::config::{BackupMode, Destination, Http, Loaded, S3, Store, StreamConfig, Target, Way};
+use crate::error::{Error, Kind};
+use crate::stream::plan::Outlet;
+use std::collections::BTreeMap;
+
+/// The kind of a destination that takes no objects.
+const HTTP: &str = "http";
+
+/// How each place is reached today.
+#[derive(Clone, Default)]
+pub(in crate::stream) struct SinkSettings {
+    /// The destination's bucket, and the backup's.
+    pub(super) buckets: [Option<S3>; 2],
+    /// Failures go where the backup goes.
+    fails_into_backup: bool,
+    /// Other nodes may be at the same objects.
+    pub(super) is_shared: bool,
+    pub(super) http: Option<Http>,
+    /// Of each kind of warehouse; the error is what is wrong with the settings.
+    pub(super) warehouses: BTreeMap<&'static str, std::result::Result<Target, String>>,
+    /// Why there are no settings that a configuration before had.
+    lacking: Vec<String>,
+}
+
+impl SinkSettings {
+    fn of(config: &StreamConfig) -> SinkSettings {
+        let bucket = |store: Option<Store>| match store {
+            Some(Store::S3(s3)) => Some(s3.clone()),
+            _ => None,
+        };
+        let backup = config.backup.as_ref().and_then(|b| b.destination.store());
+        let buckets = [bucket(config.destination.store()), bucket(backup)];
+        let fails_into_backup = config.fails_into_backup();
+        let is_shared = config.kinesis().is_some_and(|kinesis| kinesis.coordination.is_some());
+        let http = match &config.destination {
+            Destination::Http(http) => Some((**http).clone()),
+            _ => None,
+        };
+        let warehouse = config.destination.warehouse().map(|w| (config.destination.kind(), w.target));
+        let (warehouses, lacking) = (warehouse.into_iter().collect(), Vec::new());
+        SinkSettings { buckets, fails_into_backup, is_shared, http, warehouses, lacking }
+    }
+
+    /// Of a configuration, or of the one that the stream was left with, and of those before it.
+    pub(super) fn with_before(config: Option<&StreamConfig>, before: &Before) -> SinkSettings {
+        let mut settings = config.map(SinkSettings::of).unwrap_or_default();
+        if let (None, [last, ..]) = (config, before.0.as_slice()) {
+            let only_failed = matches!(&last.loaded.backup, Ok(Some(b)) if b.mode == BackupMode::Failed);
+            settings.fails_into_backup = only_failed || last.kind.as_deref() == Some(HTTP);
+        }
+        for version in &before.0 {
+            let mut why: Vec<String> = version.ways.iter().filter_map(|way| settings.add(*way, version)).collect();
+            why.dedup();
+            settings.lacking.extend(why);
+        }
+        settings
+    }
+
+    /// Takes from a version the settings of a way that no newer one has; why there are none, if so.
+    fn add(&mut self, way: Way, version: &Version) -> Option<String> {
+        let s3 = |destination: &Destination| match destination.store() {
+            Some(Store::S3(s3)) => Some(s3.clone()),
+            _ => None,
+        };
+        let Loaded { destination, backup } = &version.loaded;
+        if way == Way::BackupBucket {
+            self.buckets[1] = backup.as_ref().ok().and_then(|b| s3(&b.as_ref()?.destination));
+            return backup.as_ref().err().map(|e| e.to_string());
+        }
+        let destination = match destination {
+            Ok(destination) => destination,
+            Err(e) => return Some(e.to_string()),
+        };
+        match way {
+            Way::Bucket => self.buckets[0] = s3(destination),
+            Way::Http if let Destination::Http(http) = destination => self.http = Some((**http).clone()),
+            _ => drop(destination.warehouse().map(|w| self.warehouses.insert(destination.kind(), w.target))),
+        }
+        None
+    }
+
+    /// What was known before and is not now.
+    pub(in crate::stream) fn complete(&mut self, before: SinkSettings) {
+        for (bucket, before) in self.buckets.iter_mut().zip(before.buckets) {
+            *bucket = bucket.take().or(before);
+        }
+        self.http = self.http.take().or(before.http);
+        for (kind, before) in before.warehouses {
+            self.warehouses.entry(kind).or_insert(before);
+        }
+    }
+
+    /// Whether there are settings of the destination's bucket, of an endpoint, and of the backup's bucket.
+    #[cfg(test)]
+    pub(super) fn reaches(&self) -> [bool; 3] {
+        [self.buckets[0].is_some(), self.http.is_some(), self.buckets[1].is_some()]
+    }
+
+    /// What is said of a store that nothing leads to.
+    pub(super) fn no_settings(&self, store: &str) -> Error {
+        let mut message = format!("the configuration has no settings for `{store}`, where open plans have to go");
+        if !self.lacking.is_empty() {
+            message += &format!(", and those of before cannot be used: {}", self.lacking.join("; "));
+        }
+        Error::new(Kind::Misconfigured, message)
+    }
+
+    /// Whether the backup's settings lead to an outlet's store. Failures go to either: to the one that has their bucket.
+    pub(super) fn of_backup(&self, outlet: Outlet, store: &str) -> bool {
+        let bucket = store.strip_prefix("s3://");
+        let names = |i: usize| self.buckets[i].as_ref().is_some_and(|s3| Some(s3.bucket.as_str()) == bucket);
+        match outlet {
+            Outlet::Backup => true,
+            outlet if outlet.is_failure() => match self.fails_into_backup {
+                true => names(1) || !names(0),
+                false => !names(0) && (names(1) || self.buckets[0].is_none()),
+            },
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Where a stream's plans can be sent: live settings (endpoint, credentials, time-outs) by outlet and store. A plan keeps
+//! its store through every reload; these change.
+
+use super::bucket::{Bucket, ProbedBucket};
+use super::reached::{Reached, ReachedStores, StorePlace};
+use super::resources::LaneResources;
+use super::sink_settings::SinkSettings;
+use crate::config::S3;
+use crate::deliver::warehouse::Warehouse;
+use crate::deliver::{Shelf, Sink, http, local::Local, s3};
+use crate::error::{Error, Kind, Result};
+use crate::stream::pipeline::live::Gate;
+use crate::stream::pipeline::route::HTTP_ENDPOINT;
+use crate::stream::plan::Outlet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// The sinks that a lane's plans are sent through, made when they are first needed.
+pub struct Sinks {
+    common: LaneResources,
+    stream: String,
+    arn: String,
+    settings: SinkSettings,
+    made: BTreeMap<StorePlace, MadeSink>,
+    /// Stores that open plans were sent to by the sinks of before; see [`Sinks::follow`].
+    known: BTreeMap<StorePlace, Reached>,
+    /// What the next life has to know of them.
+    remembered: Option<Arc<ReachedStores>>,
+}
+
+/// A sink in use.
+enum MadeSink {
+    Local(Arc<Local>),
+    ProbedBucket(Arc<ProbedBucket>),
+    Other(Arc<dyn Sink>),
+}
+
+impl Sinks {
+    pub fn new(common: &LaneResources, stream: &str) -> Sinks {
+        Sinks {
+            common: common.clone(),
+            stream: stream.to_owned(),
+            arn: format!("{}{stream}", common.shared.arn_prefix),
+            settings: common.settings.clone(),
+            made: BTreeMap::new(),
+            known: BTreeMap::new(),
+            remembered: None,
+        }
+    }
+
+    /// Goes on with what lives before know of the stores that `open` plans go to, and remembers more in the stream's `dir`. What
+    /// of it is damaged, if anything.
+    pub fn remember(&mut self, dir: &Path, open: &BTreeSet<String>) -> Option<String> {
+        let (remembered, damage) = ReachedStores::open(&self.common.shared.fs, dir);
+        self.known = remembered.known();
+        self.keep_known(open);
+        self.remembered = Some(Arc::new(remembered));
+        damage
+    }
+
+    /// Forgets stores that no open plan goes to.
+    fn keep_known(&mut self, open: &BTreeSet<String>) {
+        // A warehouse's objects are staged in a store of their own.
+        let staged = |o: &String| o.split_once('+').map(|(_, staged)| staged.to_owned());
+        let open: BTreeSet<String> = open.iter().cloned().chain(open.iter().filter_map(staged)).collect();
+        self.known.retain(|place, _| open.contains(&place.store));
+    }
+
+    /// Takes over from the sinks of the configuration before. What that had settings for and this has not (a backup that
+    /// was switched off) goes on with those. Of `open`, the stores of open plans, those that have been reached before
+    /// must be found again under a changed endpoint: another store would get objects that the first may have already.
+    pub fn follow(&mut self, before: Sinks, open: &BTreeSet<String>) {
+        let reached = |made: MadeSink| match made {
+            MadeSink::ProbedBucket(probed) => probed.reached(),
+            MadeSink::Local(_) | MadeSink::Other(_) => None,
+        };
+        self.known = before.known;
+        self.known.extend(before.made.into_iter().filter_map(|(place, made)| Some((place, reached(made)?))));
+        self.remembered = before.remembered;
+        self.keep_known(open);
+        self.settings.complete(before.settings);
+    }
+
+    /// The sink of an outlet's store, which may be one that only an older epoch used: then with the settings of today.
+    pub fn sink(&mut self, outlet: Outlet, store: &str) -> Result<Arc<dyn Sink>> {
+        Ok(match self.find(outlet, store)? {
+            MadeSink::Local(sink) => sink.clone(),
+            MadeSink::ProbedBucket(sink) => sink.clone(),
+            MadeSink::Other(sink) => sink.clone(),
+        })
+    }
+
+    /// Where an outlet's shipments wait for those of other lanes.
+    pub(super) fn gate(&self, outlet: Outlet) -> Arc<Semaphore> {
+        self.common.gate(Gate::to(outlet))
+    }
+
+    /// The same where objects have to be found again.
+    pub fn shelf(&mut self, outlet: Outlet, store: &str) -> Result<Arc<dyn Shelf>> {
+        match self.find(outlet, store)? {
+            MadeSink::Local(sink) => Ok(sink.clone()),
+            MadeSink::ProbedBucket(sink) => Ok(sink.clone()),
+            MadeSink::Other(_) => Err(Error::new(Kind::Invalid, format!("`{store}` holds no objects"))),
+        }
+    }
+
+    fn find(&mut self, outlet: Outlet, store: &str) -> Result<&MadeSink> {
+        let place = StorePlace { of_backup: self.settings.of_backup(outlet, store), store: store.to_owned() };
+        if !self.made.contains_key(&place) {
+            let made = self.make(&place)?;
+            self.made.insert(place.clone(), made);
+        }
+        Ok(&self.made[&place])
+    }
+
+    fn make(&mut self, place: &StorePlace) -> Result<MadeSink> {
+        let store = place.store.as_str();
+        if let Some((kind, staged)) = store.split_once('+') {
+            return self.make_warehouse(kind, staged);
+        }
+        let bucket = &self.settings.buckets[place.of_backup as usize];
+        match (store.strip_prefix("file://"), store.strip_prefix("s3://"), bucket, &self.settings.http) {
+            (Some(dir), ..) if self.settings.is_shared => {
+                Ok(MadeSink::Local(Arc::new(Local::shared(self.common.shared.fs.clone(), PathBuf::from(dir)))))
+            }
+            (Some(dir), ..) => {
+                Ok(MadeSink::Local(Arc::new(Local::new(self.common.shared.fs.clone(), PathBuf::from(dir)))))
+            }
+            (_, Some(bucket), Some(settings), _) => {
+                let settings = S3 { bucket: bucket.to_owned(), ..settings.clone() };
+                let runtime = self.common.shared.runtime.clone();
+                let connect = || Ok(Bucket::new(s3::S3::connect(&settings, runtime)?));
+                Ok(MadeSink::ProbedBucket(Arc::new(ProbedBucket::new(
+                    self.common.bucket(place, connect)?,
+                    &self.stream,
+                    &settings,
+                    self.known.get(place),
+                    self.remembered.clone().map(|remembered| (remembered, place.clone())),
+                ))))
+            }
+            (.., Some(settings)) if store == HTTP_ENDPOINT => {
+                let runtime = self.common.shared.runtime.clone();
+                let connect = || Ok(Arc::new(http::Http::connect(settings, &self.arn, runtime)?) as Arc<dyn Sink>);
+                self.common.sink(place, None, connect).map(MadeSink::Other)
+            }
+            _ => Err(self.settings.no_settings(store)),
+        }
+    }
+
+    /// A warehouse whose objects are staged in `store`.
+    fn make_warehouse(&mut self, kind: &str, store: &str) -> Result<MadeSink> {
+        let stage = self.sink(Outlet::Destination, store)?;
+        let runtime = self.common.shared.runtime.clone();
+        let target = self.settings.warehouses.get(kind).cloned();
+        let target = target.ok_or_else(|| self.settings.no_settings(kind))?;
+        let place = StorePlace { of_backup: false, store: format!("{kind}+{store}") };
+        let staged = StorePlace { of_backup: false, store: store.to_owned() };
+        let reached = self.known.get(&staged).cloned();
+        let connect = || Ok(Arc::new(Warehouse::connect(target, stage, runtime)?) as Arc<dyn Sink>);
+        self.common.sink(&place, reached, connect).map(MadeSink::Other)
+    }
+}

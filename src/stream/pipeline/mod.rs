@@ -1,0 +1,8 @@
+//! What an epoch does to records, and the settings of a stream that apply at once.
+
+pub mod known;
+pub mod live;
+pub mod load;
+pub mod route;
+pub mod settings;
+pub mod workers;

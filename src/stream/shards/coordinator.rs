@@ -1,0 +1,494 @@
+//! A node's part in a stream whose shards several nodes read: its leases are kept, others taken, and given up.
+
+use super::lease_store::LeaseStore;
+use crate::config::{self, Store, StreamConfig};
+use crate::error::{Error, Kind, Result};
+use crate::lane::Start;
+use crate::sabotage;
+use crate::source::kinesis::balance::Watch;
+use crate::source::kinesis::client::{Listed, Summary};
+use crate::source::kinesis::leases::{Begin, Lease, Leases, NewLeases};
+use crate::stream::lane::open::Elsewhere;
+use crate::stream::lane::resources::LaneResources;
+use crate::stream::lane::sinks::Sinks;
+use crate::stream::plan::{Entry, Outlet};
+use crate::stream::state_log::objects::Objects;
+use crate::stream::state_log::shared_log::SharedLog;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::MissedTickBehavior;
+
+/// As many as the library has threads for it.
+const RENEWALS_AT_ONCE: usize = 20;
+/// Tries to open a lane before it is left to others, and for how many failover times.
+const OPENS_MAX: u32 = 3;
+const LEFT_FOR: Duration = Duration::from_secs(6);
+
+/// See the module. All calls block.
+pub(super) struct Coordinator {
+    leases: Leases,
+    objects: Arc<Objects>,
+    /// Where they are, and under which endpoint: another one may be another store.
+    place: Option<Place>,
+    runtime: Handle,
+    failover: Duration,
+    watch: Watch,
+    held: Held,
+    /// Leases that were found not to be ours any more.
+    lost: Lost,
+    renewals: JoinHandle<()>,
+    is_prepared: bool,
+    /// Shards whose lanes could not be opened here.
+    failed: BTreeMap<String, Failed>,
+}
+
+/// A shard that could not be opened here.
+struct Failed {
+    times: u32,
+    /// Its lease is left to others until then, if it has failed often enough.
+    until: Instant,
+    why: Error,
+}
+
+type Place = (String, Option<String>);
+
+fn place(config: &StreamConfig) -> Option<Place> {
+    let endpoint = |store: &Store| match store {
+        Store::S3(s3) => s3.endpoint.clone(),
+        _ => None,
+    };
+    config.failures().map(|store| (store.url(), endpoint(&store)))
+}
+
+/// When each lease of ours was last known to be ours.
+type Held = Arc<Mutex<BTreeMap<String, Instant>>>;
+type Lost = Arc<Mutex<Vec<String>>>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nobody panics holding it")
+}
+
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        self.renewals.abort();
+    }
+}
+
+/// Shows the others that we live, whatever else this node is at.
+async fn renew(leases: Leases, held: Held, lost: Lost, failover: Duration, wake: Sender<()>) {
+    let mut ticks = tokio::time::interval(failover / 3);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let shards: Vec<String> = lock(&held).keys().cloned().collect();
+        for some in shards.chunks(RENEWALS_AT_ONCE) {
+            let mut renewals = JoinSet::new();
+            for shard in some.iter().cloned() {
+                let leases = leases.clone();
+                renewals.spawn(async move { (Instant::now(), leases.renew(&shard).await, shard) });
+            }
+            for (asked, renewed, shard) in renewals.join_all().await {
+                let mut held = lock(&held);
+                let Some(seen) = held.get_mut(&shard) else { continue };
+                match renewed {
+                    Ok(true) => {
+                        *seen = asked;
+                        continue;
+                    }
+                    Ok(false) => {}
+                    // By now somebody else may take it to be free.
+                    Err(e) if seen.elapsed() >= failover => {
+                        tracing::warn!(shard, error = %e, "the lease could not be renewed in time");
+                    }
+                    Err(e) => {
+                        tracing::warn!(shard, error = %e, "the lease cannot be renewed");
+                        continue;
+                    }
+                }
+                held.remove(&shard);
+                lock(&lost).push(shard);
+                let _ = wake.send(());
+            }
+        }
+    }
+}
+
+impl Coordinator {
+    /// Nothing is asked yet.
+    pub fn connect(
+        common: &LaneResources,
+        stream: &str,
+        config: &StreamConfig,
+        settings: &config::Kinesis,
+        table: &config::LeaseTable,
+        wake: &Sender<()>,
+    ) -> Result<Coordinator> {
+        let shared = &common.shared;
+        let store = config.failures().map(|store| store.url()).ok_or_else(|| {
+            Error::new(Kind::Misconfigured, "nodes that share shards need a place for failures that all of them reach")
+        })?;
+        let shelf = Sinks::new(common, stream).shelf(Outlet::ProcessingFailed, &store)?;
+        // Another one in every life: what a life before had is taken when it is seen to be over.
+        let worker = format!("hydrant-{}", uuid::Uuid::new_v4());
+        tracing::info!(stream, worker, table = table.table, "shards are shared with other nodes");
+        let leases = shared.runtime.block_on(Leases::connect(settings, table, stream, worker))?;
+        let (held, lost) = (Held::default(), Lost::default());
+        let renewals = renew(leases.clone(), held.clone(), lost.clone(), table.failover, wake.clone());
+        Ok(Coordinator {
+            leases,
+            objects: Objects::new(shelf, store, stream),
+            place: place(config),
+            runtime: shared.runtime.clone(),
+            failover: table.failover,
+            watch: Watch::default(),
+            held,
+            lost,
+            renewals: shared.runtime.spawn(renewals),
+            is_prepared: false,
+            failed: BTreeMap::new(),
+        })
+    }
+
+    /// The services are reached as these settings say from now on.
+    pub fn reconnect(
+        &self,
+        common: &LaneResources,
+        stream: &str,
+        config: &StreamConfig,
+        settings: &config::Kinesis,
+    ) -> Result<()> {
+        if let Some(coordination) = &settings.coordination {
+            self.runtime.block_on(self.leases.reconnect(settings, &coordination.dynamodb))?;
+        }
+        let place = place(config);
+        if place != self.place {
+            tracing::warn!(
+                stream,
+                store = self.objects.store,
+                "states of lanes go on where they are, as it was reached before, until a restart: the place for failures \
+                 is another one now, or is reached in another way"
+            );
+        } else {
+            let shelf = Sinks::new(common, stream).shelf(Outlet::ProcessingFailed, &self.objects.store)?;
+            self.objects.reach(shelf);
+        }
+        Ok(())
+    }
+
+    /// Who we are in the table.
+    pub fn worker(&self) -> &str {
+        &self.leases.worker
+    }
+
+    /// The name of the table.
+    pub fn table(&self) -> &str {
+        self.leases.table()
+    }
+
+    /// Leases that are ours.
+    pub fn held(&self) -> usize {
+        lock(&self.held).len()
+    }
+
+    /// Between two looks at the table, which cost more the more states are in it.
+    pub fn looks_apart(&self) -> Duration {
+        self.failover
+    }
+
+    /// The leases that are not ours any more, since the last time.
+    pub fn take_lost(&mut self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.lost))
+    }
+
+    /// Every lease, as it stands now. `known_in`: where it is noted that the table was in use before. One that is not there
+    /// any more is not made again: what was read is known nowhere else, and would be read anew.
+    pub fn look(&mut self, known_in: Option<&Path>) -> Result<Vec<Lease>> {
+        if !self.is_prepared {
+            match known_in {
+                None => self.runtime.block_on(self.leases.prepare())?,
+                Some(_) if self.runtime.block_on(self.leases.is_there())? => {}
+                Some(dir) => {
+                    let message = format!(
+                        "the lease table `{}`, which knows what was read of the shards, is not there any more: restore it; to begin \
+                         anew, and have records delivered again, remove `{}` of every node",
+                        self.table(),
+                        dir.display()
+                    );
+                    return Err(Error::new(Kind::Misconfigured, message));
+                }
+            }
+            self.is_prepared = true;
+        }
+        let listed = self.runtime.block_on(self.leases.list());
+        // It may be gone.
+        let leases = listed.inspect_err(|_| self.is_prepared = false)?;
+        self.watch.look(&leases, Instant::now());
+        Ok(leases)
+    }
+
+    /// Whether the leases are of this delivery stream, and of the life of the stream of Kinesis that is seen now.
+    pub fn belong(&self, leases: &[Lease], summary: &Summary) -> Result<()> {
+        let other = leases.iter().find(|l| l.stream.as_ref().is_some_and(|stream| *stream != self.leases.stream));
+        if let Some(Lease { shard, stream, .. }) = other {
+            let message = format!(
+                "the lease table has `{shard}` of the delivery stream `{}`: a table is for one delivery stream",
+                stream.as_deref().unwrap_or_default()
+            );
+            return Err(Error::new(Kind::Misconfigured, message));
+        }
+        let other_life = leases.iter().find(|l| l.created_ms != 0 && l.created_ms != summary.created_ms);
+        if let Some(lease) = other_life {
+            let message = format!(
+                "the lease table has `{}` of a stream that was made at {} ms, found one that was made at {} ms: name \
+                 another table, or empty it",
+                lease.shard, lease.created_ms, summary.created_ms
+            );
+            return Err(Error::new(Kind::Misconfigured, message));
+        }
+        Ok(())
+    }
+
+    /// Where leases of children are made when a shard ends. What was decided once holds for shards that come later.
+    pub fn new_leases(&self, leases: &[Lease]) -> NewLeases {
+        let begin = leases.iter().find_map(|l| l.begin).unwrap_or(Begin::TrimHorizon);
+        NewLeases { leases: self.leases.clone(), begin }
+    }
+
+    /// Makes the leases of shards that can be read and have none: their parents are read to their ends, or are not there
+    /// any more. Removes those of shards that were read and are not there any more.
+    pub fn make(
+        &self,
+        leases: &[Lease],
+        listed: &[Listed],
+        summary: &Summary,
+        begin: impl FnOnce() -> Begin,
+    ) -> Result<()> {
+        let missing_once = missing(leases, listed);
+        if !missing_once.is_empty() {
+            // A lease that one answer has left out is not made again, nor that of its shard's parent.
+            let again = self.runtime.block_on(self.leases.list())?;
+            let is_missing_twice = |shard: &&Listed| missing_once.iter().any(|once| once.id == shard.id);
+            let missing: Vec<&Listed> = missing(&again, listed).into_iter().filter(is_missing_twice).collect();
+            // What was decided once holds for shards that come later. Beside rows of the library, new shards are the
+            // children of old ones.
+            let known = || leases.iter().chain(&again);
+            let begin = match (known().find_map(|l| l.begin), known().next().is_none()) {
+                (Some(begin), _) => begin,
+                (None, true) => begin(),
+                (None, false) => Begin::TrimHorizon,
+            };
+            for shard in missing {
+                self.runtime.block_on(self.leases.create_lease(shard, begin, summary.created_ms))?;
+            }
+        }
+        let gone = leases.iter().filter(|l| l.is_ended() && !listed.iter().any(|shard| shard.id == l.shard));
+        gone.into_iter().try_for_each(|lease| self.runtime.block_on(self.leases.forget(&lease.shard)))
+    }
+
+    /// Takes what is due to us. The shards of all leases that are ours and may be read, and what went wrong.
+    pub fn take(&mut self, leases: &[Lease], listed: &[Listed]) -> (Vec<String>, Option<Error>) {
+        let now = Instant::now();
+        let is_next = |lease: &Lease| !is_too_early(&lease.shard, leases, listed);
+        let left = leases.iter().filter(|l| !self.is_left(&l.shard, now) && is_next(l));
+        let left: Vec<Lease> = left.cloned().collect();
+        let ours = |shard: &str| lock(&self.held).contains_key(shard);
+        let wanted = self.watch.wanted(&left, &self.leases.worker, &ours, now, self.failover);
+        let mut failed = None;
+        for lease in wanted {
+            match self.runtime.block_on(self.leases.take(&lease)) {
+                Ok(true) => {
+                    tracing::info!(shard = lease.shard, from = lease.owner, "the lease is ours");
+                    lock(&self.held).insert(lease.shard, now);
+                }
+                Ok(false) => {}
+                Err(e) => failed = Some(e),
+            }
+        }
+        let held = lock(&self.held).keys().filter(|shard| !is_too_early(shard, leases, listed)).cloned().collect();
+        (held, failed)
+    }
+
+    fn is_left(&self, shard: &str, now: Instant) -> bool {
+        self.failed.get(shard).is_some_and(|failed| failed.times >= OPENS_MAX && now < failed.until)
+    }
+
+    /// Takes note of whether a lane could be opened. One that cannot be opened here may be elsewhere: its lease is given up,
+    /// and left to others for a while.
+    pub fn opened(&mut self, shard: &str, failed: Option<&Error>) {
+        let Some(why) = failed else {
+            self.failed.remove(shard);
+            return;
+        };
+        let times = self.failed.get(shard).map_or(0, |failed| failed.times) + 1;
+        let until = Instant::now() + LEFT_FOR * self.failover.as_secs().max(1) as u32;
+        self.failed.insert(shard.to_owned(), Failed { times, until, why: why.clone() });
+        if times >= OPENS_MAX {
+            self.release(shard);
+        }
+    }
+
+    /// Why a shard that could not be opened here, and that nobody else has taken since, is not read.
+    pub fn left_unread(&self, leases: &[Lease]) -> Option<Error> {
+        let is_free = |shard: &str| leases.iter().any(|l| l.shard == shard && l.owner.is_none() && !l.is_ended());
+        let (shard, Failed { times, why, .. }) =
+            self.failed.iter().find(|(shard, failed)| failed.times >= OPENS_MAX && is_free(shard))?;
+        Some(why.clone().during(format!("shard `{shard}` could not be opened {times} times and is read by nobody")))
+    }
+
+    /// Gives a lease up, for others to take at once.
+    pub fn release(&mut self, shard: &str) {
+        let was_held = lock(&self.held).remove(shard).is_some();
+        if was_held && let Err(e) = self.runtime.block_on(self.leases.release(shard)) {
+            tracing::warn!(shard, error = %e, "the lease cannot be given up; the others wait until it expires");
+        }
+    }
+
+    /// Gives up all but those of these shards.
+    pub fn release_all_but(&mut self, kept: &[String]) {
+        let held: Vec<String> = lock(&self.held).keys().filter(|shard| !kept.contains(shard)).cloned().collect();
+        held.iter().for_each(|shard| self.release(shard));
+    }
+
+    /// The state of a shard's lane, its lease as it stands now that it is ours, and the name of its directory. `created_ms`: of
+    /// the stream it is read of.
+    ///
+    /// Another application may have had the shard since, and have moved the checkpoint: it knows what became of the records
+    /// before that, and what is behind it is read from there, under another account.
+    pub fn elsewhere(&self, shard: &str, created_ms: u64) -> Result<(Elsewhere, Lease, String)> {
+        let (lease, kept) = self.runtime.block_on(self.leases.load(shard))?;
+        let open = |hand_overs: u64| {
+            let (leases, objects) = (self.leases.clone(), self.objects.clone());
+            let store = LeaseStore::new(leases, objects, self.runtime.clone(), (shard, created_ms, hand_overs));
+            SharedLog::open(Box::new(store))
+        };
+        let (mut log, mut hand_overs) = (open(kept.hand_overs)?, kept.hand_overs);
+        let known = log.state().start.clone();
+        if let Some(start @ Start::Timestamp(_)) = known.clone()
+            && lease.has_old_words()
+        {
+            log.commit(vec![Entry::Start(start)])?;
+        }
+        if let Some(start) = known.filter(|start| !lease.stands_at(start)) {
+            hand_overs += 1;
+            let open_plans = log.state().open_plans().count();
+            log = open(hand_overs)?;
+            log.begin_anew();
+            tracing::warn!(
+                shard,
+                from = ?start,
+                to = lease.checkpoint,
+                open_plans,
+                hand_overs,
+                "another application has moved the checkpoint: the shard is read on from there"
+            );
+        }
+        let dir = if hand_overs == 0 { shard.to_owned() } else { format!("{shard}.{hand_overs}") };
+        Ok((Elsewhere { log, objects: self.objects.clone() }, lease, dir))
+    }
+}
+
+/// Shards that can be read and have no lease: their parents are read to their ends, or are not there any more.
+fn missing<'l>(leases: &[Lease], listed: &'l [Listed]) -> Vec<&'l Listed> {
+    let of = |shard: &str| leases.iter().find(|l| l.shard == shard);
+    let is_done = |parent: &String| match of(parent) {
+        Some(lease) if lease.is_ended() => true,
+        // Nothing of it can be read any more.
+        _ => !listed.iter().any(|l| l.id == *parent),
+    };
+    // The library removes the lease of a parent whose children are read.
+    let is_over = |shard: &Listed| descendants(shard, listed).iter().any(|l| of(&l.id).is_some());
+    listed.iter().filter(|l| of(&l.id).is_none() && l.parents.iter().all(is_done) && !is_over(l)).collect()
+}
+
+/// Whether a shard's records are behind those of another one that is still to be read. Whoever made the leases may have made
+/// those of children before their parents were read to their ends, as the library does. A shard that has no lease is not read
+/// by anybody, and of one that is not listed nothing can be read any more.
+fn is_too_early(shard: &str, leases: &[Lease], listed: &[Listed]) -> bool {
+    if sabotage::on("children_before_parents") {
+        return false;
+    }
+    let parents = |id: &str| listed.iter().find(|l| l.id == id).map_or(&[][..], |l| &l.parents);
+    let (mut ancestors, mut at): (Vec<&String>, usize) = (parents(shard).iter().collect(), 0);
+    while at < ancestors.len() {
+        let next: Vec<&String> = parents(ancestors[at]).iter().filter(|id| !ancestors.contains(id)).collect();
+        ancestors.extend(next);
+        at += 1;
+    }
+    let is_unread = |id: &&String| leases.iter().any(|l| l.shard == **id && !l.is_ended());
+    ancestors.iter().filter(|id| listed.iter().any(|l| l.id == ***id)).any(is_unread)
+}
+
+/// The shards that were made from a shard, and from those.
+fn descendants<'l>(shard: &Listed, listed: &'l [Listed]) -> Vec<&'l Listed> {
+    let mut found: Vec<&Listed> = listed.iter().filter(|l| l.parents.contains(&shard.id)).collect();
+    let mut at = 0;
+    while at < found.len() {
+        let next = listed.iter().filter(|l| l.parents.contains(&found[at].id));
+        let next: Vec<&Listed> = next.filter(|l| !found.iter().any(|f| f.id == l.id)).collect();
+        found.extend(next);
+        at += 1;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shard(id: &str, parents: &[&str]) -> Listed {
+        let parents = parents.iter().map(|p| (*p).to_owned()).collect();
+        Listed { id: id.to_owned(), parents, hash_keys: None, is_closed: false }
+    }
+
+    fn lease(shard: &str, checkpoint: &str) -> Lease {
+        Lease {
+            shard: shard.to_owned(),
+            owner: None,
+            counter: 0,
+            checkpoint: checkpoint.to_owned(),
+            checkpoint_sub: 0,
+            begin: None,
+            created_ms: 0,
+            stream: None,
+        }
+    }
+
+    fn ids(leases: &[Lease], listed: &[Listed]) -> Vec<String> {
+        missing(leases, listed).into_iter().map(|l| l.id.clone()).collect()
+    }
+
+    #[test]
+    fn a_shard_gets_a_lease_when_its_parents_are_over_and_no_parent_gets_one_again() {
+        let listed = [shard("a", &[]), shard("b", &["a"]), shard("c", &["a"]), shard("d", &["b", "c"])];
+        assert_eq!(ids(&[], &listed), ["a"]);
+        assert_eq!(ids(&[lease("a", "17")], &listed), [""; 0]);
+        assert_eq!(ids(&[lease("a", "SHARD_END")], &listed), ["b", "c"]);
+        let both = [lease("a", "SHARD_END"), lease("b", "SHARD_END"), lease("c", "5")];
+        assert_eq!(ids(&both, &listed), [""; 0]);
+        // The library has removed those of `a` and `b` since `d` is read.
+        assert_eq!(ids(&[lease("c", "SHARD_END"), lease("d", "5")], &listed), [""; 0]);
+        // `a` expired before it was read to its end: what is left of it is nothing.
+        assert_eq!(ids(&[lease("a", "17")], &listed[1..]), ["b", "c"]);
+    }
+    #[test]
+    fn a_shard_waits_for_those_it_was_made_from_whoever_made_their_leases() {
+        let listed = [shard("a", &[]), shard("b", &["a"]), shard("c", &["a"]), shard("d", &["b", "c"])];
+        let early = |leases: &[Lease], listed: &[Listed]| -> Vec<String> {
+            let early = leases.iter().filter(|l| is_too_early(&l.shard, leases, listed));
+            early.map(|l| l.shard.clone()).collect()
+        };
+        let all = |a: &str, b: &str| [lease("a", a), lease("b", b), lease("c", "TRIM_HORIZON"), lease("d", "5")];
+        assert_eq!(early(&all("17", "TRIM_HORIZON"), &listed), ["b", "c", "d"]);
+        assert_eq!(early(&all("SHARD_END", "SHARD_END"), &listed), ["d"]);
+        // The library reads from the newest record on: there is no lease of what was closed by then.
+        assert_eq!(early(&[lease("d", "5")], &listed), [""; 0]);
+        // A grandparent counts, if the parent has no lease.
+        assert_eq!(early(&[lease("a", "17"), lease("d", "5")], &listed), ["d"]);
+        assert_eq!(early(&all("17", "SHARD_END")[..2], &listed[1..]), [""; 0], "nothing of `a` can be read");
+    }
+}

@@ -1,0 +1,477 @@
+//! The lanes of a stream that reads from Kinesis: one a shard, each with a directory of its own, opened when the shards
+//! it was made from are read to their ends and settled, so that the records of a partition key stay in order. Where several
+//! nodes share the shards, the lanes here are those whose leases this node has.
+
+pub mod connection;
+pub mod coordinated;
+pub mod coordinator;
+pub mod directories;
+pub mod drain;
+pub mod lease_store;
+pub mod life;
+pub mod standalone;
+pub mod status;
+
+use self::directories::{DONE, SHARDS};
+use self::life::passed;
+use crate::config::{self, StreamConfig};
+use crate::error::{Error, Result};
+use crate::lane::Start;
+use crate::source::kinesis::client::Kinesis;
+use crate::source::kinesis::leases::{Lease, NewLeases};
+use crate::source::kinesis::reader::{Consumer, Reader};
+use crate::source::kinesis::shard::Shard;
+use crate::source::room::Room;
+use crate::stream::engine::Engine;
+use crate::stream::lane::handle::LaneHandle;
+use crate::stream::lane::meta::read_or_make_meta;
+use crate::stream::lane::open::{Elsewhere, open_shard};
+use crate::stream::lane::pool::{OF_SHARDS, Pool};
+use crate::stream::lane::resources::LaneResources;
+use crate::stream::lane::shared::NodeShared;
+use crate::stream::lane::sinks::Sinks;
+use crate::stream::lane::status::Status;
+use crate::stream::state_log::sealed;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Add;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Between two looks at a shard that was read to its end and has records that are not settled.
+const ENDING: Duration = Duration::from_millis(100);
+/// Between two tries of what Kinesis refused.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// What is done with a stream's shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// They are looked for and read.
+    Reading,
+    /// What is held is delivered.
+    Draining,
+    /// Nothing any more.
+    Stopped,
+}
+
+/// See the module.
+pub(in crate::stream) struct Shards {
+    shared: Arc<Inner>,
+    wake: Sender<()>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Inner {
+    shared: NodeShared,
+    name: String,
+    /// Holds a directory for each life of the Kinesis stream, by its time of creation, with one for each shard.
+    dir: PathBuf,
+    current: Mutex<Current>,
+    /// What leads to services may have changed since they were connected to.
+    changed: AtomicBool,
+    kinesis: Mutex<Option<Kinesis>>,
+    lanes: Mutex<BTreeMap<String, Lane>>,
+    /// Where lanes run. Goes after them.
+    pool: OnceLock<Pool>,
+    alarm: Mutex<Option<String>>,
+    /// What was found damaged of files that are no single shard's.
+    damage: Mutex<BTreeSet<String>>,
+    /// As which it was started.
+    source: Option<config::Kinesis>,
+    /// Who we are among the nodes that share the shards, if any do.
+    worker: OnceLock<String>,
+    /// Leases of other nodes, as last seen.
+    elsewhere: Mutex<Vec<Lease>>,
+    retired: Arc<AtomicBool>,
+    /// While set, nothing of the stream is delivered, and lanes that are opened begin paused.
+    paused: Arc<AtomicBool>,
+    phase: watch::Sender<Phase>,
+    /// When the stream of Kinesis was made, as last seen; 0: not yet.
+    created_ms: AtomicU64,
+    /// The ARN of the consumer that records are sent to, if that is wanted and can be had.
+    consumer: Consumer,
+    /// For answers that are on their way.
+    room: Arc<Room>,
+}
+
+/// The configuration in force, and what the lanes have in common under it.
+#[derive(Clone)]
+struct Current {
+    config: StreamConfig,
+    common: LaneResources,
+}
+
+enum Lane {
+    Open(Box<OpenLane>),
+    /// Read to its end and settled: how it stood then.
+    Done(Box<Status>),
+}
+
+struct OpenLane {
+    running: LaneHandle,
+    shard: Arc<Shard>,
+    reader: tokio::task::JoinHandle<()>,
+    dir: PathBuf,
+    /// Of the stream that it reads.
+    created_ms: u64,
+    /// It was told to deliver what it holds, and reads nothing more.
+    is_draining: bool,
+    /// Whether its stream was paused when it was opened, and whether it was itself before that.
+    paused: bool,
+    was_paused: bool,
+}
+
+impl OpenLane {
+    /// Has it follow what was said of its stream while it was opened. Where shards are shared only its own pause is taken back:
+    /// another one may have been said elsewhere.
+    fn follow(&self, paused: bool, is_shared: bool) -> Result<()> {
+        let is_followed = paused == self.paused || !paused && is_shared && self.was_paused;
+        if is_followed { Ok(()) } else { self.running.ask(move |engine, _| engine.pause(paused))? }
+    }
+
+    /// Has it end; it is waited for when it is dropped.
+    fn end(&self) {
+        self.shard.close();
+        self.reader.abort();
+        self.running.tell_to_stop();
+    }
+}
+
+impl Drop for OpenLane {
+    fn drop(&mut self) {
+        self.end();
+        self.running.stop();
+    }
+}
+
+/// What a lane is opened from.
+struct Place {
+    dir: PathBuf,
+    /// Where it begins, if it was not opened before.
+    start: Start,
+    /// Its state, if that is not in `dir`.
+    elsewhere: Option<Elsewhere>,
+    /// Where the leases of its children are made, if its state is in one.
+    new_leases: Option<NewLeases>,
+}
+
+impl Shards {
+    /// Starts to look for shards. Kinesis is asked only from a thread of its own.
+    pub(in crate::stream) fn start(
+        of_stream: &LaneResources,
+        name: &str,
+        dir: &Path,
+        config: &StreamConfig,
+        (retired, paused): (&Arc<AtomicBool>, &Arc<AtomicBool>),
+    ) -> Shards {
+        let shared = &of_stream.shared;
+        let common = LaneResources::new(shared, Some(config), &of_stream.before);
+        let inner = Arc::new(Inner {
+            shared: shared.clone(),
+            name: name.to_owned(),
+            dir: dir.join(SHARDS),
+            current: Mutex::new(Current { config: config.clone(), common }),
+            changed: AtomicBool::new(false),
+            kinesis: Mutex::default(),
+            pool: OnceLock::new(),
+            lanes: Mutex::default(),
+            alarm: Mutex::default(),
+            damage: Mutex::default(),
+            source: config.kinesis().cloned(),
+            worker: OnceLock::new(),
+            elsewhere: Mutex::default(),
+            retired: retired.clone(),
+            paused: paused.clone(),
+            phase: watch::Sender::new(Phase::Reading),
+            created_ms: AtomicU64::new(0),
+            consumer: Consumer::default(),
+            room: shared.memory.room(),
+        });
+        let (wake, woken) = channel();
+        let (of_thread, waker) = (inner.clone(), wake.clone());
+        let thread = std::thread::Builder::new().name(format!("shards {name}"));
+        let thread = thread.spawn(move || of_thread.run(&woken, &waker)).expect("a thread can be started");
+        Shards { shared: inner, wake, thread: Mutex::new(Some(thread)) }
+    }
+
+    /// Has something done on the thread of every open lane.
+    pub(in crate::stream) fn ask_all<T: Default + Add<Output = T> + Send + 'static>(
+        &self,
+        work: impl Fn(&mut Engine, &mut Sinks) -> Result<T> + Clone + Send + 'static,
+    ) -> Result<T> {
+        let mut sum = T::default();
+        for lane in self.shared.lanes().values() {
+            if let Lane::Open(lane) = lane
+                && !(self.are_draining() && lane.running.has_ended())
+            {
+                sum = sum + lane.running.ask(work.clone())??;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Whether a configuration has the shards read as they are: alone, or shared by this table, which is asked with these
+    /// credentials.
+    pub(in crate::stream) fn are_read_as(&self, config: &StreamConfig) -> bool {
+        let pair = self.shared.source.as_ref().zip(config.kinesis());
+        pair.is_some_and(|(source, kinesis)| source.shares_as(kinesis))
+    }
+
+    /// Brings a configuration into force in every lane.
+    pub(in crate::stream) fn reload(&self, of_stream: &LaneResources, config: &StreamConfig) -> Result<()> {
+        let mut common = LaneResources::new(&self.shared.shared, Some(config), &of_stream.before);
+        // Lanes that are opened later know of places before, too, also where those are not kept.
+        common.settings.complete(self.shared.current().common.settings);
+        *self.shared.current.lock().expect("nobody panics holding it") =
+            Current { config: config.clone(), common: common.clone() };
+        self.shared.is_still_changed();
+        let mut failed = None;
+        for lane in self.shared.lanes().values() {
+            if let Lane::Open(lane) = lane
+                && !lane.running.has_ended()
+            {
+                let done = lane.running.reload(&common, &self.shared.name, &lane.dir, config);
+                // One that has delivered what it held ends at any time.
+                let has_drained = self.are_draining() && lane.running.has_ended();
+                failed = failed.or(done.err().filter(|_| !has_drained));
+            }
+        }
+        let _ = self.wake.send(());
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Whether other nodes may read them, too.
+    pub(in crate::stream) fn are_shared(&self) -> bool {
+        self.shared.is_shared()
+    }
+
+    /// Whether one of them ended by an error.
+    pub(in crate::stream) fn are_broken(&self) -> bool {
+        !self.shared.is_shared()
+            && self.shared.phase() == Phase::Reading
+            && self.shared.lanes().values().any(|lane| matches!(lane, Lane::Open(l) if l.running.has_ended()))
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.shared.phase.send_replace(phase);
+        let _ = self.wake.send(());
+    }
+
+    fn end_thread(&self) {
+        self.enter(Phase::Stopped);
+        if let Some(thread) = self.thread.lock().expect("nobody panics holding it").take() {
+            let _ = thread.join();
+        }
+    }
+
+    /// Ends every lane where it is.
+    pub(in crate::stream) fn stop(&self) {
+        self.end_thread();
+        self.shared.end_all();
+    }
+}
+
+impl Inner {
+    fn lanes(&self) -> MutexGuard<'_, BTreeMap<String, Lane>> {
+        self.lanes.lock().expect("nobody panics holding the lanes")
+    }
+
+    /// Adds a lane that was just opened. If nothing is to be read any more it ends, and has read nothing.
+    fn add(&self, id: &str, lane: Lane) {
+        let mut lanes = self.lanes();
+        // Whoever has lanes drained has said so before, and goes through them behind us.
+        if self.phase() != Phase::Reading {
+            return;
+        }
+        if let Lane::Open(open) = &lane
+            && let Err(e) = open.follow(self.paused.load(Ordering::Relaxed), self.is_shared())
+        {
+            tracing::warn!(stream = self.name, shard = id, error = %e, "the lane cannot be paused, and is opened again");
+            return;
+        }
+        lanes.insert(id.to_owned(), lane);
+    }
+
+    /// Ends these lanes where they are, all at once: they share threads, and one that is told to end makes room for others.
+    fn end(&self, ids: &[String]) {
+        let ending: Vec<Lane> = {
+            let mut lanes = self.lanes();
+            ids.iter().filter_map(|id| lanes.remove(id)).collect()
+        };
+        for lane in &ending {
+            if let Lane::Open(lane) = lane {
+                lane.end();
+            }
+        }
+        // They are waited for here, and nobody waits for the list of lanes meanwhile.
+        drop(ending);
+    }
+
+    fn end_all(&self) {
+        let all: Vec<String> = self.lanes().keys().cloned().collect();
+        self.end(&all);
+    }
+
+    fn current(&self) -> Current {
+        self.current.lock().expect("nobody panics holding it").clone()
+    }
+
+    fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// Only the thread that opens lanes comes here.
+    fn pool(&self) -> Result<&Pool> {
+        if let Some(pool) = self.pool.get() {
+            return Ok(pool);
+        }
+        let pool = Pool::start(&format!("lanes {}", self.name), OF_SHARDS)?;
+        Ok(self.pool.get_or_init(|| pool))
+    }
+
+    fn is_shared(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.coordination.is_some())
+    }
+
+    fn run(&self, woken: &Receiver<()>, wake: &Sender<()>) {
+        match self.is_shared() {
+            true => self.run_shared(woken, wake),
+            false => self.run_alone(woken, wake),
+        }
+    }
+
+    /// Waits until then, or until there may be something to do. `false`: nobody can say so any more.
+    fn wait(&self, until: Instant, woken: &Receiver<()>) -> bool {
+        let mut pause = until.saturating_duration_since(Instant::now());
+        if self.lanes().values().any(|lane| matches!(lane, Lane::Open(l) if l.shard.is_at_end())) {
+            pause = pause.min(ENDING);
+        }
+        match woken.recv_timeout(pause) {
+            Ok(()) => while woken.try_recv().is_ok() {},
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        true
+    }
+
+    fn report(&self, done: Result<()>) {
+        if self.phase() != Phase::Reading {
+            return;
+        }
+        if let Err(e) = &done {
+            tracing::warn!(stream = self.name, error = %e, "shards cannot be read");
+        }
+        *self.alarm.lock().expect("nobody panics holding it") = done.err().map(|e| e.to_string());
+    }
+
+    /// Ends lanes that were read to the end of their shard and are settled. Which.
+    fn end_lanes(&self) -> Vec<String> {
+        let is_shared = self.is_shared();
+        let mut lanes = self.lanes();
+        let mut done = Vec::new();
+        for (id, lane) in lanes.iter() {
+            let Lane::Open(lane) = lane else { continue };
+            if !lane.shard.is_at_end() {
+                continue;
+            }
+            // Its children wait: what is in buffers becomes objects at once.
+            let is_done = lane
+                .running
+                .ask(|engine, _| engine.flush().map(|_| matches!(engine.state().start, Some(Start::End { .. }))));
+            if matches!(is_done, Ok(Ok(true))) {
+                let mut status = lane.running.status();
+                // Where lanes are shared, their leases say so.
+                let noted = match is_shared {
+                    true => Ok(()),
+                    false => sealed::write(&*self.shared.fs, &lane.dir.join(DONE), &status),
+                };
+                // What this life may have lost.
+                status.alarm = status.alarm.or_else(|| lane.shard.alarm());
+                match noted {
+                    Ok(()) => done.push((id.clone(), status)),
+                    Err(e) => tracing::warn!(stream = self.name, shard = id, error = %e, "cannot note that it is done"),
+                }
+            }
+        }
+        let ended = done.iter().map(|(id, _)| id.clone()).collect();
+        for (id, status) in done {
+            tracing::info!(stream = self.name, shard = id, "the shard was read to its end, and everything is settled");
+            lanes.insert(id, Lane::Done(Box::new(status)));
+        }
+        ended
+    }
+
+    fn open(&self, current: &Current, kinesis: &Kinesis, id: &str, place: Place, wake: &Sender<()>) -> Result<Lane> {
+        let (shared, Current { config, common }) = (&self.shared, current);
+        let Place { dir, start: begin, elsewhere, new_leases } = place;
+        let during = |e| Error::io(format!("`{}`", dir.display()), e);
+        shared.fs.create_dir_all(&dir).map_err(during)?;
+        if elsewhere.is_none()
+            && let Some((mut status, damage)) = sealed::read_and_mend::<Box<Status>>(&*shared.fs, &dir.join(DONE))?
+        {
+            status.damage.extend(damage);
+            return Ok(Lane::Done(status));
+        }
+        let meta = read_or_make_meta(&*shared.fs, &dir, Some(&self.name))?;
+        let (mut engine, shard) = open_shard(common, &dir, &meta, config, begin, elsewhere)?;
+        shard.hold_at_most(self.room.part_bytes_max());
+        // Of a lane that others run, too, it may have been said elsewhere.
+        let (paused, was_paused) = (self.paused.load(Ordering::Relaxed), engine.state().paused);
+        if paused || !self.is_shared() {
+            engine.pause(paused)?;
+        }
+        let state = engine.state();
+        let start = state.start.clone().expect("it is persisted before the lane is opened");
+        let bound = state.plans.values().any(|p| p.list.end() > state.low[p.outlet.track() as usize]);
+        let name = format!("{}/{id}", self.name);
+        let mut sinks = Sinks::new(common, &self.name);
+        // Of a lane that others run, too, nothing here is known to be the last word.
+        if !self.is_shared() {
+            let open = engine.open_stores();
+            engine.note_damage(sinks.remember(&dir, &open).into_iter().collect());
+        }
+        // What can fail comes first: nobody would end a lane that runs.
+        let (passed, damage) = passed(&*shared.fs, &dir)?.unzip();
+        engine.note_damage(damage.flatten().into_iter().collect());
+        let running = LaneHandle::start(shared, &name, engine, sinks, &self.retired, self.pool()?.threads());
+        let (tell, wake, of_reader) = (running.teller(), wake.clone(), shard.clone());
+        let created_ms = self.created_ms.load(Ordering::Relaxed);
+        let reader = Reader {
+            kinesis: kinesis.clone(),
+            stream: self.name.clone(),
+            id: id.to_owned(),
+            shard: shard.clone(),
+            created_ms,
+            start,
+            bound,
+            consumer: self.consumer.clone(),
+            room: self.room.clone(),
+            up_to_date: None,
+            put_off: None,
+            passed,
+            new_leases,
+            tell: Box::new(move || {
+                tell();
+                if of_reader.is_at_end() {
+                    let _ = wake.send(());
+                }
+            }),
+        };
+        let reader = shared.runtime.spawn(reader.run());
+        tracing::info!(stream = self.name, shard = id, "the shard is read");
+        Ok(Lane::Open(Box::new(OpenLane {
+            running,
+            shard,
+            reader,
+            dir,
+            created_ms,
+            is_draining: false,
+            paused,
+            was_paused,
+        })))
+    }
+}

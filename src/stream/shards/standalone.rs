@@ -1,0 +1,205 @@
+//! The shards of a stream that this node reads alone: a lane is opened when those of its shard's parents are done.
+
+use super::directories::DONE;
+use super::directories::{BEGIN, OF_LIFE, of_life, shards_of};
+use super::{Current, ENDING, Inner, Lane, Phase, Place, RETRY};
+use crate::config;
+use crate::error::{Error, Kind, Result};
+use crate::fs::{copy_of, read};
+use crate::lane::Start;
+use crate::source::kinesis::client::{Listed, Summary};
+use crate::source::kinesis::leases;
+use crate::stream::lane::meta::META;
+use crate::stream::state_log::sealed;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Instant;
+
+/// The file `BEGIN`: where the shards of a stream begin to be read, decided once.
+#[derive(Debug, Serialize, Deserialize)]
+struct Begin {
+    arn: String,
+    /// Milliseconds since the Unix epoch; `None`: at the oldest record.
+    timestamp_ms: Option<u64>,
+}
+
+impl Inner {
+    pub(super) fn run_alone(&self, woken: &Receiver<()>, wake: &Sender<()>) {
+        let mut next_list = Instant::now();
+        while self.phase() == Phase::Reading {
+            let changed = self.has_changed();
+            let current = self.current();
+            let Some(settings) = current.config.kinesis() else { break };
+            self.empty_broken();
+            let ended = self.end_lanes();
+            if !ended.is_empty() || changed || Instant::now() >= next_list {
+                let done = self.open_lanes(&current, settings, changed, wake);
+                if changed && done.is_err() {
+                    self.is_still_changed();
+                }
+                let every = settings.shards_interval;
+                // A lane that is ending makes this loop turn often: Kinesis is not asked any sooner for that.
+                next_list = Instant::now() + if done.is_ok() { every } else { RETRY.min(every) };
+                self.report(done);
+            }
+            if !self.wait(next_list, woken) {
+                return;
+            }
+        }
+        while self.phase() == Phase::Draining && !self.are_told_to_drain() {
+            self.drain_lanes(false);
+            if !self.wait(Instant::now() + ENDING, woken) {
+                return;
+            }
+        }
+    }
+
+    /// Opens the lanes of shards whose parents are done.
+    fn open_lanes(
+        &self,
+        current: &Current,
+        settings: &config::Kinesis,
+        changed: bool,
+        wake: &Sender<()>,
+    ) -> Result<()> {
+        let kinesis = self.kinesis(settings, changed)?;
+        let answers = self.answers();
+        let summary = self.ask(kinesis.summary())?;
+        let listed = self.ask(kinesis.shards())?;
+        self.find_consumer(&kinesis, settings, &summary);
+        match self.created_ms.load(Ordering::Relaxed) == summary.created_ms {
+            true => self.are_seen(answers),
+            false => self.meet(summary.created_ms),
+        }
+        let dir = self.dir.join(summary.created_ms.to_string());
+        let begin = self.begin(&dir, settings, &summary)?;
+        self.end_unread();
+        self.tell_of_closed(&listed);
+        let mut failed = None;
+        let left = self.left(&dir, &listed)?;
+        // First what is left of those: their children wait for them.
+        for shard in left.iter().chain(&listed) {
+            if self.phase() != Phase::Reading {
+                break;
+            }
+            if !self.lanes().contains_key(&shard.id) && self.is_next(shard, &listed) {
+                // It may be back that was another one meanwhile: two lanes never have one directory.
+                self.end(&[of_life(&shard.id, summary.created_ms)]);
+                let start = begin.timestamp_ms.map_or(Start::TrimHorizon, Start::Timestamp);
+                let dir = dir.join(&shard.id);
+                let noted = self.note_what_was_read(&dir, &shard.id, summary.created_ms);
+                let place = Place { dir, start, elsewhere: None, new_leases: None };
+                let lane = noted.and_then(|()| self.open(current, &kinesis, &shard.id, place, wake));
+                match lane {
+                    Ok(lane) => self.add(&shard.id, lane),
+                    // The others are read all the same.
+                    Err(e) => failed = failed.or(Some(e.during(format!("shard `{}`", shard.id)))),
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Takes note of when the stream was made. One that was deleted and made again has other shards under the same names:
+    /// those of before are read no more, and deliver what they hold.
+    fn meet(&self, created_ms: u64) {
+        let before = self.created_ms.swap(created_ms, Ordering::Relaxed);
+        if before == 0 || before == created_ms {
+            return;
+        }
+        tracing::error!(
+            stream = self.name,
+            made_at_ms = created_ms,
+            before_ms = before,
+            "another stream of Kinesis than before is read, or it was made anew: what was not read of the old one is not \
+             read any more"
+        );
+        let mut lanes = self.lanes();
+        for (id, mut lane) in std::mem::take(&mut *lanes) {
+            if let Lane::Open(open) = &mut lane
+                && !open.reader.is_finished()
+            {
+                open.reader.abort();
+                // What it has read is known from here on.
+                let _ = self.shared.runtime.block_on(&mut open.reader);
+            }
+            // Lanes of other streams keep their names.
+            let id = if id.contains(OF_LIFE) { id } else { of_life(&id, before) };
+            lanes.insert(id, lane);
+        }
+    }
+
+    /// Shards that are not listed any more, though not everything of them is settled.
+    fn left(&self, dir: &Path, listed: &[Listed]) -> Result<Vec<Listed>> {
+        let fs = &*self.shared.fs;
+        let names = fs.list(dir).map_err(|e| Error::io(format!("list `{}`", dir.display()), e))?;
+        let is_there = |path: &Path| read(fs, path).is_ok() || read(fs, &copy_of(path)).is_ok();
+        let is_left = |name: &String| {
+            let dir = dir.join(name);
+            !listed.iter().any(|l| l.id == *name) && is_there(&dir.join(META)) && !is_there(&dir.join(DONE))
+        };
+        let of = |id| Listed { id, parents: Vec::new(), hash_keys: None, is_closed: false };
+        Ok(names.into_iter().filter(is_left).map(of).collect())
+    }
+
+    /// Whether a shard may be read: its parents are done, or nothing can be read of them any more.
+    fn is_next(&self, shard: &Listed, listed: &[Listed]) -> bool {
+        let lanes = self.lanes();
+        shard.parents.iter().all(|parent| match lanes.get(parent) {
+            Some(Lane::Open(lane)) => lane.shard.is_gone(),
+            Some(Lane::Done(_)) => true,
+            None => !listed.iter().any(|l| l.id == *parent),
+        })
+    }
+
+    /// Whether a shard was opened in the directory of a life of the stream.
+    fn has_read_of(&self, dir: &Path) -> Result<bool> {
+        let (of_stream, life) = (self.dir.parent().unwrap_or(&self.dir), dir.file_name().unwrap_or_default());
+        Ok(!shards_of(&*self.shared.fs, of_stream, &self.name, &life.to_string_lossy())?.is_empty())
+    }
+
+    /// Where reading begins, decided when a stream is first seen.
+    fn begin(&self, dir: &Path, settings: &config::Kinesis, summary: &Summary) -> Result<Begin> {
+        let fs = &*self.shared.fs;
+        let path = dir.join(BEGIN);
+        let act = || format!("`{}`", path.display());
+        if let Some(table) = self.shared_by(dir)? {
+            let message = format!(
+                "nodes share the shards by the lease table `{table}`, which knows what was read, and this node alone does \
+                 not: found no `coordination`, expected that table; to begin anew, and have records delivered again, remove \
+                 `{}`",
+                dir.display()
+            );
+            return Err(Error::new(Kind::Misconfigured, message));
+        }
+        match sealed::read_and_mend(fs, &path)? {
+            Some((begin, damage)) => {
+                self.damage.lock().expect("nobody panics holding it").extend(damage);
+                Ok(begin)
+            }
+            None if self.has_read_of(dir)? => {
+                let message = format!(
+                    "`{}` holds shards and no `{BEGIN}`, which says where shards that were not read yet begin: put it back; \
+                     to begin anew, and have records delivered again, remove `{}`",
+                    dir.display(),
+                    dir.display()
+                );
+                Err(Error::new(Kind::Corrupt, message))
+            }
+            None => {
+                // Its clock, if it says the time: records could be missed by our own.
+                let now_ms = summary.now_ms.unwrap_or_else(|| self.shared.clock.wall_ms());
+                let timestamp_ms = match leases::Begin::of(settings.start, now_ms) {
+                    leases::Begin::TrimHorizon => None,
+                    leases::Begin::Timestamp(ms) => Some(ms),
+                };
+                let begin = Begin { arn: summary.arn.clone(), timestamp_ms };
+                fs.create_dir_all(dir).map_err(|e| Error::io(act(), e))?;
+                sealed::write(fs, &path, &begin)?;
+                Ok(begin)
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! How the shards of a stream stand: those that are read here, and those of other nodes.
+
+use super::directories::{OF_LIFE, of_life};
+use super::{Lane, OpenLane, Shards};
+use crate::stream::lane::status::{ShardStatus, Status};
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+/// What decides which shards nobody reads.
+#[derive(Clone, PartialEq, Eq)]
+pub(in crate::stream) struct ReadShards {
+    /// The stream that is read; `None`: none is, or it cannot be told which.
+    pub(in crate::stream) created_ms: Option<u64>,
+    /// Names of open lanes.
+    pub(in crate::stream) open: BTreeSet<String>,
+}
+
+impl Shards {
+    /// What is read now; `None` if that is not known yet.
+    pub(in crate::stream) fn reading(&self) -> Option<ReadShards> {
+        let created_ms = self.shared.created_ms.load(Ordering::Relaxed);
+        let cannot_be_read = self.shared.alarm.lock().expect("nobody panics holding it").is_some();
+        if created_ms == 0 && !cannot_be_read && !self.are_draining() {
+            return None;
+        }
+        let is_open = |lane: &Lane| match lane {
+            Lane::Open(lane) => !(self.are_draining() && lane.running.has_ended()),
+            Lane::Done(_) => true,
+        };
+        let lanes = self.shared.lanes();
+        let open = lanes.iter().filter(|(_, lane)| is_open(lane)).map(|(id, _)| match id.contains(OF_LIFE) {
+            true => id.clone(),
+            false => of_life(id, created_ms),
+        });
+        let is_read = created_ms != 0 && !self.are_draining();
+        Some(ReadShards { created_ms: is_read.then_some(created_ms), open: open.collect() })
+    }
+
+    /// Adds how each shard stands, and what keeps shards from being read.
+    pub(in crate::stream) fn add_to(&self, status: &mut Status) {
+        let alarm = self.shared.alarm.lock().expect("nobody panics holding it").clone();
+        status.alarm = status.alarm.take().or(alarm);
+        status.damage.extend(self.shared.damage.lock().expect("nobody panics holding it").iter().cloned());
+        for (id, lane) in self.shared.lanes().iter() {
+            match lane {
+                // What it holds still is known from its files.
+                Lane::Open(lane) if self.are_draining() && lane.running.has_ended() => {}
+                Lane::Open(lane) => {
+                    let known = ShardStatus {
+                        owner: self.shared.worker.get().cloned(),
+                        position: lane.shard.position().map(|position| position.to_string()),
+                        behind_ms: lane.shard.behind_ms(),
+                        ..ShardStatus::default()
+                    };
+                    status.add_shard(id.clone(), self.of_lane(lane), known);
+                }
+                Lane::Done(done) => {
+                    let known = ShardStatus { state: "done".into(), ..ShardStatus::default() };
+                    status.add_shard(id.clone(), (**done).clone(), known);
+                }
+            }
+        }
+        for lease in self.shared.elsewhere.lock().expect("nobody panics holding it").iter() {
+            status.add_lease(&lease.shard, lease.owner.clone(), &lease.checkpoint, lease.is_ended());
+        }
+    }
+
+    fn of_lane(&self, lane: &OpenLane) -> Status {
+        let mut status = lane.running.status();
+        let waits = self.are_draining() && status.pending + status.backup_pending > 0;
+        let draining = waits.then(|| {
+            "what was read of it is still being delivered, and nothing more is read: if that does not end, have the \
+             configuration read its stream again"
+                .to_owned()
+        });
+        let alarms: Vec<String> = [status.alarm.take(), lane.shard.alarm(), draining].into_iter().flatten().collect();
+        status.alarm = (!alarms.is_empty()).then(|| alarms.join("; "));
+        status
+    }
+}

@@ -1,0 +1,452 @@
+//! What became of each plan: one JSON line per mark, in the order of marks, from which conservation is proved without
+//! the service.
+//!
+//! A file begins with a header line (format, the totals of everything before it) and holds a line per settled plan. A
+//! closed file is sent to the destination's store (see `archive`) and leaves a stub here.
+//! Files are written over blocks that already hold newlines, so that a line needs no room on a full disk, and a line
+//! that was torn does not parse. At start what was found in the newest file is written again, in place, before anything
+//! relies on its lines being durable. Each file has a copy, as files of the plan log have, and each line a checksum: see
+//! [`contents`].
+
+pub mod contents;
+pub mod names;
+
+pub use contents::Contents;
+
+use super::sealed;
+use crate::error::{Error, Result};
+use crate::fs::{COPY, File, Fs, copy_of, write_atomically, write_copy};
+use crate::stream::plan::{Outlet, Plan};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Blocks that a new file is made of, and by which one grows, in bytes.
+const FILE_RESERVE_BYTES: u64 = 16 << 10;
+const GROWTH_BYTES: u64 = 64 << 10;
+
+/// A file's first line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    pub format: u32,
+    /// Marks and sums of all earlier files.
+    pub before: Sums,
+}
+
+/// The last line of an archived file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Footer {
+    pub totals: Sums,
+}
+
+/// Where an archived file is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stub {
+    pub store: String,
+    pub name: String,
+    pub tag: String,
+}
+
+/// LaneHandle sums.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sums {
+    /// The last mark counted.
+    pub mark: u64,
+    pub outlets: BTreeMap<String, OutletSums>,
+}
+
+/// Sums of one outlet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutletSums {
+    pub objects: u64,
+    pub outputs: u64,
+    pub records: u64,
+    pub bytes: u64,
+    /// Sum of the lists' digests, hexadecimal (see `list::position_hash`).
+    pub digest: Digest,
+}
+
+/// A 128-bit sum as hexadecimal text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digest(pub u128);
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&format!("{:032x}", self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(d)?;
+        u128::from_str_radix(&text, 16).map(Digest).map_err(serde::de::Error::custom)
+    }
+}
+
+/// One settled plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    pub mark: u64,
+    pub plan: uuid::Uuid,
+    pub outlet: String,
+    pub epoch: u32,
+    /// Records of which this mark settled the last output.
+    pub records: u64,
+    /// Further ones that count in `delivery-failed`, since another output of theirs was given up on.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: u64,
+    pub outputs: u64,
+    /// The listed offsets lie in `first..end`.
+    pub first: u64,
+    pub end: u64,
+    pub digest: Digest,
+    /// Of a backup (see `backed_up`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lengths: Option<Digest>,
+    /// Bytes as buffered, and as stored.
+    pub bytes: u64,
+    pub object_bytes: u64,
+    /// Where the object is; empty for outlets without a sink.
+    pub store: String,
+    pub name: String,
+    pub tag: String,
+    /// Milliseconds since the Unix epoch.
+    pub settled_ms: u64,
+}
+
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+impl Line {
+    /// Whether it names an object: not what was dropped, nor a request.
+    pub fn is_of_object(&self) -> bool {
+        self.store.contains("://")
+    }
+
+    /// Whether what it names holds failures.
+    pub fn is_of_failures(&self) -> bool {
+        self.is_of_object() && Outlet::ALL.iter().any(|o| o.is_failure() && o.name() == self.outlet)
+    }
+
+    pub fn is_of_backup(&self) -> bool {
+        self.outlet == Outlet::Backup.name()
+    }
+
+    /// The line of a settled plan.
+    pub fn of(plan: &Plan) -> Option<Line> {
+        let mark = plan.mark.as_ref()?;
+        let (store, name) = if plan.outlet.has_sink() { plan.place() } else { Default::default() };
+        Some(Line {
+            mark: mark.mark,
+            plan: plan.id,
+            outlet: plan.counts_in().name().to_owned(),
+            epoch: plan.epoch,
+            records: mark.completed,
+            failed: mark.failed,
+            outputs: plan.list.outputs(),
+            first: plan.list.first(),
+            end: plan.list.end(),
+            digest: Digest(plan.list.digest()),
+            lengths: plan.lengths.map(Digest),
+            bytes: plan.bytes,
+            object_bytes: mark.object_bytes,
+            store: store.to_owned(),
+            name: name.to_owned(),
+            tag: mark.tag.clone(),
+            settled_ms: mark.at_ms,
+        })
+    }
+}
+
+impl Sums {
+    pub fn add(&mut self, line: &Line) {
+        self.mark = line.mark;
+        let sums = self.outlets.entry(line.outlet.clone()).or_default();
+        sums.objects += !line.name.is_empty() as u64;
+        sums.outputs += line.outputs;
+        sums.records += line.records;
+        sums.bytes += line.bytes;
+        sums.digest.0 = sums.digest.0.wrapping_add(line.digest.0);
+        if line.failed > 0 {
+            self.outlets.entry(Outlet::DeliveryFailed.name().to_owned()).or_default().records += line.failed;
+        }
+    }
+
+    pub fn outlet(&self, outlet: Outlet) -> OutletSums {
+        self.outlets.get(outlet.name()).cloned().unwrap_or_default()
+    }
+}
+
+/// The ledger of one stream, open for appending.
+pub struct Ledger {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    number: u64,
+    /// A file is closed when it holds this much.
+    file_bytes: u64,
+    /// Files that are closed and still here, oldest first.
+    closed: VecDeque<u64>,
+    /// Where the next line goes in the newest file, and its length; `None`: there is no file yet.
+    end: Option<End>,
+    /// The newest file and its copy, while they are in use. Without room for a copy, or after it failed, there is none.
+    open: Option<Open>,
+    sums: Sums,
+    damage: Vec<String>,
+}
+
+struct Open {
+    file: Arc<dyn File>,
+    copy: Option<Arc<dyn File>>,
+}
+
+#[derive(Clone, Copy)]
+struct End {
+    at: u64,
+    written: u64,
+}
+
+impl Ledger {
+    /// Opens or creates the ledger in `dir`, with files of about `file_bytes`. Needs no room if the newest file is whole. `kept`:
+    /// the lines of this mark and of all behind it can be written again.
+    pub fn open(fs: Arc<dyn Fs>, dir: PathBuf, file_bytes: u64, kept: u64) -> Result<Ledger> {
+        let act = format!("open ledger `{}`", dir.display());
+        fs.create_dir_all(&dir).map_err(|e| Error::io(&act, e))?;
+        let mut closed: VecDeque<u64> = files(&*fs, &dir)?.into_iter().map(|(number, _)| number).collect();
+        let number = closed.pop_back().unwrap_or(0);
+        let (mut sums, mut damage, mut end) = (Sums::default(), Vec::new(), None);
+        if let Some(mut contents) = Contents::read(&*fs, &dir.join(file_name(number))).map_err(|e| e.during(&act))? {
+            contents.leave_out_torn(kept);
+            sums = contents.totals();
+            end = Some(go_on(&*fs, &dir, number, &contents).map_err(|e| e.during(&act))?);
+            damage = contents.damage;
+        }
+        Ok(Ledger { fs, dir, number, file_bytes, closed, end, open: None, sums, damage })
+    }
+
+    /// Lets go of its files until the next line.
+    pub fn rest(&mut self) {
+        self.open = None;
+    }
+
+    /// What was damaged when it was opened. A sentence each.
+    pub fn damage(&self) -> &[String] {
+        &self.damage
+    }
+
+    /// The last mark with a durable line.
+    pub fn mark(&self) -> u64 {
+        self.sums.mark
+    }
+
+    pub fn sums(&self) -> &Sums {
+        &self.sums
+    }
+
+    /// Goes on behind `mark`, where lines of earlier marks are in the ledgers of other nodes: in a file of its own.
+    pub fn pass_to(&mut self, mark: u64) -> Result<()> {
+        if self.sums.mark >= mark {
+            return Ok(());
+        }
+        self.sums.mark = mark;
+        self.begin_file()
+    }
+
+    fn begin_file(&mut self) -> Result<()> {
+        let number = if self.end.is_some() { self.number + 1 } else { self.number };
+        let end = start_file(&*self.fs, &self.dir, number, Vec::new(), &self.sums)?;
+        self.closed.extend((number > self.number).then_some(self.number));
+        (self.number, self.end, self.open) = (number, Some(end), None);
+        Ok(())
+    }
+
+    /// The newest file, begun or opened if need be, and where its next line goes.
+    fn file(&mut self) -> Result<(Arc<dyn File>, End)> {
+        if self.end.is_none_or(|end| end.at > self.file_bytes) {
+            self.begin_file()?;
+        }
+        let path = self.dir.join(file_name(self.number));
+        if self.open.is_none() {
+            let file = self.fs.open(&path).map_err(|e| Error::io(format!("open `{}`", path.display()), e))?;
+            self.open = Some(Open { file, copy: self.fs.open(&copy_of(&path)).ok() });
+        }
+        match (&self.open, self.end) {
+            (Some(open), Some(end)) => Ok((open.file.clone(), end)),
+            _ => unreachable!("it has just been begun and opened"),
+        }
+    }
+
+    /// The oldest file that is closed and not archived.
+    pub fn oldest_closed(&self) -> Option<u64> {
+        self.closed.front().copied()
+    }
+
+    /// A file that is still here; an error if it is not.
+    pub fn read_file(&self, number: u64) -> Result<Contents> {
+        let path = self.dir.join(file_name(number));
+        let absent = || Error::io(format!("read `{}`", path.display()), std::io::ErrorKind::NotFound.into());
+        Contents::read(&*self.fs, &path)?.ok_or_else(absent)
+    }
+
+    /// Removes a closed file that is archived. The stub is durable before the file goes.
+    pub fn replace_by_stub(&mut self, number: u64, stub: &Stub) -> Result<()> {
+        let io = |e| Error::io(format!("archive ledger file {number}"), e);
+        sealed::write(&*self.fs, &self.dir.join(stub_name(number)), stub)?;
+        let path = self.dir.join(file_name(number));
+        for path in [copy_of(&path), path] {
+            match self.fs.remove(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
+                _ => {}
+            }
+        }
+        self.closed.retain(|n| *n != number);
+        Ok(())
+    }
+
+    /// Appends lines, whose marks follow the last one without a gap, and makes them durable.
+    pub fn append(&mut self, lines: &[Line]) -> Result<()> {
+        let Some(last) = lines.last() else { return Ok(()) };
+        let (file, End { at, mut written }) = self.file()?;
+        let mut text = Vec::new();
+        for line in lines {
+            sealed::push(&mut text, line);
+        }
+        let bytes = text.len() as u64;
+        if at + bytes > written {
+            written = (at + bytes).next_multiple_of(GROWTH_BYTES);
+            text.resize((written - at) as usize, b'\n');
+        }
+        let done = file.write_all_at(&text, at).and_then(|()| file.sync());
+        done.map_err(|e| Error::io(format!("append ledger line {}", last.mark), e))?;
+        if let Some(open) = &mut self.open {
+            // What stands in the copy is durable in the file.
+            open.copy = open.copy.take().filter(|copy| copy.write_all_at(&text, at).is_ok());
+        }
+        self.end = Some(End { at: at + bytes, written });
+        lines.iter().for_each(|l| self.sums.add(l));
+        Ok(())
+    }
+}
+
+/// Goes on in file `number`: what was found is written again where it stands and synced, with newlines behind it. A file
+/// that is not what was found, because a part of it was read from its copy, is made anew.
+fn go_on(fs: &dyn Fs, dir: &Path, number: u64, contents: &Contents) -> Result<End> {
+    let path = dir.join(file_name(number));
+    let io = |e| Error::io(format!("write `{}`", path.display()), e);
+    let text = contents.text();
+    if !contents.stands_in_file {
+        return start_file(fs, dir, number, text.to_vec(), &Sums::default());
+    }
+    let file = fs.open(&path).map_err(io)?;
+    let written = file.size().map_err(io)?;
+    let mut bytes = text.to_vec();
+    bytes.resize(written as usize, b'\n');
+    file.write_all_at(&bytes, 0).and_then(|()| file.sync()).map_err(io)?;
+    let copied = match contents.stands_in_copy {
+        true => fs.open(&copy_of(&path)).and_then(|copy| copy.write_all_at(&bytes, 0)),
+        false => write_copy(fs, &path, &bytes),
+    };
+    // A copy is worth having, and no reason to fail.
+    drop(copied);
+    Ok(End { at: text.len() as u64, written })
+}
+
+/// Writes file `number` with its first contents: `text`, or a header.
+fn start_file(fs: &dyn Fs, dir: &Path, number: u64, mut text: Vec<u8>, sums: &Sums) -> Result<End> {
+    if text.is_empty() {
+        sealed::push(&mut text, &Header { format: contents::FORMAT, before: sums.clone() });
+    }
+    let at = text.len() as u64;
+    let written = (at + FILE_RESERVE_BYTES / 2).next_multiple_of(FILE_RESERVE_BYTES);
+    text.resize(written as usize, b'\n');
+    let path = dir.join(file_name(number));
+    write_atomically(fs, &path, &text).map_err(|e| Error::io("write a ledger file", e))?;
+    let _ = write_copy(fs, &path, &text);
+    Ok(End { at, written })
+}
+
+fn file_name(number: u64) -> String {
+    format!("{number:08}.jsonl")
+}
+
+fn stub_name(number: u64) -> String {
+    format!("{number:08}.archived")
+}
+
+/// Where the archived files of the ledger in `dir` are, oldest first, and what of them is damaged.
+pub fn stubs(fs: &dyn Fs, dir: &Path) -> Result<(Vec<Stub>, Vec<String>)> {
+    let (mut stubs, mut damage) = (Vec::new(), Vec::new());
+    for (_, path) in numbered(fs, dir, ".archived")? {
+        if let Some((stub, damaged)) = sealed::read(fs, &path)? {
+            stubs.push(stub);
+            damage.extend(damaged);
+        }
+    }
+    Ok((stubs, damage))
+}
+
+/// The ledger files in `dir`, oldest first.
+pub fn files(fs: &dyn Fs, dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    numbered(fs, dir, ".jsonl")
+}
+
+/// Files of a kind by number, also those of which only the copy is left.
+fn numbered(fs: &dyn Fs, dir: &Path, extension: &str) -> Result<Vec<(u64, PathBuf)>> {
+    let names = fs.list(dir).map_err(|e| Error::io(format!("list ledger `{}`", dir.display()), e))?;
+    let number = |n: &String| n.strip_suffix(COPY).unwrap_or(n).strip_suffix(extension)?.parse().ok();
+    let numbers: BTreeSet<u64> = names.iter().filter_map(number).collect();
+    Ok(numbers.into_iter().map(|n| (n, dir.join(format!("{n:08}{extension}")))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::fake::FakeFs;
+
+    fn line(mark: u64) -> Line {
+        Line { mark, outlet: "destination".into(), records: 1, ..Line::default() }
+    }
+
+    /// Of lines that were appended together, and are wider than a page, a power cut may leave the last without the first: where
+    /// their plans are kept, all are written again, and where they are not, they are missed.
+    #[test]
+    fn lines_behind_one_that_was_never_written_are_left_out_if_they_can_be_written_again() {
+        let fs: Arc<dyn Fs> = Arc::new(FakeFs::new());
+        let open = |kept| Ledger::open(fs.clone(), "/ledger".into(), 1 << 20, kept).unwrap();
+        open(1).append(&[line(1), line(2), line(3), line(4)]).unwrap();
+        let path = Path::new("/ledger/00000000.jsonl");
+        let text = crate::fs::read(&*fs, path).unwrap();
+        let starts: Vec<usize> =
+            text.split_inclusive(|&b| b == b'\n').scan(0, |at, l| Some(std::mem::replace(at, *at + l.len()))).collect();
+        let torn = vec![b'\n'; starts[3] - starts[2]];
+        for path in [path.to_owned(), copy_of(path)] {
+            fs.open(&path).unwrap().write_all_at(&torn, starts[2] as u64).unwrap();
+        }
+        let missed = open(3);
+        assert_eq!((missed.mark(), missed.damage().len()), (4, 1));
+        let mut ledger = open(2);
+        assert_eq!((ledger.mark(), ledger.damage()), (1, &[][..]));
+        ledger.append(&[line(2), line(3), line(4)]).unwrap();
+        assert_eq!((open(1).mark(), open(1).sums().outlet(Outlet::Destination).records), (4, 4));
+    }
+
+    #[test]
+    fn marks_that_are_in_other_ledgers_are_passed_and_no_line_behind_them_is_lost() {
+        let fs: Arc<dyn Fs> = Arc::new(FakeFs::new());
+        let open = || Ledger::open(fs.clone(), "/ledger".into(), 1 << 20, u64::MAX).unwrap();
+        let mut ledger = open();
+        ledger.append(&[line(1), line(2)]).unwrap();
+        ledger.pass_to(1).unwrap();
+        ledger.pass_to(44).unwrap();
+        ledger.append(&[line(45)]).unwrap();
+        ledger.pass_to(69).unwrap();
+        ledger.append(&[line(70), line(71)]).unwrap();
+        assert_eq!((open().mark(), open().sums().outlet(Outlet::Destination).records), (71, 5));
+        let marks = files(&*fs, Path::new("/ledger"))
+            .unwrap()
+            .into_iter()
+            .flat_map(|(_, path)| Contents::read(&*fs, &path).unwrap().unwrap().lines.into_iter().map(|l| l.mark));
+        assert_eq!(marks.collect::<Vec<_>>(), [1, 2, 45, 70, 71]);
+    }
+}

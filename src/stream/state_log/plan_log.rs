@@ -1,0 +1,413 @@
+//! The plan log of a lane: every commit is one checksummed frame, synced before anything is done because of it.
+//!
+//! Three files of already written blocks (the reserve) take turns. A file holds a header, a snapshot frame and the
+//! commits since; when one is full, the next file gets a snapshot. Recovery takes the highest generation and, before
+//! anything is sent or skipped because of it, writes what it found into another file and syncs that: what was found may
+//! sit in the page cache only. It never overwrites what it read nor the generation before, which may be the only one
+//! that is durable.
+//!
+//! Each file has a copy, which gets the same bytes at the same places after they are synced, and is not synced itself:
+//! what the medium takes from one of them stands in the other, and what stands in the copy was whole in its file. So a
+//! damaged file costs nothing, and what stands in neither is never taken for something that was not written: see
+//! [`recover`].
+//!
+//! ```text
+//! file   0  8  magic "HYDRPLAN"      frame  0  4  payload length
+//!        8  4  version                      4  4  CRC32C, seeded by (incarnation, generation)
+//!        12 4  CRC32C of 16..40             8     number of entries (varint), entries (see `plan::Entry`)
+//!        16 16 incarnation                        padded to 8
+//!        32 8  generation
+//!        64    snapshot frame, then commits
+//! ```
+
+pub mod recover;
+
+use crate::error::{Error, Kind, Result};
+use crate::fs::{File, Fs};
+use crate::journal::frame::seed;
+use crate::journal::segment::fill;
+use crate::sabotage;
+use crate::stream::plan::Entry;
+use crate::stream::plan::codec::{Reader, put_varint};
+use crate::stream::plan::state::State;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub const MAGIC: [u8; 8] = *b"HYDRPLAN";
+pub const VERSION: u32 = 1;
+const FIRST_FRAME: u64 = 64;
+const FRAME_HEADER: usize = 8;
+const FILES: usize = 3;
+/// A file that commits fill becomes twice as large the next time, up to this: fewer snapshots for who commits much.
+const FILE_BYTES_GROWN: u64 = 1 << 20;
+
+/// See the module.
+pub struct PlanLog {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    incarnation: [u8; 16],
+    /// The least length of a file, in bytes.
+    reserve: u64,
+    /// All files have the length that they should: asked for with the first commit of a life.
+    is_reserved: bool,
+    slots: [Slot; FILES],
+    current: usize,
+    /// The current slot's file and its copy, while they are in use.
+    open: Option<Open>,
+    generation: u64,
+    at: u64,
+    state: State,
+    ledger_mark: u64,
+    /// The reserve could not grow as far as it should: nothing new may be begun, what was begun is still planned.
+    starved: bool,
+    poison: Option<Error>,
+    damage: Vec<String>,
+}
+
+/// A file and its copy, if there is one.
+struct Open {
+    file: Arc<dyn File>,
+    copy: Option<Arc<dyn File>>,
+}
+
+/// What is known of a file that is not open.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    /// Bytes already written in the file and in its copy, so that overwriting them needs no room.
+    written: u64,
+    copied: u64,
+    /// The generation whose snapshot stands whole in the file.
+    generation: Option<u64>,
+}
+
+/// Between the name of a file and the generation at which a repair kept it.
+pub const ASIDE: &str = ".before-repair-";
+
+/// Whether a name is that of a file of a plan log or of its copy.
+pub fn is_file(name: &str) -> bool {
+    (0..FILES).flat_map(names).any(|own| own == name)
+}
+
+/// The names of slot `i`: the file, and its copy.
+fn names(i: usize) -> [String; 2] {
+    [format!("plans.{i}"), format!("plans.{i}.copy")]
+}
+
+fn open_or_create(fs: &dyn Fs, path: &Path) -> io::Result<Arc<dyn File>> {
+    match fs.open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => fs.create_new(path),
+        other => other,
+    }
+}
+
+impl PlanLog {
+    /// Opens or creates the log in `dir` with a reserve of at least `reserve` bytes per file. Needs room for one file that is
+    /// smaller or not there, and for nothing else; the others get theirs with the first commit.
+    ///
+    /// Errors: `Corrupt` (what both copies of a commit held is gone; nothing was changed), and those of the disk.
+    pub fn open(fs: Arc<dyn Fs>, dir: &Path, incarnation: [u8; 16], reserve: u64) -> Result<PlanLog> {
+        let found = recover::find(&*fs, dir, &incarnation);
+        let found = found.map_err(|e| e.during(format!("open plan log in `{}`", dir.display())))?;
+        PlanLog::go_on(fs, dir, incarnation, reserve, found)
+    }
+
+    /// Goes on with a state that was salvaged, as a further generation in the oldest of the files: until that is durable the
+    /// log is what it was. Copies of all files are kept before, with [`ASIDE`] and the generation behind their names.
+    pub fn replace(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        incarnation: [u8; 16],
+        reserve: u64,
+        salvaged: recover::Found,
+    ) -> Result<PlanLog> {
+        for name in (0..FILES).flat_map(names) {
+            let (from, to) = (dir.join(&name), dir.join(format!("{name}{ASIDE}{}", salvaged.highest)));
+            let kept = match crate::fs::read(&*fs, &from) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                bytes => bytes.and_then(|bytes| crate::fs::write_atomically(&*fs, &to, &bytes)),
+            };
+            kept.map_err(|e| Error::io(format!("keep `{}`", from.display()), e))?;
+        }
+        PlanLog::go_on(fs, dir, incarnation, reserve, salvaged)
+    }
+
+    /// Writes what was found into a file of its own.
+    fn go_on(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        incarnation: [u8; 16],
+        reserve: u64,
+        found: recover::Found,
+    ) -> Result<PlanLog> {
+        let act = || format!("open plan log in `{}`", dir.display());
+        let mut slots = [Slot::default(); FILES];
+        for (i, slot) in slots.iter_mut().enumerate() {
+            ([slot.written, slot.copied], slot.generation) = (found.lengths[i], found.whole[i]);
+        }
+        let mut log = PlanLog {
+            fs,
+            dir: dir.to_path_buf(),
+            incarnation,
+            reserve,
+            is_reserved: false,
+            slots,
+            current: found.slot,
+            open: None,
+            generation: found.highest,
+            at: 0,
+            state: found.state,
+            ledger_mark: 0,
+            starved: false,
+            poison: None,
+            damage: found.damage,
+        };
+        if sabotage::on("plan_log_used_as_found") && log.slots[log.current].generation.is_some() {
+            log.at = u64::MAX / 2;
+            return Ok(log);
+        }
+        if sabotage::on("reserve_not_kept") {
+            let name = log.dir.join(format!("reserve.{}", log.generation));
+            reserve_file(&*log.fs, &name, 0, reserve).map_err(|e| e.during(act()))?;
+        }
+        log.rewrite(&[]).map_err(|e| e.during(act()))?;
+        Ok(log)
+    }
+
+    /// Lets go of its files until the next commit.
+    pub fn rest(&mut self) {
+        self.open = None;
+    }
+
+    fn files(&mut self) -> Result<&mut Open> {
+        if self.open.is_none() {
+            let [file, copy] = names(self.current).map(|name| self.fs.open(&self.dir.join(name)));
+            let file = file.map_err(|e| Error::io("open a file of the plan log", e))?;
+            let is_copied = self.slots[self.current].copied > 0;
+            self.open = Some(Open { file, copy: copy.ok().filter(|_| is_copied) });
+        }
+        Ok(self.open.as_mut().expect("just opened"))
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What was damaged when it was opened, and read from a copy. A sentence each.
+    pub fn damage(&self) -> &[String] {
+        &self.damage
+    }
+
+    /// Makes all of `entries` durable together, then applies them; or none of them. Blocks for a write and a sync.
+    ///
+    /// Errors: `NoSpace` (nothing was changed; a later call may succeed), `Poisoned` (what is on disk is unknown).
+    pub fn commit(&mut self, entries: Vec<Entry>) -> Result<()> {
+        if let Some(poison) = &self.poison {
+            return Err(poison.clone());
+        }
+        if entries.is_empty() {
+            return Ok(());
+        }
+        if !self.is_reserved {
+            self.make_room(None, self.reserve / 2)?;
+        }
+        let bytes = encode_frame(&entries, seed(&self.incarnation, self.generation));
+        if self.at + bytes.len() as u64 > self.slots[self.current].written {
+            return self.rewrite(&entries);
+        }
+        let (at, file) = (self.at, self.files()?.file.clone());
+        let mut done = file.write_all_at(&bytes, at);
+        if done.is_ok() && !sabotage::on("plan_not_synced") {
+            done = file.sync();
+        }
+        done.map_err(|e| self.poisoned("write and sync a commit", e))?;
+        self.copy_out(&bytes, self.at);
+        self.at += bytes.len() as u64;
+        entries.into_iter().for_each(|e| self.state.apply(e));
+        Ok(())
+    }
+
+    /// Writes to the copy what is durable in the file. A copy that fails is one that is missing, which costs nothing but
+    /// that: the next snapshot tries again.
+    fn copy_out(&mut self, bytes: &[u8], at: u64) {
+        let copied = &mut self.slots[self.current].copied;
+        let fits = at + bytes.len() as u64 <= *copied;
+        let Some(Open { copy, .. }) = &mut self.open else { return };
+        let had_one = copy.is_some();
+        *copy = copy.take().filter(|copy| {
+            let is_begun = at > 0 || copy.write_all_at(&bytes[..FIRST_FRAME as usize], 0).is_ok();
+            is_begun && fits && copy.write_all_at(bytes, at).is_ok()
+        });
+        if copy.is_none() {
+            // It lacks something, and is not gone on with: the next snapshot in this file makes it anew.
+            *copied = 0;
+            if had_one {
+                crate::fs::count_missing_copy();
+            }
+        }
+    }
+
+    /// A wrong build's way of changing the state: durable with the next snapshot, if ever.
+    pub fn apply_in_memory(&mut self, entries: Vec<Entry>) {
+        entries.into_iter().for_each(|e| self.state.apply(e));
+    }
+
+    /// Lines up to this mark are durable in the ledger: their plans may go.
+    pub fn ledger_is_durable_to(&mut self, mark: u64) {
+        self.ledger_mark = mark;
+        self.state.forget_settled(mark);
+    }
+
+    /// The last mark whose ledger line is durable.
+    pub fn ledger_mark(&self) -> u64 {
+        self.ledger_mark
+    }
+
+    /// Whether the reserve is at its low mark.
+    pub fn is_starved(&self) -> bool {
+        self.starved
+    }
+
+    fn poisoned(&mut self, act: &str, e: io::Error) -> Error {
+        let error = Error::new(Kind::Poisoned, format!("plan log: {act}: {e}"));
+        self.poison = Some(error.clone());
+        error
+    }
+
+    /// Writes the state and `entries` as a snapshot into the file that can best be spared.
+    fn rewrite(&mut self, entries: &[Entry]) -> Result<()> {
+        let mut state = self.state.clone();
+        entries.iter().cloned().for_each(|e| state.apply(e));
+        state.forget_settled(self.ledger_mark);
+        let generation = self.generation + 1;
+        let target = self.spare_file();
+        let snapshot = encode_frame(&state.snapshot(), seed(&self.incarnation, generation));
+        let needed = FIRST_FRAME + snapshot.len() as u64;
+        self.make_room(Some(target), needed)?;
+        let [file, copy] = names(target).map(|name| self.fs.open(&self.dir.join(name)));
+        let file = file.map_err(|e| Error::io("open a file of the plan log", e))?;
+        let mut bytes = header(&self.incarnation, generation);
+        bytes.extend_from_slice(&snapshot);
+        self.slots[target].generation = None;
+        let done = file.write_all_at(&bytes, 0).and_then(|()| file.sync());
+        done.map_err(|e| self.poisoned("write and sync a snapshot", e))?;
+        self.slots[target].generation = Some(generation);
+        (self.current, self.generation, self.at) = (target, generation, needed);
+        self.open = Some(Open { file, copy: copy.ok() });
+        self.copy_out(&bytes, 0);
+        self.state = state;
+        Ok(())
+    }
+
+    /// The file to overwrite: one without a whole snapshot, else the oldest; never the current one.
+    fn spare_file(&self) -> usize {
+        let others = (0..FILES).filter(|&i| i != self.current || self.slots[i].generation.is_none());
+        others.min_by_key(|&i| (self.slots[i].generation, i == self.current)).expect("there are others")
+    }
+
+    /// Grows the reserve to twice what the snapshot needs: in the file it goes to, if it is to be written now, and, once
+    /// anything is committed, in the others, which are next. If that cannot be had but the snapshot fits, the log goes on,
+    /// starved. The file it goes to grows further if it is small for what is committed, and copies grow with their files:
+    /// if that cannot be had, it is done without.
+    fn make_room(&mut self, target: Option<usize>, needed: u64) -> Result<()> {
+        let mut starved = false;
+        // Nothing is planned yet: an idle stream costs one file.
+        let is_new = target.is_some() && self.state == State::default();
+        let first = target.unwrap_or(self.current);
+        // With the first commit of a life also the names of files that an earlier one made and did not come to sync.
+        let mut is_made = target.is_none() && !self.is_reserved;
+        for i in (0..if is_new { 1 } else { FILES }).map(|i| (first + i) % FILES) {
+            let [file, copy] = names(i).map(|name| self.dir.join(name));
+            let least = (2 * needed).max(self.reserve);
+            let Slot { written, .. } = self.slots[i];
+            if written < least {
+                is_made |= written == 0;
+                let wanted = if least > self.reserve { least.next_multiple_of(64 * 1024) } else { least };
+                match reserve_file(&*self.fs, &file, written, wanted) {
+                    Ok(written) => self.slots[i].written = written,
+                    Err(e) if e.kind != Kind::NoSpace || Some(i) == target && written < needed => return Err(e),
+                    Err(_) => starved = true,
+                }
+            }
+            let is_filled = Some(i) == target && self.at > 0 && self.at >= self.slots[self.current].written / 2;
+            let grown = 2 * self.slots[i].written;
+            if is_filled && grown <= FILE_BYTES_GROWN {
+                let grown = reserve_file(&*self.fs, &file, self.slots[i].written, grown);
+                self.slots[i].written = grown.unwrap_or(self.slots[i].written);
+            }
+            let Slot { written, copied, .. } = self.slots[i];
+            if copied < written {
+                self.slots[i].copied = reserve_copy(&*self.fs, &copy, copied, written).unwrap_or(copied);
+            }
+        }
+        if is_made {
+            self.fs.sync_dir(&self.dir).map_err(|e| Error::io("make a file of the plan log", e))?;
+        }
+        self.is_reserved |= target.is_none();
+        self.starved = starved;
+        Ok(())
+    }
+
+    /// Asks again for the room that could not be had.
+    pub fn retry_room(&mut self) -> Result<()> {
+        let needed = FIRST_FRAME + encode_frame(&self.state.snapshot(), 0).len() as u64;
+        if self.starved { self.make_room(None, needed) } else { Ok(()) }
+    }
+}
+
+/// The same for a copy, which is not synced, as it never is.
+fn reserve_copy(fs: &dyn Fs, path: &Path, copied: u64, wanted: u64) -> io::Result<u64> {
+    fill(&*open_or_create(fs, path)?, copied, wanted).map(|()| wanted)
+}
+
+/// Makes a file of `written` bytes at least `wanted` bytes long, durably; the length it then has.
+fn reserve_file(fs: &dyn Fs, path: &Path, written: u64, wanted: u64) -> Result<u64> {
+    let io = |e| Error::io(format!("reserve {wanted} bytes for `{}`", path.display()), e);
+    let file = open_or_create(fs, path).map_err(io)?;
+    if written < wanted {
+        fill(&*file, written, wanted).and_then(|()| file.sync()).map_err(io)?;
+    }
+    Ok(written.max(wanted))
+}
+
+fn header(incarnation: &[u8; 16], generation: u64) -> Vec<u8> {
+    let mut rest = incarnation.to_vec();
+    rest.extend_from_slice(&generation.to_le_bytes());
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&crc32c::crc32c(&rest).to_le_bytes());
+    bytes.extend_from_slice(&rest);
+    bytes.resize(FIRST_FRAME as usize, 0);
+    bytes
+}
+
+fn encode_frame(entries: &[Entry], seed: u32) -> Vec<u8> {
+    let mut bytes = vec![0; FRAME_HEADER];
+    push_entries(&mut bytes, entries);
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    let length = (bytes.len() - FRAME_HEADER) as u32;
+    let crc = crc32c::crc32c_append(seed, &bytes[FRAME_HEADER..]);
+    bytes[..4].copy_from_slice(&length.to_le_bytes());
+    bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// Appends entries as [`entries_of`] reads them.
+pub(super) fn push_entries(bytes: &mut Vec<u8>, entries: &[Entry]) {
+    put_varint(bytes, entries.len() as u64);
+    entries.iter().for_each(|e| e.encode(bytes));
+}
+
+/// The payload of the frame at the front of `bytes`, if a true one stands there.
+fn frame_at(bytes: &[u8], seed: u32) -> Option<&[u8]> {
+    let length = u32::from_le_bytes(bytes.get(..4)?.try_into().expect("four bytes")) as usize;
+    let crc = u32::from_le_bytes(bytes.get(4..8)?.try_into().expect("four bytes"));
+    let payload = bytes.get(FRAME_HEADER..FRAME_HEADER + length)?;
+    (length > 0 && crc32c::crc32c_append(seed, payload) == crc).then_some(payload)
+}
+
+pub(in crate::stream) fn entries_of(payload: &[u8]) -> Result<Vec<Entry>> {
+    let mut reader = Reader(payload);
+    let n = reader.varint()?;
+    (0..n).map(|_| Entry::decode(&mut reader)).collect()
+}
