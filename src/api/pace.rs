@@ -50,11 +50,11 @@ impl Pace {
     }
 
     /// A request's header is complete; until the guard is dropped the connection is not watched.
-    pub fn request(self: &Arc<Self>) -> LaneHandle {
+    pub fn request(self: &Arc<Self>) -> Running {
         let mut phase = self.phase();
         let running = if let Phase::Busy { requests } = *phase { requests } else { 0 };
         *phase = Phase::Busy { requests: running + 1 };
-        LaneHandle(self.clone())
+        Running(self.clone())
     }
 
     /// Ends when the connection has taken too long. Has no way to be woken by a change of phase: it must be polled
@@ -98,9 +98,9 @@ impl Pace {
 }
 
 /// A request that is being answered.
-pub struct LaneHandle(Arc<Pace>);
+pub struct Running(Arc<Pace>);
 
-impl Drop for LaneHandle {
+impl Drop for Running {
     fn drop(&mut self) {
         let mut phase = self.0.phase();
         *phase = match *phase {

@@ -2,17 +2,16 @@
 //! error, and end with 0, 1 (it did not work) or 2 (it was called wrongly).
 
 mod audit;
-mod bench;
 mod check;
 mod check_online;
-mod client;
+pub mod client;
 mod demo;
 mod out;
 mod pinned;
 mod put;
 mod redrive;
 mod repair;
-mod run;
+pub mod run;
 mod status;
 mod transform;
 
@@ -53,8 +52,6 @@ enum Command {
     Audit(audit::Options),
     /// Mend streams that are held because files of theirs are damaged: says what it would do, and does it with --apply.
     Repair(repair::Options),
-    /// Measure this machine: ratios of the service to bare loops, end to end.
-    Bench(bench::Options),
     /// Work on transforms.
     #[command(subcommand)]
     Transform(transform::Command),
@@ -74,7 +71,6 @@ pub fn main() -> ExitCode {
         Command::Abandon(stream) => redrive::verb(&stream, "abandon"),
         Command::Audit(options) => audit::audit(&options),
         Command::Repair(options) => repair::repair(&options),
-        Command::Bench(options) => bench::bench(&options),
         Command::Transform(command) => transform::transform(&command),
     };
     match outcome {
@@ -87,7 +83,7 @@ pub fn main() -> ExitCode {
 }
 
 /// What a command ends with: a code, or a message for standard error.
-type Outcome = Result<ExitCode, String>;
+pub type Outcome = Result<ExitCode, String>;
 
 /// Loads a configuration with the process's environment; the error is a line per problem.
 fn load(path: &Path) -> Result<Config, String> {
@@ -95,6 +91,6 @@ fn load(path: &Path) -> Result<Config, String> {
 }
 
 /// A runtime for a command that only talks to a service.
-fn small_runtime() -> Result<tokio::runtime::Runtime, String> {
+pub fn small_runtime() -> Result<tokio::runtime::Runtime, String> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("start a runtime: {e}"))
 }

@@ -13,9 +13,9 @@ const STREAM: &str =
     "  s:\n    format: lines\n    buffer: { size: 1MiB, interval: 1s }\n    destination: { local: { dir: DIR/b } }\n";
 
 /// A command that is ended with the test.
-struct LaneHandle(Child);
+struct Running(Child);
 
-impl Drop for LaneHandle {
+impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -192,7 +192,7 @@ fn a_put_whose_input_pauses_sends_what_it_has_and_connects_again() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("start hydrant put");
-    let mut put = LaneHandle(put);
+    let mut put = Running(put);
     let mut input = put.0.stdin.take().unwrap();
     input.write_all(b"one\n").unwrap();
     service.until("the first line is there while the input is open", |s| s.status("s").accepted == 1);
@@ -217,7 +217,7 @@ fn the_record_that_the_demo_suggests_is_delivered() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("start hydrant demo");
-    let mut demo = LaneHandle(demo);
+    let mut demo = Running(demo);
     let mut lines = BufReader::new(demo.0.stdout.take().unwrap()).lines().map(|l| l.expect("a line"));
     let text: Vec<String> = lines.by_ref().take_while(|l| !l.contains("until it is interrupted")).collect();
     let text = text.join("\n");

@@ -126,7 +126,7 @@ fn send(telegraf: &Telegraf, path: &str, key: Option<&str>, gzip: bool, ids: (&s
     let mut request = format!(
         "POST {path} HTTP/1.1\r\nHost: x\r\nX-Amz-Firehose-Protocol-Version: 1.0\r\nX-Amz-Firehose-Request-Id: \
          {header_id}\r\nX-Amz-Firehose-Source-Arn: \
-         arn:aws:firehose:us-east-1:000000000000:deliverystream/s\r\nX-Amz-Firehose-LaneResources-Attributes: \
+         arn:aws:firehose:us-east-1:000000000000:deliverystream/s\r\nX-Amz-Firehose-Common-Attributes: \
          {{\"commonAttributes\":{{\"env\":\"test\",\"other\":\"x\"}}}}\r\n{key}Content-Type: \
          application/json\r\n{encoding}Content-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()

@@ -22,7 +22,7 @@ struct Case {
 /// What the commands of this file are.
 const TRIED: [&str; 9] = ["check", "put", "status", "redrive", "pause", "resume", "abandon", "audit", "repair"];
 /// `run` is what they talk to; the others have no configuration.
-const OTHERS: [&str; 5] = ["run", "demo", "bench", "transform", "help"];
+const OTHERS: [&str; 4] = ["run", "demo", "transform", "help"];
 
 fn s3(bucket: &str) -> String {
     format!(

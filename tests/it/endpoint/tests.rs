@@ -102,7 +102,7 @@ fn requests_against_the_rules_are_refused_and_named() {
         ("base64", with_body("a", body("a", &rest.replace("eA==", "e")).as_bytes(), "")),
         ("member", with_body("a", body("a", &format!("{rest},\"x\":1")).as_bytes(), "")),
         ("gzip", with_body("a", body("a", rest).as_bytes(), "Content-Encoding: gzip\r\n")),
-        ("attributes", request("a", &["x"], "X-Amz-Firehose-LaneResources-Attributes: {\"a\":1}\r\n")),
+        ("attributes", request("a", &["x"], "X-Amz-Firehose-Common-Attributes: {\"a\":1}\r\n")),
     ];
     let right = String::from_utf8(request("a", &["x"], "")).unwrap();
     wrong.push(("version", right.replace("Version: 1.0", "Version: 1").into_bytes()));

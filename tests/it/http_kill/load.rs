@@ -25,7 +25,7 @@ impl Load {
     pub const ONE: Load = Load { clients: 1, puts: 1, records: 1, pause: 0 };
 }
 
-/// LaneHandle clients of one life.
+/// Running clients of one life.
 pub struct Clients(Vec<JoinHandle<Result<(), String>>>);
 
 pub fn start(load: Load, api: SocketAddr, known: &Known, rng: &mut Rng) -> Clients {

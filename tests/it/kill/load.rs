@@ -85,7 +85,7 @@ impl Load {
     }
 }
 
-/// LaneHandle clients of one life.
+/// Running clients of one life.
 pub struct Clients(Vec<JoinHandle<Result<(), String>>>);
 
 /// Starts the clients. Each acknowledgement is told to `acked`.

@@ -249,7 +249,7 @@ impl Table {
     /// Rows a second from when the service may deliver until most are in the table: what is left waits for its buffer.
     fn load(&self, live: &Live, input: Input, bodies: &Arc<[Bytes]>) -> Result<f64, String> {
         let stream = live.stream()?;
-        let told = |e: crate::error::Error| format!("postgres: {e}");
+        let told = |e: hydrant::error::Error| format!("postgres: {e}");
         stream.pause(true).map_err(told)?;
         live.load("PutRecordBatch", bodies, CONNECTIONS, End::Requests(bodies.len())).run()?;
         let began = Instant::now();

@@ -5,11 +5,11 @@
 use super::corpus::Corpus;
 use super::machine::thread_cpu_s;
 use super::report::{Ratio, Report};
-use crate::lane::{Lane, Start};
-use crate::source::kinesis::client::Kinesis;
-use crate::source::kinesis::reader::{Consumer, Reader};
-use crate::source::kinesis::shard::Shard;
-use crate::source::room::Room;
+use hydrant::lane::{Lane, Start};
+use hydrant::source::kinesis::client::Kinesis;
+use hydrant::source::kinesis::reader::{Consumer, Reader};
+use hydrant::source::kinesis::shard::Shard;
+use hydrant::source::room::Room;
 use md5::{Digest, Md5};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -4,8 +4,8 @@
 use super::load::End;
 use super::machine::process_cpu_s;
 use super::service::{CONNECTIONS, Live, remove_delivered};
-use crate::stream::redrive::Selection;
 use bytes::Bytes;
+use hydrant::stream::redrive::Selection;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ pub fn run(live: &Live, bodies: &Arc<[Bytes]>, records: usize) -> Result<Redrive
     endpoint.fail(false);
     settled?;
     let stream = live.stream()?;
-    let told = |e: crate::error::Error| format!("redrive: {e}");
+    let told = |e: hydrant::error::Error| format!("redrive: {e}");
     stream.pause(true).map_err(told)?;
     let (began, cpu) = (Instant::now(), process_cpu_s());
     stream.redrive(Selection::default()).map_err(told)?;

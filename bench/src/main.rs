@@ -1,4 +1,4 @@
-//! `hydrant bench`: how fast the service is, as ratios to loops that do the same work with nothing around it, all of them
+//! How fast the service is, as ratios to loops that do the same work with nothing around it, all of them
 //! measured in one run, in turn, on the same records. A time alone says as much about the machine and its neighbours as
 //! about the program, so none is a headline.
 
@@ -16,13 +16,13 @@ mod service;
 mod stats;
 mod table;
 
-use super::Outcome;
-use crate::config::{Log, LogFormat, LogLevel};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
+use clap::Parser;
 use corpus::{Corpus, Kind};
 use decode::Decode;
 use endpoint::Endpoint;
+use hydrant::config::{Log, LogFormat, LogLevel};
 use indicatif::{ProgressBar, ProgressStyle};
 use reference::{Loop, Own};
 use report::{Heading, Ratio, Report};
@@ -42,9 +42,15 @@ const INTERVAL: &str = "10s";
 const HTTP_BUFFER_MIB: u64 = 16;
 const HTTP_INTERVAL: &str = "1s";
 
-/// Options of the command.
-#[derive(clap::Args)]
-pub struct Options {
+#[global_allocator]
+static ALLOCATOR: hydrant::allocator::Allocator = hydrant::allocator::Allocator;
+
+/// Measure this machine: ratios of the service to bare loops, end to end.
+#[derive(clap::Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Options {
+    #[command(subcommand)]
+    alone: Option<Alone>,
     /// Which records.
     #[arg(long, value_enum, default_value = "weblog")]
     corpus: Kind,
@@ -137,8 +143,28 @@ impl Drop for Removed {
     }
 }
 
+/// What this program is started as by itself.
+#[derive(clap::Subcommand)]
+enum Alone {
+    /// The service alone, whose memory is measured.
+    #[command(hide = true)]
+    Run { config: PathBuf },
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let done = match &options.alone {
+        Some(Alone::Run { config }) => hydrant::cli::run::run(config),
+        None => bench(&options).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|message| {
+        eprintln!("{message}");
+        ExitCode::FAILURE
+    })
+}
+
 /// Measures and prints.
-pub fn bench(options: &Options) -> Outcome {
+fn bench(options: &Options) -> Result<(), String> {
     let base = options.dir.clone().unwrap_or_else(std::env::temp_dir);
     let base = base.canonicalize().map_err(|e| format!("`{}`: {e}", base.display()))?;
     let dir = Removed(base.join(format!("hydrant-bench-{}", uuid::Uuid::new_v4().simple())));
@@ -146,7 +172,7 @@ pub fn bench(options: &Options) -> Outcome {
     remove_when_interrupted(dir.0.clone());
     // Every refusal that `redrive` is measured with is a warning.
     let level = if options.wants(Part::Redrive) { LogLevel::Error } else { LogLevel::Warn };
-    crate::telemetry::init_logs(&Log { format: LogFormat::Human, level });
+    hydrant::telemetry::init_logs(&Log { format: LogFormat::Human, level });
     let mut bench = Bench::new(options, &dir.0)?;
     let mut report = Report::default();
     for round in 0..=options.rounds {
@@ -166,7 +192,7 @@ pub fn bench(options: &Options) -> Outcome {
         true => println!("{:#}", report.json(&heading)),
         false => println!("{}\n{NOTES}", report.text(&heading).trim_end()),
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 const NOTES: &str = "
@@ -186,7 +212,7 @@ memory: the service alone, as a process; peak as the kernel saw it.";
 /// An interrupt ends the process before any `drop`.
 fn remove_when_interrupted(dir: PathBuf) {
     let wait = move || {
-        if let Ok(runtime) = super::small_runtime()
+        if let Ok(runtime) = hydrant::cli::small_runtime()
             && runtime.block_on(tokio::signal::ctrl_c()).is_ok()
         {
             memory::kill_running();

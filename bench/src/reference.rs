@@ -2,13 +2,13 @@
 
 use super::corpus::Corpus;
 use super::machine::thread_cpu_s;
-use crate::compress::Compress;
-use crate::format::{Format, parquet::Parquet};
-use crate::record::Batch;
 use arrow::datatypes::SchemaRef;
 use arrow_json::ReaderBuilder;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use hydrant::compress::Compress;
+use hydrant::format::{Format, parquet::Parquet};
+use hydrant::record::Batch;
 use parquet::arrow::ArrowWriter;
 use parquet::basic;
 use parquet::file::properties::WriterProperties;

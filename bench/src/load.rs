@@ -2,9 +2,9 @@
 //! one request under way, a thread each. It does no more than a client has to, for it shares the CPUs.
 
 use super::machine::thread_cpu_s;
-use crate::api::sigv4::{SigningKeys, sign};
-use crate::priority;
 use bytes::Bytes;
+use hydrant::api::sigv4::{SigningKeys, sign};
+use hydrant::priority;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -7,10 +7,10 @@ use super::load::{End, Load};
 use super::machine::memory_bytes;
 use super::service::{self, CONNECTIONS, STREAM, Setup, Shape, remove_delivered};
 use super::stats::median;
-use crate::cli::client::Client;
-use crate::cli::small_runtime;
-use crate::stream::supervise::Status;
 use bytes::Bytes;
+use hydrant::cli::client::Client;
+use hydrant::cli::small_runtime;
+use hydrant::stream::supervise::Status;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
@@ -49,7 +49,7 @@ impl Resident {
 }
 
 /// A child that does not outlive us.
-struct LaneHandle(Child);
+struct Running(Child);
 
 /// Its number; 0: there is none.
 static RUNNING: AtomicI32 = AtomicI32::new(0);
@@ -62,7 +62,7 @@ pub fn kill_running() {
     }
 }
 
-impl Drop for LaneHandle {
+impl Drop for Running {
     fn drop(&mut self) {
         RUNNING.store(0, Ordering::SeqCst);
         if matches!(self.0.try_wait(), Ok(None)) {
@@ -81,7 +81,7 @@ pub fn run(
     bodies: &Arc<[Bytes]>,
     gib: f64,
 ) -> Result<Resident, String> {
-    let _remove = super::Removed(dir.clone());
+    let _remove = crate::Removed(dir.clone());
     let ports = [free_port()?, free_port()?];
     let setup = Setup {
         dir,
@@ -157,7 +157,7 @@ fn log_path(setup: &Setup) -> PathBuf {
     setup.dir.join("log")
 }
 
-fn spawn(setup: &Setup) -> Result<LaneHandle, String> {
+fn spawn(setup: &Setup) -> Result<Running, String> {
     let config = setup.write()?;
     let error = |e: std::io::Error| format!("start the service: {e}");
     let log = File::create(log_path(setup)).map_err(error)?;
@@ -166,11 +166,11 @@ fn spawn(setup: &Setup) -> Result<LaneHandle, String> {
     command.arg("run").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     let child = command.spawn().map_err(error)?;
     RUNNING.store(Pid::from_child(&child).as_raw_nonzero().get(), Ordering::SeqCst);
-    Ok(LaneHandle(child))
+    Ok(Running(child))
 }
 
 /// A connection to the admin listener, once it answers.
-async fn ready(child: &mut LaneHandle, setup: &Setup, admin: SocketAddr) -> Result<Client, String> {
+async fn ready(child: &mut Running, setup: &Setup, admin: SocketAddr) -> Result<Client, String> {
     let began = Instant::now();
     while began.elapsed() < START_WAIT {
         if let Ok(mut client) = Client::connect(admin, None, "").await
@@ -249,7 +249,7 @@ fn sample(pid: u32, objects: &Path, stop: &AtomicBool) -> Vec<(Instant, u64)> {
     samples
 }
 
-fn end(child: &mut LaneHandle) -> Result<(), String> {
+fn end(child: &mut Running) -> Result<(), String> {
     let error = |e: &dyn std::fmt::Display| format!("end the service: {e}");
     kill_process(Pid::from_child(&child.0), Signal::TERM).map_err(|e| error(&e))?;
     let status = child.0.wait().map_err(|e| error(&e))?;
