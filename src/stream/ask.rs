@@ -5,7 +5,7 @@ use super::supervise::Stream;
 use crate::error::Result;
 use crate::journal::Put;
 use crate::record::{Batch, Entry};
-use crate::stream::engine::abandon::Abandoned;
+use crate::stream::engine::outbox::AbandonCount;
 use crate::stream::lane::sinks::Sinks;
 use std::sync::atomic::Ordering;
 
@@ -38,10 +38,10 @@ impl Stream {
     }
 
     /// Gives up on every plan that its destination has not taken so far, whatever holds it: its records go where failures go.
-    pub fn abandon(&self) -> Result<Abandoned> {
+    pub fn abandon(&self) -> Result<AbandonCount> {
         let of_shards = match &*self.shards() {
             Some(shards) => shards.ask_all(|engine, _| Ok(engine.abandon()))?,
-            None => Abandoned::default(),
+            None => AbandonCount::default(),
         };
         Ok(of_shards + self.ask(|engine, _| engine.abandon())?)
     }

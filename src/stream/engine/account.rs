@@ -10,17 +10,15 @@ impl Engine {
     /// Records accepted and not settled, counted from what is held, never by subtraction: unread, in buffers, in open
     /// plans.
     pub fn pending(&self, track: Track) -> u64 {
-        let cursor = self.cursors[track as usize].offset;
-        let again = self.waiting.as_ref().filter(|_| track == Track::Main).map_or(0, |a| a.listed);
-        let listed = self.replays[track as usize].unread() + again;
+        let cursor = self.readers[track].offset();
+        let listed = self.readers[track].listed_unread();
         let unread = self.lane.records_from(cursor).saturating_sub(listed);
         let mut buffered = BTreeSet::new();
         if track == Track::Main {
             buffered.extend(self.state().incomplete());
         }
         let mut whole = 0;
-        let lists =
-            self.buffers.iter().filter(|(s, _)| s.outlet.track() == track).map(|(_, b)| b.list.clone().finish());
+        let lists = self.buffers.of_track(track).map(|b| b.list.clone().finish());
         let open = self.state().open_plans().filter(|p| p.outlet.track() == track).map(|p| p.list.clone());
         for list in lists.chain(open) {
             for item in list.items() {
@@ -60,9 +58,9 @@ impl Engine {
 
     /// Arrival of a track's oldest record that is not settled.
     pub fn oldest_pending_ms(&self, track: Track) -> Option<u64> {
-        let buffered = self.buffers.iter().filter(|(s, _)| s.outlet.track() == track).map(|(_, b)| b.oldest_arrival_ms);
+        let buffered = self.buffers.of_track(track).map(|b| b.oldest_arrival_ms);
         let planned = self.state().open_plans().filter(|p| p.outlet.track() == track).map(|p| p.oldest_arrival_ms);
-        let unread = match self.lane.read(&mut self.cursors[track as usize].clone()) {
+        let unread = match self.lane.read(&mut self.readers[track].cursor()) {
             Ok(Read::Frame(frame)) => Some(frame.arrival_ms),
             _ => None,
         };

@@ -3,10 +3,10 @@
 use super::Engine;
 use super::buffer::Slot;
 use super::fill::{Pick, push_line};
-use super::ship::Phase;
+use super::outbox::Rebuilding;
+use super::reread::{Bound, RereadRecords};
 use crate::error::{Error, Kind, Result};
 use crate::format::Rows;
-use crate::lane::Cursor;
 use crate::partition::prefix::Key;
 use crate::record::Batch;
 use crate::record::keyed::{self, Keys};
@@ -14,42 +14,11 @@ use crate::sabotage;
 use crate::stream::pipeline::route::{Chunk, Judged, Payload, Raw, Told, Verdict};
 use crate::stream::plan::replay::Listed;
 use crate::stream::plan::{Outlet, Plan};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// How often a record whose fate is bound is given to a transform that runs out of time, before the stream waits.
 const BOUND_TRIES: u32 = 20;
-
-/// What plans of an earlier life say of a record.
-enum Bound {
-    /// All its outputs are settled.
-    Done,
-    /// An open failure plan lists it: its line is made from the reason the plan keeps.
-    Failure(u64),
-    /// Plans list these of its outputs, settled or open; the rest is still to be made.
-    Outputs(Vec<Listed>),
-}
-
-/// Records of which plans of an earlier life may know something, read again.
-pub(super) struct Again {
-    chunk: Chunk,
-    bounds: Vec<Option<Bound>>,
-    /// Where the track goes on behind them.
-    pub(super) cursor: Cursor,
-    /// How many of them some plan lists.
-    pub(super) listed: u64,
-}
-
-impl Again {
-    /// Plans that list outputs of them.
-    pub(super) fn plans(&self) -> BTreeSet<u64> {
-        let listed = self.bounds.iter().filter_map(|bound| match bound {
-            Some(Bound::Outputs(listed)) => Some(listed.iter().map(|l| l.plan)),
-            _ => None,
-        });
-        listed.flatten().collect()
-    }
-}
 
 impl Engine {
     /// `Misconfigured`: a record that a plan lists is not the one that it listed, so nothing of it may be judged.
@@ -77,42 +46,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Looks up what plans of an earlier life list of a chunk. The plan decides: what it lists ends there.
-    pub(super) fn look_up(&mut self, chunk: &Chunk, cursor: Cursor) -> Again {
-        let entry = chunk.entry;
-        let mut again = Again { chunk: Chunk { entry, ..Chunk::default() }, bounds: Vec::new(), cursor, listed: 0 };
-        let mut listed = Vec::new();
-        for (i, &offset) in chunk.offsets.iter().enumerate() {
-            self.replays[0].at(offset, &mut listed);
-            again.listed += !listed.is_empty() as u64;
-            let bound = self.bound(&listed);
-            if !matches!(bound, Some(Bound::Done)) {
-                again.chunk.push_of(chunk, i);
-                again.bounds.push(bound);
-            }
-        }
-        again
-    }
-
-    fn bound(&self, listed: &[Listed]) -> Option<Bound> {
-        let first = listed.first()?;
-        let settled = |l: &&Listed| !self.state().plans[&l.plan].is_open();
-        if sabotage::on("skip_when_one_output_is_listed") && listed.iter().any(|l| settled(&l)) {
-            return Some(Bound::Done);
-        }
-        if sabotage::on("open_plans_record_skipped") {
-            return Some(Bound::Done);
-        }
-        if listed.iter().filter(settled).count() as u32 == first.of {
-            return Some(Bound::Done);
-        }
-        let outlet = self.state().plans[&first.plan].outlet;
-        Some(if outlet.is_failure() { Bound::Failure(first.plan) } else { Bound::Outputs(listed.to_vec()) })
-    }
-
     /// Judges and places records that are read again. `false`: a record whose fate is bound ran out of time too often,
     /// nothing was placed.
-    pub(super) fn place_again(&mut self, epoch: u32, again: &Again) -> Result<bool> {
+    pub(super) fn place_again(&mut self, epoch: u32, again: &RereadRecords) -> Result<bool> {
         if again.chunk.records.is_empty() {
             return Ok(true);
         }
@@ -169,7 +105,7 @@ impl Engine {
     fn place_range(
         &mut self,
         epoch: u32,
-        again: &Again,
+        again: &RereadRecords,
         judged: &Judged,
         range: Range<usize>,
         base: usize,
@@ -240,11 +176,10 @@ impl Engine {
         let epoch = self.state().plans[&plan].epoch;
         // Nothing else has a use for partition keys.
         let has_keys = self.route(epoch)?.takes == Payload::Objects;
-        let Some(shipping) = self.rebuilding(plan)? else { return Ok(()) };
-        let Phase::Rebuilding { filling, outputs: so_far } = &mut shipping.phase else { return Ok(()) };
-        *so_far += outputs.len() as u64;
-        if shipping.told.is_none() {
-            filling.push(&judged.outputs, &judged.rows, outputs, arrivals);
+        let Some(rebuilding) = self.rebuilding(plan)? else { return Ok(()) };
+        rebuilding.outputs += outputs.len() as u64;
+        if rebuilding.packed.is_none() {
+            rebuilding.filling.push(&judged.outputs, &judged.rows, outputs, arrivals);
             return Ok(());
         }
         let (mut packed, none) = (Batch::default(), Keys::new());
@@ -253,20 +188,19 @@ impl Engine {
             packed.push(&keyed::pack(keys, judged.outputs.get(output as usize)));
         }
         let all: Vec<u32> = (0..outputs.len() as u32).collect();
-        filling.push(&packed, &Rows::Bytes, &all, arrivals);
+        rebuilding.filling.push(&packed, &Rows::Bytes, &all, arrivals);
         Ok(())
     }
 
     /// Adds a record as its source gave it to what is told of a plan whose outputs it does not give any more.
     fn rebuild_source(&mut self, plan: u64, chunk: &Chunk, i: usize, tells: bool) -> Result<()> {
-        let Some(shipping) = self.rebuilding(plan)? else { return Ok(()) };
-        let Phase::Rebuilding { filling, outputs: so_far } = &mut shipping.phase else { return Ok(()) };
-        *so_far += 1;
-        filling.push(&chunk.records, &Rows::Bytes, &[i as u32], &[chunk.arrivals[i]]);
-        if let Some(told) = &mut shipping.told {
-            told.as_source.insert(chunk.offsets[i]);
+        let Some(rebuilding) = self.rebuilding(plan)? else { return Ok(()) };
+        rebuilding.outputs += 1;
+        rebuilding.filling.push(&chunk.records, &Rows::Bytes, &[i as u32], &[chunk.arrivals[i]]);
+        if let Some(packed) = &mut rebuilding.packed {
+            packed.as_source.insert(chunk.offsets[i]);
             if !tells {
-                told.elsewhere.insert(chunk.offsets[i]);
+                packed.elsewhere.insert(chunk.offsets[i]);
             }
         }
         Ok(())
@@ -282,13 +216,10 @@ impl Engine {
         };
         let (raw, keys) = judged.given(chunk, i, raw);
         let (offset, arrival) = (chunk.offsets[i], chunk.arrivals[i]);
-        let Some(shipping) = self.rebuilding(plan)? else { return Ok(()) };
-        let Phase::Rebuilding { outputs, .. } = &shipping.phase else { return Ok(()) };
-        let at = *outputs as usize + self.lost_before(plan, offset);
+        let Some(so_far) = self.rebuilding(plan)?.map(|rebuilding| rebuilding.outputs) else { return Ok(()) };
+        let at = so_far as usize + self.lost_before(plan, offset);
         let Some(reason) = self.state().plans[&plan].reasons.get(at).cloned() else { return Ok(()) };
-        if let Some(shipping) = self.rebuilding(plan)?
-            && let Phase::Rebuilding { filling, outputs } = &mut shipping.phase
-        {
+        if let Some(Rebuilding { filling, outputs, .. }) = self.rebuilding(plan)? {
             let told = Told { reason: &reason, offset, output: 0, arrival_ms: arrival, raw, keys };
             filling.write(|encoder, out| push_line(encoder, out, outlet, &told));
             *outputs += 1;

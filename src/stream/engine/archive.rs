@@ -19,15 +19,15 @@ use uuid::Uuid;
 /// Stands for a plan's number in a ledger file's shipment; plans never get that far.
 pub(super) const SHIPMENT: u64 = u64::MAX;
 
-/// See the module. One file at a time.
+/// The file of the ledger that is on its way, one at a time.
 #[derive(Default)]
 pub(super) struct Archive {
     attempts: u32,
-    phase: Phase,
+    phase: ArchivePhase,
 }
 
 #[derive(Default)]
-enum Phase {
+enum ArchivePhase {
     #[default]
     Idle,
     Sent(u64, Stub),
@@ -37,32 +37,71 @@ enum Phase {
     Held,
 }
 
+impl Archive {
+    /// Whether a file may be sent now.
+    fn is_due(&self, now: Duration) -> bool {
+        match &self.phase {
+            ArchivePhase::Idle => true,
+            ArchivePhase::Waiting(until) => *until <= now,
+            ArchivePhase::Sent(..) | ArchivePhase::Stored(..) | ArchivePhase::Held => false,
+        }
+    }
+
+    /// What became of the file that was sent. `pause`: before it is sent again, by how often it was.
+    fn answered(&mut self, attempt: Attempt, stream: &str, pause: impl FnOnce(u32) -> Duration) {
+        let ArchivePhase::Sent(number, stub) = std::mem::take(&mut self.phase) else { return };
+        self.attempts += 1;
+        self.phase = match attempt {
+            Attempt::Stored { tag } => ArchivePhase::Stored(number, Stub { tag, ..stub }),
+            Attempt::Retry { .. } | Attempt::Misconfigured { .. } | Attempt::Nowhere { .. } => {
+                ArchivePhase::Waiting(pause(self.attempts))
+            }
+            _ => {
+                tracing::warn!(stream, name = stub.name, "something else stands there; the ledger file stays here");
+                ArchivePhase::Held
+            }
+        };
+    }
+
+    /// The file that is in the store and can be removed here.
+    fn stored(&self) -> Option<(u64, Stub)> {
+        match &self.phase {
+            ArchivePhase::Stored(number, stub) => Some((*number, stub.clone())),
+            _ => None,
+        }
+    }
+
+    /// Until when it waits to be sent again.
+    fn waits_until(&self) -> Option<Duration> {
+        match self.phase {
+            ArchivePhase::Waiting(until) => Some(until),
+            _ => None,
+        }
+    }
+}
+
 impl Engine {
     /// The next closed file, if it can be sent now.
     pub(super) fn ledger_shipment(&mut self) -> Option<(String, Shipment)> {
-        let now = self.home.clock.steady();
-        let due = match &self.archive.phase {
-            Phase::Idle => true,
-            Phase::Waiting(until) => *until <= now,
-            Phase::Sent(..) | Phase::Stored(..) | Phase::Held => false,
-        };
-        let number = self.ledger.oldest_closed().filter(|_| due)?;
+        let is_due = self.books.archive.is_due(self.home.clock.steady());
+        let number = self.books.ledger().oldest_closed().filter(|_| is_due)?;
         match self.archived(number) {
             Ok((store, shipment)) => {
                 let (store_name, name) = (store.clone(), shipment.name.clone());
-                self.archive.phase = Phase::Sent(number, Stub { store: store_name, name, tag: String::new() });
+                self.books.archive.phase =
+                    ArchivePhase::Sent(number, Stub { store: store_name, name, tag: String::new() });
                 Some((store, shipment))
             }
             Err(e) => {
                 tracing::warn!(stream = self.home.stream, error = %e, "a ledger file cannot be sent; it stays here");
-                self.archive.phase = Phase::Held;
+                self.books.archive.phase = ArchivePhase::Held;
                 None
             }
         }
     }
 
     fn archived(&mut self, number: u64) -> Result<(String, Shipment)> {
-        let contents = self.ledger.read_file(number)?;
+        let contents = self.books.ledger().read_file(number)?;
         let mut bytes = contents.text().to_vec();
         sealed::push(&mut bytes, &Footer { totals: contents.totals() });
         let hash = Sha256::new_with_prefix(self.home.incarnation).chain_update(number.to_le_bytes()).finalize();
@@ -87,41 +126,25 @@ impl Engine {
         Ok((store, shipment))
     }
 
+    /// What became of a file of the ledger.
     pub(super) fn ledger_reply(&mut self, attempt: Attempt) {
-        let Phase::Sent(number, stub) = std::mem::take(&mut self.archive.phase) else { return };
-        self.archive.attempts += 1;
-        self.archive.phase = match attempt {
-            Attempt::Stored { tag } => Phase::Stored(number, Stub { tag, ..stub }),
-            Attempt::Retry { .. } | Attempt::Misconfigured { .. } | Attempt::Nowhere { .. } => {
-                let random = self.home.jitter();
-                Phase::Waiting(self.home.clock.steady() + retry::pause(self.archive.attempts, true, random))
-            }
-            _ => {
-                let name = stub.name;
-                tracing::warn!(
-                    stream = self.home.stream,
-                    name,
-                    "something else stands there; the ledger file stays here"
-                );
-                Phase::Held
-            }
-        };
+        let (random, now) = (self.home.jitter(), self.home.clock.steady());
+        let pause = |attempts| now + retry::pause(attempts, true, random);
+        self.books.archive.answered(attempt, &self.home.stream, pause);
     }
 
     /// Deletes a file that is in the store.
     pub(super) fn settle_archive(&mut self) -> Result<bool> {
-        let Phase::Stored(number, stub) = &self.archive.phase else { return Ok(false) };
+        let Some((number, stub)) = self.books.archive.stored() else { return Ok(false) };
         sabotage::point("ledger.archived");
-        self.ledger.replace_by_stub(*number, stub)?;
-        self.archive = Archive::default();
+        self.books.ledger_mut().replace_by_stub(number, &stub)?;
+        self.books.archive = Archive::default();
         Ok(true)
     }
 
+    /// When a file that was not taken is sent again.
     pub(super) fn next_archive(&self) -> Option<Duration> {
-        match self.archive.phase {
-            Phase::Waiting(until) if self.ledger.oldest_closed().is_some() => Some(until),
-            _ => None,
-        }
+        self.books.archive.waits_until().filter(|_| self.books.ledger().oldest_closed().is_some())
     }
 }
 

@@ -1,42 +1,25 @@
 //! When a buffer becomes an object, and the decision that it does: persisted before anything is sent because of it.
 
 use super::Engine;
-use super::buffer::Buffer;
 use super::buffer::Slot;
-use super::ship::Shipping;
 use crate::error::Result;
 use crate::partition::prefix::{self, Key};
 use crate::sabotage;
 use crate::stream::pipeline::route::Payload;
+use crate::stream::plan::span::Span;
 use crate::stream::plan::state::Completed;
 use crate::stream::plan::{Entry, Mark, Outlet, Plan};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Failures of one plan: their reasons are persisted with it, and must not outgrow a commit.
-const REASONS_MAX: usize = 5000;
-
 impl Engine {
     /// Cuts what is full or old enough, and under memory pressure the largest buffers: those that still are when what they
     /// have encoded is on scratch.
     pub(super) fn cut_due(&mut self) -> Result<bool> {
-        let now = self.home.clock.steady();
-        let due: Vec<Slot> = self
-            .buffers
-            .iter()
-            .filter(|(slot, b)| {
-                let interval = self.live.interval_of(slot.outlet);
-                let full =
-                    b.bytes >= self.live.size_of(slot.outlet) || b.reasons.len() >= REASONS_MAX || slot.closed > 0;
-                full || !interval.is_zero() && now >= b.opened + interval
-            })
-            .map(|(slot, _)| slot.clone())
-            .collect();
-        let mut busy = self.cut(due)?;
-        if self.buffer_bytes() > self.buffer_bytes_max() {
-            for slot in self.pressed() {
-                self.buffers.get_mut(&slot).expect("it is one of them").filling.yield_memory();
-            }
+        let mut busy = self.cut(self.buffers.due(&self.live, self.home.clock.steady()))?;
+        if self.buffers.memory_bytes() > self.home.memory_allowed() {
+            let pressed = self.pressed();
+            self.buffers.yield_memory(&pressed);
             // That may be enough for all.
             self.note_memory();
         }
@@ -44,37 +27,12 @@ impl Engine {
         Ok(busy)
     }
 
-    pub(super) fn buffer_bytes(&self) -> usize {
-        self.buffers.values().map(|b| b.filling.memory_bytes()).sum()
-    }
-
-    fn buffer_bytes_max(&self) -> usize {
-        self.home.memory.allowed(self.home.bounds.memory_bytes_max)
-    }
-
-    /// The largest buffers, as many as are too many or take too much memory.
     fn pressed(&self) -> Vec<Slot> {
-        let bounds = &self.home.bounds;
-        let mut sizes: Vec<(usize, &Slot)> =
-            self.buffers.iter().map(|(slot, b)| (b.filling.memory_bytes(), slot)).collect();
-        let (mut bytes, bytes_max) = (self.buffer_bytes(), self.buffer_bytes_max());
-        if bytes <= bytes_max && sizes.len() <= bounds.open_keys_max {
-            return Vec::new();
-        }
-        sizes.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
-        let mut left = sizes.len();
-        let too_much = sizes.iter().take_while(|(size, _)| {
-            let too_much = bytes > bytes_max || left > bounds.open_keys_max;
-            bytes -= size;
-            left -= 1;
-            too_much
-        });
-        too_much.map(|(_, slot)| (*slot).clone()).collect()
+        self.buffers.pressed(self.home.memory_allowed(), self.home.bounds.open_keys_max)
     }
 
-    pub(super) fn cut_where(&mut self, pick: impl Fn(&Slot, &Buffer) -> bool) -> Result<bool> {
-        let slots = self.buffers.iter().filter(|(s, b)| pick(s, b)).map(|(s, _)| s.clone()).collect();
-        self.cut(slots)
+    pub(super) fn cut_where(&mut self, pick: impl Fn(&Slot) -> bool) -> Result<bool> {
+        self.cut(self.buffers.slots_where(pick))
     }
 
     /// Turns buffers into plans, persisted in one commit, and hands out their shipments.
@@ -86,9 +44,9 @@ impl Engine {
         let mut marks = self.state().marks;
         let first = self.state().next_plan;
         for (number, slot) in (first..).zip(&slots) {
-            let plan = self.plan(number, slot)?;
+            let (plan, span) = self.plan(number, slot)?;
             entries.push(Entry::Plan(plan.clone()));
-            entries.extend(self.buffers[slot].span.clone().map(|span| Entry::Span { plan: number, span }));
+            entries.extend(span.map(|span| Entry::Span { plan: number, span }));
             if !plan.outlet.has_sink() {
                 marks += 1;
                 let Completed { here: completed, failed } = self.state().completed_by(&plan);
@@ -104,16 +62,11 @@ impl Engine {
             }
             plans.push(plan);
         }
-        if sabotage::on("upload_before_plan") {
-            self.log.apply_in_memory(entries);
-            self.ship_cut(&slots, &plans)?;
-        } else {
-            self.log.commit(entries)?;
-            sabotage::point("plan.persisted");
-            let settled: Vec<u64> = plans.iter().filter(|p| !p.outlet.has_sink()).map(|p| p.number).collect();
-            self.tally(&settled);
-            self.ship_cut(&slots, &plans)?;
-        }
+        self.books.commit(entries)?;
+        sabotage::point("plan.persisted");
+        let settled: Vec<u64> = plans.iter().filter(|p| !p.outlet.has_sink()).map(|p| p.number).collect();
+        self.tally(&settled);
+        self.ship_cut(&slots, &plans)?;
         self.write_ledger_lines()?;
         Ok(true)
     }
@@ -124,22 +77,22 @@ impl Engine {
             if plan.outlet.has_sink() {
                 let body = Arc::new(buffer.filling.finish(self.is_held_full()));
                 let encoding = self.route(plan.epoch)?.content_encoding(plan.outlet);
-                self.shipping.insert(plan.number, Shipping::ready(plan, body, encoding));
+                self.outbox.add(plan, body, encoding);
             }
         }
         Ok(())
     }
 
-    /// The decision to be persisted for a buffer: name, time and randomness are evaluated now, once.
-    fn plan(&mut self, number: u64, slot: &Slot) -> Result<Plan> {
+    /// The decision to be persisted for a buffer, and where its records stand in an external log: name, time and randomness are evaluated now, once.
+    fn plan(&mut self, number: u64, slot: &Slot) -> Result<(Plan, Option<Span>)> {
         let Slot { outlet, key, .. } = slot;
-        let epoch = self.buffer_epochs[outlet.track() as usize];
+        let epoch = self.readers[outlet.track()].epoch();
         let id = self.random_uuid();
-        let buffer = &self.buffers[slot];
+        let buffer = self.buffers.get(slot).expect("only buffers that are open are cut");
         let list = buffer.list.clone().finish();
         let id = if sabotage::on("plan_id_from_offsets") { Uuid::from_u128(list.digest()) } else { id };
         let (oldest_arrival_ms, bytes) = (buffer.oldest_arrival_ms, buffer.bytes);
-        let reasons = buffer.reasons.clone();
+        let (reasons, span) = (buffer.reasons.clone(), buffer.span.clone());
         let lengths = (*outlet == Outlet::Backup).then(|| buffer.lengths.digest());
         let (mut store, mut name) = (String::new(), String::new());
         if outlet.has_sink() {
@@ -151,7 +104,7 @@ impl Engine {
                 false => self.object_name(epoch, (*outlet, true), key, oldest_arrival_ms, &id)?,
             };
         }
-        Ok(Plan {
+        let plan = Plan {
             number,
             id,
             outlet: *outlet,
@@ -166,7 +119,8 @@ impl Engine {
             planned_ms: self.home.clock.wall_ms(),
             abandoned: None,
             mark: None,
-        })
+        };
+        Ok((plan, span))
     }
 
     /// A name for an object, made now; `has_version`: it tells the version of the stream, as all but manifests do.

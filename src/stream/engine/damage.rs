@@ -2,20 +2,17 @@
 //! own that is settled at once, so that it is accounted for with its exact offsets, and the rest gets an object.
 
 use super::Engine;
-use super::ship::{Phase, Shipping, alternate_name};
-use crate::deliver::Body;
+use super::ship::alternate_name;
 use crate::error::Result;
 use crate::stream::plan::list::{List, ListBuilder};
 use crate::stream::plan::{Abandoned, Entry, Mark, Outlet, Plan, Track};
-use std::ops::Range;
-use std::sync::Arc;
 
 impl Engine {
     /// Outputs that a plan lists of records that were not lost.
     pub(super) fn outputs_left(&self, number: u64) -> u64 {
         let plan = &self.state().plans[&number];
         // Nearly always: the list need not be gone through.
-        match self.lost[plan.outlet.track() as usize].is_empty() {
+        match self.readers[plan.outlet.track()].lost().is_empty() {
             true => plan.list.outputs(),
             false => self.divide(plan).0.outputs(),
         }
@@ -24,19 +21,19 @@ impl Engine {
     /// Lost records that a plan lists before `offset`.
     pub(super) fn lost_before(&self, number: u64, offset: u64) -> usize {
         let plan = &self.state().plans[&number];
-        let lost = &self.lost[plan.outlet.track() as usize];
+        let lost = self.readers[plan.outlet.track()].lost();
         match lost.is_empty() {
             true => 0,
-            false => plan.list.outputs_of().take_while(|o| o.0 < offset).filter(|o| is_in(lost, o.0)).count(),
+            false => plan.list.outputs_of().take_while(|o| o.0 < offset).filter(|o| lost.contains(o.0)).count(),
         }
     }
 
     /// A plan's list: what is left, and what is lost.
     fn divide(&self, plan: &Plan) -> (ListBuilder, ListBuilder) {
-        let lost = &self.lost[plan.outlet.track() as usize];
+        let lost = self.readers[plan.outlet.track()].lost();
         let (mut left, mut gone) = (ListBuilder::default(), ListBuilder::default());
         for (offset, output, of) in plan.list.outputs_of() {
-            let side = if is_in(lost, offset) { &mut gone } else { &mut left };
+            let side = if lost.contains(offset) { &mut gone } else { &mut left };
             side.push(offset, output, of);
         }
         (left, gone)
@@ -44,11 +41,7 @@ impl Engine {
 
     /// Replaces damaged plans whose objects are not in the store, each in one commit.
     pub(super) fn cut_down(&mut self) -> Result<bool> {
-        let damaged = self.shipping.iter().find_map(|(number, s)| match &s.phase {
-            Phase::CutDown(body) => Some((*number, body.clone())),
-            _ => None,
-        });
-        let Some((number, body)) = damaged else { return Ok(false) };
+        let Some((number, body)) = self.outbox.to_cut_down() else { return Ok(false) };
         let old = self.state().plans[&number].clone();
         let (left, gone) = self.divide(&old);
         let mut entries = vec![Entry::Close { plan: number }];
@@ -62,26 +55,21 @@ impl Engine {
         if old.outlet.track() == Track::Main {
             entries.extend(self.lost_plan(next + 1, &old, gone.finish()));
         }
-        self.log.commit(entries)?;
-        let shipping = self.shipping.remove(&number);
+        self.books.commit(entries)?;
+        let encoding = self.outbox.remove(number);
         if let Some(child) = child {
-            self.ship_rest(&child, body, shipping);
+            self.outbox.add(&child, body, encoding);
         }
         self.write_ledger_lines()?;
         Ok(true)
     }
 
-    fn ship_rest(&mut self, child: &Plan, body: Arc<Body>, old: Option<Shipping>) {
-        let encoding = old.and_then(|s| s.content_encoding());
-        self.shipping.insert(child.number, Shipping::ready(child, body, encoding));
-    }
-
     /// The plan of what is left of `old`.
     fn child(&mut self, number: u64, old: &Plan, list: List) -> Plan {
         let id = self.random_uuid();
-        let lost = &self.lost[old.outlet.track() as usize];
+        let lost = self.readers[old.outlet.track()].lost();
         let offsets = old.list.outputs_of().map(|(offset, ..)| offset);
-        let reasons = old.reasons.iter().zip(offsets).filter(|(_, offset)| !is_in(lost, *offset));
+        let reasons = old.reasons.iter().zip(offsets).filter(|(_, offset)| !lost.contains(*offset));
         let reasons = reasons.map(|(reason, _)| reason.clone()).collect();
         let abandoned = old.abandoned.clone();
         let abandoned = abandoned.map(|a| Box::new(Abandoned { name: alternate_name(&a.name, &id), ..*a }));
@@ -114,9 +102,4 @@ impl Engine {
         };
         [Entry::Plan(plan), Entry::Mark(mark)]
     }
-}
-
-pub(super) fn is_in(lost: &[Range<u64>], offset: u64) -> bool {
-    let i = lost.partition_point(|range| range.end <= offset);
-    lost.get(i).is_some_and(|range| range.contains(&offset))
 }

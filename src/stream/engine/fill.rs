@@ -1,10 +1,10 @@
 //! Reading a lane into buffers, and into open plans that an earlier life left behind.
 
 use super::Engine;
-use super::again::Again;
 use super::buffer::Buffer;
 use super::buffer::Slot;
-use super::ship::Phase;
+use super::outbox::Rebuilding;
+use super::reread::RereadRecords;
 use crate::error::{Error, Kind, Result};
 use crate::format::Rows;
 use crate::partition::prefix::Key;
@@ -22,44 +22,44 @@ impl Engine {
     /// Reads, judges and places one chunk of the main track. Whether anything moved.
     pub(super) fn read_main(&mut self) -> Result<bool> {
         let Some(epoch) = self.epoch_to_read(Track::Main)? else { return Ok(false) };
-        if let Some(again) = self.waiting.take() {
+        if let Some(again) = self.readers[Track::Main].waiting.take() {
             return self.read_again(epoch, again);
         }
-        if self.cursors[0].offset < self.replays[0].end() {
+        if self.readers[Track::Main].is_behind_plans() {
             let limits = self.route(epoch)?.chunk_limits();
             let Some((chunk, behind)) = self.next_or_pass(Track::Main, limits)? else { return Ok(true) };
             self.meets_spans(&chunk)?;
-            let again = self.look_up(&chunk, behind);
+            let again = self.readers[Track::Main].look_up(&chunk, behind, self.books.state());
             return self.read_again(epoch, again);
         }
         let Some(judging) = self.next_judging(epoch)? else { return Ok(true) };
         let (chunk, judged, behind) = match judging.finish() {
             Ok(done) => done,
             Err(e) => {
-                self.ahead.forget();
+                self.ahead().forget();
                 return Err(e);
             }
         };
         self.place_new(epoch, &chunk, &judged)?;
-        self.cursors[0] = behind;
+        self.readers[Track::Main].move_to(behind);
         sabotage::point("lane.read");
         Ok(true)
     }
 
-    fn read_again(&mut self, epoch: u32, again: Again) -> Result<bool> {
+    fn read_again(&mut self, epoch: u32, again: RereadRecords) -> Result<bool> {
         // What plans list of these records has been looked up, which can be done only once: they wait as they are.
         match self.place_again(epoch, &again) {
             Ok(true) => {}
             Ok(false) => {
-                self.waiting = Some(again);
+                self.readers[Track::Main].waiting = Some(again);
                 return Ok(false);
             }
             Err(e) => {
-                self.waiting = Some(again);
+                self.readers[Track::Main].waiting = Some(again);
                 return Err(e);
             }
         }
-        self.cursors[0] = again.cursor;
+        self.readers[Track::Main].move_to(again.cursor);
         sabotage::point("lane.replayed");
         self.finish_rebuilding(Track::Main)?;
         Ok(true)
@@ -67,17 +67,17 @@ impl Engine {
 
     /// The epoch of the next record of a track, with the buffers ready for it. `None`: nothing may be read now.
     fn epoch_to_read(&mut self, track: Track) -> Result<Option<u32>> {
-        let offset = self.cursors[track as usize].offset;
+        let offset = self.readers[track].offset();
         if self.is_at_rest(track) {
             return Ok(None);
         }
         let Some(epoch) = self.state().epoch_at(offset).map(|e| e.number) else { return Ok(None) };
-        let held = self.buffer_epochs[track as usize];
+        let held = self.readers[track].epoch();
         if held != epoch && !sabotage::on("epochs_share_a_buffer") {
             // The barrier: no object is made under two epochs. Planned is enough, delivered is not waited for.
-            self.cut_where(|slot, _| slot.outlet.track() == track)?;
+            self.cut_where(|slot| slot.outlet.track() == track)?;
         }
-        self.buffer_epochs[track as usize] = epoch;
+        self.readers[track].enter(epoch);
         Ok(Some(epoch))
     }
 
@@ -85,17 +85,17 @@ impl Engine {
     pub(super) fn read_limit(&self, track: Track) -> Option<u64> {
         let bounds = &self.home.bounds;
         let plans = || self.state().plans.values().filter(|p| p.outlet.track() == track);
-        let full = self.log.is_starved()
+        let full = self.books.is_starved()
             || plans().filter(|p| p.is_open()).count() >= bounds.open_plans_max
             || plans().map(Plan::memory_bytes).sum::<usize>() >= bounds.plan_bytes_max
-            || self.held_bytes() > bounds.memory_bytes_max;
+            || self.outbox.memory_bytes() > bounds.memory_bytes_max;
         let frontier = if sabotage::on("cap_stops_all_reading") { 0 } else { self.state().frontier(track) };
         full.then_some(frontier)
     }
 
     /// Accounts for acknowledged records that the medium lost: a plan of their own, settled when persisted.
     pub(super) fn place_lost(&mut self, track: Track, from: u64, to: u64) -> Result<()> {
-        self.lost[track as usize].push(from..to);
+        self.readers[track].lose(from..to);
         self.loss = Some(format!("records {from} to {} were acknowledged and cannot be read any more", to - 1));
         if track == Track::Backup {
             return Ok(());
@@ -105,14 +105,14 @@ impl Engine {
         // What is in the buffer is there because there was no room to plan it the last time.
         let known = self.buffers.get(&slot).map_or(0, |b| b.list.behind());
         for offset in from.max(known)..to {
-            self.replays[0].at(offset, &mut listed);
+            self.readers[Track::Main].listed_at(offset, &mut listed);
             // What an open plan lists is that plan's matter: its object may be in the store already.
             let of = listed.first().map_or(1, |l| l.of);
             for output in (0..of).filter(|output| listed.iter().all(|l| l.output != *output)) {
                 self.buffer(&slot, 0)?.list.push(offset, output, of);
             }
         }
-        if self.buffers.contains_key(&slot) {
+        if self.buffers.get(&slot).is_some() {
             self.cut(vec![slot])?;
         }
         Ok(())
@@ -120,14 +120,11 @@ impl Engine {
 
     /// The buffer of a slot, opened if need be, for records that arrived at `arrival_ms`.
     pub(super) fn buffer(&mut self, slot: &Slot, arrival_ms: u64) -> Result<&mut Buffer> {
-        if !self.buffers.contains_key(slot) {
-            let filling = self.filling(self.buffer_epochs[slot.outlet.track() as usize], slot.outlet)?;
-            let buffer = Buffer::new(filling, self.home.clock.steady());
-            self.buffers.insert(slot.clone(), buffer);
+        if self.buffers.get(slot).is_none() {
+            let filling = self.filling(self.readers[slot.outlet.track()].epoch(), slot.outlet)?;
+            self.buffers.open(slot, Buffer::new(filling, self.home.clock.steady()));
         }
-        let buffer = self.buffers.get_mut(slot).expect("inserted above");
-        buffer.oldest_arrival_ms = buffer.oldest_arrival_ms.min(arrival_ms);
-        Ok(buffer)
+        Ok(self.buffers.receive(slot, arrival_ms))
     }
 
     /// Places records of which no plan knows anything.
@@ -155,7 +152,7 @@ impl Engine {
             while !picks.is_empty() {
                 let (fit, rest) = picks.split_at(self.room(&slot, picks, judged));
                 if fit.is_empty() {
-                    self.close_buffer(&slot);
+                    self.buffers.close(&slot);
                 } else {
                     self.fill(&slot, chunk, judged, fit)?;
                 }
@@ -181,15 +178,6 @@ impl Engine {
             is_first || outputs <= outputs_max && bytes <= bytes_max
         };
         picks.iter().take_while(fits).count()
-    }
-
-    /// Closes a slot's buffer: the next output opens another one, and this one is cut at the next step.
-    fn close_buffer(&mut self, slot: &Slot) {
-        if let Some(buffer) = self.buffers.remove(slot) {
-            let same = self.buffers.keys().filter(|s| s.outlet == slot.outlet && s.key == slot.key);
-            let closed = 1 + same.map(|s| s.closed).max().unwrap_or(0);
-            self.buffers.insert(Slot { closed, ..slot.clone() }, buffer);
-        }
     }
 
     fn fill(&mut self, slot: &Slot, chunk: &Chunk, judged: &Judged, picks: &[Pick]) -> Result<()> {
@@ -262,7 +250,7 @@ impl Engine {
         let mut rebuilt: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
         let mut listed = Vec::new();
         for (i, &offset) in chunk.offsets.iter().enumerate() {
-            self.replays[1].at(offset, &mut listed);
+            self.readers[Track::Backup].listed_at(offset, &mut listed);
             match listed.first() {
                 Some(l) if self.state().plans[&l.plan].is_open() => rebuilt.entry(l.plan).or_default().push(i as u32),
                 // What is put in again was backed up when it came.
@@ -271,9 +259,7 @@ impl Engine {
             }
         }
         for (plan, picked) in rebuilt {
-            if let Some(shipping) = self.rebuilding(plan)?
-                && let Phase::Rebuilding { filling, outputs } = &mut shipping.phase
-            {
+            if let Some(Rebuilding { filling, outputs, .. }) = self.rebuilding(plan)? {
                 filling.write(|encoder, out| encoder.push(&chunk.records, &Rows::Bytes, &picked, &[], out));
                 *outputs += picked.len() as u64;
             }
@@ -287,7 +273,7 @@ impl Engine {
             }
             buffer.filling.write(|encoder, out| encoder.push(&chunk.records, &Rows::Bytes, &fresh, &[], out));
         }
-        self.cursors[1] = cursor;
+        self.readers[Track::Backup].move_to(cursor);
         self.finish_rebuilding(Track::Backup)?;
         Ok(true)
     }

@@ -4,7 +4,8 @@
 
 use super::Engine;
 use super::buffer::Filling;
-use super::ship::{Phase, Shipping, alternate_name};
+use super::outbox::GivenUpPlan;
+use super::ship::alternate_name;
 use crate::deliver::records::Records;
 use crate::deliver::{Body, Spool};
 use crate::error::{Error, Kind, Result, bounded};
@@ -45,28 +46,20 @@ impl Engine {
 
     /// Persists which plans are given up on, and makes the objects that tell of them.
     fn give_up(&mut self) -> Result<bool> {
-        let given_up = self.shipping.iter().filter_map(|(number, s)| match &s.phase {
-            Phase::GivenUp { reason, instead, .. } => Some((*number, (**reason).clone(), instead.clone())),
-            _ => None,
-        });
-        let given_up: Vec<(u64, Reason, Option<Vec<u8>>)> = given_up.collect();
+        let given_up = self.outbox.to_give_up();
         if given_up.is_empty() {
             return Ok(false);
         }
         let mut entries = Vec::new();
-        for (number, reason, contents) in &given_up {
+        for GivenUpPlan { number, reason, contents } in &given_up {
             let abandoned = self.abandoned(*number, reason.clone(), contents.clone())?;
             entries.push(Entry::Abandon { plan: *number, abandoned: Box::new(abandoned) });
         }
-        if sabotage::on("abandon_not_persisted") {
-            self.log.apply_in_memory(entries);
-        } else {
-            self.log.commit(entries)?;
-        }
+        self.books.commit(entries)?;
         sabotage::point("plan.abandoned");
-        for (number, reason, _) in given_up {
-            let Some(shipping) = self.shipping.remove(&number) else { continue };
-            let Phase::GivenUp { body, .. } = shipping.phase else { continue };
+        for GivenUpPlan { number, reason, .. } in given_up {
+            let body = self.outbox.body_given_up(number);
+            let encoding = self.outbox.remove(number);
             tracing::warn!(
                 stream = self.home.stream,
                 plan = self.state().plans[&number].id.to_string(),
@@ -75,7 +68,7 @@ impl Engine {
                 attempts = reason.attempts,
                 "the destination is given up on for these records; they go where failures go"
             );
-            let plan = &self.state().plans[&number];
+            let plan = &self.books.state().plans[&number];
             // What the medium has lost of it is found when it is read again.
             let is_whole = self.outputs_left(number) == plan.list.outputs();
             let is_at_hand = |body: &Arc<Body>| is_whole && (!plan.tells_of_outputs() || body.index().is_some());
@@ -88,7 +81,7 @@ impl Engine {
                     continue;
                 }
             };
-            self.shipping.insert(number, Shipping::ready(plan, body, shipping.content_encoding));
+            self.outbox.add(plan, body, encoding);
             self.make_error_records(number)?;
         }
         Ok(true)
@@ -97,7 +90,7 @@ impl Engine {
     /// An error if records are to be read again of which the bytes are not at hand: only a start does that. What else is being
     /// given up on is awaited, since nothing but this life knows of it.
     fn read_given_up_again(&self) -> Result<()> {
-        match self.reopens && !self.is_giving_up() {
+        match self.reopens && !self.outbox.is_giving_up() {
             true => Err(Error::new(Kind::Reopen, "records that are given up on are read again")),
             false => Ok(()),
         }
@@ -131,22 +124,20 @@ impl Engine {
         // A copy for the backup is the same wherever it goes.
         let Some(abandoned) = plan.abandoned.clone().filter(|_| plan.outlet != Outlet::Backup) else { return Ok(()) };
         let epoch = plan.epoch;
-        let lost = &self.lost[plan.outlet.track() as usize];
+        let lost = self.readers[plan.outlet.track()].lost();
         // Where records were set apart, each has a reason of its own.
         let reasons = plan.reasons.iter().cloned().map(Some).chain(std::iter::repeat(None));
-        let outputs = plan.list.outputs_of().zip(reasons).filter(|(o, _)| !super::damage::is_in(lost, o.0));
+        let outputs = plan.list.outputs_of().zip(reasons).filter(|(o, _)| !lost.contains(o.0));
         let outputs: Vec<(u64, u32, Option<Reason>)> = outputs.map(|(o, reason)| (o.0, o.1, reason)).collect();
         let full = self.is_held_full();
         let mut filling = self.filling(epoch, Outlet::DeliveryFailed)?;
         let encoding = self.route(epoch)?.content_encoding(Outlet::DeliveryFailed);
-        let Some(shipping) = self.shipping.get_mut(&number) else { return Ok(()) };
-        let packed = shipping.told.take();
-        let (Phase::Ready(body) | Phase::Damaged(body)) = &mut shipping.phase else { return Ok(()) };
+        let Some((body, packed)) = self.outbox.take_records(number) else { return Ok(()) };
         let broken = || Error::new(Kind::Bug, "an output was not packed with its partition keys");
         match &abandoned.contents {
             Some(contents) => filling.write(|_, out| out.extend_from_slice(contents)),
             None => {
-                let mut records = Records::new(body).map_err(unreadable)?;
+                let mut records = Records::new(&body).map_err(unreadable)?;
                 let mut line = Vec::new();
                 let mut before = None;
                 for (offset, output, own) in outputs {
@@ -171,8 +162,7 @@ impl Engine {
                 }
             }
         }
-        *body = Arc::new(filling.finish(full));
-        shipping.set_content_encoding(encoding);
+        self.outbox.replace_body(number, Arc::new(filling.finish(full)), encoding);
         Ok(())
     }
 
@@ -182,7 +172,7 @@ impl Engine {
         let plans: Vec<Plan> = self.state().open_plans().filter(told).cloned().collect();
         for plan in plans {
             let nothing = Arc::new(Spool::new(&self.scratch).finish(false));
-            self.shipping.insert(plan.number, Shipping::ready(&plan, nothing, None));
+            self.outbox.add(&plan, nothing, None);
             self.make_error_records(plan.number)?;
         }
         Ok(())
@@ -190,11 +180,7 @@ impl Engine {
 
     /// Sets apart what a destination does not take of a plan that it takes otherwise.
     fn set_apart(&mut self) -> Result<bool> {
-        let rejected = self.shipping.iter().find_map(|(number, s)| match &s.phase {
-            Phase::Rejected(body, rejected) => Some((*number, body.clone(), rejected.clone())),
-            _ => None,
-        });
-        let Some((number, body, rejected)) = rejected else { return Ok(false) };
+        let Some((number, body, rejected)) = self.outbox.to_set_apart() else { return Ok(false) };
         let (reasons, summary) = (rejected.values().cloned().collect(), summary(&rejected));
         let abandoned = self.abandoned(number, summary, None)?;
         let mut apart = self.in_two(number, &body, |i| rejected.contains_key(&i) as usize)?;
@@ -216,13 +202,8 @@ impl Engine {
 
     /// Cuts a plan that is too large for its destination in two. A single output is given up on.
     fn split(&mut self) -> Result<bool> {
-        let plans = &self.state().plans;
-        let too_large = self.shipping.iter().filter_map(|(number, s)| match &s.phase {
-            Phase::TooLarge(body, reason) => Some((*number, body.clone(), reason.clone())),
-            _ => None,
-        });
         // The earliest first; the others wait while there are many plans, since each of them would make more.
-        let too_large = too_large.min_by_key(|(number, ..)| (plans[number].list.first(), *number));
+        let too_large = self.outbox.to_split(self.books.state());
         let open = self.state().open_plans().filter(|p| p.outlet.track() == Track::Main);
         let (open, first) = open.fold((0, u64::MAX), |(n, first), p| (n + 1, first.min(p.list.first())));
         let is_crowded = open > 2 * self.home.bounds.open_plans_max;
@@ -231,8 +212,7 @@ impl Engine {
         let Some((number, body, reason)) = too_large else { return Ok(false) };
         let outputs = self.state().plans[&number].list.outputs();
         if outputs == 1 {
-            let shipping = self.shipping.get_mut(&number).expect("just found");
-            shipping.phase = Phase::GivenUp { body: Some(body), reason, instead: None };
+            self.outbox.give_up(number, body, reason);
             return Ok(true);
         }
         let halves = self.in_two(number, &body, |i| (i >= outputs / 2) as usize)?;
@@ -271,15 +251,11 @@ impl Engine {
         let plans: Vec<(Plan, Body)> = plans.into_iter().filter(|(plan, _)| plan.list.outputs() > 0).collect();
         let entries = plans.iter().map(|(plan, _)| Entry::Plan(plan.clone()));
         let entries = std::iter::once(Entry::Close { plan: number }).chain(entries).collect();
-        if sabotage::on("split_not_persisted") {
-            self.log.apply_in_memory(entries);
-        } else {
-            self.log.commit(entries)?;
-        }
+        self.books.commit(entries)?;
         sabotage::point("plan.split");
-        let encoding = self.shipping.remove(&number).and_then(|s| s.content_encoding());
+        let encoding = self.outbox.remove(number);
         for (plan, body) in plans {
-            self.shipping.insert(plan.number, Shipping::ready(&plan, Arc::new(body), encoding));
+            self.outbox.add(&plan, Arc::new(body), encoding);
         }
         Ok(())
     }

@@ -66,6 +66,11 @@ pub struct Home {
 }
 
 impl Home {
+    /// What the stream's open buffers and encoders may take now, in bytes.
+    pub(super) fn memory_allowed(&self) -> usize {
+        self.memory.allowed(self.bounds.memory_bytes_max)
+    }
+
     /// A random number in 0..1.
     pub(super) fn jitter(&mut self) -> f64 {
         ((self.random)() as u64 >> 11) as f64 / (1u64 << 53) as f64

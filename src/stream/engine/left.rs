@@ -75,7 +75,7 @@ impl Engine {
         if self.state().backup_from.is_none() || self.left.track.is_some() || !self.lane.is_full() {
             return None;
         }
-        let has_more = |track: Track| self.cursors[track as usize].offset < self.lane.durable();
+        let has_more = |track: Track| self.readers[track].offset() < self.lane.durable();
         match (has_more(Track::Main), has_more(Track::Backup)) {
             (true, false) if self.is_at_rest(Track::Main) => Some(Track::Main),
             (false, true) if self.is_at_rest(Track::Backup) => Some(Track::Backup),
@@ -84,6 +84,6 @@ impl Engine {
     }
 
     fn has_settled_what_it_read(&self, track: Track) -> bool {
-        self.state().low[track as usize] >= self.cursors[track as usize].offset
+        self.state().low_of(track) >= self.readers[track].offset()
     }
 }

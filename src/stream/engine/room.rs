@@ -14,12 +14,12 @@ impl Engine {
         self.asked_for_room = now;
         // What the journal holds for later is worth less than what is delivered now.
         self.lane.give_back()?;
-        if self.log.is_starved() {
-            self.log.retry_room()?;
+        if self.books.is_starved() {
+            self.books.retry_room()?;
             self.alarm =
-                self.log.is_starved().then(|| "the plan log's reserve cannot grow: the disk is full".to_owned());
+                self.books.is_starved().then(|| "the plan log's reserve cannot grow: the disk is full".to_owned());
         }
-        if self.lacks_ledger_lines() {
+        if self.books.lacks_lines() {
             self.alarm = None;
             self.write_ledger_lines()?;
         }
@@ -39,13 +39,6 @@ impl Engine {
     }
 
     pub(super) fn waits_for_room(&self) -> bool {
-        self.log.is_starved() || self.unadopted.is_some() || self.lacks_ledger_lines()
-    }
-
-    /// Whether marks have no line yet for want of room.
-    fn lacks_ledger_lines(&self) -> bool {
-        let done = self.ledger.mark();
-        let lacks = || self.state().plans.values().any(|p| p.mark.as_ref().is_some_and(|m| m.mark > done));
-        done < self.state().marks && self.log.ledger_from().is_none() && lacks()
+        self.books.is_starved() || self.unadopted.is_some() || self.books.lacks_lines()
     }
 }

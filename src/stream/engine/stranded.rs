@@ -5,18 +5,13 @@
 //! the last attempt, and no attempt is under way.
 
 use super::Engine;
-use super::ship::{Phase, Shipping};
 use crate::error::Result;
-use crate::sabotage;
 use crate::stream::plan::{Entry, Outlet};
 
 impl Engine {
     /// Sends stranded plans to where their outlet goes today: persisted before anything is sent there.
     pub(super) fn move_stranded(&mut self) -> Result<bool> {
-        let is_stranded = |phase: &Phase| matches!(phase, Phase::Waiting { .. } | Phase::Ready(_));
-        let is_nowhere = |s: &Shipping| s.is_nowhere || sabotage::on("moved_without_an_answer");
-        let stranded = self.shipping.iter().filter(|(_, s)| is_nowhere(s) && is_stranded(&s.phase));
-        let stranded: Vec<u64> = stranded.map(|(number, _)| *number).collect();
+        let stranded = self.outbox.stranded();
         if stranded.is_empty() {
             return Ok(false);
         }
@@ -46,15 +41,8 @@ impl Engine {
         if moved.is_empty() {
             return Ok(false);
         }
-        self.log.commit(entries)?;
-        for number in moved {
-            if let Some(shipping) = self.shipping.get_mut(&number) {
-                shipping.is_nowhere = false;
-                if let Phase::Waiting { body, .. } = &shipping.phase {
-                    shipping.phase = Phase::Ready(body.clone());
-                }
-            }
-        }
+        self.books.commit(entries)?;
+        moved.into_iter().for_each(|number| self.outbox.redirected(number));
         Ok(true)
     }
 }

@@ -10,7 +10,7 @@ use crate::lane::{Cursor, Read};
 use crate::record::Entry as Stage;
 use crate::stream::plan::list::Item;
 use crate::stream::plan::state::RedrivenLines;
-use crate::stream::plan::{Entry, Outlet};
+use crate::stream::plan::{Entry, Outlet, Track};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -39,7 +39,7 @@ impl Engine {
                     Read::Frame(_) | Read::Gap { .. } | Read::Lost { .. } => {}
                 }
             };
-            self.log.commit(vec![Entry::Taken { object, taken }])?;
+            self.books.commit(vec![Entry::Taken { object, taken }])?;
         }
         Ok(())
     }
@@ -54,7 +54,7 @@ impl Engine {
     /// Commits what a redrive says of an object. Of a frame that is in the journal, `put` are its offsets.
     pub fn note_take(&mut self, entries: Vec<Entry>, put: Option<Range<u64>>) -> Result<()> {
         self.redriven.offsets.extend(put);
-        if entries.is_empty() { Ok(()) } else { self.log.commit(entries) }
+        if entries.is_empty() { Ok(()) } else { self.books.commit(entries) }
     }
 
     /// What is known of an object.
@@ -72,7 +72,7 @@ impl Engine {
         if self.redriven.offsets.is_empty() {
             return;
         }
-        for plan in settled.iter().filter_map(|number| self.log.state().plans.get(number)) {
+        for plan in settled.iter().filter_map(|number| self.books.state().plans.get(number)) {
             if plan.outlet == Outlet::Backup {
                 continue;
             }
@@ -93,7 +93,7 @@ impl Engine {
     /// yet as far as the backup does not wait for them.
     pub fn redriven(&self) -> (BTreeMap<String, u64>, u64) {
         let ended = self.redriven.ended.iter().map(|(outlet, n)| (outlet.name().to_owned(), *n)).collect();
-        let low = self.state().low[0];
+        let low = self.state().low_of(Track::Main);
         let open = self.redriven.offsets.iter().map(|r| r.end.saturating_sub(r.start.max(low))).sum();
         (ended, open)
     }

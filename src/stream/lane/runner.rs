@@ -422,7 +422,7 @@ mod tests {
             let put = Put { arrival_ms: 1, entry: Entry::Source, batch: batch.clone() };
             writer.commit(vec![put]).expect("the disk takes it");
         }
-        let read = || busy.ask(|engine, _| engine.cursors[Track::Main as usize].offset).expect("it runs");
+        let read = || busy.ask(|engine, _| engine.next_offset(Track::Main)).expect("it runs");
         busy.teller()();
         while read() == 0 {}
         assert_eq!(other.status().state, "running");

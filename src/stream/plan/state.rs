@@ -180,6 +180,11 @@ impl State {
         }
     }
 
+    /// The offset below which everything of a track is settled.
+    pub fn low_of(&self, track: Track) -> u64 {
+        self.low[track as usize]
+    }
+
     /// Records with some outputs settled and some not.
     pub fn incomplete(&self) -> impl Iterator<Item = u64> {
         self.partial.keys().copied()

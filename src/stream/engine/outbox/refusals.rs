@@ -1,9 +1,6 @@
 //! How destinations refuse plans: what that has cost so far goes on through restarts.
 
-use super::Engine;
-use super::ship::Phase;
-use crate::error::{Kind, Result};
-use crate::stream::plan::{Entry, Refused};
+use crate::stream::plan::Refused;
 use std::time::Duration;
 
 /// What a destination that refuses has cost so far.
@@ -31,7 +28,7 @@ impl Refusals {
     }
 
     /// The time since the first attempt began.
-    pub(super) fn since_first(&self, now: Duration) -> Duration {
+    fn since_first(&self, now: Duration) -> Duration {
         self.before + (now - self.first_sent.unwrap_or(now))
     }
 
@@ -41,31 +38,22 @@ impl Refusals {
         self.first_sent.get_or_insert(now);
         self.sent = now;
     }
-}
 
-impl Engine {
-    /// Persists how plans were refused since the last time. Without room it is done when there is some.
-    pub(super) fn note_refusals(&mut self) -> Result<()> {
-        let now = self.home.clock.steady();
-        let new = self.shipping.iter().filter(|(_, s)| s.refusals.is_new && matches!(s.phase, Phase::Waiting { .. }));
-        let refused = |refusals: &Refusals| Refused {
-            count: refusals.count,
-            spent_ms: refusals.since_first(now).as_millis() as u64,
-            // The pause that is under way counts.
-            paused_ms: (refusals.paused + refusals.since.map_or(Duration::ZERO, |since| now - since)).as_millis()
-                as u64,
-        };
-        let new = new.map(|(plan, s)| Entry::Refused { plan: *plan, refused: refused(&s.refusals) });
-        let new: Vec<Entry> = new.collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        match self.log.commit(new) {
-            Err(e) if e.kind == Kind::NoSpace => Ok(()),
-            done => {
-                self.shipping.values_mut().for_each(|s| s.refusals.is_new = false);
-                done
-            }
+    /// It is refused; the time since the first attempt began.
+    pub(super) fn refuse(&mut self, now: Duration) -> Duration {
+        self.count += 1;
+        self.is_new = true;
+        self.since = Some(now);
+        self.since_first(now)
+    }
+
+    /// What is persisted of it. The pause that is under way counts.
+    pub(super) fn so_far(&self, now: Duration) -> Refused {
+        let pause = self.since.map_or(Duration::ZERO, |since| now - since);
+        Refused {
+            count: self.count,
+            spent_ms: self.since_first(now).as_millis() as u64,
+            paused_ms: (self.paused + pause).as_millis() as u64,
         }
     }
 }

@@ -1,28 +1,29 @@
-//! Plans that a person gives up on, whatever holds them. Whether the object is there is asked once more; what follows is in
-//! `give_up`.
+//! Plans that a person gives up on, whatever holds them. Whether the object is there is asked once more, and then they are given
+//! up on.
 
-use super::Engine;
-use super::again::Again;
-use super::ship::Phase;
+use super::Outbox;
+use super::shipping::Phase;
 use crate::deliver::Attempt;
 use crate::stream::plan::Reason;
+use crate::stream::plan::state::State;
+use std::collections::BTreeSet;
 
 /// The code of what somebody has given up on without an answer that has one.
 const ABANDONED: &str = "Delivery.Abandoned";
 
 /// What `abandon` did, in plans.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Abandoned {
+pub struct AbandonCount {
     pub given_up: u64,
     /// They tell of failures and have no other place: theirs has to take them.
     pub left: u64,
 }
 
-impl std::ops::Add for Abandoned {
-    type Output = Abandoned;
+impl std::ops::Add for AbandonCount {
+    type Output = AbandonCount;
 
-    fn add(self, other: Abandoned) -> Abandoned {
-        Abandoned { given_up: self.given_up + other.given_up, left: self.left + other.left }
+    fn add(self, other: AbandonCount) -> AbandonCount {
+        AbandonCount { given_up: self.given_up + other.given_up, left: self.left + other.left }
     }
 }
 
@@ -48,21 +49,23 @@ pub(super) fn last_words(
     (Box::new(Reason { code, message, attempts, ended_ms }), instead)
 }
 
-impl Engine {
+impl Outbox {
     /// Gives up on every plan that its destination, or the backup, has not taken so far, and on what is held. What is being sent
-    /// at this moment is given up on if it is not taken.
-    pub fn abandon(&mut self) -> Abandoned {
-        let (mut done, ended_ms) = (Abandoned::default(), self.home.clock.wall_ms());
-        let stuck = self.waiting.as_ref().map(Again::plans).unwrap_or_default();
-        let not_begun: Vec<u64> = stuck.iter().copied().filter(|number| !self.shipping.contains_key(number)).collect();
-        for number in not_begun {
-            self.hold(number, "its records cannot be made again");
-        }
-        for (number, shipping) in &mut self.shipping {
-            let plan = &self.log.state().plans[number];
+    /// at this moment is given up on if it is not taken. `stuck`: plans that are made again of records that cannot be.
+    pub(in crate::stream::engine) fn abandon(
+        &mut self,
+        state: &State,
+        stuck: &BTreeSet<u64>,
+        ended_ms: u64,
+    ) -> AbandonCount {
+        let mut done = AbandonCount::default();
+        let numbers: Vec<u64> = self.shipping.keys().copied().collect();
+        for number in numbers {
+            let Some(shipping) = self.shipping.get_mut(&number) else { continue };
+            let plan = &state.plans[&number];
             let is_held = match &shipping.phase {
                 Phase::Waiting { .. } | Phase::Held { .. } | Phase::Sent(_) => true,
-                Phase::Rebuilding { .. } => stuck.contains(number),
+                Phase::Rebuilding(_) => stuck.contains(&number),
                 _ => false,
             };
             if !is_held || shipping.is_given_up {
@@ -75,32 +78,35 @@ impl Engine {
             }
             done.given_up += 1;
             let refused = shipping.refused.take();
-            let phase = std::mem::replace(&mut shipping.phase, Phase::Held { alarm: String::new() });
-            let given_up = |words| {
-                let (reason, instead) = last_words(Some(words), Attempt::Absent, shipping.attempts, ended_ms);
+            let attempts = shipping.attempts;
+            let given_up = |words: String| {
+                let (reason, instead) = last_words(Some(words), Attempt::Absent, attempts, ended_ms);
                 Phase::GivenUp { body: None, reason, instead }
             };
-            shipping.phase = match (phase, refused) {
+            let phase = match (&shipping.phase, refused) {
                 (Phase::Waiting { body, .. }, Some((reason, instead))) => {
-                    Phase::GivenUp { body: Some(body), reason, instead }
+                    Phase::GivenUp { body: Some(body.clone()), reason, instead }
                 }
                 (Phase::Waiting { body, .. }, None) => {
+                    let body = body.clone();
                     shipping.is_given_up = true;
                     Phase::Ready(body)
                 }
-                (Phase::Held { alarm }, _) => given_up(alarm),
-                (Phase::Rebuilding { .. }, _) => given_up("its records cannot be made again".to_owned()),
-                (other, _) => {
+                (Phase::Held { alarm }, _) => given_up(alarm.clone()),
+                (Phase::Rebuilding(_), _) => given_up("its records cannot be made again".to_owned()),
+                _ => {
+                    // Its answer decides.
                     shipping.is_given_up = true;
-                    other
+                    continue;
                 }
             };
+            self.enter(number, phase);
         }
         done
     }
 
     /// Whether a plan that somebody has given up on waits for an answer.
-    pub(super) fn is_giving_up(&self) -> bool {
+    pub(in crate::stream::engine) fn is_giving_up(&self) -> bool {
         self.shipping.values().any(|s| s.is_given_up && matches!(s.phase, Phase::Ready(_) | Phase::Sent(_)))
     }
 }

@@ -1,0 +1,118 @@
+//! What follows from an answer.
+
+use super::abandon::last_words;
+use super::shipping::Phase;
+use super::{Outbox, Shipping};
+use crate::deliver::{Attempt, Body, Rejection, retry};
+use crate::stream::pipeline::live::{Gate, Live};
+use crate::stream::plan::{Plan, Reason};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// When an answer came, to which plan, and under which settings.
+pub(in crate::stream::engine) struct AnswerContext<'a> {
+    pub(in crate::stream::engine) plan: &'a Plan,
+    pub(in crate::stream::engine) live: &'a Live,
+    /// By the steady clock.
+    pub(in crate::stream::engine) now: Duration,
+    /// Milliseconds since the Unix epoch.
+    pub(in crate::stream::engine) ended_ms: u64,
+    /// A random number in 0..1, for the pause before the next attempt.
+    pub(in crate::stream::engine) jitter: f64,
+}
+
+impl Outbox {
+    /// What became of a shipment.
+    pub(in crate::stream::engine) fn answered(&mut self, attempt: Attempt, context: &AnswerContext) {
+        let number = context.plan.number;
+        let Some(shipping) = self.shipping.get_mut(&number) else { return };
+        let Phase::Sent(body) = &shipping.phase else { return };
+        let body = body.clone();
+        shipping.attempts += 1;
+        shipping.refused = None;
+        shipping.is_nowhere = matches!(attempt, Attempt::Nowhere { .. });
+        if context.live.adaptive && Gate::of(context.plan) == Gate::Destination {
+            let busy = matches!(attempt, Attempt::Refused { busy: true, .. });
+            let taken = matches!(attempt, Attempt::Stored { .. });
+            let took = context.now - shipping.refusals.sent;
+            self.window.answered(taken, busy, took, context.live.shipments_max[Gate::Destination as usize]);
+        }
+        let phase = match shipping.is_given_up && !matches!(attempt, Attempt::Stored { .. }) {
+            true => shipping.last_answer(attempt, body, context),
+            false => shipping.answer(attempt, body, context),
+        };
+        self.enter(number, phase);
+    }
+}
+
+impl Shipping {
+    /// Where a plan stands after an answer.
+    fn answer(&mut self, attempt: Attempt, body: Arc<Body>, context: &AnswerContext) -> Phase {
+        let AnswerContext { plan, live, now, ended_ms, jitter } = *context;
+        let attempts = self.attempts;
+        let is_misconfigured = matches!(attempt, Attempt::Misconfigured { .. } | Attempt::Nowhere { .. });
+        match attempt {
+            Attempt::Stored { tag } => Phase::Stored { tag, object_bytes: body.len() },
+            Attempt::Retry { reason } | Attempt::Misconfigured { reason } | Attempt::Nowhere { reason } => {
+                // What is waited for here is not the destination.
+                (self.refusals.first_sent, self.refusals.before) = (None, Duration::ZERO);
+                self.alarm = Some(not_delivered(plan, attempts, &reason));
+                Phase::Waiting { body, until: now + retry::pause(attempts, is_misconfigured, jitter) }
+            }
+            Attempt::Refused { code, message, instead, .. } => {
+                self.alarm = Some(not_delivered(plan, attempts, &format!("{code}: {message}")));
+                let since_first = self.refusals.refuse(now);
+                let pause = match &live.patience {
+                    Some(patience) => patience.pause(self.refusals.count, self.refusals.paused, since_first, jitter),
+                    None => Some(retry::pause(attempts, false, jitter)),
+                };
+                let reason = Box::new(Reason { code, message, attempts, ended_ms });
+                match pause {
+                    Some(pause) => {
+                        self.refused = Some((reason, instead));
+                        Phase::Waiting { body, until: now + pause }
+                    }
+                    None => Phase::GivenUp { body: Some(body), reason, instead },
+                }
+            }
+            Attempt::TooLarge { code, message } => {
+                Phase::TooLarge(body, Box::new(Reason { code, message, attempts, ended_ms }))
+            }
+            Attempt::Rejected { records } => {
+                let reason = |Rejection { code, message, .. }| Reason { code, message, attempts, ended_ms };
+                let records = records.into_iter().map(|rejection| (rejection.record, reason(rejection)));
+                Phase::Rejected(body, records.collect())
+            }
+            Attempt::Absent => Phase::CutDown(body),
+            // What stands there was never this plan's object.
+            Attempt::Foreign if self.only_look => Phase::CutDown(body),
+            Attempt::Foreign => Phase::Rename(body),
+            Attempt::Differs { found } => {
+                *self = Shipping::new(Phase::Held { alarm: String::new() }, None);
+                Phase::Held { alarm: held(plan, &found) }
+            }
+        }
+    }
+
+    /// The same of a plan that somebody has given up on, and that was not stored.
+    fn last_answer(&mut self, attempt: Attempt, body: Arc<Body>, context: &AnswerContext) -> Phase {
+        let (reason, instead) = last_words(self.alarm.take(), attempt, self.attempts, context.ended_ms);
+        match self.is_asked {
+            true => Phase::GivenUp { body: Some(body), reason, instead },
+            false => {
+                // What became of that attempt may not be known.
+                self.alarm = Some(reason.message);
+                Phase::Ready(body)
+            }
+        }
+    }
+}
+
+fn not_delivered(plan: &Plan, attempts: u32, why: &str) -> String {
+    format!("`{}` is not delivered after {attempts} attempts: {why}", plan.place().1)
+}
+
+/// What an alarm says of a plan that is held.
+pub(in crate::stream::engine) fn held(plan: &Plan, why: &str) -> String {
+    format!("plan {} (`{}`) is held: {why}", plan.id, plan.name)
+}

@@ -1,0 +1,77 @@
+//! Bodies of open plans that a restart took away, made again of the records that they list.
+
+use super::Engine;
+use super::buffer::Filling;
+use super::outbox::{PackedOutputs, Rebuilding};
+use crate::compress::Compress;
+use crate::deliver::records;
+use crate::error::Result;
+use crate::format::elements::Encoder as Elements;
+use crate::format::lines::Lines;
+use crate::format::{Encoder, Format};
+use crate::stream::pipeline::route::Payload;
+use crate::stream::plan::{Outlet, Track};
+use std::sync::Arc;
+
+impl Engine {
+    /// The body of a plan that is made again, to append to. `None` if it is not made again.
+    pub(super) fn rebuilding(&mut self, number: u64) -> Result<Option<&mut Rebuilding>> {
+        if !self.outbox.knows(number) {
+            let plan = &self.state().plans[&number];
+            let (epoch, outlet, tells) = (plan.epoch, plan.outlet, plan.tells_of_outputs());
+            let content_encoding = self.route(epoch)?.content_encoding(outlet);
+            let packed = tells.then(PackedOutputs::default);
+            let filling = match packed {
+                Some(_) => {
+                    let (elements, compress) = (Encoder::Elements(Elements::default()), records::compress(false));
+                    Filling::new(elements, compress.encoder(), &self.scratch, &self.home.workers)
+                }
+                None => self.filling(epoch, outlet)?,
+            };
+            let refused = self.state().refused.get(&number).copied();
+            self.outbox.rebuild(number, Rebuilding { filling, outputs: 0, packed }, content_encoding, refused);
+        }
+        Ok(self.outbox.rebuilding(number))
+    }
+
+    /// An empty object of an outlet under an epoch.
+    pub(super) fn filling(&mut self, epoch: u32, outlet: Outlet) -> Result<Filling> {
+        let as_is = || Format::Lines(Lines { newline: false }).encoder();
+        let gzip = self.live.gzip_requests;
+        let route = self.route(epoch)?;
+        let (encoder, compress) = match outlet {
+            Outlet::Destination if route.takes == Payload::Records => {
+                (Encoder::Elements(Elements::default()), records::compress(gzip))
+            }
+            Outlet::Destination if route.takes == Payload::Rows => (route.format.indexing_encoder(), route.compress),
+            Outlet::Destination => (route.format.encoder(), route.compress),
+            Outlet::Backup => (as_is(), route.backup.as_ref().map_or(Compress::None, |b| b.compress)),
+            _ => (as_is(), route.failures.compress),
+        };
+        Ok(Filling::new(encoder, compress.encoder(), &self.scratch, &self.home.workers))
+    }
+
+    /// Closes rebuilt plans: complete ones are ready, those whose records have all been read without being complete are
+    /// held.
+    pub(super) fn finish_rebuilding(&mut self, track: Track) -> Result<()> {
+        let read = self.readers[track].offset();
+        let ended = self.state().open_plans().filter(|p| p.outlet.track() == track && p.list.end() <= read);
+        let ended: Vec<(u64, u64)> = ended.map(|p| (p.number, p.list.outputs())).collect();
+        for (number, expected) in ended {
+            let full = self.is_held_full();
+            // Nothing of it could be read: it is rebuilt all the same, from nothing.
+            if self.rebuilding(number)?.is_none() {
+                continue;
+            }
+            let left = self.outputs_left(number);
+            let Some(Rebuilding { filling, outputs, packed }) = self.outbox.take_rebuilding(number) else { continue };
+            if outputs == expected || outputs == left {
+                self.outbox.rebuilt(number, Arc::new(filling.finish(full)), packed, outputs == expected);
+                self.make_error_records(number)?;
+            } else {
+                self.hold(number, &format!("its records now give {outputs} outputs, expected {expected}"));
+            }
+        }
+        Ok(())
+    }
+}
