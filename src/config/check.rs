@@ -1,19 +1,18 @@
 //! What the types cannot say: ranges, what holds between values, files that have to be there.
 
+use super::checker::{Checker, INTAKE_MIN, STREAM_DISK_MIN};
 use super::place::one_of;
 use super::problem::Problem;
 use super::tree::{Node, quote};
 use super::{AccessKey, Config, check_stream};
-use crate::units::{ByteSize, format_duration};
+use crate::units::ByteSize;
 use secrecy::ExposeSecret;
-use std::fmt::Display;
-use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 /// Reports what is wrong and returns the configuration with its files made relative to `base_dir`.
 pub fn check(mut config: Config, root: &Node, file: &str, base_dir: &Path, problems: &mut Vec<Problem>) -> Config {
-    let mut checker = Checker { root, file, base_dir, problems };
+    let mut checker = Checker::new(root, file, base_dir, problems);
     checker.node(&config);
     checker.api(&mut config);
     for (name, stream) in &mut config.streams {
@@ -22,86 +21,7 @@ pub fn check(mut config: Config, root: &Node, file: &str, base_dir: &Path, probl
     config
 }
 
-/// The largest body of a request.
-pub const REQUEST_BYTES_MAX: ByteSize = ByteSize::mib(6);
-/// A request counts twice while it is in flight: its body, and the records in it.
-const INTAKE_MIN: ByteSize = ByteSize(2 * REQUEST_BYTES_MAX.bytes());
-/// A stream opens with a segment of 1 MiB and needs a second one of that size to go on when the first is full.
-pub const STREAM_DISK_MIN: ByteSize = ByteSize::mib(2);
-
-/// Keys from the root to a value.
-pub type Keys<'k> = [&'k str];
-
-pub struct Checker<'c> {
-    root: &'c Node,
-    file: &'c str,
-    base_dir: &'c Path,
-    pub problems: &'c mut Vec<Problem>,
-}
-
 impl Checker<'_> {
-    fn locate(&self, keys: &Keys) -> (&Node, bool) {
-        self.root.locate(keys)
-    }
-
-    pub fn has(&self, keys: &Keys) -> bool {
-        self.locate(keys).1
-    }
-
-    pub fn problem(&mut self, keys: &Keys, message: impl Into<String>) {
-        self.problems.push(self.root.problem(self.file, keys, message));
-    }
-
-    /// At the key rather than at its value.
-    pub fn problem_at_key(&mut self, keys: &Keys, message: String) {
-        self.problem(keys, message);
-        let (last, way) = keys.split_last().expect("a key has a name");
-        let position = self.locate(way).0.get(last).map(|entry| (entry.line, entry.column));
-        if let (Some(problem), Some((line, column))) = (self.problems.last_mut(), position) {
-            (problem.line, problem.column) = (line, column);
-        }
-    }
-
-    /// At a value, of which the text as written is shown.
-    pub fn expected(&mut self, keys: &Keys, what: impl Display) {
-        let found = match self.locate(keys) {
-            (node, true) => node.found(),
-            (_, false) => "nothing".to_string(),
-        };
-        self.problem(keys, format!("found {found}, expected {what}"));
-    }
-
-    pub fn range<T: PartialOrd + Display>(&mut self, keys: &Keys, what: &str, value: T, range: RangeInclusive<T>) {
-        if !range.contains(&value) {
-            self.expected(keys, format!("{what} from {} to {}", range.start(), range.end()));
-        }
-    }
-
-    pub fn time(&mut self, keys: &Keys, value: Duration, range: RangeInclusive<Duration>) {
-        if !range.contains(&value) {
-            let (start, end) = (format_duration(*range.start()), format_duration(*range.end()));
-            self.expected(keys, format!("a time from {start} to {end}"));
-        }
-    }
-
-    /// Makes `path` relative to the configuration file and sees that the file is there.
-    pub fn file(&mut self, keys: &Keys, path: &mut PathBuf) -> bool {
-        let full = self.base_dir.join(&*path);
-        match std::fs::metadata(&full) {
-            Ok(meta) if meta.is_file() => {
-                *path = full;
-                return true;
-            }
-            Ok(_) => self.expected(keys, "a file"),
-            Err(e) => {
-                let base = if path.is_relative() { " (relative to the configuration file)" } else { "" };
-                let written = self.locate(keys).0.found();
-                self.problem(keys, format!("file {written}{base}: {e}"));
-            }
-        }
-        false
-    }
-
     fn node(&mut self, config: &Config) {
         let seconds = Duration::from_secs;
         self.memory(config);
@@ -189,12 +109,6 @@ impl Checker<'_> {
                 let what = format!("`*` or {}", one_of(&AccessKey::ACTIONS));
                 self.expected(&["api", "access_keys", id, "actions", &format!("[{i}]")], what);
             }
-        }
-    }
-
-    pub fn region(&mut self, keys: &Keys, region: &str) {
-        if region.is_empty() || !region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-            self.expected(keys, "a region such as `us-east-1`");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The rules of a stream that goes to an HTTP endpoint (contract §2.4, §2.10, §8.1).
 
-use super::check_stream::{Rules, below};
+use super::rules::{Rules, below};
 use super::{Compress, Format, Http, Lines, StreamConfig};
 use crate::units::ByteSize;
 use reqwest::Url;

@@ -1,7 +1,7 @@
 //! The rules of a stream that reads from Kinesis.
 
 use super::Kinesis;
-use super::check_stream::{Login, Rules, is_endpoint};
+use super::rules::{Login, Rules, is_endpoint};
 use std::time::Duration;
 
 /// A shard answers five times a second (Kinesis developer guide, "quotas").

@@ -6,41 +6,44 @@
 //! ([`Engine::cut`]), a mark is durable before `low` counts it ([`Engine::settle`]), and `low` is durable before the
 //! journal is trimmed (the same).
 
-pub mod account;
-pub mod adopt;
-pub mod again;
-pub mod ahead;
-pub mod archive;
-pub mod books;
-pub mod buffer;
-pub mod buffers;
-pub mod cut;
-pub mod damage;
-pub mod fill;
-pub mod give_up;
+mod account;
+mod adopt;
+mod again;
+mod ahead;
+mod archive;
+mod archiving;
+mod books;
+mod buffer;
+mod buffers;
+mod cut;
+mod damage;
+mod fill;
+mod give_up;
 pub mod home;
-pub mod left;
+mod leave;
+mod left;
 pub mod memory;
-pub mod next;
+mod next;
 pub mod outbox;
-pub mod reader;
-pub mod rebuild;
-pub mod reread;
-pub mod room;
-pub mod routes;
-pub mod settle;
-pub mod ship;
-pub mod stranded;
-pub mod take;
+mod reader;
+mod rebuild;
+mod redriven;
+mod reread;
+mod room;
+mod routes;
+mod settle;
+mod ship;
+mod stranded;
+mod take;
 
 use self::books::Books;
 use self::buffers::Buffers;
 use self::home::Home;
-use self::left::Left;
+use self::left::LeftTrack;
 use self::outbox::Outbox;
 use self::reader::TrackReaders;
+use self::redriven::RedrivenRecords;
 use self::routes::EpochRoutes;
-use self::take::Redriven;
 use crate::deliver::body::Scratch;
 use crate::error::{Kind, Result};
 use crate::lane::Lane;
@@ -77,10 +80,10 @@ pub struct Engine {
     scratch: Arc<Scratch>,
     routes: EpochRoutes,
     readers: TrackReaders,
-    left: Left,
+    left: LeftTrack,
     buffers: Buffers,
     outbox: Outbox,
-    redriven: Redriven,
+    redriven: RedrivenRecords,
     alarm: Option<String>,
     /// What the medium lost in this life: nothing that goes well later makes it undone.
     loss: Option<String>,
@@ -118,10 +121,10 @@ impl Engine {
             scratch,
             routes: EpochRoutes::new(blobs, loader),
             readers,
-            left: Left::default(),
+            left: LeftTrack::default(),
             buffers: Buffers::default(),
             outbox: Outbox::default(),
-            redriven: Redriven::default(),
+            redriven: RedrivenRecords::default(),
             alarm: None,
             loss: None,
             tail_bytes: 0,

@@ -5,21 +5,14 @@
 //! settled it keeps everything from where the frame may be. Only one is under way at a time.
 
 use super::Engine;
+use super::redriven::RedrivenRecords;
 use crate::error::Result;
 use crate::lane::{Cursor, Read};
 use crate::record::Entry as Stage;
-use crate::stream::plan::list::Item;
 use crate::stream::plan::state::RedrivenLines;
-use crate::stream::plan::{Entry, Outlet, Track};
+use crate::stream::plan::{Entry, Track};
 use std::collections::BTreeMap;
 use std::ops::Range;
-
-/// Offsets that were given to records put in again, in this life, and how many of their outputs ended where.
-#[derive(Default)]
-pub struct Redriven {
-    offsets: Vec<Range<u64>>,
-    ended: BTreeMap<Outlet, u64>,
-}
 
 impl Engine {
     /// Finds out of announced lines whether they are in the journal.
@@ -47,13 +40,13 @@ impl Engine {
     /// Another redrive begins: what became of an earlier one's records is not counted any more, and what that one put in
     /// and did not come to acknowledge is.
     pub fn begin_redrive(&mut self) -> Result<()> {
-        self.redriven = Redriven::default();
+        self.redriven = RedrivenRecords::default();
         self.settle_takes()
     }
 
     /// Commits what a redrive says of an object. Of a frame that is in the journal, `put` are its offsets.
     pub fn note_take(&mut self, entries: Vec<Entry>, put: Option<Range<u64>>) -> Result<()> {
-        self.redriven.offsets.extend(put);
+        put.into_iter().for_each(|offsets| self.redriven.put(offsets));
         if entries.is_empty() { Ok(()) } else { self.books.commit(entries) }
     }
 
@@ -69,32 +62,14 @@ impl Engine {
 
     /// Takes note of where outputs of plans that were settled just now ended.
     pub(super) fn tally(&mut self, settled: &[u64]) {
-        if self.redriven.offsets.is_empty() {
-            return;
-        }
         for plan in settled.iter().filter_map(|number| self.books.state().plans.get(number)) {
-            if plan.outlet == Outlet::Backup {
-                continue;
-            }
-            let mut ended = 0;
-            for item in plan.list.items() {
-                let (first, count) = match item {
-                    Item::Whole { first, count } => (first, count),
-                    Item::Part { offset, .. } => (offset, 1),
-                };
-                let overlap = |r: &Range<u64>| r.end.min(first + count).saturating_sub(r.start.max(first));
-                ended += self.redriven.offsets.iter().map(overlap).sum::<u64>();
-            }
-            *self.redriven.ended.entry(plan.ends_in()).or_default() += ended;
+            self.redriven.tally(plan);
         }
     }
 
     /// How many outputs of records put in again in this life ended in each outlet, and how many records are not settled
     /// yet as far as the backup does not wait for them.
     pub fn redriven(&self) -> (BTreeMap<String, u64>, u64) {
-        let ended = self.redriven.ended.iter().map(|(outlet, n)| (outlet.name().to_owned(), *n)).collect();
-        let low = self.state().low_of(Track::Main);
-        let open = self.redriven.offsets.iter().map(|r| r.end.saturating_sub(r.start.max(low))).sum();
-        (ended, open)
+        self.redriven.so_far(self.state().low_of(Track::Main))
     }
 }

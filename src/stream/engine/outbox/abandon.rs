@@ -1,7 +1,7 @@
 //! Plans that a person gives up on, whatever holds them. Whether the object is there is asked once more, and then they are given
 //! up on.
 
-use super::Outbox;
+use super::queue::Outbox;
 use super::shipping::Phase;
 use crate::deliver::Attempt;
 use crate::stream::plan::Reason;
@@ -52,12 +52,7 @@ pub(super) fn last_words(
 impl Outbox {
     /// Gives up on every plan that its destination, or the backup, has not taken so far, and on what is held. What is being sent
     /// at this moment is given up on if it is not taken. `stuck`: plans that are made again of records that cannot be.
-    pub(in crate::stream::engine) fn abandon(
-        &mut self,
-        state: &State,
-        stuck: &BTreeSet<u64>,
-        ended_ms: u64,
-    ) -> AbandonCount {
+    pub(crate) fn abandon(&mut self, state: &State, stuck: &BTreeSet<u64>, ended_ms: u64) -> AbandonCount {
         let mut done = AbandonCount::default();
         let numbers: Vec<u64> = self.shipping.keys().copied().collect();
         for number in numbers {
@@ -106,7 +101,7 @@ impl Outbox {
     }
 
     /// Whether a plan that somebody has given up on waits for an answer.
-    pub(in crate::stream::engine) fn is_giving_up(&self) -> bool {
+    pub(crate) fn is_giving_up(&self) -> bool {
         self.shipping.values().any(|s| s.is_given_up && matches!(s.phase, Phase::Ready(_) | Phase::Sent(_)))
     }
 }

@@ -1,8 +1,9 @@
 //! What follows from an answer.
 
 use super::abandon::last_words;
+use super::queue::Outbox;
 use super::shipping::Phase;
-use super::{Outbox, Shipping};
+use super::shipping::Shipping;
 use crate::deliver::{Attempt, Body, Rejection, retry};
 use crate::stream::pipeline::live::{Gate, Live};
 use crate::stream::plan::{Plan, Reason};
@@ -10,20 +11,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// When an answer came, to which plan, and under which settings.
-pub(in crate::stream::engine) struct AnswerContext<'a> {
-    pub(in crate::stream::engine) plan: &'a Plan,
-    pub(in crate::stream::engine) live: &'a Live,
+pub(crate) struct AnswerContext<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) live: &'a Live,
     /// By the steady clock.
-    pub(in crate::stream::engine) now: Duration,
+    pub(crate) now: Duration,
     /// Milliseconds since the Unix epoch.
-    pub(in crate::stream::engine) ended_ms: u64,
+    pub(crate) ended_ms: u64,
     /// A random number in 0..1, for the pause before the next attempt.
-    pub(in crate::stream::engine) jitter: f64,
+    pub(crate) jitter: f64,
 }
 
 impl Outbox {
     /// What became of a shipment.
-    pub(in crate::stream::engine) fn answered(&mut self, attempt: Attempt, context: &AnswerContext) {
+    pub(crate) fn answered(&mut self, attempt: Attempt, context: &AnswerContext) {
         let number = context.plan.number;
         let Some(shipping) = self.shipping.get_mut(&number) else { return };
         let Phase::Sent(body) = &shipping.phase else { return };
@@ -113,6 +114,6 @@ fn not_delivered(plan: &Plan, attempts: u32, why: &str) -> String {
 }
 
 /// What an alarm says of a plan that is held.
-pub(in crate::stream::engine) fn held(plan: &Plan, why: &str) -> String {
+pub(crate) fn held(plan: &Plan, why: &str) -> String {
     format!("plan {} (`{}`) is held: {why}", plan.id, plan.name)
 }

@@ -33,19 +33,19 @@ pub(super) struct Shipping {
 /// What the elements of a body that is made for error records hold: each an output with its partition keys packed in front,
 /// but of these records (by their offsets) what their source gave, since their outputs cannot be made again.
 #[derive(Default)]
-pub(in crate::stream::engine) struct PackedOutputs {
-    pub(in crate::stream::engine) as_source: BTreeSet<u64>,
+pub(crate) struct PackedOutputs {
+    pub(crate) as_source: BTreeSet<u64>,
     /// Those of them that are told of with another plan.
-    pub(in crate::stream::engine) elsewhere: BTreeSet<u64>,
+    pub(crate) elsewhere: BTreeSet<u64>,
 }
 
 /// A plan's body that is made again.
-pub(in crate::stream::engine) struct Rebuilding {
-    pub(in crate::stream::engine) filling: Filling,
+pub(crate) struct Rebuilding {
+    pub(crate) filling: Filling,
     /// So many outputs are in.
-    pub(in crate::stream::engine) outputs: u64,
+    pub(crate) outputs: u64,
     /// It is made for error records.
-    pub(in crate::stream::engine) packed: Option<PackedOutputs>,
+    pub(crate) packed: Option<PackedOutputs>,
 }
 
 /// Where a plan stands.
