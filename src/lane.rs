@@ -105,3 +105,15 @@ pub trait Lane: Send + Sync {
         Ok(())
     }
 }
+
+/// What became of a commit of a lane's state to a place that other nodes may write to, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommitOutcome {
+    Done,
+    /// The lane is somebody else's, or its state another one.
+    Fenced(String),
+    /// Nothing was written.
+    Refused(String),
+    /// It may have been written, or may yet be.
+    Unknown(String),
+}

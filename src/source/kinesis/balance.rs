@@ -1,7 +1,7 @@
 //! Which leases a worker takes, as the Kinesis Client Library does it: those that nobody holds, up to its share; and, where
 //! there are none and others have more, one of theirs at a time.
 
-use super::leases::Lease;
+use super::lease::Lease;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! The attributes of a lease's row: the library's, and ours beside them.
 
-use super::leases::{Begin, Lease};
+use super::lease::{Lease, ShardBegin};
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::collections::HashMap;
 
@@ -46,7 +46,7 @@ pub(super) fn lease(row: &Row) -> std::result::Result<Lease, String> {
     let lacks = |name: &str| format!("the row `{shard}` has no `{name}`, as every lease of the KCL has");
     // What is there and cannot be read is not taken for what is not there.
     let is_unfit = |name: &&&str| match **name {
-        "hydrantBegin" => row.contains_key(**name) && text_of(row, name).and_then(Begin::parse).is_none(),
+        "hydrantBegin" => row.contains_key(**name) && text_of(row, name).and_then(ShardBegin::parse).is_none(),
         "leaseOwner" | "hydrantDeliveryStream" => {
             row.contains_key(**name) && text_of(row, name).is_none_or(str::is_empty)
         }
@@ -60,7 +60,7 @@ pub(super) fn lease(row: &Row) -> std::result::Result<Lease, String> {
         counter: number_of(row, "leaseCounter").ok_or_else(|| lacks("leaseCounter"))?,
         checkpoint: text_of(row, "checkpoint").filter(|c| !c.is_empty()).ok_or_else(|| lacks("checkpoint"))?.to_owned(),
         checkpoint_sub: number_of(row, "checkpointSubSequenceNumber").unwrap_or(0),
-        begin: text_of(row, "hydrantBegin").and_then(Begin::parse),
+        begin: text_of(row, "hydrantBegin").and_then(ShardBegin::parse),
         created_ms: number_of(row, "hydrantStreamCreated").unwrap_or(0),
         stream: text_of(row, "hydrantDeliveryStream").map(str::to_owned),
         shard,

@@ -4,7 +4,9 @@
 use super::{Audit, account, survey_of_shard};
 use crate::config::{self, StreamConfig};
 use crate::error::{Kind, Result};
-use crate::source::kinesis::leases::{KeptState, Lease, Leases};
+use crate::source::kinesis::lease::Lease;
+use crate::source::kinesis::lease_state::KeptState;
+use crate::source::kinesis::leases::Leases;
 use crate::stream::plan::state::State;
 use crate::stream::state_log::plan_log::entries_of;
 use std::time::Duration;

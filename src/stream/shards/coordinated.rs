@@ -6,7 +6,7 @@ use super::{Current, Inner, Lane, Phase, Place, RETRY};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{copy_of, read, write_atomically};
 use crate::source::kinesis::client::Listed;
-use crate::source::kinesis::leases::Begin;
+use crate::source::kinesis::lease::ShardBegin;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
@@ -186,7 +186,7 @@ impl Inner {
             }
             self.are_seen(answers);
             self.note_table(&self.dir.join(summary.created_ms.to_string()), sharing.table())?;
-            sharing.make(&leases, &seen.shards, &summary, || Begin::of(settings.start, seen.now_ms))?;
+            sharing.make(&leases, &seen.shards, &summary, || ShardBegin::of(settings.start, seen.now_ms))?;
             self.created_ms.store(summary.created_ms, Ordering::Relaxed);
             self.tell_of_closed(&seen.shards);
             leases = sharing.look(Some(&self.dir))?;
@@ -205,7 +205,7 @@ impl Inner {
                 continue;
             }
             let opened = sharing.elsewhere(&lease.shard, created_ms).and_then(|(elsewhere, lease, name)| {
-                let start = lease.start(|| Begin::of(settings.start, seen.now_ms));
+                let start = lease.start(|| ShardBegin::of(settings.start, seen.now_ms));
                 let new_leases = Some(sharing.new_leases(&leases));
                 let place = Place { dir: dir.join(name), start, elsewhere: Some(elsewhere), new_leases };
                 self.open(&current, &kinesis, &lease.shard, place, wake)

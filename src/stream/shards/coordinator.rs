@@ -7,7 +7,8 @@ use crate::lane::Start;
 use crate::sabotage;
 use crate::source::kinesis::balance::Watch;
 use crate::source::kinesis::client::{Listed, Summary};
-use crate::source::kinesis::leases::{Begin, Lease, Leases, NewLeases};
+use crate::source::kinesis::lease::{Lease, ShardBegin};
+use crate::source::kinesis::leases::{Leases, NewLeases};
 use crate::stream::lane::open::Elsewhere;
 use crate::stream::lane::resources::LaneResources;
 use crate::stream::lane::sinks::Sinks;
@@ -255,7 +256,7 @@ impl Coordinator {
 
     /// Where leases of children are made when a shard ends. What was decided once holds for shards that come later.
     pub fn new_leases(&self, leases: &[Lease]) -> NewLeases {
-        let begin = leases.iter().find_map(|l| l.begin).unwrap_or(Begin::TrimHorizon);
+        let begin = leases.iter().find_map(|l| l.begin).unwrap_or(ShardBegin::TrimHorizon);
         NewLeases { leases: self.leases.clone(), begin }
     }
 
@@ -266,7 +267,7 @@ impl Coordinator {
         leases: &[Lease],
         listed: &[Listed],
         summary: &Summary,
-        begin: impl FnOnce() -> Begin,
+        begin: impl FnOnce() -> ShardBegin,
     ) -> Result<()> {
         let missing_once = missing(leases, listed);
         if !missing_once.is_empty() {
@@ -280,7 +281,7 @@ impl Coordinator {
             let begin = match (known().find_map(|l| l.begin), known().next().is_none()) {
                 (Some(begin), _) => begin,
                 (None, true) => begin(),
-                (None, false) => Begin::TrimHorizon,
+                (None, false) => ShardBegin::TrimHorizon,
             };
             for shard in missing {
                 self.runtime.block_on(self.leases.create_lease(shard, begin, summary.created_ms))?;

@@ -1,10 +1,11 @@
 //! The state of a shard's lane in the row of its lease, where only the lease's owner can write it.
 
 use crate::error::{Error, Kind, Result};
-use crate::lane::Start;
-use crate::source::kinesis::leases::{Committed, KeptState, Leases};
+use crate::lane::{CommitOutcome, Start};
+use crate::source::kinesis::lease_state::{KeptState, StateCommit};
+use crate::source::kinesis::leases::Leases;
 use crate::stream::state_log::objects::Objects;
-use crate::stream::state_log::shared_log::{Loaded, Outcome, StateStore};
+use crate::stream::state_log::shared_log::{Loaded, StateStore};
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use uuid::Uuid;
@@ -83,30 +84,26 @@ impl StateStore for LeaseStore {
         Ok(Loaded { version: kept.version, commit: kept.commit, state })
     }
 
-    fn commit(&self, version: u64, id: Uuid, state: &[u8], start: Option<&Start>) -> Outcome {
+    fn commit(&self, version: u64, id: Uuid, state: &[u8], start: Option<&Start>) -> CommitOutcome {
         // Where a lane begins is in its first commit.
-        let Some(start) = start else { return Outcome::Refused("the lane begins nowhere".into()) };
+        let Some(start) = start else { return CommitOutcome::Refused("the lane begins nowhere".into()) };
         let kept = if state.len() <= IN_ROW_BYTES_MAX {
             KeptState::Bytes(state.to_vec())
         } else {
             // Durable before the row names it.
             match self.objects.put_as("states", id, state) {
                 Ok(name) => KeptState::Object { store: self.objects.store.clone(), name },
-                Err(e) => return Outcome::Refused(e.to_string()),
+                Err(e) => return CommitOutcome::Refused(e.to_string()),
             }
         };
         let shard = (self.shard.as_str(), self.created_ms, self.hand_overs);
-        match self.runtime.block_on(self.leases.commit(shard, version, id, &kept, start)) {
-            Committed::Done => {
-                self.names(match kept {
-                    KeptState::Object { name, .. } => Some(name),
-                    _ => None,
-                });
-                Outcome::Done
-            }
-            Committed::Fenced(why) => Outcome::Fenced(why),
-            Committed::Refused(why) => Outcome::Refused(why),
-            Committed::Unknown(why) => Outcome::Unknown(why),
+        let done = self.runtime.block_on(self.leases.commit(shard, StateCommit { version, id, state: &kept, start }));
+        if done == CommitOutcome::Done {
+            self.names(match kept {
+                KeptState::Object { name, .. } => Some(name),
+                _ => None,
+            });
         }
+        done
     }
 }

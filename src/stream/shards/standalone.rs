@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fs::{copy_of, read};
 use crate::lane::Start;
 use crate::source::kinesis::client::{Listed, Summary};
-use crate::source::kinesis::leases;
+use crate::source::kinesis::lease::ShardBegin;
 use crate::stream::lane::meta::META;
 use crate::stream::state_log::sealed;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use std::time::Instant;
 
 /// The file `BEGIN`: where the shards of a stream begin to be read, decided once.
 #[derive(Debug, Serialize, Deserialize)]
-struct Begin {
+struct BeginFile {
     arn: String,
     /// Milliseconds since the Unix epoch; `None`: at the oldest record.
     timestamp_ms: Option<u64>,
@@ -161,7 +161,7 @@ impl Inner {
     }
 
     /// Where reading begins, decided when a stream is first seen.
-    fn begin(&self, dir: &Path, settings: &config::Kinesis, summary: &Summary) -> Result<Begin> {
+    fn begin(&self, dir: &Path, settings: &config::Kinesis, summary: &Summary) -> Result<BeginFile> {
         let fs = &*self.shared.fs;
         let path = dir.join(BEGIN);
         let act = || format!("`{}`", path.display());
@@ -191,11 +191,11 @@ impl Inner {
             None => {
                 // Its clock, if it says the time: records could be missed by our own.
                 let now_ms = summary.now_ms.unwrap_or_else(|| self.shared.clock.wall_ms());
-                let timestamp_ms = match leases::Begin::of(settings.start, now_ms) {
-                    leases::Begin::TrimHorizon => None,
-                    leases::Begin::Timestamp(ms) => Some(ms),
+                let timestamp_ms = match ShardBegin::of(settings.start, now_ms) {
+                    ShardBegin::TrimHorizon => None,
+                    ShardBegin::Timestamp(ms) => Some(ms),
                 };
-                let begin = Begin { arn: summary.arn.clone(), timestamp_ms };
+                let begin = BeginFile { arn: summary.arn.clone(), timestamp_ms };
                 fs.create_dir_all(dir).map_err(|e| Error::io(act(), e))?;
                 sealed::write(fs, &path, &begin)?;
                 Ok(begin)

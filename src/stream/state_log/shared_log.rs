@@ -4,7 +4,7 @@
 
 use super::plan_log::{entries_of, push_entries};
 use crate::error::{Error, Kind, Result};
-use crate::lane::Start;
+use crate::lane::{CommitOutcome, Start};
 use crate::stream::plan::Entry;
 use crate::stream::plan::state::State;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ pub trait StateStore: Send {
     fn load(&self) -> Result<Loaded>;
 
     /// Writes the state that follows `version`, under an id of the commit, with where the lane begins.
-    fn commit(&self, version: u64, id: Uuid, state: &[u8], start: Option<&Start>) -> Outcome;
+    fn commit(&self, version: u64, id: Uuid, state: &[u8], start: Option<&Start>) -> CommitOutcome;
 }
 
 /// What a store holds.
@@ -31,18 +31,6 @@ pub struct Loaded {
     /// The commit that wrote it.
     pub commit: String,
     pub state: Option<Vec<u8>>,
-}
-
-/// What became of a commit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Done,
-    /// The lane is somebody else's, or its state another one.
-    Fenced(String),
-    /// Nothing was written.
-    Refused(String),
-    /// It may have been written, or may yet be.
-    Unknown(String),
 }
 
 /// See the module.
@@ -97,17 +85,17 @@ impl SharedLog {
         let mut unknown = None;
         loop {
             match self.store.commit(self.version, id, state, start) {
-                Outcome::Done => return Ok(()),
-                Outcome::Refused(why) if unknown.is_none() => {
+                CommitOutcome::Done => return Ok(()),
+                CommitOutcome::Refused(why) if unknown.is_none() => {
                     return Err(Error::new(Kind::Retry, format!("commit the lane's state: {why}")));
                 }
-                Outcome::Fenced(why) => match self.store.load() {
+                CommitOutcome::Fenced(why) => match self.store.load() {
                     // It was written after all, and its answer was lost.
                     Ok(found) if found.version == self.version + 1 && found.commit == id.to_string() => return Ok(()),
                     Ok(_) => return Err(self.end(Kind::Fenced, format!("the lane is somebody else's now: {why}"))),
                     Err(e) => unknown = Some(e.to_string()),
                 },
-                Outcome::Refused(why) | Outcome::Unknown(why) => unknown = Some(why),
+                CommitOutcome::Refused(why) | CommitOutcome::Unknown(why) => unknown = Some(why),
             }
             if begun.elapsed() > UNKNOWN_MAX {
                 let why = unknown.unwrap_or_default();
@@ -166,19 +154,19 @@ mod tests {
             Ok(self.0.lock().unwrap().0.clone())
         }
 
-        fn commit(&self, version: u64, id: Uuid, state: &[u8], _: Option<&Start>) -> Outcome {
+        fn commit(&self, version: u64, id: Uuid, state: &[u8], _: Option<&Start>) -> CommitOutcome {
             let (row, troubles) = &mut *self.0.lock().unwrap();
             let trouble = troubles.pop_front();
             match trouble {
-                Some(Trouble::Dropped) => return Outcome::Unknown("no answer".into()),
-                Some(Trouble::Refused) => return Outcome::Refused("too often".into()),
+                Some(Trouble::Dropped) => return CommitOutcome::Unknown("no answer".into()),
+                Some(Trouble::Refused) => return CommitOutcome::Refused("too often".into()),
                 Some(Trouble::Lost) | None => {}
             }
             if row.version != version {
-                return Outcome::Fenced(format!("version {}", row.version));
+                return CommitOutcome::Fenced(format!("version {}", row.version));
             }
             *row = Loaded { version: version + 1, commit: id.to_string(), state: Some(state.to_vec()) };
-            if trouble.is_some() { Outcome::Unknown("no answer".into()) } else { Outcome::Done }
+            if trouble.is_some() { CommitOutcome::Unknown("no answer".into()) } else { CommitOutcome::Done }
         }
     }
 
