@@ -1,6 +1,8 @@
-use jiff::Timestamp;
+use jiff::{Timestamp, Zoned};
 use proptest::prelude::*;
+use uuid::Uuid;
 
+use super::super::key::{ObjectName, evaluate, is_object_of};
 use super::*;
 use PrefixKind::{Errors, Objects};
 
@@ -289,12 +291,14 @@ fn persisted_text_that_is_no_key_is_refused() {
 fn an_object_is_named_as_firehose_names_it_and_fits_into_s3s_limit() {
     let uuid = Uuid::from_u128(0xAB_CDEF);
     let time = at().in_tz("Asia/Kolkata").unwrap();
+    let (oldest_arrival, id) = (&time, &uuid);
+    let named = |stream, version, extension| ObjectName { stream, version, oldest_arrival, id, extension };
     assert_eq!(
-        object_name("iceberg-failed/2025/11/19/22/", "my.stream_1", Some(4), &time, &uuid, ".gz"),
+        named("my.stream_1", Some(4), ".gz").below("iceberg-failed/2025/11/19/22/"),
         "iceberg-failed/2025/11/19/22/my.stream_1-4-2026-07-13-19-35-09-00000000-0000-0000-0000-000000abcdef.gz"
     );
-    let longest =
-        object_name(&"x".repeat(EVALUATED_BYTES_MAX), &"s".repeat(64), Some(u64::MAX), &time, &uuid, &"e".repeat(128));
+    let (stream, extension) = ("s".repeat(64), "e".repeat(128));
+    let longest = named(&stream, Some(u64::MAX), &extension).below(&"x".repeat(EVALUATED_BYTES_MAX));
     assert_eq!(longest.len(), OBJECT_KEY_BYTES_MAX);
 }
 

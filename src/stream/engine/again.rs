@@ -7,7 +7,7 @@ use super::outbox::Rebuilding;
 use super::reread::{Bound, RereadRecords};
 use crate::error::{Error, Kind, Result};
 use crate::format::Rows;
-use crate::partition::prefix::Key;
+use crate::partition::key::Key;
 use crate::record::Batch;
 use crate::record::keyed::{self, Keys};
 use crate::sabotage;

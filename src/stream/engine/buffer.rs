@@ -4,7 +4,7 @@
 use crate::compress;
 use crate::deliver::{Body, Spool, body::Scratch};
 use crate::format::{Encoder, Rows};
-use crate::partition::prefix::Key;
+use crate::partition::key::Key;
 use crate::record::index::Index;
 use crate::record::{Batch, Origin};
 use crate::stream::pipeline::route::Chunk;

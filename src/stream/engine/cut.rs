@@ -3,7 +3,7 @@
 use super::Engine;
 use super::buffer::Slot;
 use crate::error::Result;
-use crate::partition::prefix::{self, Key};
+use crate::partition::key::{self, Key, ObjectName};
 use crate::sabotage;
 use crate::stream::pipeline::route::Payload;
 use crate::stream::plan::span::Span;
@@ -101,7 +101,10 @@ impl Engine {
             name = match *outlet == Outlet::Destination && route.takes == Payload::Records {
                 // Nothing there has a name but the request, which is the plan's.
                 true => id.to_string(),
-                false => self.object_name(epoch, (*outlet, true), key, oldest_arrival_ms, &id)?,
+                false => {
+                    let (outlet, has_version, arrival_ms) = (*outlet, true, oldest_arrival_ms);
+                    self.object_name(&NewObject { epoch, outlet, has_version, key, arrival_ms, id: &id })?
+                }
             };
         }
         let plan = Plan {
@@ -123,26 +126,37 @@ impl Engine {
         Ok((plan, span))
     }
 
-    /// A name for an object, made now; `has_version`: it tells the version of the stream, as all but manifests do.
-    pub(super) fn object_name(
-        &mut self,
-        epoch: u32,
-        (outlet, has_version): (Outlet, bool),
-        key: &Key,
-        arrival_ms: u64,
-        id: &Uuid,
-    ) -> Result<String> {
+    /// A name for an object, made now.
+    pub(super) fn object_name(&mut self, object: &NewObject) -> Result<String> {
+        let NewObject { epoch, outlet, has_version, key, arrival_ms, id } = object;
         let stream = self.home.stream.clone();
         let mut words: Vec<u128> = (0..8).map(|_| (self.home.random)()).collect();
-        let route = self.route(epoch)?;
-        let at = jiff::Timestamp::from_millisecond(arrival_ms as i64).unwrap_or_default();
+        let route = self.route(*epoch)?;
+        let at = jiff::Timestamp::from_millisecond(*arrival_ms as i64).unwrap_or_default();
         let at = at.to_zoned(route.time_zone.clone());
         let mut random = || prefix_random(words.pop().unwrap_or(0));
-        let prefix = prefix::evaluate(key, &at, &mut random);
-        let extension = route.extension(outlet).to_owned();
-        let version = has_version.then_some(epoch as u64);
-        Ok(prefix::object_name(&prefix, &stream, version, &at, id, &extension))
+        let prefix = key::evaluate(key, &at, &mut random);
+        let name = ObjectName {
+            stream: &stream,
+            version: has_version.then_some(*epoch as u64),
+            oldest_arrival: &at,
+            id,
+            extension: route.extension(*outlet),
+        };
+        Ok(name.below(&prefix))
     }
+}
+
+/// What the name of an object follows from.
+pub(super) struct NewObject<'a> {
+    pub(super) epoch: u32,
+    pub(super) outlet: Outlet,
+    /// Its name tells the version of the stream, as all but those of manifests do.
+    pub(super) has_version: bool,
+    pub(super) key: &'a Key,
+    /// When its oldest record arrived, in milliseconds since the Unix epoch.
+    pub(super) arrival_ms: u64,
+    pub(super) id: &'a Uuid,
 }
 
 /// Eleven characters of `[0-9a-zA-Z]`, as Firehose's `random-string`.
@@ -153,5 +167,5 @@ fn prefix_random(mut word: u128) -> String {
         word /= 62;
         LETTERS[i] as char
     };
-    (0..prefix::RANDOM_STRING_CHARS).map(|_| letter()).collect()
+    (0..key::RANDOM_STRING_CHARS).map(|_| letter()).collect()
 }

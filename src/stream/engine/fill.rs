@@ -7,7 +7,7 @@ use super::outbox::Rebuilding;
 use super::reread::RereadRecords;
 use crate::error::{Error, Kind, Result};
 use crate::format::Rows;
-use crate::partition::prefix::Key;
+use crate::partition::key::Key;
 use crate::record::Entry;
 use crate::sabotage;
 use crate::stream::pipeline::live::Limits;

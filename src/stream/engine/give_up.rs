@@ -4,6 +4,7 @@
 
 use super::Engine;
 use super::buffer::Filling;
+use super::cut::NewObject;
 use super::outbox::GivenUpPlan;
 use super::ship::alternate_name;
 use crate::deliver::records::Records;
@@ -112,7 +113,7 @@ impl Engine {
             (None, true) => (Outlet::Backup, route.failed_backup_key()),
             (None, false) => (Outlet::DeliveryFailed, route.failure_key(Outlet::DeliveryFailed)),
         };
-        let name = self.object_name(epoch, (outlet, has_version), &key, arrival_ms, &id)?;
+        let name = self.object_name(&NewObject { epoch, outlet, has_version, key: &key, arrival_ms, id: &id })?;
         reason.message = bounded(reason.message, MESSAGE_CHARS_MAX);
         Ok(Abandoned { reason, store: route.failures.store.clone(), name, contents })
     }

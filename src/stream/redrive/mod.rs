@@ -18,7 +18,7 @@ use crate::deliver::error_record::Failed;
 use crate::deliver::warehouse::manifest;
 use crate::deliver::{Attempt, Body, Shelf, Spool};
 use crate::error::{Error, Kind, Result};
-use crate::partition::prefix::is_object_of;
+use crate::partition::key::is_object_of;
 use crate::record::{Batch, Entry as Stage};
 use crate::stream::pipeline::route::MANIFESTS;
 use crate::stream::plan::list::{List, ListBuilder};

@@ -1,7 +1,8 @@
 //! How the source of a stream's shards is reached: by one client for all that read them, and for no longer than the stream is
 //! to go on.
 
-use super::{Inner, Lane, Phase};
+use super::lanes::ShardLane;
+use super::{Inner, Phase};
 use crate::config;
 use crate::error::{Error, Kind, Result};
 use crate::source::kinesis::client::{Kinesis, Listed, Summary};
@@ -52,7 +53,7 @@ impl Inner {
         if summary.created_ms != self.created_ms.load(Ordering::Relaxed) {
             let lanes = self.lanes();
             lanes.values().for_each(|lane| {
-                if let Lane::Open(lane) = lane {
+                if let ShardLane::Open(lane) = lane {
                     lane.reader.abort();
                 }
             });
@@ -65,7 +66,7 @@ impl Inner {
     pub(super) fn tell_of_closed(&self, listed: &[Listed]) {
         let lanes = self.lanes();
         for shard in listed.iter().filter(|shard| shard.is_closed) {
-            if let Some(Lane::Open(lane)) = lanes.get(&shard.id) {
+            if let Some(ShardLane::Open(lane)) = lanes.get(&shard.id) {
                 lane.shard.is_listed_as_closed();
             }
         }

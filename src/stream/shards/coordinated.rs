@@ -2,7 +2,8 @@
 
 use super::coordinator::Coordinator;
 use super::directories::{BEGIN, SHARED};
-use super::{Current, Inner, Lane, Phase, Place, RETRY};
+use super::lanes::{LanePlace, ShardLane};
+use super::{Current, Inner, Phase, RETRY};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{copy_of, read, write_atomically};
 use crate::source::kinesis::client::Listed;
@@ -137,7 +138,7 @@ impl Inner {
     /// Lets go of lanes that ended by an error, or because another node has them: they are opened again if their leases are
     /// ours. Whether there were any.
     fn drop_broken(&self) -> bool {
-        let is_broken = |lane: &Lane| matches!(lane, Lane::Open(lane) if lane.running.has_ended());
+        let is_broken = |lane: &ShardLane| matches!(lane, ShardLane::Open(lane) if lane.running.has_ended());
         let broken: Vec<String> =
             self.lanes().iter().filter(|(_, lane)| is_broken(lane)).map(|(id, _)| id.clone()).collect();
         self.end(&broken);
@@ -146,7 +147,7 @@ impl Inner {
 
     /// Gives up the leases of lanes that have delivered what they held, and those whose lanes were not opened yet.
     fn release_drained(&self, sharing: &mut Coordinator) {
-        let is_at_work = |lane: &Lane| matches!(lane, Lane::Open(lane) if !lane.running.has_ended());
+        let is_at_work = |lane: &ShardLane| matches!(lane, ShardLane::Open(lane) if !lane.running.has_ended());
         let at_work: Vec<String> =
             self.lanes().iter().filter(|(_, lane)| is_at_work(lane)).map(|(shard, _)| shard.clone()).collect();
         sharing.release_all_but(&at_work);
@@ -201,13 +202,13 @@ impl Inner {
             if self.phase() != Phase::Reading {
                 break;
             }
-            if matches!(self.lanes().get(&lease.shard), Some(Lane::Open(_))) {
+            if matches!(self.lanes().get(&lease.shard), Some(ShardLane::Open(_))) {
                 continue;
             }
             let opened = sharing.elsewhere(&lease.shard, created_ms).and_then(|(elsewhere, lease, name)| {
                 let start = lease.start(|| ShardBegin::of(settings.start, seen.now_ms));
                 let new_leases = Some(sharing.new_leases(&leases));
-                let place = Place { dir: dir.join(name), start, elsewhere: Some(elsewhere), new_leases };
+                let place = LanePlace { dir: dir.join(name), start, elsewhere: Some(elsewhere), new_leases };
                 self.open(&current, &kinesis, &lease.shard, place, wake)
             });
             sharing.opened(&lease.shard, opened.as_ref().err());

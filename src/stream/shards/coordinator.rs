@@ -1,10 +1,11 @@
 //! A node's part in a stream whose shards several nodes read: its leases are kept, others taken, and given up.
 
 use super::lease_store::LeaseStore;
+use super::new_shards::{is_too_early, missing};
+use super::renewals::{HeldLeases, LostLeases, lock, renew};
 use crate::config::{self, Store, StreamConfig};
 use crate::error::{Error, Kind, Result};
 use crate::lane::Start;
-use crate::sabotage;
 use crate::source::kinesis::balance::Watch;
 use crate::source::kinesis::client::{Listed, Summary};
 use crate::source::kinesis::lease::{Lease, ShardBegin};
@@ -17,15 +18,12 @@ use crate::stream::state_log::objects::Objects;
 use crate::stream::state_log::shared_log::SharedLog;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::MissedTickBehavior;
+use tokio::task::JoinHandle;
 
-/// As many as the library has threads for it.
-const RENEWALS_AT_ONCE: usize = 20;
 /// Tries to open a lane before it is left to others, and for how many failover times.
 const OPENS_MAX: u32 = 3;
 const LEFT_FOR: Duration = Duration::from_secs(6);
@@ -35,30 +33,30 @@ pub(super) struct Coordinator {
     leases: Leases,
     objects: Arc<Objects>,
     /// Where they are, and under which endpoint: another one may be another store.
-    place: Option<Place>,
+    place: Option<ReachedPlace>,
     runtime: Handle,
     failover: Duration,
     watch: Watch,
-    held: Held,
+    held: HeldLeases,
     /// Leases that were found not to be ours any more.
-    lost: Lost,
+    lost: LostLeases,
     renewals: JoinHandle<()>,
     is_prepared: bool,
     /// Shards whose lanes could not be opened here.
-    failed: BTreeMap<String, Failed>,
+    failed: BTreeMap<String, FailedShard>,
 }
 
 /// A shard that could not be opened here.
-struct Failed {
+struct FailedShard {
     times: u32,
     /// Its lease is left to others until then, if it has failed often enough.
     until: Instant,
     why: Error,
 }
 
-type Place = (String, Option<String>);
+type ReachedPlace = (String, Option<String>);
 
-fn place(config: &StreamConfig) -> Option<Place> {
+fn place(config: &StreamConfig) -> Option<ReachedPlace> {
     let endpoint = |store: &Store| match store {
         Store::S3(s3) => s3.endpoint.clone(),
         _ => None,
@@ -66,56 +64,9 @@ fn place(config: &StreamConfig) -> Option<Place> {
     config.failures().map(|store| (store.url(), endpoint(&store)))
 }
 
-/// When each lease of ours was last known to be ours.
-type Held = Arc<Mutex<BTreeMap<String, Instant>>>;
-type Lost = Arc<Mutex<Vec<String>>>;
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nobody panics holding it")
-}
-
 impl Drop for Coordinator {
     fn drop(&mut self) {
         self.renewals.abort();
-    }
-}
-
-/// Shows the others that we live, whatever else this node is at.
-async fn renew(leases: Leases, held: Held, lost: Lost, failover: Duration, wake: Sender<()>) {
-    let mut ticks = tokio::time::interval(failover / 3);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let shards: Vec<String> = lock(&held).keys().cloned().collect();
-        for some in shards.chunks(RENEWALS_AT_ONCE) {
-            let mut renewals = JoinSet::new();
-            for shard in some.iter().cloned() {
-                let leases = leases.clone();
-                renewals.spawn(async move { (Instant::now(), leases.renew(&shard).await, shard) });
-            }
-            for (asked, renewed, shard) in renewals.join_all().await {
-                let mut held = lock(&held);
-                let Some(seen) = held.get_mut(&shard) else { continue };
-                match renewed {
-                    Ok(true) => {
-                        *seen = asked;
-                        continue;
-                    }
-                    Ok(false) => {}
-                    // By now somebody else may take it to be free.
-                    Err(e) if seen.elapsed() >= failover => {
-                        tracing::warn!(shard, error = %e, "the lease could not be renewed in time");
-                    }
-                    Err(e) => {
-                        tracing::warn!(shard, error = %e, "the lease cannot be renewed");
-                        continue;
-                    }
-                }
-                held.remove(&shard);
-                lock(&lost).push(shard);
-                let _ = wake.send(());
-            }
-        }
     }
 }
 
@@ -138,7 +89,7 @@ impl Coordinator {
         let worker = format!("hydrant-{}", uuid::Uuid::new_v4());
         tracing::info!(stream, worker, table = table.table, "shards are shared with other nodes");
         let leases = shared.runtime.block_on(Leases::connect(settings, table, stream, worker))?;
-        let (held, lost) = (Held::default(), Lost::default());
+        let (held, lost) = (HeldLeases::default(), LostLeases::default());
         let renewals = renew(leases.clone(), held.clone(), lost.clone(), table.failover, wake.clone());
         Ok(Coordinator {
             leases,
@@ -327,7 +278,7 @@ impl Coordinator {
         };
         let times = self.failed.get(shard).map_or(0, |failed| failed.times) + 1;
         let until = Instant::now() + LEFT_FOR * self.failover.as_secs().max(1) as u32;
-        self.failed.insert(shard.to_owned(), Failed { times, until, why: why.clone() });
+        self.failed.insert(shard.to_owned(), FailedShard { times, until, why: why.clone() });
         if times >= OPENS_MAX {
             self.release(shard);
         }
@@ -336,7 +287,7 @@ impl Coordinator {
     /// Why a shard that could not be opened here, and that nobody else has taken since, is not read.
     pub fn left_unread(&self, leases: &[Lease]) -> Option<Error> {
         let is_free = |shard: &str| leases.iter().any(|l| l.shard == shard && l.owner.is_none() && !l.is_ended());
-        let (shard, Failed { times, why, .. }) =
+        let (shard, FailedShard { times, why, .. }) =
             self.failed.iter().find(|(shard, failed)| failed.times >= OPENS_MAX && is_free(shard))?;
         Some(why.clone().during(format!("shard `{shard}` could not be opened {times} times and is read by nobody")))
     }
@@ -390,106 +341,5 @@ impl Coordinator {
         }
         let dir = if hand_overs == 0 { shard.to_owned() } else { format!("{shard}.{hand_overs}") };
         Ok((Elsewhere { log, objects: self.objects.clone() }, lease, dir))
-    }
-}
-
-/// Shards that can be read and have no lease: their parents are read to their ends, or are not there any more.
-fn missing<'l>(leases: &[Lease], listed: &'l [Listed]) -> Vec<&'l Listed> {
-    let of = |shard: &str| leases.iter().find(|l| l.shard == shard);
-    let is_done = |parent: &String| match of(parent) {
-        Some(lease) if lease.is_ended() => true,
-        // Nothing of it can be read any more.
-        _ => !listed.iter().any(|l| l.id == *parent),
-    };
-    // The library removes the lease of a parent whose children are read.
-    let is_over = |shard: &Listed| descendants(shard, listed).iter().any(|l| of(&l.id).is_some());
-    listed.iter().filter(|l| of(&l.id).is_none() && l.parents.iter().all(is_done) && !is_over(l)).collect()
-}
-
-/// Whether a shard's records are behind those of another one that is still to be read. Whoever made the leases may have made
-/// those of children before their parents were read to their ends, as the library does. A shard that has no lease is not read
-/// by anybody, and of one that is not listed nothing can be read any more.
-fn is_too_early(shard: &str, leases: &[Lease], listed: &[Listed]) -> bool {
-    if sabotage::on("children_before_parents") {
-        return false;
-    }
-    let parents = |id: &str| listed.iter().find(|l| l.id == id).map_or(&[][..], |l| &l.parents);
-    let (mut ancestors, mut at): (Vec<&String>, usize) = (parents(shard).iter().collect(), 0);
-    while at < ancestors.len() {
-        let next: Vec<&String> = parents(ancestors[at]).iter().filter(|id| !ancestors.contains(id)).collect();
-        ancestors.extend(next);
-        at += 1;
-    }
-    let is_unread = |id: &&String| leases.iter().any(|l| l.shard == **id && !l.is_ended());
-    ancestors.iter().filter(|id| listed.iter().any(|l| l.id == ***id)).any(is_unread)
-}
-
-/// The shards that were made from a shard, and from those.
-fn descendants<'l>(shard: &Listed, listed: &'l [Listed]) -> Vec<&'l Listed> {
-    let mut found: Vec<&Listed> = listed.iter().filter(|l| l.parents.contains(&shard.id)).collect();
-    let mut at = 0;
-    while at < found.len() {
-        let next = listed.iter().filter(|l| l.parents.contains(&found[at].id));
-        let next: Vec<&Listed> = next.filter(|l| !found.iter().any(|f| f.id == l.id)).collect();
-        found.extend(next);
-        at += 1;
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shard(id: &str, parents: &[&str]) -> Listed {
-        let parents = parents.iter().map(|p| (*p).to_owned()).collect();
-        Listed { id: id.to_owned(), parents, hash_keys: None, is_closed: false }
-    }
-
-    fn lease(shard: &str, checkpoint: &str) -> Lease {
-        Lease {
-            shard: shard.to_owned(),
-            owner: None,
-            counter: 0,
-            checkpoint: checkpoint.to_owned(),
-            checkpoint_sub: 0,
-            begin: None,
-            created_ms: 0,
-            stream: None,
-        }
-    }
-
-    fn ids(leases: &[Lease], listed: &[Listed]) -> Vec<String> {
-        missing(leases, listed).into_iter().map(|l| l.id.clone()).collect()
-    }
-
-    #[test]
-    fn a_shard_gets_a_lease_when_its_parents_are_over_and_no_parent_gets_one_again() {
-        let listed = [shard("a", &[]), shard("b", &["a"]), shard("c", &["a"]), shard("d", &["b", "c"])];
-        assert_eq!(ids(&[], &listed), ["a"]);
-        assert_eq!(ids(&[lease("a", "17")], &listed), [""; 0]);
-        assert_eq!(ids(&[lease("a", "SHARD_END")], &listed), ["b", "c"]);
-        let both = [lease("a", "SHARD_END"), lease("b", "SHARD_END"), lease("c", "5")];
-        assert_eq!(ids(&both, &listed), [""; 0]);
-        // The library has removed those of `a` and `b` since `d` is read.
-        assert_eq!(ids(&[lease("c", "SHARD_END"), lease("d", "5")], &listed), [""; 0]);
-        // `a` expired before it was read to its end: what is left of it is nothing.
-        assert_eq!(ids(&[lease("a", "17")], &listed[1..]), ["b", "c"]);
-    }
-    #[test]
-    fn a_shard_waits_for_those_it_was_made_from_whoever_made_their_leases() {
-        let listed = [shard("a", &[]), shard("b", &["a"]), shard("c", &["a"]), shard("d", &["b", "c"])];
-        let early = |leases: &[Lease], listed: &[Listed]| -> Vec<String> {
-            let early = leases.iter().filter(|l| is_too_early(&l.shard, leases, listed));
-            early.map(|l| l.shard.clone()).collect()
-        };
-        let all = |a: &str, b: &str| [lease("a", a), lease("b", b), lease("c", "TRIM_HORIZON"), lease("d", "5")];
-        assert_eq!(early(&all("17", "TRIM_HORIZON"), &listed), ["b", "c", "d"]);
-        assert_eq!(early(&all("SHARD_END", "SHARD_END"), &listed), ["d"]);
-        // The library reads from the newest record on: there is no lease of what was closed by then.
-        assert_eq!(early(&[lease("d", "5")], &listed), [""; 0]);
-        // A grandparent counts, if the parent has no lease.
-        assert_eq!(early(&[lease("a", "17"), lease("d", "5")], &listed), ["d"]);
-        assert_eq!(early(&all("17", "SHARD_END")[..2], &listed[1..]), [""; 0], "nothing of `a` can be read");
     }
 }

@@ -2,7 +2,8 @@
 //! read any more, since the process ends, or the configuration does not name their stream or has it take puts. What was read
 //! of the latter is delivered.
 
-use super::{Inner, Lane, Phase, Shards};
+use super::lanes::ShardLane;
+use super::{Inner, Phase, Shards};
 use std::sync::atomic::Ordering;
 
 impl Shards {
@@ -21,8 +22,8 @@ impl Shards {
     /// Whether every lane's thread has ended.
     pub(in crate::stream) fn have_ended(&self) -> bool {
         self.shared.lanes().values().all(|lane| match lane {
-            Lane::Open(lane) => lane.running.has_ended(),
-            Lane::Done(_) => true,
+            ShardLane::Open(lane) => lane.running.has_ended(),
+            ShardLane::Done(_) => true,
         })
     }
 }
@@ -32,7 +33,7 @@ impl Inner {
     /// before, and is told the next time; if somebody else will, another node or the next process, it ends.
     pub(super) fn drain_lanes(&self, is_left_to_others: bool) {
         for lane in self.lanes().values_mut() {
-            let Lane::Open(lane) = lane else { continue };
+            let ShardLane::Open(lane) = lane else { continue };
             let can_read = !lane.reader.is_finished() && !lane.shard.is_to_be_read_again();
             let reads_again = lane.shard.is_behind_plans() && can_read;
             match is_left_to_others {
@@ -50,13 +51,13 @@ impl Inner {
 
     /// Whether every lane was told to deliver what it holds.
     pub(super) fn are_told_to_drain(&self) -> bool {
-        self.lanes().values().all(|lane| !matches!(lane, Lane::Open(lane) if !lane.is_draining))
+        self.lanes().values().all(|lane| !matches!(lane, ShardLane::Open(lane) if !lane.is_draining))
     }
 
     /// Takes from lanes that an error has ended what they hold: others need the room.
     pub(super) fn empty_broken(&self) {
         for lane in self.lanes().values() {
-            if let Lane::Open(lane) = lane
+            if let ShardLane::Open(lane) = lane
                 && lane.running.has_ended()
             {
                 lane.shard.let_go();
@@ -66,17 +67,17 @@ impl Inner {
 
     /// Ends lanes that nobody reads for any more, though there may be more to read: they are to be opened again.
     pub(super) fn end_unread(&self) {
-        let is_unread = |lane: &Lane| match lane {
-            Lane::Open(lane) => {
+        let is_unread = |lane: &ShardLane| match lane {
+            ShardLane::Open(lane) => {
                 let has_no_reader = lane.reader.is_finished() && !lane.shard.is_at_end() && !lane.shard.is_gone();
                 lane.created_ms == self.created_ms.load(Ordering::Relaxed)
                     && (has_no_reader || lane.shard.is_to_be_read_again())
                     && !lane.running.has_ended()
             }
-            Lane::Done(_) => false,
+            ShardLane::Done(_) => false,
         };
         for lane in self.lanes().values() {
-            if let Lane::Open(lane) = lane
+            if let ShardLane::Open(lane) = lane
                 && lane.shard.is_to_be_read_again()
             {
                 // What is in buffers would begin to wait for its interval once more.

@@ -4,40 +4,22 @@
 //! The file `READ` in the directory of a shard says which records those are. It is written once they are delivered, before
 //! the shard is read, and never changed: what is passed over once is passed over by every life.
 
+use super::Inner;
 use super::directories::OF_LIFE;
-use super::{Inner, Lane};
+use super::lanes::ShardLane;
+use super::passed::{READ, ReadRange};
 use crate::error::{Error, Kind, Result};
-use crate::fs::Fs;
-use crate::record::Position;
-use crate::source::kinesis::reader::Passed;
 use crate::stream::state_log::sealed;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
-
-const READ: &str = "READ";
-
-/// The file `READ`: sequence numbers, both included.
-#[derive(Serialize, Deserialize)]
-struct Read {
-    from: String,
-    to: String,
-}
-
-/// The records that are passed over by the lane in a directory, and what of the file was damaged.
-pub(super) fn passed(fs: &dyn Fs, dir: &Path) -> Result<Option<(Passed, Option<String>)>> {
-    let Some((Read { from, to }, damage)) = sealed::read_and_mend(fs, &dir.join(READ))? else { return Ok(None) };
-    let at = |sequence: String| Position { sequence: sequence.into(), sub_sequence: 0 };
-    Ok(Some((Passed { from: at(from), to: at(to) }, damage)))
-}
 
 impl Inner {
     /// How many answers each lane has taken since the stream was last looked at.
     pub(super) fn answers(&self) -> BTreeMap<String, usize> {
         let lanes = self.lanes();
         let open = lanes.iter().filter_map(|(id, lane)| match lane {
-            Lane::Open(lane) => Some((id.clone(), lane.shard.answers())),
-            Lane::Done(_) => None,
+            ShardLane::Open(lane) => Some((id.clone(), lane.shard.answers())),
+            ShardLane::Done(_) => None,
         });
         open.collect()
     }
@@ -46,7 +28,7 @@ impl Inner {
     pub(super) fn are_seen(&self, answers: BTreeMap<String, usize>) {
         let lanes = self.lanes();
         for (id, answers) in answers {
-            if let Some(Lane::Open(lane)) = lanes.get(&id) {
+            if let Some(ShardLane::Open(lane)) = lanes.get(&id) {
                 lane.shard.are_seen(answers);
             }
         }
@@ -60,7 +42,7 @@ impl Inner {
             let lanes = self.lanes();
             let others = lanes.iter().filter(|(id, _)| id.starts_with(&of_others));
             let mut open = others.filter_map(|(_, lane)| match lane {
-                Lane::Open(lane) if !lane.running.has_ended() => Some(lane),
+                ShardLane::Open(lane) if !lane.running.has_ended() => Some(lane),
                 _ => None,
             });
             let Some((lane, read)) = open.find_map(|lane| Some((lane, lane.shard.read_of(created_ms)?))) else {
@@ -76,7 +58,7 @@ impl Inner {
         };
         let fs = &*self.shared.fs;
         // What was noted by an earlier life is what lists of records count on.
-        if sealed::read::<Read>(fs, &dir.join(READ))?.is_some() || crate::fs::read(fs, &dir.join("META")).is_ok() {
+        if sealed::read::<ReadRange>(fs, &dir.join(READ))?.is_some() || crate::fs::read(fs, &dir.join("META")).is_ok() {
             return Ok(());
         }
         let (from, to) = (read.0.sequence.to_string(), read.1.sequence.to_string());
@@ -88,6 +70,6 @@ impl Inner {
             "records of the stream that was made anew were read before that was noticed: they are delivered once"
         );
         fs.create_dir_all(dir).map_err(|e| Error::io(format!("`{}`", dir.display()), e))?;
-        sealed::write(fs, &dir.join(READ), &Read { from, to })
+        sealed::write(fs, &dir.join(READ), &ReadRange { from, to })
     }
 }

@@ -7,32 +7,28 @@ pub mod coordinated;
 pub mod coordinator;
 pub mod directories;
 pub mod drain;
+pub mod lanes;
 pub mod lease_store;
 pub mod life;
+mod new_shards;
+mod passed;
+mod renewals;
 pub mod standalone;
 pub mod status;
 
-use self::directories::{DONE, SHARDS};
-use self::life::passed;
+use self::directories::SHARDS;
+use self::lanes::ShardLane;
 use crate::config::{self, StreamConfig};
-use crate::error::{Error, Result};
-use crate::lane::Start;
+use crate::error::Result;
 use crate::source::kinesis::client::Kinesis;
 use crate::source::kinesis::lease::Lease;
-use crate::source::kinesis::leases::NewLeases;
-use crate::source::kinesis::reader::{Consumer, Reader};
-use crate::source::kinesis::shard::Shard;
+use crate::source::kinesis::reader::Consumer;
 use crate::source::room::Room;
 use crate::stream::engine::Engine;
-use crate::stream::lane::handle::LaneHandle;
-use crate::stream::lane::meta::read_or_make_meta;
-use crate::stream::lane::open::{Elsewhere, open_shard};
 use crate::stream::lane::pool::{OF_SHARDS, Pool};
 use crate::stream::lane::resources::LaneResources;
 use crate::stream::lane::shared::NodeShared;
 use crate::stream::lane::sinks::Sinks;
-use crate::stream::lane::status::Status;
-use crate::stream::state_log::sealed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Add;
 use std::path::{Path, PathBuf};
@@ -75,7 +71,7 @@ struct Inner {
     /// What leads to services may have changed since they were connected to.
     changed: AtomicBool,
     kinesis: Mutex<Option<Kinesis>>,
-    lanes: Mutex<BTreeMap<String, Lane>>,
+    lanes: Mutex<BTreeMap<String, ShardLane>>,
     /// Where lanes run. Goes after them.
     pool: OnceLock<Pool>,
     alarm: Mutex<Option<String>>,
@@ -104,60 +100,6 @@ struct Inner {
 struct Current {
     config: StreamConfig,
     common: LaneResources,
-}
-
-enum Lane {
-    Open(Box<OpenLane>),
-    /// Read to its end and settled: how it stood then.
-    Done(Box<Status>),
-}
-
-struct OpenLane {
-    running: LaneHandle,
-    shard: Arc<Shard>,
-    reader: tokio::task::JoinHandle<()>,
-    dir: PathBuf,
-    /// Of the stream that it reads.
-    created_ms: u64,
-    /// It was told to deliver what it holds, and reads nothing more.
-    is_draining: bool,
-    /// Whether its stream was paused when it was opened, and whether it was itself before that.
-    paused: bool,
-    was_paused: bool,
-}
-
-impl OpenLane {
-    /// Has it follow what was said of its stream while it was opened. Where shards are shared only its own pause is taken back:
-    /// another one may have been said elsewhere.
-    fn follow(&self, paused: bool, is_shared: bool) -> Result<()> {
-        let is_followed = paused == self.paused || !paused && is_shared && self.was_paused;
-        if is_followed { Ok(()) } else { self.running.ask(move |engine, _| engine.pause(paused))? }
-    }
-
-    /// Has it end; it is waited for when it is dropped.
-    fn end(&self) {
-        self.shard.close();
-        self.reader.abort();
-        self.running.tell_to_stop();
-    }
-}
-
-impl Drop for OpenLane {
-    fn drop(&mut self) {
-        self.end();
-        self.running.stop();
-    }
-}
-
-/// What a lane is opened from.
-struct Place {
-    dir: PathBuf,
-    /// Where it begins, if it was not opened before.
-    start: Start,
-    /// Its state, if that is not in `dir`.
-    elsewhere: Option<Elsewhere>,
-    /// Where the leases of its children are made, if its state is in one.
-    new_leases: Option<NewLeases>,
 }
 
 impl Shards {
@@ -206,7 +148,7 @@ impl Shards {
     ) -> Result<T> {
         let mut sum = T::default();
         for lane in self.shared.lanes().values() {
-            if let Lane::Open(lane) = lane
+            if let ShardLane::Open(lane) = lane
                 && !(self.are_draining() && lane.running.has_ended())
             {
                 sum = sum + lane.running.ask(work.clone())??;
@@ -232,7 +174,7 @@ impl Shards {
         self.shared.is_still_changed();
         let mut failed = None;
         for lane in self.shared.lanes().values() {
-            if let Lane::Open(lane) = lane
+            if let ShardLane::Open(lane) = lane
                 && !lane.running.has_ended()
             {
                 let done = lane.running.reload(&common, &self.shared.name, &lane.dir, config);
@@ -254,7 +196,7 @@ impl Shards {
     pub(in crate::stream) fn are_broken(&self) -> bool {
         !self.shared.is_shared()
             && self.shared.phase() == Phase::Reading
-            && self.shared.lanes().values().any(|lane| matches!(lane, Lane::Open(l) if l.running.has_ended()))
+            && self.shared.lanes().values().any(|lane| matches!(lane, ShardLane::Open(l) if l.running.has_ended()))
     }
 
     fn enter(&self, phase: Phase) {
@@ -277,18 +219,18 @@ impl Shards {
 }
 
 impl Inner {
-    fn lanes(&self) -> MutexGuard<'_, BTreeMap<String, Lane>> {
+    fn lanes(&self) -> MutexGuard<'_, BTreeMap<String, ShardLane>> {
         self.lanes.lock().expect("nobody panics holding the lanes")
     }
 
     /// Adds a lane that was just opened. If nothing is to be read any more it ends, and has read nothing.
-    fn add(&self, id: &str, lane: Lane) {
+    fn add(&self, id: &str, lane: ShardLane) {
         let mut lanes = self.lanes();
         // Whoever has lanes drained has said so before, and goes through them behind us.
         if self.phase() != Phase::Reading {
             return;
         }
-        if let Lane::Open(open) = &lane
+        if let ShardLane::Open(open) = &lane
             && let Err(e) = open.follow(self.paused.load(Ordering::Relaxed), self.is_shared())
         {
             tracing::warn!(stream = self.name, shard = id, error = %e, "the lane cannot be paused, and is opened again");
@@ -299,12 +241,12 @@ impl Inner {
 
     /// Ends these lanes where they are, all at once: they share threads, and one that is told to end makes room for others.
     fn end(&self, ids: &[String]) {
-        let ending: Vec<Lane> = {
+        let ending: Vec<ShardLane> = {
             let mut lanes = self.lanes();
             ids.iter().filter_map(|id| lanes.remove(id)).collect()
         };
         for lane in &ending {
-            if let Lane::Open(lane) = lane {
+            if let ShardLane::Open(lane) = lane {
                 lane.end();
             }
         }
@@ -348,7 +290,7 @@ impl Inner {
     /// Waits until then, or until there may be something to do. `false`: nobody can say so any more.
     fn wait(&self, until: Instant, woken: &Receiver<()>) -> bool {
         let mut pause = until.saturating_duration_since(Instant::now());
-        if self.lanes().values().any(|lane| matches!(lane, Lane::Open(l) if l.shard.is_at_end())) {
+        if self.lanes().values().any(|lane| matches!(lane, ShardLane::Open(l) if l.shard.is_at_end())) {
             pause = pause.min(ENDING);
         }
         match woken.recv_timeout(pause) {
@@ -367,112 +309,5 @@ impl Inner {
             tracing::warn!(stream = self.name, error = %e, "shards cannot be read");
         }
         *self.alarm.lock().expect("nobody panics holding it") = done.err().map(|e| e.to_string());
-    }
-
-    /// Ends lanes that were read to the end of their shard and are settled. Which.
-    fn end_lanes(&self) -> Vec<String> {
-        let is_shared = self.is_shared();
-        let mut lanes = self.lanes();
-        let mut done = Vec::new();
-        for (id, lane) in lanes.iter() {
-            let Lane::Open(lane) = lane else { continue };
-            if !lane.shard.is_at_end() {
-                continue;
-            }
-            // Its children wait: what is in buffers becomes objects at once.
-            let is_done = lane
-                .running
-                .ask(|engine, _| engine.flush().map(|_| matches!(engine.state().start, Some(Start::End { .. }))));
-            if matches!(is_done, Ok(Ok(true))) {
-                let mut status = lane.running.status();
-                // Where lanes are shared, their leases say so.
-                let noted = match is_shared {
-                    true => Ok(()),
-                    false => sealed::write(&*self.shared.fs, &lane.dir.join(DONE), &status),
-                };
-                // What this life may have lost.
-                status.alarm = status.alarm.or_else(|| lane.shard.alarm());
-                match noted {
-                    Ok(()) => done.push((id.clone(), status)),
-                    Err(e) => tracing::warn!(stream = self.name, shard = id, error = %e, "cannot note that it is done"),
-                }
-            }
-        }
-        let ended = done.iter().map(|(id, _)| id.clone()).collect();
-        for (id, status) in done {
-            tracing::info!(stream = self.name, shard = id, "the shard was read to its end, and everything is settled");
-            lanes.insert(id, Lane::Done(Box::new(status)));
-        }
-        ended
-    }
-
-    fn open(&self, current: &Current, kinesis: &Kinesis, id: &str, place: Place, wake: &Sender<()>) -> Result<Lane> {
-        let (shared, Current { config, common }) = (&self.shared, current);
-        let Place { dir, start: begin, elsewhere, new_leases } = place;
-        let during = |e| Error::io(format!("`{}`", dir.display()), e);
-        shared.fs.create_dir_all(&dir).map_err(during)?;
-        if elsewhere.is_none()
-            && let Some((mut status, damage)) = sealed::read_and_mend::<Box<Status>>(&*shared.fs, &dir.join(DONE))?
-        {
-            status.damage.extend(damage);
-            return Ok(Lane::Done(status));
-        }
-        let meta = read_or_make_meta(&*shared.fs, &dir, Some(&self.name))?;
-        let (mut engine, shard) = open_shard(common, &dir, &meta, config, begin, elsewhere)?;
-        shard.hold_at_most(self.room.part_bytes_max());
-        // Of a lane that others run, too, it may have been said elsewhere.
-        let (paused, was_paused) = (self.paused.load(Ordering::Relaxed), engine.state().paused);
-        if paused || !self.is_shared() {
-            engine.pause(paused)?;
-        }
-        let state = engine.state();
-        let start = state.start.clone().expect("it is persisted before the lane is opened");
-        let bound = state.plans.values().any(|p| p.list.end() > state.low[p.outlet.track() as usize]);
-        let name = format!("{}/{id}", self.name);
-        let mut sinks = Sinks::new(common, &self.name);
-        // Of a lane that others run, too, nothing here is known to be the last word.
-        if !self.is_shared() {
-            let open = engine.open_stores();
-            engine.note_damage(sinks.remember(&dir, &open).into_iter().collect());
-        }
-        // What can fail comes first: nobody would end a lane that runs.
-        let (passed, damage) = passed(&*shared.fs, &dir)?.unzip();
-        engine.note_damage(damage.flatten().into_iter().collect());
-        let running = LaneHandle::start(shared, &name, engine, sinks, &self.retired, self.pool()?.threads());
-        let (tell, wake, of_reader) = (running.teller(), wake.clone(), shard.clone());
-        let created_ms = self.created_ms.load(Ordering::Relaxed);
-        let reader = Reader {
-            kinesis: kinesis.clone(),
-            stream: self.name.clone(),
-            id: id.to_owned(),
-            shard: shard.clone(),
-            created_ms,
-            start,
-            bound,
-            consumer: self.consumer.clone(),
-            room: self.room.clone(),
-            up_to_date: None,
-            put_off: None,
-            passed,
-            new_leases,
-            tell: Box::new(move || {
-                tell();
-                if of_reader.is_at_end() {
-                    let _ = wake.send(());
-                }
-            }),
-        };
-        let reader = shared.runtime.spawn(reader.run());
-        tracing::info!(stream = self.name, shard = id, "the shard is read");
-        Ok(Lane::Open(Box::new(OpenLane {
-            running,
-            shard,
-            reader,
-            dir,
-            created_ms,
-            is_draining: false,
-            paused,
-            was_paused,
-        })))
     }
 }

@@ -2,7 +2,8 @@
 
 use super::directories::DONE;
 use super::directories::{BEGIN, OF_LIFE, of_life, shards_of};
-use super::{Current, ENDING, Inner, Lane, Phase, Place, RETRY};
+use super::lanes::{LanePlace, ShardLane};
+use super::{Current, ENDING, Inner, Phase, RETRY};
 use crate::config;
 use crate::error::{Error, Kind, Result};
 use crate::fs::{copy_of, read};
@@ -90,7 +91,7 @@ impl Inner {
                 let start = begin.timestamp_ms.map_or(Start::TrimHorizon, Start::Timestamp);
                 let dir = dir.join(&shard.id);
                 let noted = self.note_what_was_read(&dir, &shard.id, summary.created_ms);
-                let place = Place { dir, start, elsewhere: None, new_leases: None };
+                let place = LanePlace { dir, start, elsewhere: None, new_leases: None };
                 let lane = noted.and_then(|()| self.open(current, &kinesis, &shard.id, place, wake));
                 match lane {
                     Ok(lane) => self.add(&shard.id, lane),
@@ -118,7 +119,7 @@ impl Inner {
         );
         let mut lanes = self.lanes();
         for (id, mut lane) in std::mem::take(&mut *lanes) {
-            if let Lane::Open(open) = &mut lane
+            if let ShardLane::Open(open) = &mut lane
                 && !open.reader.is_finished()
             {
                 open.reader.abort();
@@ -148,8 +149,8 @@ impl Inner {
     fn is_next(&self, shard: &Listed, listed: &[Listed]) -> bool {
         let lanes = self.lanes();
         shard.parents.iter().all(|parent| match lanes.get(parent) {
-            Some(Lane::Open(lane)) => lane.shard.is_gone(),
-            Some(Lane::Done(_)) => true,
+            Some(ShardLane::Open(lane)) => lane.shard.is_gone(),
+            Some(ShardLane::Done(_)) => true,
             None => !listed.iter().any(|l| l.id == *parent),
         })
     }

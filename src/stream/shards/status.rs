@@ -1,7 +1,8 @@
 //! How the shards of a stream stand: those that are read here, and those of other nodes.
 
+use super::Shards;
 use super::directories::{OF_LIFE, of_life};
-use super::{Lane, OpenLane, Shards};
+use super::lanes::{OpenLane, ShardLane};
 use crate::stream::lane::status::{ShardStatus, Status};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -23,9 +24,9 @@ impl Shards {
         if created_ms == 0 && !cannot_be_read && !self.are_draining() {
             return None;
         }
-        let is_open = |lane: &Lane| match lane {
-            Lane::Open(lane) => !(self.are_draining() && lane.running.has_ended()),
-            Lane::Done(_) => true,
+        let is_open = |lane: &ShardLane| match lane {
+            ShardLane::Open(lane) => !(self.are_draining() && lane.running.has_ended()),
+            ShardLane::Done(_) => true,
         };
         let lanes = self.shared.lanes();
         let open = lanes.iter().filter(|(_, lane)| is_open(lane)).map(|(id, _)| match id.contains(OF_LIFE) {
@@ -44,8 +45,8 @@ impl Shards {
         for (id, lane) in self.shared.lanes().iter() {
             match lane {
                 // What it holds still is known from its files.
-                Lane::Open(lane) if self.are_draining() && lane.running.has_ended() => {}
-                Lane::Open(lane) => {
+                ShardLane::Open(lane) if self.are_draining() && lane.running.has_ended() => {}
+                ShardLane::Open(lane) => {
                     let known = ShardStatus {
                         owner: self.shared.worker.get().cloned(),
                         position: lane.shard.position().map(|position| position.to_string()),
@@ -54,7 +55,7 @@ impl Shards {
                     };
                     status.add_shard(id.clone(), self.of_lane(lane), known);
                 }
-                Lane::Done(done) => {
+                ShardLane::Done(done) => {
                     let known = ShardStatus { state: "done".into(), ..ShardStatus::default() };
                     status.add_shard(id.clone(), (**done).clone(), known);
                 }
