@@ -5,7 +5,7 @@ use super::load::End;
 use super::machine::process_cpu_s;
 use super::service::{CONNECTIONS, Live, remove_delivered};
 use bytes::Bytes;
-use hydrant::stream::redrive::Selection;
+use hydrant::stream::redrive::progress::Selection;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

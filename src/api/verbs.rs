@@ -4,7 +4,7 @@
 
 use super::Api;
 use crate::error::Kind;
-use crate::stream::redrive::Selection;
+use crate::stream::redrive::progress::Selection;
 use serde_json::{Value, json};
 
 pub const CONTENT_TYPE: &str = "application/json";

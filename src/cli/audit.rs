@@ -9,7 +9,7 @@ use crate::stream::audit::{self as account, Audit, Found, Stores, leases};
 use crate::stream::lane::meta::Meta;
 use crate::stream::lane::meta::identity;
 use crate::stream::node::ASIDE;
-use crate::stream::redrive::marks::{Mark, Marks, lines_of};
+use crate::stream::redrive::marks::{RedriveMark, RedriveMarks, lines_of};
 use crate::stream::shards::directories::{ShardDir, shards};
 use crate::stream::state_log::ledger::names::{Names, names};
 use crate::stream::state_log::ledger::{Line, Stub};
@@ -169,7 +169,7 @@ fn one(dir: &Path, meta: &Meta) -> Account {
     }
 }
 
-/// Looks at the objects of a stream, and of the shards that it reads. Marks of what was put in again are the stream's: one may be
+/// Looks at the objects of a stream, and of the shards that it reads. RedriveMarks of what was put in again are the stream's: one may be
 /// of any of the ledgers, or of none.
 fn look(stream: &str, accounts: &mut [Account], objects: &Objects, is_shared: bool) {
     for Account { audit, names } in &mut *accounts {
@@ -270,21 +270,21 @@ impl Objects<'_> {
     }
 
     /// The marks of a stream, in the stores its failures and backups are in and in the one failures go to today.
-    fn marks(&self, stream: &str, stores: BTreeSet<(bool, String)>) -> Result<Marks, String> {
+    fn marks(&self, stream: &str, stores: BTreeSet<(bool, String)>) -> Result<RedriveMarks, String> {
         let today = self.config.streams.get(stream).and_then(StreamConfig::failures).map(Store::url);
         let today = today.map(|store| (false, store));
         // One store may be both.
         let stores: BTreeMap<String, bool> = stores.into_iter().chain(today).map(|(of, store)| (store, of)).collect();
-        let mut marks = Marks::default();
+        let mut marks = RedriveMarks::default();
         for (store, is_backup) in stores {
             let is_backup = is_backup || self.fails_into_backup(stream);
             let read = self.with_shelf(stream, is_backup, &store, |shelf| {
-                let names = shelf.list(&Mark::of_stream(stream))?.into_iter();
+                let names = shelf.list(&RedriveMark::of_stream(stream))?.into_iter();
                 names.map(|name| Ok((fetch(shelf, &name)?, name))).collect::<Result<Vec<_>, _>>()
             });
             for (body, name) in read.map_err(|why| format!("the marks of redrives in `{store}`: {why}"))? {
                 let bytes = body.read(0, body.len() as usize).map_err(|e| e.to_string())?;
-                marks.add(&store, Mark::read(&name, &bytes).map_err(|e| e.to_string())?);
+                marks.add(&store, RedriveMark::read(&name, &bytes).map_err(|e| e.to_string())?);
             }
         }
         Ok(marks)

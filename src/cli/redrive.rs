@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::{Outcome, load, out::say, small_runtime};
-use crate::stream::redrive::{Progress, Selection};
+use crate::stream::redrive::progress::{RedriveProgress, Selection};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
@@ -88,13 +88,13 @@ pub fn redrive(options: &Options) -> Outcome {
 }
 
 /// Shows how it goes until it has ended.
-async fn follow(admin: &Admin, options: &Options) -> Result<Progress, String> {
+async fn follow(admin: &Admin, options: &Options) -> Result<RedriveProgress, String> {
     // Shown on a terminal only; that is indicatif's default.
     let bar = ProgressBar::new_spinner();
     let style = ProgressStyle::with_template("{spinner} {msg}");
     bar.set_style(style.expect("a constant"));
     loop {
-        let progress: Progress = admin.ask(None).await?;
+        let progress: RedriveProgress = admin.ask(None).await?;
         bar.set_message(format!(
             "{} of {} objects, {} records put in, {} on their way",
             progress.objects_done, progress.objects, progress.records, progress.pending
@@ -108,7 +108,7 @@ async fn follow(admin: &Admin, options: &Options) -> Result<Progress, String> {
     }
 }
 
-fn print(p: &Progress, dry_run: bool) {
+fn print(p: &RedriveProgress, dry_run: bool) {
     p.notes.iter().for_each(|note| say!("{note}"));
     let put = if dry_run { "would be put in" } else { "put in" };
     let steps: Vec<String> = p.steps.iter().map(|(step, n)| format!("{n} at `{step}`")).collect();

@@ -1,6 +1,6 @@
 //! A stream's life: its lanes run, its puts committed, its end awaited.
 
-use super::redrive;
+use super::redrive::progress::RedriveProgress;
 use super::shards::Shards;
 use super::unread::Unread;
 use crate::config::StreamConfig;
@@ -30,7 +30,7 @@ pub struct Stream {
     budget: Arc<Budget>,
     pub(super) dir: PathBuf,
     pub(super) shared: NodeShared,
-    pub(super) redrive: Mutex<redrive::Progress>,
+    pub(super) redrive: Mutex<RedriveProgress>,
     reads_kinesis: AtomicBool,
     /// Why the places of its configuration are not kept, if so.
     unkept: Mutex<Option<Error>>,

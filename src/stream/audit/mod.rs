@@ -11,7 +11,7 @@ use crate::stream::lane::places;
 use crate::stream::plan::list::{Item, position_hash};
 use crate::stream::plan::state::State;
 use crate::stream::plan::{Outlet, Track};
-use crate::stream::redrive::marks::Marks;
+use crate::stream::redrive::marks::RedriveMarks;
 use crate::stream::state_log::ledger::names::{Names, read_ledger};
 use crate::stream::state_log::ledger::{Line, Sums};
 use crate::stream::state_log::plan_log::recover;
@@ -54,7 +54,7 @@ impl Audit {
     }
 
     /// Looks at every object that the lines name, and takes out of `marks` those that are of them.
-    pub fn look(&mut self, lines: &[Line], marks: &mut Marks, stores: &dyn Stores) {
+    pub fn look(&mut self, lines: &[Line], marks: &mut RedriveMarks, stores: &dyn Stores) {
         for line in lines {
             self.objects_checked += 1;
             let mut problems = Vec::new();
@@ -88,7 +88,7 @@ impl Audit {
 
     /// Looks at what marks name and no ledger does: failures of somewhere else, AWS's for instance, may have been put in again
     /// too. `is_shared`: other nodes have ledgers of their own.
-    pub fn look_at_rest(&mut self, marks: Marks, stores: &dyn Stores, is_shared: bool) {
+    pub fn look_at_rest(&mut self, marks: RedriveMarks, stores: &dyn Stores, is_shared: bool) {
         for (store, name, redriven) in marks.rest() {
             let problems = match stores.lines_of(&store, &name) {
                 Ok(Some(lines)) => redriven.problems(lines),
@@ -156,7 +156,7 @@ pub fn audit(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<(Audit, Names)
     Ok((audit, names))
 }
 
-/// Marks that stand neither in the ledger nor, for a line to be made of them, in the plan log.
+/// RedriveMarks that stand neither in the ledger nor, for a line to be made of them, in the plan log.
 fn without_line(state: &State, sums: &Sums) -> Option<(u64, u64)> {
     let kept: BTreeSet<u64> = state.plans.values().filter_map(|p| Some(p.mark.as_ref()?.mark)).collect();
     let mut missing = (sums.mark + 1..=state.marks).filter(|mark| !kept.contains(mark));

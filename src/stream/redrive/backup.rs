@@ -1,7 +1,9 @@
 //! Backup objects that are put in again: those that the ledger names and tells the ends of the records of.
 
 use super::backed_up::ends;
-use super::{Filling, Put, Run, again, cannot_read};
+use super::errors::{again, cannot_read};
+use super::frames::FrameFilling;
+use super::run::{PutLines, RedriveRun};
 use crate::error::{Error, Kind, Result};
 use crate::record::Entry as Stage;
 use crate::stream::plan::Outlet;
@@ -10,7 +12,7 @@ use crate::stream::state_log::ledger::{Line, Stub};
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read;
 
-impl Run<'_> {
+impl RedriveRun<'_> {
     /// Puts in the records of a backup object, if where they end is certain.
     pub(super) fn backed_up(
         &mut self,
@@ -18,7 +20,7 @@ impl Run<'_> {
         mut bytes: impl Read,
         line: &Line,
         taken: &HashSet<u64>,
-    ) -> Result<Put> {
+    ) -> Result<PutLines> {
         let mut plain = Vec::new();
         bytes.read_to_end(&mut plain).map_err(|e| cannot_read(name, e))?;
         let ends = match ends(&plain, line) {
@@ -26,10 +28,10 @@ impl Run<'_> {
             Err(why) => {
                 self.stream.progress().unreadable += line.outputs;
                 self.note(format!("`{name}` is left: {why}"));
-                return Ok(Put::default());
+                return Ok(PutLines::default());
             }
         };
-        let (mut filling, mut start) = (Filling::default(), 0);
+        let (mut filling, mut start) = (FrameFilling::default(), 0);
         for (number, end) in (0..).zip(ends) {
             match taken.contains(&number) {
                 true => self.stream.progress().before += 1,

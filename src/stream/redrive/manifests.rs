@@ -1,7 +1,9 @@
 //! Manifests that are loaded again: their objects under the plans that they name, or, where a table does not take some of an
 //! object's records, all of these as records, so that each comes to its own end.
 
-use super::{Filling, Put, Run, cannot_read, runs};
+use super::errors::cannot_read;
+use super::frames::{FrameFilling, runs};
+use super::run::{PutLines, RedriveRun};
 use crate::deliver::records::{self, Records};
 use crate::deliver::warehouse::manifest;
 use crate::deliver::{Attempt, Body, Shipment, Sink};
@@ -13,9 +15,9 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::sync::Arc;
 
-impl Run<'_> {
+impl RedriveRun<'_> {
     /// Loads what a manifest names that was not loaded again yet.
-    pub(super) fn manifest(&mut self, name: &str, mut bytes: impl Read, taken: &HashSet<u64>) -> Result<Put> {
+    pub(super) fn manifest(&mut self, name: &str, mut bytes: impl Read, taken: &HashSet<u64>) -> Result<PutLines> {
         let mut text = Vec::new();
         bytes.read_to_end(&mut text).map_err(|e| cannot_read(name, e))?;
         let manifest = manifest::read(&text).map_err(|why| Error::new(Kind::Corrupt, why))?;
@@ -66,7 +68,7 @@ impl Run<'_> {
             lines.push((i, 1));
             records += load.outputs;
         }
-        Ok(Put { lines, records: Some(records), in_log, ends })
+        Ok(PutLines { lines, records: Some(records), in_log, ends })
     }
 
     /// Which records of an object an earlier run has put in instead of loading it.
@@ -127,7 +129,7 @@ impl Run<'_> {
     fn records_of(&mut self, load: &manifest::Load, taken: &HashSet<u64>) -> Result<()> {
         let (_, body) = self.staged(load)?;
         let mut records = Records::new(&body).map_err(|e| cannot_read(&load.object, e))?;
-        let mut filling = Filling::default();
+        let mut filling = FrameFilling::default();
         for number in 0.. {
             let Some((_, record)) = records.read().map_err(|e| cannot_read(&load.object, e))? else { break };
             match taken.contains(&number) {

@@ -1,4 +1,4 @@
-//! Marks of what was put in again: objects beside the failures, `_hydrant/redriven/STREAM/OBJECT/<id>.json`. Each says
+//! RedriveMarks of what was put in again: objects beside the failures, `_hydrant/redriven/STREAM/OBJECT/<id>.json`. Each says
 //! which lines of a failure object were, for good; no line is in two of them.
 
 use crate::deliver::warehouse::manifest;
@@ -15,7 +15,7 @@ const FOLDER: &str = "_hydrant/redriven";
 
 /// See the module.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Mark {
+pub struct RedriveMark {
     pub object: String,
     /// First line, from 0, and how many. A manifest has loads instead.
     pub lines: Vec<(u64, u64)>,
@@ -25,7 +25,7 @@ pub struct Mark {
     pub redriven_ms: u64,
 }
 
-impl Mark {
+impl RedriveMark {
     /// Where the marks of a stream are, in the store that its failures are in.
     pub fn of_stream(stream: &str) -> String {
         format!("{FOLDER}/{stream}/")
@@ -36,7 +36,7 @@ impl Mark {
         format!("{FOLDER}/{stream}/{object}/")
     }
 
-    pub fn read(name: &str, bytes: &[u8]) -> Result<Mark> {
+    pub fn read(name: &str, bytes: &[u8]) -> Result<RedriveMark> {
         serde_json::from_slice(bytes)
             .map_err(|e| Error::new(Kind::Corrupt, format!("the mark `{name}` cannot be read: {e}")))
     }
@@ -56,7 +56,7 @@ impl Mark {
             id,
             outputs: self.count(),
             digest: u128::from_le_bytes(hash[16..].try_into().expect("sixteen bytes")),
-            name: format!("{}{id}.json", Mark::of_object(stream, &self.object)),
+            name: format!("{}{id}.json", RedriveMark::of_object(stream, &self.object)),
             planned_ms: 0,
             content_encoding: None,
             body: Arc::new(Body::of(bytes)),
@@ -86,30 +86,30 @@ pub fn lines_of(body: &Body) -> io::Result<u64> {
 
 /// The marks of a stream, by store and object.
 #[derive(Default)]
-pub struct Marks(BTreeMap<(String, String), Redriven>);
+pub struct RedriveMarks(BTreeMap<(String, String), RedrivenObject>);
 
 /// What the marks of an object say together.
 #[derive(Default)]
-pub struct Redriven(Vec<Mark>);
+pub struct RedrivenObject(Vec<RedriveMark>);
 
-impl Marks {
+impl RedriveMarks {
     /// Adds a mark that is in `store`.
-    pub fn add(&mut self, store: &str, mark: Mark) {
+    pub fn add(&mut self, store: &str, mark: RedriveMark) {
         self.0.entry((store.to_owned(), mark.object.clone())).or_default().0.push(mark);
     }
 
     /// Takes out what was put in again of a line's object.
-    pub fn take(&mut self, line: &Line) -> Redriven {
+    pub fn take(&mut self, line: &Line) -> RedrivenObject {
         self.0.remove(&(line.store.clone(), line.name.clone())).unwrap_or_default()
     }
 
     /// Store, name and what was put in again of each object that was not taken out.
-    pub fn rest(self) -> impl Iterator<Item = (String, String, Redriven)> {
+    pub fn rest(self) -> impl Iterator<Item = (String, String, RedrivenObject)> {
         self.0.into_iter().map(|((store, name), redriven)| (store, name, redriven))
     }
 }
 
-impl Redriven {
+impl RedrivenObject {
     pub fn records(&self) -> u64 {
         self.0.iter().map(|mark| mark.records.unwrap_or(mark.count())).sum()
     }
