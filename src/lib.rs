@@ -13,6 +13,7 @@ pub mod lane;
 pub mod priority;
 pub mod record;
 pub mod sabotage;
+pub mod threads;
 pub mod units;
 
 pub mod config;

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::priority;
 use crate::stream::node::Node;
 use crate::telemetry;
+use crate::threads;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -73,14 +74,14 @@ impl Service {
 }
 
 fn runtime() -> Result<Runtime, String> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| format!("start a runtime: {e}"))
+    threads::start(tokio::runtime::Builder::new_multi_thread().enable_all()).map_err(|e| e.to_string())
 }
 
 /// Threads of their own for puts: they go ahead of what computes.
 fn answers_runtime() -> Result<Runtime, String> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.thread_name("answer").on_thread_start(priority::enter).on_thread_stop(priority::leave);
-    builder.enable_all().build().map_err(|e| format!("start threads that answer: {e}"))
+    threads::start(builder.enable_all()).map_err(|e| format!("threads that answer: {e}"))
 }
 
 /// Each stream and each shard has a few files open, each connection one: as many are allowed as the system allows, which is
@@ -94,11 +95,11 @@ fn open_many_files() {
 
 /// Runs the service until SIGTERM or SIGINT; SIGHUP reloads the file.
 pub fn run(path: &Path) -> Outcome {
-    let config = load(path)?;
-    telemetry::init_logs(&config.log);
     let runtime = runtime()?;
     // First of all: a signal that nobody waits for ends the process.
     let signals = runtime.block_on(async { Signals::new() })?;
+    let config = load(path)?;
+    telemetry::init_logs(&config.log);
     // Before they are read: what changes meanwhile is noticed.
     let files = fingerprint(&config);
     let service = Service::listen(config, runtime)?;

@@ -58,7 +58,8 @@ impl Stream {
         let running = LaneHandle::start(shared, &meta.name, engine, sinks, &retired, shared.lanes.threads());
         let put = Committer::new(&meta.name, writer, running.teller());
         let kinesis = config.filter(|c| c.kinesis().is_some());
-        let shards = kinesis.map(|config| Shards::start(&common, &meta.name, dir, config, (&retired, &paused)));
+        let start = |config| Shards::start(&common, &meta.name, dir, config, (&retired, &paused)).map_err(during);
+        let shards = kinesis.map(start).transpose()?;
         let stream = Stream {
             name: meta.name.clone(),
             put,
@@ -186,25 +187,22 @@ impl Stream {
         let common = LaneResources::new(&self.shared, Some(config), &Arc::new(before));
         self.running.reload(&common, &self.name, &self.dir, config)?;
         let mut shards = self.shards();
-        let start = || Some(Shards::start(&common, &self.name, &self.dir, config, (&self.retired, &self.paused)));
+        let start = || Shards::start(&common, &self.name, &self.dir, config, (&self.retired, &self.paused));
         let reloaded = match (&*shards, config.kinesis().is_some()) {
             (Some(running), true) if running.are_read_as(config) && !running.are_draining() => {
                 running.reload(&common, config)
             }
             (Some(running), true) => {
                 running.stop();
-                *shards = start();
-                Ok(())
+                *shards = None;
+                start().map(|started| *shards = Some(started))
             }
             // What they hold goes where it can be mended to go.
             (Some(running), false) => {
                 running.drain(false);
                 running.reload(&common, config)
             }
-            (None, true) => {
-                *shards = start();
-                Ok(())
-            }
+            (None, true) => start().map(|started| *shards = Some(started)),
             (None, false) => Ok(()),
         };
         drop(shards);

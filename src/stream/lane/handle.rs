@@ -94,7 +94,12 @@ impl LaneHandle {
     /// How the lane stands. Blocks until its current step ends.
     pub(in crate::stream) fn status(&self) -> Status {
         let (answer, status) = channel();
-        let gone = || Status { stream: self.name.clone(), state: "stopped".into(), ..Status::default() };
+        let gone = || Status {
+            stream: self.name.clone(),
+            state: "stopped".into(),
+            alarm: Some("its lane has ended, and is opened again".to_owned()),
+            ..Status::default()
+        };
         if self.commands.send(Command::Status(answer)).is_err() {
             return gone();
         }

@@ -1,7 +1,8 @@
 //! Threads for lanes, of which there may be a thousand: of all streams of a node, or of the shards of one. Few, since each
 //! keeps memory for itself; a lane has one while it has something to do.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
+use crate::threads;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -32,7 +33,7 @@ impl Pool {
     pub fn start(name: &str, threads_max: usize) -> Result<Pool> {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(1).max_blocking_threads(threads_max).thread_name(name).enable_time();
-        let runtime = builder.build().map_err(|e| Error::new(Kind::Retry, format!("start threads: {e}")))?;
+        let runtime = threads::start(&mut builder)?;
         let threads = Threads { handle: runtime.handle().clone(), threads_max, at_work: Arc::default() };
         Ok(Pool { runtime: Some(runtime), threads })
     }

@@ -19,7 +19,7 @@ pub mod status;
 use self::directories::SHARDS;
 use self::lanes::ShardLane;
 use crate::config::{self, StreamConfig};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::source::kinesis::client::Kinesis;
 use crate::source::kinesis::lease::Lease;
 use crate::source::kinesis::reader::Consumer;
@@ -110,7 +110,7 @@ impl Shards {
         dir: &Path,
         config: &StreamConfig,
         (retired, paused): (&Arc<AtomicBool>, &Arc<AtomicBool>),
-    ) -> Shards {
+    ) -> Result<Shards> {
         let shared = &of_stream.shared;
         let common = LaneResources::new(shared, Some(config), &of_stream.before);
         let inner = Arc::new(Inner {
@@ -137,8 +137,9 @@ impl Shards {
         let (wake, woken) = channel();
         let (of_thread, waker) = (inner.clone(), wake.clone());
         let thread = std::thread::Builder::new().name(format!("shards {name}"));
-        let thread = thread.spawn(move || of_thread.run(&woken, &waker)).expect("a thread can be started");
-        Shards { shared: inner, wake, thread: Mutex::new(Some(thread)) }
+        let thread = thread.spawn(move || of_thread.run(&woken, &waker));
+        let thread = thread.map_err(|e| Error::new(Kind::Retry, format!("start a thread for shards: {e}")))?;
+        Ok(Shards { shared: inner, wake, thread: Mutex::new(Some(thread)) })
     }
 
     /// Has something done on the thread of every open lane.
