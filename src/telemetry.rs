@@ -1,54 +1,15 @@
 //! Logs and metrics. Log lines are JSON or for people; values are escaped by the formatter and record contents are never
 //! logged. Metrics carry Firehose's names with `_` for `.`, behind `hydrant_`, and `DeliveryStreamName` as the label.
 
-use crate::config::{Config, Format, Log, LogFormat, LogLevel};
+mod logs;
+
+pub use self::logs::{flush_logs, init_logs, write_line};
+
+use crate::config::{Config, Format};
 use crate::stream::plan::Outlet;
 use crate::stream::supervise::{Settled, Status};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
-use tracing_subscriber::EnvFilter;
-
-/// Starts logging to standard error. A second call changes nothing.
-pub fn init_logs(log: &Log) {
-    let filter = EnvFilter::try_from_env("HYDRANT_LOG").unwrap_or_else(|_| EnvFilter::new(directives(log.level)));
-    // Escapes are for people's eyes: in a file they hide what is searched for.
-    let colours = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
-    // The default says on standard error that it could not write there, and panics.
-    let builder = builder.log_internal_errors(false).with_writer(|| Lines);
-    let _ = match log.format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Human => builder.try_init(),
-    };
-}
-
-/// Log lines that could not be written: a full disk, a reader that has gone.
-static LINES_LOST: AtomicU64 = AtomicU64::new(0);
-
-/// Standard error, which fails nothing: a line that cannot be written is counted.
-struct Lines;
-
-impl Write for Lines {
-    /// Takes a line: the formatter hands over one at a time.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if std::io::stderr().lock().write_all(line).is_err() {
-            LINES_LOST.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// `log.level` is about what we say; of what we are built from, only warnings are of use to whoever runs us.
-fn directives(level: LogLevel) -> String {
-    let others = if level == LogLevel::Error { LogLevel::Error } else { LogLevel::Warn };
-    format!("{},hydrant={}", others.name(), level.name())
-}
 
 /// Installs the recorder of counters and histograms.
 pub fn init_metrics() -> Option<PrometheusHandle> {
@@ -59,7 +20,7 @@ pub fn init_metrics() -> Option<PrometheusHandle> {
 /// streams that have the step, and for those whose records went through it before.
 pub fn render(statuses: &[Status], config: &Config) -> String {
     let mut page = Page { statuses, text: String::new() };
-    let lost = LINES_LOST.load(Ordering::Relaxed);
+    let lost = logs::lines_lost();
     let help = "Log lines that could not be written.";
     let _ = writeln!(
         page.text,
@@ -71,6 +32,9 @@ pub fn render(statuses: &[Status], config: &Config) -> String {
     page.family("pending_records", "gauge", "Records accepted and not settled, counted.", |s| Some(s.pending as f64));
     page.family("conservation_gap", "gauge", "Accepted less settled less pending: 0.", |s| Some(s.gap as f64));
     page.family("lost_records", "counter", "Acknowledged records that the medium lost.", |s| Some(s.lost as f64));
+    let lost_of_backup = |s: &Status| Some(s.lost_of_backup as f64);
+    let help = "Acknowledged records that the medium lost before they were backed up.";
+    page.family("lost_backup_records", "counter", help, lost_of_backup);
     page.family("disk_bytes", "gauge", "Bytes of the journal on disk.", |s| Some(s.disk_bytes as f64));
     let damage = |s: &Status| Some(s.damage.len() as f64);
     page.family("damage_found", "gauge", "Damages of the stream's files that its last opening found.", damage);
@@ -207,12 +171,5 @@ streams:
         assert_eq!(samples("FailedConversion_Records"), ["\"gone\"} 3"]);
         assert_eq!(samples("DeliveryToS3_Records"), ["\"backed\"} 0", "\"gone\"} 0", "\"plain\"} 4"]);
         assert!(samples("SucceedConversion_Records").is_empty() && samples("SucceedProcessing_Bytes").is_empty());
-    }
-
-    #[test]
-    fn the_level_is_ours_and_what_we_are_built_from_only_warns() {
-        assert_eq!(directives(LogLevel::Debug), "warn,hydrant=debug");
-        assert_eq!(directives(LogLevel::Error), "error,hydrant=error");
-        assert!(EnvFilter::builder().parse(directives(LogLevel::Trace)).is_ok());
     }
 }

@@ -48,6 +48,8 @@ enum Command {
     Resume(redrive::Stream),
     /// Give up on what the destination of a stream has refused so far: it goes where failures go.
     Abandon(redrive::Stream),
+    /// Take note of what the medium has lost of a stream: the alarm ends, the counts stay.
+    Acknowledge(redrive::Stream),
     /// Prove from the files that every accepted record is accounted for.
     Audit(audit::Options),
     /// Mend streams that are held because files of theirs are damaged: says what it would do, and does it with --apply.
@@ -69,17 +71,17 @@ pub fn main() -> ExitCode {
         Command::Pause(stream) => redrive::verb(&stream, "pause"),
         Command::Resume(stream) => redrive::verb(&stream, "resume"),
         Command::Abandon(stream) => redrive::verb(&stream, "abandon"),
+        Command::Acknowledge(stream) => redrive::verb(&stream, "acknowledge"),
         Command::Audit(options) => audit::audit(&options),
         Command::Repair(options) => repair::repair(&options),
         Command::Transform(command) => transform::transform(&command),
     };
-    match outcome {
-        Ok(code) => code,
-        Err(message) => {
-            out::complain(format_args!("{message}"));
-            ExitCode::FAILURE
-        }
-    }
+    let code = outcome.unwrap_or_else(|message| {
+        out::complain(format_args!("{message}"));
+        ExitCode::FAILURE
+    });
+    crate::telemetry::flush_logs();
+    code
 }
 
 /// What a command ends with: a code, or a message for standard error.

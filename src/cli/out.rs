@@ -24,5 +24,5 @@ pub fn line(text: Arguments) {
 
 /// Writes a line to standard error. If that is not possible, there is nobody left to tell.
 pub fn complain(text: Arguments) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    crate::telemetry::write_line(format!("{text}\n").as_bytes());
 }
