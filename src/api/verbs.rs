@@ -38,8 +38,14 @@ pub fn answer(api: &Api, name: &str, verb: &str, body: Option<&[u8]>) -> (u16, V
             let done = stream.abandon();
             done.map(|done| json!({ "abandoned_plans": done.given_up, "plans_left": done.left }))
         }
+        ("acknowledge", Some(_)) => stream.acknowledge_loss().map(|records| json!({ "lost_records": records })),
         (_, None) => return failed(404, "expected GET of `redrive`".to_owned()),
-        _ => return failed(404, format!("found `{verb}`, expected one of redrive, pause, resume, abandon")),
+        _ => {
+            return failed(
+                404,
+                format!("found `{verb}`, expected one of redrive, pause, resume, abandon, acknowledge"),
+            );
+        }
     };
     match done {
         Ok(value) => (200, value),

@@ -169,7 +169,7 @@ fn one(dir: &Path, meta: &Meta) -> Account {
     }
 }
 
-/// Looks at the objects of a stream, and of the shards that it reads. RedriveMarks of what was put in again are the stream's: one may be
+/// Looks at the objects of a stream, and of the shards that it reads. Marks of what was put in again are the stream's: one may be
 /// of any of the ledgers, or of none.
 fn look(stream: &str, accounts: &mut [Account], objects: &Objects, is_shared: bool) {
     for Account { audit, names } in &mut *accounts {
@@ -216,7 +216,8 @@ fn print(a: &Audit) {
         a.lost,
         a.gap
     );
-    say!("  backed up {}, objects {}, looked at {}", a.backed_up, a.objects, a.objects_checked);
+    let lost = if a.lost_of_backup > 0 { format!(" (+ lost {})", a.lost_of_backup) } else { String::new() };
+    say!("  backed up {}{lost}, objects {}, looked at {}", a.backed_up, a.objects, a.objects_checked);
     if a.failed_in_objects > 0 {
         say!("  in failure objects {}, of these redriven {}", a.failed_in_objects, a.redriven);
     }

@@ -1,4 +1,4 @@
-//! `hydrant redrive`, and the verbs for what is held: `pause`, `resume`, `abandon`.
+//! `hydrant redrive`, and the other verbs: `pause`, `resume`, `abandon`, `acknowledge`.
 
 use super::client::Client;
 use super::{Outcome, load, out::say, small_runtime};
@@ -133,6 +133,10 @@ pub fn verb(stream: &Stream, verb: &str) -> Outcome {
     let config = load(&stream.config)?;
     let admin = Admin { listen: config.admin.listen, path: format!("/v1/streams/{}/{verb}", stream.stream) };
     let answer: serde_json::Value = small_runtime()?.block_on(admin.ask(Some(b"{}".to_vec())))?;
+    if let Some(records) = answer["lost_records"].as_u64() {
+        say!("{}: {records} lost records are acknowledged; they stay counted", stream.stream);
+        return Ok(ExitCode::SUCCESS);
+    }
     match answer["abandoned_plans"].as_u64() {
         Some(plans) => {
             say!("{}: {plans} plans are given up on; their records go where failures go", stream.stream);

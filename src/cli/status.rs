@@ -51,7 +51,8 @@ fn print(s: &Status) {
         s.lost,
         s.gap
     );
-    say!("  backed up {}, waiting for backup {}; {}", count("backup"), s.backup_pending, s.lane);
+    let lost = if s.lost_of_backup > 0 { format!(" (+ lost {})", s.lost_of_backup) } else { String::new() };
+    say!("  backed up {}{lost}, waiting for backup {}; {}", count("backup"), s.backup_pending, s.lane);
     for (id, shard) in &s.shards {
         let owner = shard.owner.as_ref().map_or(String::new(), |owner| format!(" by {owner}"));
         let nowhere = match shard.state.as_str() {

@@ -1,7 +1,8 @@
 //! What is known of a journal's end beside the journal: so that records that were acknowledged and are there no more are
 //! missed, and a damaged last commit is not taken for one that was never finished.
 //!
-//! The file `frontier` is written after each commit is synced, and is not synced itself: it never says more than what is
+//! The file `frontier` stands beside the journal's directory, so that it is there when that is not; earlier versions kept it in
+//! the directory. It is written after each commit is synced, and is not synced itself: it never says more than what is
 //! durable, survives the process, and after a power cut may say less, as if this file were not there.
 //!
 //! Two slots of 64 bytes take turns, at 0 and at 512 (sectors of their own), version 1, little endian: `"HYDRFRNT"`,
@@ -37,7 +38,7 @@ pub struct Frontier {
 }
 
 impl Frontier {
-    /// What the file in `dir` says; nothing if there is none.
+    /// What the file of the journal in `dir` says; nothing if there is none.
     pub fn read(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<Known> {
         Ok(look(fs, dir, incarnation)?.1)
     }
@@ -75,14 +76,19 @@ impl Frontier {
 }
 
 fn path(dir: &Path) -> PathBuf {
-    dir.join(NAME)
+    dir.parent().unwrap_or(dir).join(NAME)
 }
 
-/// The highest true sequence, and what its slot says.
+/// The highest true sequence, and what its slot says: of the file where it is, or of the one where it was.
 fn look(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<(u64, Known)> {
-    let bytes = match read(fs, &path(dir)) {
+    let [here, before] = [look_at(fs, &path(dir), incarnation)?, look_at(fs, &dir.join(NAME), incarnation)?];
+    Ok(if here.0 >= before.0 { here } else { before })
+}
+
+fn look_at(fs: &dyn Fs, path: &Path, incarnation: &[u8; 16]) -> Result<(u64, Known)> {
+    let bytes = match read(fs, path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((0, Known::default())),
-        bytes => bytes.map_err(|e| Error::io(format!("read `{}`", path(dir).display()), e))?,
+        bytes => bytes.map_err(|e| Error::io(format!("read `{}`", path.display()), e))?,
     };
     let mut best = (0, Known::default());
     for slot in SLOTS_AT.iter().filter_map(|at| bytes.get(*at..at + SLOT_BYTES)) {

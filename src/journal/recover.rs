@@ -186,7 +186,12 @@ pub(super) fn find_segments(
 ) -> Result<Vec<Segment>> {
     let act = || format!("open journal `{}`", dir.display());
     let (mut segments, mut damaged): (Vec<Segment>, _) = (Vec::new(), Vec::new());
-    for name in fs.list(dir).map_err(|e| Error::io(act(), e))? {
+    let names = match fs.list(dir) {
+        // What it held is known beside it.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        names => names.map_err(|e| Error::io(act(), e))?,
+    };
+    for name in names {
         let path: PathBuf = dir.join(&name);
         let Some(number) = segment::number_of(&name) else { continue };
         match Segment::open(fs, &path, incarnation).map_err(|e| e.during(act()))? {

@@ -37,6 +37,15 @@ impl Stream {
         Ok(())
     }
 
+    /// Takes note of what the medium has lost so far: its alarm ends, the counts stay. How many records those are.
+    pub fn acknowledge_loss(&self) -> Result<u64> {
+        let of_shards = match &*self.shards() {
+            Some(shards) => shards.ask_all(|engine, _| engine.acknowledge_loss())?,
+            None => 0,
+        };
+        Ok(of_shards + self.ask(|engine, _| engine.acknowledge_loss())??)
+    }
+
     /// Gives up on every plan that its destination has not taken so far, whatever holds it: its records go where failures go.
     pub fn abandon(&self) -> Result<AbandonCount> {
         let of_shards = match &*self.shards() {

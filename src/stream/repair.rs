@@ -6,7 +6,7 @@ use super::plan::state::State;
 use super::plan::{Entry, Mark, Outlet, Plan, Track};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{Fs, read};
-use crate::journal::segment;
+use crate::journal::{segment, survey};
 use crate::stream::lane::meta::{META, Meta, is_used, read_or_make_meta};
 use crate::stream::plan::list::{List, ListBuilder};
 use crate::stream::state_log::ledger::{Contents, Line, Sums, files};
@@ -87,7 +87,10 @@ pub fn look(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta, of_stream: Option<&Path>)
         before.1,
         state.low[Track::Main as usize]
     ));
-    let (low, end) = (state.low[Track::Main as usize], state.floor());
+    // What stands in the journal behind the last plan that is known may have been in one that is gone.
+    let low = state.low_of(Track::Main);
+    let journal = survey(fs.clone(), &dir.join("journal"), incarnation, low, state.floor());
+    let end = journal.map_or(state.floor(), |journal| journal.end);
     let unlisted = unlisted(&state, low, end);
     actions.extend(unlisted.iter().map(|(from, to)| {
         format!(

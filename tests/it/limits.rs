@@ -158,6 +158,101 @@ fn a_log_that_nobody_takes_fails_nothing() {
     }
 }
 
+#[test]
+fn a_log_that_nobody_reads_keeps_nobody_waiting() {
+    // A pipe that is full, and that somebody holds without reading it.
+    let (_reader, mut pipe) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&pipe, true).unwrap();
+    while pipe.write(&[b'x'; 4096]).is_ok() {}
+    rustix::io::ioctl_fionbio(&pipe, false).unwrap();
+    let mut service = Service::new();
+    service.configure("log: { level: debug }", STREAM);
+    service.spawn_as(&mut Command::new(variable("HYDRANT_TEST_BIN")), std::os::fd::OwnedFd::from(pipe).into());
+    service.until("it is ready", |s| s.get("/readyz").is_some_and(|(status, _)| status == 200));
+    for _ in 0..5 {
+        assert_eq!(service.put("s", &[b"one".as_slice()]), 200);
+        service.signal(Signal::HUP);
+        assert!(service.get("/metrics").is_some_and(|(status, _)| status == 200));
+    }
+    service.settled(5);
+    assert_eq!(service.terminate(), Some(0), "it has drained, and ended");
+}
+
+/// A user whose only processes are those of one test.
+const OWN_UID: u32 = 54321;
+
+/// More processes than the service may have threads, all of one user.
+struct Crowd(Vec<std::process::Child>);
+
+impl Crowd {
+    fn of(uid: Option<u32>, processes: usize) -> Crowd {
+        use std::os::unix::process::CommandExt;
+        let start = |_| {
+            let mut sleep = Command::new("sleep");
+            uid.into_iter().for_each(|uid| drop(sleep.uid(uid)));
+            sleep.arg("600").spawn().unwrap()
+        };
+        Crowd((0..processes).map(start).collect())
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn a_service_that_gets_no_more_threads_answers_and_goes_on() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    use std::os::unix::process::CommandExt;
+    let mut service = Service::new();
+    service.configure("", STREAM);
+    // The limit is one of a user, and does not hold for root.
+    let program = service.dir.path().join("hydrant");
+    std::fs::copy(variable("HYDRANT_TEST_BIN"), &program).unwrap();
+    let mut shell = Command::new("bash");
+    shell.args(["-c", "ulimit -u 100 && exec \"$0\" \"$@\""]).arg(&program);
+    let uid = rustix::process::geteuid().is_root().then_some(OWN_UID);
+    if let Some(uid) = uid {
+        chown(service.dir.path(), Some(uid), None).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        shell.uid(uid);
+    }
+    shell.current_dir(service.dir.path());
+    let log = service.log_file();
+    service.spawn_as(&mut shell, log);
+    service.until("it is ready", |s| s.get("/readyz").is_some_and(|(status, _)| status == 200));
+    assert_eq!(service.put("s", &[b"before".as_slice()]), 200);
+    service.settled(1);
+    // Threads that have nothing to do have ended after ten seconds, which is Tokio's time for them.
+    let idle_since = Instant::now();
+    service.until("idle threads have ended", |_| idle_since.elapsed() > Duration::from_secs(12));
+    let crowd = Crowd::of(uid, 120);
+    for i in 0..20 {
+        let record = format!("record {i}");
+        let answered = service.call("PutRecord", put_of(&record).as_bytes());
+        let (status, answer) = answered.expect("an answer");
+        assert!(matches!(status, 200 | 503), "{status}: {}", String::from_utf8_lossy(&answer));
+        assert!(service.get("/v1/streams").is_some());
+    }
+    drop(crowd);
+    service.until("what it took is delivered", |s| {
+        let status = s.status("s");
+        status.accepted > 1 && status.pending == 0 && status.gap == 0
+    });
+    assert!(!service.log().contains("panicked"), "{}", service.log());
+    assert_eq!(service.terminate(), Some(0));
+}
+
+fn put_of(record: &str) -> String {
+    let data = base64_simd::STANDARD.encode_to_string(record);
+    format!("{{\"DeliveryStreamName\":\"s\",\"Record\":{{\"Data\":\"{data}\"}}}}")
+}
+
 /// The bit of a signal in what the kernel says of the signals that a process handles.
 fn handles(pid: u32, signal: Signal) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

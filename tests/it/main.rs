@@ -23,6 +23,7 @@ mod kill;
 mod kinesis;
 mod limits;
 mod lives;
+mod lost;
 mod many;
 #[cfg(feature = "sabotage")]
 mod model;

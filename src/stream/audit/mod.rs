@@ -9,6 +9,7 @@ use crate::journal::{Survey, survey};
 use crate::stream::lane::meta::{Meta, is_used};
 use crate::stream::lane::places;
 use crate::stream::plan::list::{Item, position_hash};
+use crate::stream::plan::loss::Loss;
 use crate::stream::plan::state::State;
 use crate::stream::plan::{Outlet, Track};
 use crate::stream::redrive::marks::RedriveMarks;
@@ -34,6 +35,8 @@ pub struct Audit {
     /// `accepted - delivered - dropped - failed - lost - pending`.
     pub gap: i64,
     pub backed_up: u64,
+    /// Records that the medium lost before they were backed up.
+    pub lost_of_backup: u64,
     pub objects: u64,
     pub objects_checked: u64,
     /// What stands in failure objects, and how much of it marks say was put in again.
@@ -115,9 +118,11 @@ pub enum Found {
     Absent,
 }
 
-fn is_shard(fs: &dyn Fs, dir: &Path) -> Result<bool> {
+/// Whether a directory is that of a shard, whose log is Kinesis: its state says where it begins there. One of which nothing is
+/// known has no journal.
+fn is_shard(fs: &dyn Fs, dir: &Path, state: &State) -> Result<bool> {
     let entries = fs.list(dir).map_err(|e| Error::io(format!("list `{}`", dir.display()), e))?;
-    Ok(!entries.iter().any(|e| e == "journal"))
+    Ok(state.start.is_some() || state.epochs.is_empty() && !entries.iter().any(|e| e == "journal"))
 }
 
 /// Audits the stream in `dir`. What names its objects comes with it.
@@ -129,20 +134,24 @@ pub fn audit(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<(Audit, Names)
     if !found.exists && is_used(&**fs, dir)? {
         damage.push("there is no plan log: what was delivered is not known".to_owned());
     }
-    let (state, is_shard) = (found.state, is_shard(&**fs, dir)?);
+    let is_shard = is_shard(&**fs, dir, &found.state)?;
+    let state = found.state;
     let journal = match is_shard {
-        false => survey(fs.clone(), &dir.join("journal"), incarnation, state.low[Track::Main as usize], state.floor())?,
+        // What the backup has not read is still needed.
+        false => {
+            let low =
+                state.backup_from.map_or(u64::MAX, |_| state.low_of(Track::Backup)).min(state.low_of(Track::Main));
+            survey(fs.clone(), &dir.join("journal"), incarnation, low, state.floor())?
+        }
         true => survey_of_shard(&state),
     };
     let mut audit = account(meta.name.clone(), &state, &journal);
     audit.objects = sums.outlets.values().map(|o| o.objects).sum();
     damage.extend(meta.damage.clone().into_iter().chain(found.damage).chain(places::damage(&**fs, dir)?));
     audit.problems.append(&mut damage);
-    audit.problems.extend(
-        gone(&state, &journal)
-            .into_iter()
-            .map(|(from, to)| format!("records {from} to {} were acknowledged and cannot be read any more", to - 1)),
-    );
+    let loss = missing_records(&state, &journal);
+    audit.lost_of_backup = loss.records(Track::Backup);
+    audit.problems.extend(loss.alarm());
     if without_line(&state, &sums).is_some() {
         // What was settled after the ledger was read has its line now.
         let (sums, ..) = read_ledger(&**fs, &dir.join("ledger"))?;
@@ -156,7 +165,7 @@ pub fn audit(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<(Audit, Names)
     Ok((audit, names))
 }
 
-/// RedriveMarks that stand neither in the ledger nor, for a line to be made of them, in the plan log.
+/// Marks that stand neither in the ledger nor, for a line to be made of them, in the plan log.
 fn without_line(state: &State, sums: &Sums) -> Option<(u64, u64)> {
     let kept: BTreeSet<u64> = state.plans.values().filter_map(|p| Some(p.mark.as_ref()?.mark)).collect();
     let mut missing = (sums.mark + 1..=state.marks).filter(|mark| !kept.contains(mark));
@@ -164,17 +173,19 @@ fn without_line(state: &State, sums: &Sums) -> Option<(u64, u64)> {
     Some((first, missing.next_back().unwrap_or(first)))
 }
 
-/// Offsets that are lost and that no plan accounts for yet.
-fn gone(state: &State, journal: &Survey) -> Vec<(u64, u64)> {
-    let settled: BTreeSet<u64> = settled_above(state, state.low[Track::Main as usize]).into_iter().collect();
-    let mut gone: Vec<(u64, u64)> = Vec::new();
-    for offset in journal.lost.iter().flat_map(|(from, to)| *from..*to).filter(|offset| !settled.contains(offset)) {
-        match gone.last_mut().filter(|(_, to)| *to == offset) {
-            Some((_, to)) => *to += 1,
-            None => gone.push((offset, offset + 1)),
+/// What is lost: as the state knows, and what the journal lacks that no plan accounts for yet.
+fn missing_records(state: &State, journal: &Survey) -> Loss {
+    let mut loss = state.loss.clone();
+    for track in [Track::Main, Track::Backup] {
+        if track == Track::Backup && state.backup_from.is_none() {
+            continue;
         }
+        let low = state.low_of(track);
+        let settled: BTreeSet<u64> = settled_above(state, track, low).into_iter().collect();
+        let lost = journal.lost.iter().flat_map(|(from, to)| (*from).max(low)..*to);
+        lost.filter(|offset| !settled.contains(offset)).for_each(|offset| loss.add(track, offset..offset + 1));
     }
-    gone
+    loss
 }
 
 /// How the records that were accepted add up to those that were settled and those that are pending.
@@ -201,11 +212,11 @@ pub(in crate::stream) fn survey_of_shard(state: &State) -> Survey {
     Survey { accepted: state.floor(), end: state.floor(), ..Survey::default() }
 }
 
-/// Offsets at or above `low` whose outputs are all settled.
-fn settled_above(state: &State, low: u64) -> Vec<u64> {
+/// Offsets of a track at or above `low` whose outputs are all settled.
+fn settled_above(state: &State, track: Track, low: u64) -> Vec<u64> {
     let mut offsets = Vec::new();
     let incomplete: BTreeSet<u64> = state.incomplete().collect();
-    let settled = state.plans.values().filter(|p| !p.is_open() && p.outlet.track() == Track::Main);
+    let settled = state.plans.values().filter(|p| !p.is_open() && p.outlet.track() == track);
     for item in settled.flat_map(|p| p.list.items()) {
         match item {
             Item::Whole { first, count } => offsets.extend((first..first + count).filter(|o| *o >= low)),
@@ -225,7 +236,7 @@ fn records_between(journal: &Survey, from: u64, to: u64) -> u64 {
 
 fn pending(state: &State, journal: &Survey) -> u64 {
     let low = state.low[Track::Main as usize];
-    records_between(journal, low, journal.end).saturating_sub(settled_above(state, low).len() as u64)
+    records_between(journal, low, journal.end).saturating_sub(settled_above(state, Track::Main, low).len() as u64)
 }
 
 fn compare_ledger(state: &State, sums: &Sums, audit: &mut Audit) {
@@ -261,7 +272,8 @@ fn compare_digest(state: &State, journal: &Survey, sums: &Sums, audit: &mut Audi
     let first = journal.end.saturating_sub(journal.accepted + journal.skipped.iter().map(|(a, b)| b - a).sum::<u64>());
     let skipped = |o: &u64| journal.skipped.iter().any(|(a, b)| (a..b).contains(&o));
     let below = (first..low).filter(|o| !skipped(o));
-    let expected = below.chain(settled_above(state, low)).fold(0u128, |d, o| d.wrapping_add(position_hash(o, 0)));
+    let expected =
+        below.chain(settled_above(state, Track::Main, low)).fold(0u128, |d, o| d.wrapping_add(position_hash(o, 0)));
     let found = main().fold(0u128, |d, o| d.wrapping_add(o.digest.0));
     if expected != found && first == 0 {
         audit.problems.push(format!("the plans' lists add up to {found:032x}, the settled offsets to {expected:032x}"));

@@ -46,6 +46,11 @@ impl Engine {
         self.state().totals[Outlet::Lost as usize].records
     }
 
+    /// Records that the medium lost before they were backed up, ever.
+    pub fn lost_of_backup(&self) -> u64 {
+        self.state().loss.records(Track::Backup)
+    }
+
     /// Records ever accepted.
     pub fn accepted(&self) -> u64 {
         self.lane.accepted()

@@ -8,11 +8,11 @@ use super::reread::RereadRecords;
 use crate::error::{Error, Kind, Result};
 use crate::format::Rows;
 use crate::partition::key::Key;
-use crate::record::Entry;
+use crate::record::Entry as Stage;
 use crate::sabotage;
 use crate::stream::pipeline::live::Limits;
 use crate::stream::pipeline::route::{Chunk, Judged, Told, Verdict, error_line};
-use crate::stream::plan::{Outlet, Plan, Reason, Track};
+use crate::stream::plan::{Entry, Outlet, Plan, Reason, Track};
 use std::collections::BTreeMap;
 
 /// Outputs of a chunk for one buffer or plan: index of the record, index of the output, output number, of how many.
@@ -95,11 +95,15 @@ impl Engine {
 
     /// Accounts for acknowledged records that the medium lost: a plan of their own, settled when persisted.
     pub(super) fn place_lost(&mut self, track: Track, from: u64, to: u64) -> Result<()> {
-        self.readers[track].lose(from..to);
-        self.loss = Some(format!("records {from} to {} were acknowledged and cannot be read any more", to - 1));
         if track == Track::Backup {
+            // No plan counts them: what becomes of a record is the main track's to say.
+            if !self.state().loss.covers(track, &(from..to)) {
+                self.books.commit(vec![Entry::Lost { track, from, to }])?;
+            }
+            self.readers[track].lose(from..to);
             return Ok(());
         }
+        self.readers[track].lose(from..to);
         let slot = Slot::open(Outlet::Lost, Key::from_persisted("").expect("an empty key"));
         let mut listed = Vec::new();
         // What is in the buffer is there because there was no room to plan it the last time.
@@ -254,7 +258,7 @@ impl Engine {
             match listed.first() {
                 Some(l) if self.state().plans[&l.plan].is_open() => rebuilt.entry(l.plan).or_default().push(i as u32),
                 // What is put in again was backed up when it came.
-                None if chunk.entry == Entry::Source => fresh.push(i as u32),
+                None if chunk.entry == Stage::Source => fresh.push(i as u32),
                 _ => {}
             }
         }

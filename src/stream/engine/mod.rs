@@ -49,8 +49,8 @@ use crate::error::{Kind, Result};
 use crate::lane::Lane;
 use crate::stream::pipeline::live::Live;
 use crate::stream::pipeline::load::Routes;
-use crate::stream::plan::Track;
 use crate::stream::plan::state::State;
+use crate::stream::plan::{Entry, Track};
 use crate::stream::state_log::blobs::Blobs;
 use crate::stream::state_log::ledger::Ledger;
 use crate::stream::state_log::log::Log;
@@ -85,8 +85,6 @@ pub struct Engine {
     outbox: Outbox,
     redriven: RedrivenRecords,
     alarm: Option<String>,
-    /// What the medium lost in this life: nothing that goes well later makes it undone.
-    loss: Option<String>,
     /// Of the lane's newest records, in memory.
     tail_bytes: usize,
     /// When room was last asked for that there was not.
@@ -126,7 +124,6 @@ impl Engine {
             outbox: Outbox::default(),
             redriven: RedrivenRecords::default(),
             alarm: None,
-            loss: None,
             tail_bytes: 0,
             asked_for_room: Duration::ZERO,
             reopens: false,
@@ -177,10 +174,21 @@ impl Engine {
         self.books.ledger()
     }
 
-    /// Why the stream does not get on, if it does not.
-    pub fn alarm(&self) -> Option<&str> {
-        let alarm = self.outbox.held().or(self.loss.as_deref()).or(self.alarm.as_deref());
-        alarm.or_else(|| self.outbox.undelivered())
+    /// Why the stream is stalled, if it is, or what it has lost and nobody has taken note of.
+    pub fn alarm(&self) -> Option<String> {
+        let held = self.outbox.held().map(str::to_owned);
+        let alarm = held.or_else(|| self.state().loss.alarm()).or_else(|| self.alarm.clone());
+        alarm.or_else(|| self.outbox.undelivered().map(str::to_owned))
+    }
+
+    /// Takes note, for somebody, of what the medium has lost so far: its alarm ends, the counts stay. Durable when it returns
+    /// how many records those are.
+    pub fn acknowledge_loss(&mut self) -> Result<u64> {
+        let records = self.state().loss.total();
+        if self.state().loss.alarm().is_some() {
+            self.books.commit(vec![Entry::LossAcknowledged { records }])?;
+        }
+        Ok(records)
     }
 
     /// Does what can be done now. Errors of kind `NoSpace` leave everything as it was; any other error ends the

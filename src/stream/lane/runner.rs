@@ -75,6 +75,13 @@ enum Rest {
     End,
 }
 
+impl Drop for Runner {
+    /// However it ends, also where a thread could not be had: others see that it has to be opened again.
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Runner {
     /// Runs on whichever thread is free, while there is something to do. `here` goes when everything else is gone.
     pub(super) async fn run_on(mut self, threads: Threads, here: Sender<()>) {
@@ -225,10 +232,10 @@ impl Runner {
 
     /// Why the lane does not get on, and which track goes without.
     fn alarm(&self) -> Option<String> {
-        let alarm = self.alarm.as_deref().or_else(|| self.engine.alarm());
+        let alarm = self.alarm.clone().or_else(|| self.engine.alarm());
         match (alarm, self.engine.left_behind()) {
             (Some(alarm), Some(left)) => Some(format!("{alarm}; {left}")),
-            (alarm, left) => alarm.or(left).map(str::to_owned),
+            (alarm, left) => alarm.or(left.map(str::to_owned)),
         }
     }
 
@@ -351,6 +358,7 @@ impl Runner {
             pending: engine.pending(Track::Main),
             gap: engine.gap(),
             lost: engine.lost(),
+            lost_of_backup: engine.lost_of_backup(),
             backup_pending: if has_backup { engine.pending(Track::Backup) } else { 0 },
             outlets: Settled::of_all(engine.state()),
             open_plans: engine.state().open_plans().count() as u64,

@@ -25,6 +25,9 @@ pub struct Status {
     pub gap: i64,
     pub lost: u64,
     pub backup_pending: u64,
+    /// Of those that were to be backed up.
+    #[serde(default)]
+    pub lost_of_backup: u64,
     pub outlets: BTreeMap<String, Settled>,
     pub open_plans: u64,
     pub epoch: u32,
@@ -68,6 +71,7 @@ impl Status {
         self.pending += shard.pending;
         self.gap += shard.gap;
         self.lost += shard.lost;
+        self.lost_of_backup += shard.lost_of_backup;
         self.backup_pending += shard.backup_pending;
         self.open_plans += shard.open_plans;
         self.damage.extend(shard.damage.iter().map(|damage| format!("shard `{id}`: {damage}")));

@@ -29,6 +29,8 @@ const START: u8 = 17;
 const SPAN: u8 = 18;
 const MOVE: u8 = 19;
 const REFUSED: u8 = 20;
+const LOST: u8 = 21;
+const LOSS_ACKNOWLEDGED: u8 = 22;
 
 impl Entry {
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -89,6 +91,14 @@ impl Entry {
                 put_varint(out, *plan);
                 put_bytes(out, store.as_bytes());
             }
+            Entry::Lost { track, from, to } => {
+                out.extend_from_slice(&[LOST, *track as u8]);
+                [*from, *to].into_iter().for_each(|n| put_varint(out, n));
+            }
+            Entry::LossAcknowledged { records } => {
+                out.push(LOSS_ACKNOWLEDGED);
+                put_varint(out, *records);
+            }
             Entry::Low { track, low } => {
                 out.extend_from_slice(&[LOW, *track as u8]);
                 put_varint(out, *low);
@@ -145,10 +155,9 @@ impl Entry {
             CLOSE => Entry::Close { plan: from.varint()? },
             RENAME => Entry::Rename { plan: from.varint()?, name: from.text()? },
             MOVE => Entry::Move { plan: from.varint()?, store: from.text()? },
-            LOW => {
-                let track = if from.take(1)?[0] == 0 { Track::Main } else { Track::Backup };
-                Entry::Low { track, low: from.varint()? }
-            }
+            LOW => Entry::Low { track: decode_track(from)?, low: from.varint()? },
+            LOST => Entry::Lost { track: decode_track(from)?, from: from.varint()?, to: from.varint()? },
+            LOSS_ACKNOWLEDGED => Entry::LossAcknowledged { records: from.varint()? },
             EPOCH => Entry::Epoch(Epoch { number: from.varint()? as u32, from: from.varint()?, hash: from.array()? }),
             BACKUP_FROM => Entry::BackupFrom(from.varint()?.checked_sub(1)),
             TOTALS => {
@@ -166,10 +175,17 @@ impl Entry {
                 Entry::Totals { marks, next_plan, totals }
             }
             other => {
-                return Err(Error::new(Kind::Corrupt, format!("unknown entry tag {other}, expected 1 to {REFUSED}")));
+                return Err(Error::new(
+                    Kind::Corrupt,
+                    format!("unknown entry tag {other}, expected 1 to {LOSS_ACKNOWLEDGED}"),
+                ));
             }
         })
     }
+}
+
+fn decode_track(from: &mut Reader<'_>) -> Result<Track> {
+    Ok(if from.take(1)?[0] == 0 { Track::Main } else { Track::Backup })
 }
 
 fn encode_mark(mark: &Mark, out: &mut Vec<u8>) {

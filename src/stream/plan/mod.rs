@@ -5,6 +5,7 @@ pub mod codec;
 pub mod entry;
 pub mod lengths;
 pub mod list;
+pub mod loss;
 pub mod outlet;
 pub mod replay;
 pub mod snapshot;
@@ -225,6 +226,17 @@ pub enum Entry {
     Span {
         plan: u64,
         span: Span,
+    },
+    /// These offsets of a track were acknowledged and cannot be read any more. What plans of the main track count as lost is
+    /// in an entry of its own only in snapshots.
+    Lost {
+        track: Track,
+        from: u64,
+        to: u64,
+    },
+    /// Somebody has taken note that so many records are lost.
+    LossAcknowledged {
+        records: u64,
     },
     /// Only in snapshots.
     Totals {

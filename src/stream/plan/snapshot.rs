@@ -18,6 +18,7 @@ impl State {
         entries.extend(self.refused.iter().map(|(plan, refused)| Entry::Refused { plan: *plan, refused: *refused }));
         entries.push(Entry::Totals { marks: self.marks, next_plan: self.next_plan, totals: self.totals });
         entries.push(Entry::Pause(self.paused));
+        entries.extend(self.loss.snapshot());
         for (object, takes) in &self.takes {
             for lines in &takes.taken {
                 entries.push(Entry::Take { object: object.clone(), lines: lines.clone(), from: 0 });

@@ -1,6 +1,7 @@
 //! The state of a lane, and how entries of its plan log change it. No I/O: what is durable is the log's matter.
 
 use super::list::{Item, List};
+use super::loss::Loss;
 use super::span::Span;
 use super::{Entry, Epoch, Mark, Outlet, Plan, Refused, Totals, Track};
 use crate::lane::Start;
@@ -19,6 +20,8 @@ pub struct State {
     pub next_plan: u64,
     pub totals: [Totals; Outlet::ALL.len()],
     pub paused: bool,
+    /// What the medium has lost.
+    pub loss: Loss,
     /// Failure objects by name that were put in again, in part at least, and have no mark yet that says so.
     pub takes: BTreeMap<String, RedrivenLines>,
     /// Records that have several outputs and are not complete.
@@ -101,6 +104,8 @@ impl State {
                 self.partial = self.partial.split_off(&self.low[Track::Main as usize]);
             }
             Entry::Epoch(epoch) => self.epochs.push(epoch),
+            Entry::Lost { track, from, to } => self.loss.add(track, from..to),
+            Entry::LossAcknowledged { records } => self.loss.acknowledge(records),
             Entry::BackupFrom(from) => {
                 self.backup_from = from;
                 self.low[Track::Backup as usize] = from.unwrap_or(0);
@@ -126,6 +131,9 @@ impl State {
         totals.object_bytes += mark.object_bytes;
         if plan.outlet.track() == Track::Main {
             self.count_parts(&plan);
+        }
+        if plan.outlet == Outlet::Lost {
+            plan.list.items().for_each(|item| self.loss.add(Track::Main, item.offset()..item.end()));
         }
         plan.mark = Some(mark);
         // A replay passes over what is settled: nobody asks for the reasons any more.

@@ -1,4 +1,4 @@
-//! RedriveMarks of what was put in again: objects beside the failures, `_hydrant/redriven/STREAM/OBJECT/<id>.json`. Each says
+//! Marks of what was put in again: objects beside the failures, `_hydrant/redriven/STREAM/OBJECT/<id>.json`. Each says
 //! which lines of a failure object were, for good; no line is in two of them.
 
 use crate::deliver::warehouse::manifest;

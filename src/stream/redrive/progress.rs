@@ -33,7 +33,7 @@ pub struct RedriveProgress {
     /// Records put in by this run, or that would be, and at which step.
     pub records: u64,
     pub steps: BTreeMap<String, u64>,
-    /// PutLines in by an earlier run.
+    /// Put in by an earlier run.
     pub before: u64,
     /// Objects, or of a manifest those that it names, that cannot be put in as they are.
     #[serde(default)]

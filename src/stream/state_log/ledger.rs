@@ -48,7 +48,7 @@ pub struct Stub {
     pub tag: String,
 }
 
-/// LaneHandle sums.
+/// Running sums.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sums {
     /// The last mark counted.

@@ -20,7 +20,8 @@ struct Case {
 }
 
 /// What the commands of this file are.
-const TRIED: [&str; 9] = ["check", "put", "status", "redrive", "pause", "resume", "abandon", "audit", "repair"];
+const TRIED: [&str; 10] =
+    ["check", "put", "status", "redrive", "pause", "resume", "abandon", "acknowledge", "audit", "repair"];
 /// `run` is what they talk to; the others have no configuration.
 const OTHERS: [&str; 4] = ["run", "demo", "transform", "help"];
 
@@ -66,9 +67,10 @@ fn try_all(case: &Case) {
     ends(&service, 0, &["pause", "CONFIG", "s"]);
     ends(&service, 0, &["put", "CONFIG", "s", &file]);
     assert!(ends(&service, 0, &["abandon", "CONFIG", "s"]).contains("0 plans"));
+    assert!(ends(&service, 0, &["acknowledge", "CONFIG", "s"]).contains("0 lost records"));
     ends(&service, 0, &["resume", "CONFIG", "s"]);
     service.settled(4);
-    for verb in ["pause", "resume", "abandon", "redrive"] {
+    for verb in ["pause", "resume", "abandon", "acknowledge", "redrive"] {
         assert_eq!(ends(&service, 1, &[verb, "CONFIG", "t"]), "there is no stream `t`\n");
     }
     assert!(ends(&service, 1, &["put", "CONFIG", "t", &file]).contains("ResourceNotFoundException"));
@@ -78,7 +80,7 @@ fn try_all(case: &Case) {
     assert_eq!(service.terminate(), Some(0));
     while_it_runs_or_not(&service);
     assert_eq!(ends(&service, 0, &["repair", "CONFIG"]), "nothing is left to be repaired\n");
-    for command in ["status", "pause", "resume", "abandon", "redrive", "put"] {
+    for command in ["status", "pause", "resume", "abandon", "acknowledge", "redrive", "put"] {
         let stream: &[&str] = match command {
             "status" => &["status", "CONFIG"],
             "put" => &["put", "CONFIG", "s", &file],

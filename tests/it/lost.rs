@@ -1,0 +1,114 @@
+//! Acknowledged records that the medium has lost: counted, with their offsets, and said in every life until somebody takes note.
+
+use crate::service::Service;
+use hydrant::stream::supervise::Status;
+use std::path::PathBuf;
+
+/// What goes to the destination waits; so does the backup.
+const WAITING: &str = "  s:\n    format: lines\n    buffer: { size: 1MiB, interval: 900s }\n    destination: { local: { dir: \
+                       DIR/out } }\n";
+/// What goes to the destination is delivered at once, and the backup waits.
+const BACKUP_WAITS: &str = "  s:\n    format: lines\n    buffer: { size: 1MiB, interval: 0s }\n    destination: { local: { dir: \
+                            DIR/out } }\n    backup: { local: { dir: DIR/raw }, buffer: { size: 1MiB, interval: 900s } }\n";
+
+const BATCHES: u64 = 10;
+const BATCH: u64 = 4;
+
+/// A service that has acknowledged forty records, killed, and its stream's directory.
+fn killed(streams: &str, delivered: bool) -> (Service, PathBuf) {
+    let mut service = Service::start(streams);
+    for batch in 0..BATCHES {
+        let records: Vec<String> = (0..BATCH).map(|i| format!("r-{batch}-{i}-{}", "x".repeat(1000))).collect();
+        let records: Vec<&[u8]> = records.iter().map(String::as_bytes).collect();
+        assert_eq!(service.put("s", &records), 200);
+    }
+    if delivered {
+        service.until("all is delivered", |s| s.status("s").outlets["destination"].records == BATCHES * BATCH);
+    }
+    service.kill();
+    let streams = service.dir.path().join("data/streams");
+    let dir = std::fs::read_dir(streams).unwrap().next().unwrap().unwrap().path();
+    (service, dir)
+}
+
+/// Cuts the journal's only segment behind about half of its records.
+fn cut(dir: &std::path::Path) {
+    let segment = std::fs::read_dir(dir.join("journal")).unwrap().map(|entry| entry.unwrap().path());
+    let segment = segment.filter(|path| path.extension().is_some_and(|e| e == "seg")).min().expect("a segment");
+    let file = std::fs::File::options().write(true).open(segment).unwrap();
+    file.set_len(20 << 10).unwrap();
+}
+
+/// The loss is said in every life, by every command, until it is acknowledged; and stays counted.
+fn said_until_acknowledged(service: &mut Service, says: &str, lost: impl Fn(&Status) -> u64) {
+    let config = service.config().display().to_string();
+    let (code, text) = service.command(&["audit"]);
+    assert!(code == 1 && text.contains(says), "before a start: {text}");
+    let mut known = None;
+    for life in 1..=3 {
+        service.restart_until("/healthz");
+        service.until("the loss is known", |s| lost(&s.status("s")) > 0);
+        let status = service.status("s");
+        assert!(status.alarm.as_ref().is_some_and(|alarm| alarm.contains(says)), "life {life}: {status:?}");
+        assert_eq!((status.gap, *known.get_or_insert(lost(&status))), (0, lost(&status)), "life {life}");
+        for command in [&["status", &config][..], &["audit", "--deep", &config]] {
+            let (code, text) = service.command_with(command);
+            assert!(code == 1 && text.contains(says), "life {life}, {command:?}: {text}");
+        }
+        service.kill();
+    }
+    service.restart();
+    assert_eq!(service.command_with(&["acknowledge", &config, "s"]).0, 0);
+    for life in 1..=2 {
+        assert_eq!(service.status("s").alarm, None, "life {life} after it");
+        let (code, text) = service.command_with(&["audit", "--deep", &config]);
+        assert!(code == 0 && text.contains("lost"), "life {life} after it: {text}");
+        assert_eq!(known, Some(lost(&service.status("s"))));
+        service.kill();
+        service.restart();
+    }
+}
+
+#[test]
+fn a_journal_that_was_cut_is_said_in_every_life() {
+    let (mut service, dir) = killed(WAITING, false);
+    cut(&dir);
+    said_until_acknowledged(&mut service, "were acknowledged and cannot be read any more", |s| s.lost);
+    let status = service.status("s");
+    assert_eq!((status.accepted, status.pending + status.lost), (40, 40), "{status:?}");
+}
+
+#[test]
+fn a_journal_that_is_gone_is_lost_with_all_its_records() {
+    let (mut service, dir) = killed(WAITING, false);
+    std::fs::remove_dir_all(dir.join("journal")).unwrap();
+    said_until_acknowledged(&mut service, "records 0 to 39 were acknowledged", |s| s.lost);
+    let status = service.status("s");
+    assert_eq!((status.accepted, status.lost, status.pending), (40, 40, 0), "{status:?}");
+}
+
+#[test]
+fn what_was_not_backed_up_yet_is_said_in_every_life() {
+    let (mut service, dir) = killed(BACKUP_WAITS, true);
+    cut(&dir);
+    said_until_acknowledged(&mut service, "cannot be read any more for the backup", |s| s.lost_of_backup);
+    let (_, page) = service.get("/metrics").unwrap();
+    let lost = service.status("s").lost_of_backup;
+    let line = format!("hydrant_lost_backup_records{{DeliveryStreamName=\"s\"}} {lost}");
+    assert!(String::from_utf8(page).unwrap().contains(&line), "{line}");
+    let status = service.status("s");
+    assert_eq!((status.lost, status.outlets["destination"].records), (0, 40), "{status:?}");
+}
+
+#[test]
+fn a_repair_says_which_records_it_may_deliver_again() {
+    let (service, dir) = killed(&WAITING.replace("900s", "0s"), true);
+    for entry in std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.file_name().unwrap().to_str().unwrap().starts_with("plans.") {
+            std::fs::remove_file(entry).unwrap();
+        }
+    }
+    std::fs::remove_dir_all(dir.join("ledger")).unwrap();
+    let (code, text) = service.command(&["repair"]);
+    assert!(code == 1 && text.contains("records 0 to 39 are in no plan that is known"), "{text}");
+}
