@@ -112,3 +112,64 @@ fn a_repair_says_which_records_it_may_deliver_again() {
     let (code, text) = service.command(&["repair"]);
     assert!(code == 1 && text.contains("records 0 to 39 are in no plan that is known"), "{text}");
 }
+
+/// The ledger's only file and its copy.
+fn ledger(dir: &std::path::Path) -> Vec<PathBuf> {
+    std::fs::read_dir(dir.join("ledger")).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn an_audit_looks_at_every_object_though_a_line_of_the_ledger_is_damaged() {
+    let (service, dir) = killed(&WAITING.replace("900s", "0s"), true);
+    let (_, text) = service.command(&["audit", "--deep"]);
+    let objects = text.split("looked at ").nth(1).and_then(|rest| rest.trim().split('\n').next()).unwrap().to_owned();
+    let objects: u64 = objects.parse().unwrap();
+    assert!(objects > 2, "{text}");
+    for file in ledger(&dir) {
+        let mut bytes = std::fs::read(&file).unwrap();
+        let second = bytes.iter().position(|b| *b == b'\n').unwrap() + 20;
+        bytes[second] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+    }
+    let (code, text) = service.command(&["audit", "--deep"]);
+    assert!(code == 1 && text.contains(&format!("looked at {}", objects - 1)), "of {objects}: {text}");
+}
+
+#[test]
+fn an_audit_without_a_ledger_looks_at_what_the_plan_log_knows() {
+    let (service, dir) = killed(&WAITING.replace("900s", "0s"), true);
+    let (_, before) = service.command(&["audit", "--deep"]);
+    std::fs::remove_dir_all(dir.join("ledger")).unwrap();
+    std::fs::create_dir(dir.join("ledger")).unwrap();
+    let (_, text) = service.command(&["audit", "--deep"]);
+    let looked = |text: &str| text.split("looked at ").nth(1).map(|rest| rest.trim().to_owned());
+    assert_eq!(looked(&text), looked(&before), "{text}");
+}
+
+#[test]
+fn a_directory_whose_name_was_written_over_is_held_and_takes_nobody_elses_place() {
+    let stream = WAITING.replace("900s", "0s");
+    let streams = format!("{stream}{}", stream.replace("  s:", "  o:").replace("DIR/out", "DIR/other"));
+    let mut service = Service::start(&streams);
+    assert_eq!((service.put("s", &[b"one".as_slice()]), service.put("o", &[b"two".as_slice()])), (200, 200));
+    service.until("both are delivered", |s| ["s", "o"].iter().all(|name| s.status(name).pending == 0));
+    service.kill();
+    let dirs = std::fs::read_dir(service.dir.path().join("data/streams")).unwrap();
+    let meta = |name: &str| format!("\"name\":\"{name}\"");
+    let of = |dirs: &[PathBuf], name: &str| {
+        let is_of = |dir: &&PathBuf| std::fs::read_to_string(dir.join("META")).unwrap().contains(&meta(name));
+        dirs.iter().find(is_of).unwrap().clone()
+    };
+    let dirs: Vec<PathBuf> = dirs.map(|entry| entry.unwrap().path()).collect();
+    let (s, o) = (of(&dirs, "s"), of(&dirs, "o"));
+    std::fs::copy(o.join("META"), s.join("META")).unwrap();
+    service.restart_until("/healthz");
+    assert_eq!(service.status("o").state, "running");
+    assert!(service.statuses().iter().any(|s| s.alarm.as_ref().is_some_and(|alarm| alarm.contains("its copy"))));
+    assert_eq!((service.put("o", &[b"three".as_slice()]), service.put("s", &[b"four".as_slice()])), (200, 503));
+    service.kill();
+    std::fs::copy(s.join("META.copy"), s.join("META")).unwrap();
+    service.restart();
+    let status = service.status("s");
+    assert_eq!((status.accepted, status.outlets["destination"].records), (1, 1), "{status:?}");
+}

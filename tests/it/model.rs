@@ -788,12 +788,13 @@ impl World {
             note_object(&name, &bytes, &mut fates)?;
         }
         self.note_requests(&mut fates)?;
-        let mut missing = 0;
+        let (mut missing, mut not_backed_up) = (0, 0);
         for (number, (kind, acked)) in &self.records {
             let fate = fates.remove(number).unwrap_or_default();
             if fate.backups > 1 {
                 return Err(format!("record {number} is in {} backup objects", fate.backups));
             }
+            not_backed_up += (*acked && fate.backups == 0) as u64;
             match fate.main(*number, *kind) {
                 Ok(Main::None) if *acked && !may_drop(*kind) => missing += 1,
                 Ok(_) => {}
@@ -809,8 +810,12 @@ impl World {
         if missing > lost {
             return Err(format!("{missing} acknowledged records have no end, {lost} are counted as lost"));
         }
-        if lost > 0 && life.engine.alarm().is_none() && life.engine.damage().is_empty() {
-            return Err(format!("{lost} records are lost without a word"));
+        let of_backup = life.engine.lost_of_backup();
+        if not_backed_up > of_backup {
+            return Err(format!("{not_backed_up} records are in no backup, {of_backup} are counted as lost"));
+        }
+        if lost + of_backup > 0 && life.engine.state().loss.alarm().is_none() {
+            return Err(format!("{lost} records and {of_backup} of the backup are lost without a word"));
         }
         if life.engine.gap() != 0 {
             return Err(format!("conservation gap {}", life.engine.gap()));

@@ -145,6 +145,7 @@ pub fn audit(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<(Audit, Names)
         }
         true => survey_of_shard(&state),
     };
+    let (sums, names) = with_kept_lines(sums, names, &state);
     let mut audit = account(meta.name.clone(), &state, &journal);
     audit.objects = sums.outlets.values().map(|o| o.objects).sum();
     damage.extend(meta.damage.clone().into_iter().chain(found.damage).chain(places::damage(&**fs, dir)?));
@@ -163,6 +164,19 @@ pub fn audit(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<(Audit, Names)
     compare_ledger(&state, &sums, &mut audit);
     compare_digest(&state, &journal, &sums, &mut audit);
     Ok((audit, names))
+}
+
+/// The ledger with the lines of marks that have none there, as far as the state can make them: the next start writes them.
+fn with_kept_lines(mut sums: Sums, mut names: Names, state: &State) -> (Sums, Names) {
+    let mut kept: Vec<Line> = state.plans.values().filter_map(Line::of).filter(|line| line.mark > sums.mark).collect();
+    kept.sort_unstable_by_key(|line| line.mark);
+    for line in kept {
+        if line.mark == sums.mark + 1 {
+            sums.add(&line);
+        }
+        names.lines.extend(Some(line).filter(Line::is_of_object));
+    }
+    (sums, names)
 }
 
 /// Marks that stand neither in the ledger nor, for a line to be made of them, in the plan log.

@@ -35,6 +35,7 @@ pub fn read_or_make_meta(fs: &dyn Fs, dir: &Path, name: Option<&str>) -> Result<
             let message = format!("read `{}`: format {}, expected {META_FORMAT}", path.display(), meta.format);
             return Err(Error::new(Kind::Invalid, message));
         }
+        refuse_another(fs, &path, &meta)?;
         return Ok(Meta { damage, ..meta });
     }
     if is_used(fs, dir)? {
@@ -45,6 +46,28 @@ pub fn read_or_make_meta(fs: &dyn Fs, dir: &Path, name: Option<&str>) -> Result<
     let meta = Meta { format: META_FORMAT, name: name.to_owned(), incarnation: Uuid::new_v4(), damage: None };
     sealed::write(fs, &path, &meta)?;
     Ok(meta)
+}
+
+/// `META` is never changed: if its copy is another stream's, one of them does not belong here, and nothing tells which.
+fn refuse_another(fs: &dyn Fs, path: &Path, meta: &Meta) -> Result<()> {
+    let copy = copy_of(path);
+    let Ok(other) = read(fs, &copy).map_err(drop).and_then(|bytes| sealed::parse::<Meta>(&bytes).map_err(drop)) else {
+        return Ok(());
+    };
+    if (&other.name, other.incarnation) == (&meta.name, meta.incarnation) {
+        return Ok(());
+    }
+    let message = format!(
+        "`{}` says that it is stream `{}` ({}), its copy `{}` that it is `{}` ({}): replace the one that is wrong by the \
+         other one",
+        path.display(),
+        meta.name,
+        meta.incarnation,
+        copy.display(),
+        other.name,
+        other.incarnation
+    );
+    Err(Error::new(Kind::Corrupt, message))
 }
 
 /// Whether a directory holds what only a stream writes, which has a `META` before.
