@@ -34,6 +34,16 @@ impl Local {
         Local { fs, root, mine: format!("-{}", Uuid::new_v4()) }
     }
 
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Makes the directory if it is not there.
+    pub fn make(&self) -> io::Result<()> {
+        self.fs.create_public_dir_all(&self.root)
+    }
+
     /// An object's name as a path below the root: prefixes may begin with `/` or hold `//`, which mean nothing here.
     fn path(&self, name: &str) -> PathBuf {
         self.root.join(name.split('/').filter(|s| !s.is_empty()).collect::<PathBuf>())

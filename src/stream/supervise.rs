@@ -53,7 +53,8 @@ impl Stream {
         engine.note_damage(damage.into_iter().collect());
         let mut sinks = Sinks::new(&common, &meta.name);
         if config.is_none_or(|config| config.kinesis().is_none()) {
-            engine.note_damage(sinks.remember(dir, &engine.open_stores()).into_iter().collect());
+            engine
+                .note_damage(sinks.remember(dir, &engine.open_stores(), engine.has_delivered()).into_iter().collect());
         }
         let running = LaneHandle::start(shared, &meta.name, engine, sinks, &retired, shared.lanes.threads());
         let put = Committer::new(&meta.name, writer, running.teller());

@@ -468,6 +468,51 @@ fn the_same_store_under_another_address_gets_what_is_on_its_way() {
     audit(&service);
 }
 
+#[test]
+fn what_waits_for_a_directory_that_cannot_be_goes_to_the_one_that_is_meant() {
+    let right = "  s:\n    format: lines\n    buffer: { size: 1MiB, interval: 1s }\n    destination: { local: { dir: \
+                 DIR/out } }\n";
+    for stopped in [false, true] {
+        // Nothing can be made in /proc, whoever asks.
+        let mut service = Service::start(&right.replace("DIR/out", "/proc/mistyped"));
+        put(&service, "s", "early", 5);
+        service.until("the alarm says so", |s| alarm_says(s, "make `/proc/mistyped`"));
+        service.configure("", right);
+        match stopped {
+            true => {
+                service.kill();
+                service.restart();
+            }
+            false => service.signal(Signal::HUP),
+        }
+        service.settled(5);
+        assert_eq!(service.objects("out").len(), 1);
+    }
+}
+
+#[test]
+fn a_directory_that_was_there_is_waited_for_whatever_the_file_says_then() {
+    let stream = "  s:\n    format: lines\n    buffer: { size: 1MiB, interval: 1s }\n    destination: { local: { dir: DIR/out } }\n";
+    let mut service = Service::start(stream);
+    put(&service, "s", "early", 5);
+    service.settled(5);
+    let (out, aside) = (service.dir.path().join("out"), service.dir.path().join("aside"));
+    std::fs::rename(&out, &aside).unwrap();
+    // A disk that is not mounted: something else is in its place.
+    std::fs::write(&out, "").unwrap();
+    put(&service, "s", "late", 5);
+    service.until("an alarm", |s| alarm_says(s, "is not delivered"));
+    service.kill();
+    service.configure("", &stream.replace("DIR/out", "DIR/other"));
+    service.restart();
+    service.until("an alarm", |s| alarm_says(s, "is not delivered"));
+    assert_eq!(service.status("s").pending, 5, "they may be there already");
+    std::fs::remove_file(&out).unwrap();
+    std::fs::rename(&aside, &out).unwrap();
+    service.settled(10);
+    assert_eq!((service.objects("out").len(), service.objects("other").len()), (2, 0));
+}
+
 /// A stream whose bucket was mistyped, and what becomes of its records when the file is mended.
 fn mended(stop: bool) {
     let eye = Eye::new();

@@ -1,6 +1,7 @@
 //! The actor around an engine: its thread, its mailbox, and the stores that it sends to.
 
 mod bucket;
+mod directory;
 pub mod handle;
 mod mailbox;
 pub mod meta;

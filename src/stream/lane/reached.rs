@@ -29,6 +29,8 @@ pub(super) struct ReachedStores {
     fs: Arc<dyn Fs>,
     path: PathBuf,
     reached: Mutex<BTreeMap<StorePlace, Reached>>,
+    /// Stores that are not named here may have been reached: the file is damaged, or of a version that did not name all.
+    is_partial: bool,
 }
 
 /// The file.
@@ -41,8 +43,9 @@ struct ReachedFile {
 const REACHED: &str = "REACHED";
 
 impl ReachedStores {
-    /// What lives before know, in the stream's `dir`, and what of it is damaged, if anything.
-    pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path) -> (ReachedStores, Option<String>) {
+    /// What lives before know, in the stream's `dir`, and what of it is damaged, if anything. `has_delivered`: they have
+    /// delivered something.
+    pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path, has_delivered: bool) -> (ReachedStores, Option<String>) {
         let path = dir.join(REACHED);
         let (file, damage) = match sealed::read::<ReachedFile>(&**fs, &path) {
             Ok(found) => found.unwrap_or_default(),
@@ -51,13 +54,19 @@ impl ReachedStores {
                 (ReachedFile::default(), Some(message))
             }
         };
+        let is_partial = damage.is_some() || has_delivered && file.reached.is_empty();
         let reached = Mutex::new(file.reached.into_iter().collect());
-        (ReachedStores { fs: fs.clone(), path, reached }, damage)
+        (ReachedStores { fs: fs.clone(), path, reached, is_partial }, damage)
     }
 
     /// The stores that were reached.
     pub(super) fn known(&self) -> BTreeMap<StorePlace, Reached> {
         self.reached.lock().expect("nobody panics holding it").clone()
+    }
+
+    /// Whether something may have been sent to a store.
+    pub(super) fn may_have_been(&self, place: &StorePlace) -> bool {
+        self.is_partial || self.known().contains_key(place)
     }
 
     /// Takes note of a store before anything is sent there.

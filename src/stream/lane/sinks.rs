@@ -2,6 +2,7 @@
 //! its store through every reload; these change.
 
 use super::bucket::{Bucket, ProbedBucket};
+use super::directory::NotedDirectory;
 use super::reached::{Reached, ReachedStores, StorePlace};
 use super::resources::LaneResources;
 use super::sink_settings::SinkSettings;
@@ -33,6 +34,7 @@ pub struct Sinks {
 /// A sink in use.
 enum MadeSink {
     Local(Arc<Local>),
+    Directory(Arc<NotedDirectory>),
     ProbedBucket(Arc<ProbedBucket>),
     Other(Arc<dyn Sink>),
 }
@@ -51,9 +53,9 @@ impl Sinks {
     }
 
     /// Goes on with what lives before know of the stores that `open` plans go to, and remembers more in the stream's `dir`. What
-    /// of it is damaged, if anything.
-    pub fn remember(&mut self, dir: &Path, open: &BTreeSet<String>) -> Option<String> {
-        let (remembered, damage) = ReachedStores::open(&self.common.shared.fs, dir);
+    /// of it is damaged, if anything. `has_delivered`: they have delivered something.
+    pub fn remember(&mut self, dir: &Path, open: &BTreeSet<String>, has_delivered: bool) -> Option<String> {
+        let (remembered, damage) = ReachedStores::open(&self.common.shared.fs, dir, has_delivered);
         self.known = remembered.known();
         self.keep_known(open);
         self.remembered = Some(Arc::new(remembered));
@@ -74,7 +76,7 @@ impl Sinks {
     pub fn follow(&mut self, before: Sinks, open: &BTreeSet<String>) {
         let reached = |made: MadeSink| match made {
             MadeSink::ProbedBucket(probed) => probed.reached(),
-            MadeSink::Local(_) | MadeSink::Other(_) => None,
+            MadeSink::Local(_) | MadeSink::Directory(_) | MadeSink::Other(_) => None,
         };
         self.known = before.known;
         self.known.extend(before.made.into_iter().filter_map(|(place, made)| Some((place, reached(made)?))));
@@ -87,6 +89,7 @@ impl Sinks {
     pub fn sink(&mut self, outlet: Outlet, store: &str) -> Result<Arc<dyn Sink>> {
         Ok(match self.find(outlet, store)? {
             MadeSink::Local(sink) => sink.clone(),
+            MadeSink::Directory(sink) => sink.clone(),
             MadeSink::ProbedBucket(sink) => sink.clone(),
             MadeSink::Other(sink) => sink.clone(),
         })
@@ -101,6 +104,7 @@ impl Sinks {
     pub fn shelf(&mut self, outlet: Outlet, store: &str) -> Result<Arc<dyn Shelf>> {
         match self.find(outlet, store)? {
             MadeSink::Local(sink) => Ok(sink.clone()),
+            MadeSink::Directory(sink) => Ok(sink.clone()),
             MadeSink::ProbedBucket(sink) => Ok(sink.clone()),
             MadeSink::Other(_) => Err(Error::new(Kind::Invalid, format!("`{store}` holds no objects"))),
         }
@@ -126,7 +130,13 @@ impl Sinks {
                 Ok(MadeSink::Local(Arc::new(Local::shared(self.common.shared.fs.clone(), PathBuf::from(dir)))))
             }
             (Some(dir), ..) => {
-                Ok(MadeSink::Local(Arc::new(Local::new(self.common.shared.fs.clone(), PathBuf::from(dir)))))
+                let local = Local::new(self.common.shared.fs.clone(), PathBuf::from(dir));
+                Ok(match &self.remembered {
+                    Some(reached) => {
+                        MadeSink::Directory(Arc::new(NotedDirectory::new(local, reached.clone(), place.clone())))
+                    }
+                    None => MadeSink::Local(Arc::new(local)),
+                })
             }
             (_, Some(bucket), Some(settings), _) => {
                 let settings = S3 { bucket: bucket.to_owned(), ..settings.clone() };

@@ -149,7 +149,7 @@ impl Inner {
         // Of a lane that others run, too, nothing here is known to be the last word.
         if !self.is_shared() {
             let open = engine.open_stores();
-            engine.note_damage(sinks.remember(&dir, &open).into_iter().collect());
+            engine.note_damage(sinks.remember(&dir, &open, engine.has_delivered()).into_iter().collect());
         }
         // What can fail comes first: nobody would end a lane that runs.
         let (passed, damage) = passed(&*shared.fs, &dir)?.unzip();
