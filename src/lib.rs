@@ -1,8 +1,5 @@
-//! Hydrant, the Firehose you own. The map, in the order a record travels; steps never import each other, only `stream`
-//! joins them.
-//!
-//! What never happens: an acknowledgement before the sync, a send before its plan is durable, a trim before `low` is, a
-//! file opened outside `fs` on a record's path, an object overwritten.
+//! Hydrant, the Firehose you own. Modules stand in the order a record travels; steps never import each other, only `stream`
+//! joins them. `ARCHITECTURE.md` has the map: the floors, the way of a put, the words, and where is what.
 
 pub mod allocator;
 pub mod aws;

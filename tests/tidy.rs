@@ -100,6 +100,33 @@ fn steps_know_the_words_and_nothing_of_each_other() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// The floors of `stream`, lowest first: a file imports from its own floor and from those below it.
+const FLOORS: &[&str] = &["plan", "state_log", "pipeline", "engine", "lane", "shards"];
+
+/// A file's floor, by the folder below `stream` that it stands in; everything else there is on top.
+fn floor(folder: &str) -> usize {
+    FLOORS.iter().position(|floor| *floor == folder).unwrap_or(FLOORS.len())
+}
+
+#[test]
+fn floors_of_a_stream_import_downwards() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources("src/stream") {
+        let stream = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/stream");
+        let own = path.strip_prefix(stream).unwrap().iter().next().unwrap().to_string_lossy().into_owned();
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for line in code.lines().filter(|l| !l.trim_start().starts_with("//")) {
+            for import in line.split("crate::stream::").skip(1) {
+                let to: String = import.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                if floor(&to) > floor(&own) {
+                    wrong.push(format!("{}: `{own}` imports `{to}`, which is above it", path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 #[test]
 fn files_are_short_enough_to_be_read() {
     let long: Vec<String> = sources("src")
