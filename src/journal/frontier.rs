@@ -1,8 +1,8 @@
 //! What is known of a journal's end beside the journal: so that records that were acknowledged and are there no more are
 //! missed, and a damaged last commit is not taken for one that was never finished.
 //!
-//! The file `frontier` stands beside the journal's directory, so that it is there when that is not; earlier versions kept it in
-//! the directory. It is written after each commit is synced, and is not synced itself: it never says more than what is
+//! The file `journal.frontier` stands beside the directory `journal`, so that it is there when that is not; earlier versions kept
+//! a `frontier` in the directory. It is written after each commit is synced, and is not synced itself: it never says more than what is
 //! durable, survives the process, and after a power cut may say less, as if this file were not there.
 //!
 //! Two slots of 64 bytes take turns, at 0 and at 512 (sectors of their own), version 1, little endian: `"HYDRFRNT"`,
@@ -14,7 +14,10 @@ use crate::fs::{File, Fs, read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const NAME: &str = "frontier";
+/// What is put behind the directory's name.
+const EXTENSION: &str = "frontier";
+/// The file's name in the directory, where earlier versions kept it.
+const BEFORE: &str = "frontier";
 const MAGIC: [u8; 8] = *b"HYDRFRNT";
 const VERSION: u32 = 1;
 const SLOT_BYTES: usize = 40;
@@ -76,12 +79,12 @@ impl Frontier {
 }
 
 fn path(dir: &Path) -> PathBuf {
-    dir.parent().unwrap_or(dir).join(NAME)
+    dir.with_extension(EXTENSION)
 }
 
 /// The highest true sequence, and what its slot says: of the file where it is, or of the one where it was.
 fn look(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<(u64, Known)> {
-    let [here, before] = [look_at(fs, &path(dir), incarnation)?, look_at(fs, &dir.join(NAME), incarnation)?];
+    let [here, before] = [look_at(fs, &path(dir), incarnation)?, look_at(fs, &dir.join(BEFORE), incarnation)?];
     Ok(if here.0 >= before.0 { here } else { before })
 }
 

@@ -213,13 +213,15 @@ fn files_of_format_1_are_read_for_ever() {
         let mut log = PlanLog::open(Arc::new(RealFs), &dir, INCARNATION, 512).unwrap();
         log.commit(entries()).unwrap();
     }
-    let copy = tempfile::tempdir().unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let copy = temporary.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
     for entry in std::fs::read_dir(&dir).unwrap() {
         let path = entry.unwrap().path();
-        std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+        std::fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
     }
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
-    let (journal, mut writer) = open(&fs, copy.path(), Budget::unlimited());
+    let (journal, mut writer) = open(&fs, &copy, Budget::unlimited());
     let (frames, lost) = read_all(&journal, 0);
     assert!(lost.is_empty());
     let records: Vec<String> = frames
@@ -230,8 +232,8 @@ fn files_of_format_1_are_read_for_ever() {
     assert_eq!(writer.commit(vec![put("more", 1)]).unwrap(), [4]);
     let mut expected = plan::state::State::default();
     entries().into_iter().for_each(|e| expected.apply(e));
-    assert_eq!(find(&RealFs, copy.path(), &INCARNATION).unwrap().state, expected);
-    assert_eq!(PlanLog::open(Arc::new(RealFs), copy.path(), INCARNATION, 512).unwrap().state(), &expected);
+    assert_eq!(find(&RealFs, &copy, &INCARNATION).unwrap().state, expected);
+    assert_eq!(PlanLog::open(Arc::new(RealFs), &copy, INCARNATION, 512).unwrap().state(), &expected);
 }
 
 #[test]
