@@ -60,7 +60,9 @@ impl Engine {
         let trim = entries.iter().any(|e| matches!(e, Entry::Low { .. }));
         if trim && sabotage::on("recycle_before_low") {
             let low = self.low_after(Track::Main, &numbers);
-            self.lane.recycle(low)?;
+            if self.lane.recycle(low)? > 0 {
+                sabotage::point("journal.recycled");
+            }
         }
         self.books.commit(entries)?;
         sabotage::point("mark.persisted");

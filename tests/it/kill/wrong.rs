@@ -80,8 +80,9 @@ fn changed(world: &mut World) -> Result<(), String> {
 
 fn recycled(world: &mut World) -> Result<(), String> {
     let load = Load { big: 500, ..Load::MIXED };
-    for _ in 0..4 {
-        live(world, Aim::SegmentGone, None, &load)?;
+    let aims = [Aim::At("journal.recycled", 1), Aim::SegmentGone, Aim::At("journal.recycled", 2), Aim::SegmentGone];
+    for aim in aims {
+        live(world, aim, None, &load)?;
         // Later lives would cover up what this one left behind.
         world.settle(false)?;
     }
