@@ -60,9 +60,10 @@ impl Engine {
 
     /// What became of a file of the ledger.
     pub(super) fn ledger_reply(&mut self, attempt: Attempt) {
-        let (random, now) = (self.home.jitter(), self.home.clock.steady());
-        let pause = |attempts| now + retry::pause(attempts, true, random);
-        self.books.archive.answered(attempt, &self.home.stream, pause);
+        let stream = self.home.stream.clone();
+        let home = &mut self.home;
+        let pause = |attempts| home.clock.steady() + retry::pause(attempts, true, home.jitter());
+        self.books.archive.answered(attempt, &stream, pause);
     }
 
     /// Deletes a file that is in the store.

@@ -72,7 +72,7 @@ impl Books {
         let (behind, last) = (self.ledger.mark() + 1, self.state().marks);
         let kept = self.state().plans.values().filter_map(|p| p.mark.as_ref()).map(|m| m.mark);
         let kept = kept.filter(|mark| *mark >= behind).count() as u64;
-        let lost = (last + 1 - behind).saturating_sub(kept);
+        let lost = (last + 1).saturating_sub(behind).saturating_sub(kept);
         (lost > 0).then(|| format!("the ledger has lost {lost} of the lines of marks {behind} to {last}"))
     }
 

@@ -34,13 +34,14 @@ impl Engine {
         if number == archive::SHIPMENT {
             return self.ledger_reply(attempt);
         }
-        let jitter = self.home.jitter();
         let Some(plan) = self.books.state().plans.get(&number) else { return };
         if matches!(attempt, Attempt::Stored { .. }) {
             self.alarm = None;
         }
         let (now, ended_ms) = (self.home.clock.steady(), self.home.clock.wall_ms());
-        self.outbox.answered(attempt, &AnswerContext { plan, live: &self.live, now, ended_ms, jitter });
+        let context = AnswerContext { plan, live: &self.live, now, ended_ms };
+        let home = &mut self.home;
+        self.outbox.answered(attempt, &context, &mut || home.jitter());
     }
 
     /// Keeps a plan from being sent and says why, for as long as it is held.

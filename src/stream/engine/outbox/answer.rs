@@ -18,13 +18,11 @@ pub(crate) struct AnswerContext<'a> {
     pub(crate) now: Duration,
     /// Milliseconds since the Unix epoch.
     pub(crate) ended_ms: u64,
-    /// A random number in 0..1, for the pause before the next attempt.
-    pub(crate) jitter: f64,
 }
 
 impl Outbox {
-    /// What became of a shipment.
-    pub(crate) fn answered(&mut self, attempt: Attempt, context: &AnswerContext) {
+    /// What became of a shipment. `jitter`: a random number in 0..1, for the pause before the next attempt.
+    pub(crate) fn answered(&mut self, attempt: Attempt, context: &AnswerContext, jitter: &mut dyn FnMut() -> f64) {
         let number = context.plan.number;
         let Some(shipping) = self.shipping.get_mut(&number) else { return };
         let Phase::Sent(body) = &shipping.phase else { return };
@@ -40,7 +38,7 @@ impl Outbox {
         }
         let phase = match shipping.is_given_up && !matches!(attempt, Attempt::Stored { .. }) {
             true => shipping.last_answer(attempt, body, context),
-            false => shipping.answer(attempt, body, context),
+            false => shipping.answer(attempt, body, context, jitter),
         };
         self.enter(number, phase);
     }
@@ -48,8 +46,14 @@ impl Outbox {
 
 impl Shipping {
     /// Where a plan stands after an answer.
-    fn answer(&mut self, attempt: Attempt, body: Arc<Body>, context: &AnswerContext) -> Phase {
-        let AnswerContext { plan, live, now, ended_ms, jitter } = *context;
+    fn answer(
+        &mut self,
+        attempt: Attempt,
+        body: Arc<Body>,
+        context: &AnswerContext,
+        jitter: &mut dyn FnMut() -> f64,
+    ) -> Phase {
+        let AnswerContext { plan, live, now, ended_ms } = *context;
         let attempts = self.attempts;
         let is_misconfigured = matches!(attempt, Attempt::Misconfigured { .. } | Attempt::Nowhere { .. });
         match attempt {
@@ -58,14 +62,14 @@ impl Shipping {
                 // What is waited for here is not the destination.
                 (self.refusals.first_sent, self.refusals.before) = (None, Duration::ZERO);
                 self.alarm = Some(not_delivered(plan, attempts, &reason));
-                Phase::Waiting { body, until: now + retry::pause(attempts, is_misconfigured, jitter) }
+                Phase::Waiting { body, until: now + retry::pause(attempts, is_misconfigured, jitter()) }
             }
             Attempt::Refused { code, message, instead, .. } => {
                 self.alarm = Some(not_delivered(plan, attempts, &format!("{code}: {message}")));
                 let since_first = self.refusals.refuse(now);
                 let pause = match &live.patience {
-                    Some(patience) => patience.pause(self.refusals.count, self.refusals.paused, since_first, jitter),
-                    None => Some(retry::pause(attempts, false, jitter)),
+                    Some(patience) => patience.pause(self.refusals.count, self.refusals.paused, since_first, jitter()),
+                    None => Some(retry::pause(attempts, false, jitter())),
                 };
                 let reason = Box::new(Reason { code, message, attempts, ended_ms });
                 match pause {
