@@ -83,7 +83,8 @@ impl Engine {
         Ok(())
     }
 
-    /// The decision to be persisted for a buffer, and where its records stand in an external log: name, time and randomness are evaluated now, once.
+    /// The decision to be persisted for a buffer, and where its records stand in an external log:
+    /// name, time and randomness are evaluated now, once.
     fn plan(&mut self, number: u64, slot: &Slot) -> Result<(Plan, Option<Span>)> {
         let Slot { outlet, key, .. } = slot;
         let epoch = self.readers[outlet.track()].epoch();

@@ -16,8 +16,8 @@ use crate::stream::pipeline::settings::{default_live, live};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// What the lanes of a stream share. What no lane uses is not kept. Another configuration has another one: what is live of a transform, and
-/// how a bucket is reached, is of it.
+/// What the lanes of a stream share. What no lane uses is not kept. Each configuration has its own,
+/// because the running transform and the connection to a bucket belong to it.
 #[derive(Clone)]
 pub struct LaneResources {
     pub shared: NodeShared,

@@ -36,7 +36,7 @@ struct Slot<T> {
 
 enum State<T> {
     Waiting(Box<dyn FnOnce() -> T + Send>),
-    LaneHandle,
+    Running,
     Done(std::thread::Result<T>),
     Gone,
 }
@@ -114,7 +114,7 @@ impl<T: Send> Work for Slot<T> {
             if !matches!(*state, State::Waiting(_)) {
                 return;
             }
-            let State::Waiting(work) = std::mem::replace(&mut *state, State::LaneHandle) else {
+            let State::Waiting(work) = std::mem::replace(&mut *state, State::Running) else {
                 unreachable!("just seen")
             };
             work
