@@ -157,6 +157,7 @@ fn main() -> ExitCode {
         Some(Alone::Run { config }) => hydrant::cli::run::run(config),
         None => bench(&options).map(|()| ExitCode::SUCCESS),
     };
+    hydrant::telemetry::flush_logs();
     done.unwrap_or_else(|message| {
         eprintln!("{message}");
         ExitCode::FAILURE

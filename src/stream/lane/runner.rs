@@ -230,7 +230,7 @@ impl Runner {
         Ok(turn)
     }
 
-    /// Why the lane does not get on, and which track goes without.
+    /// Why the lane is stalled, and which track goes without.
     fn alarm(&self) -> Option<String> {
         let alarm = self.alarm.clone().or_else(|| self.engine.alarm());
         match (alarm, self.engine.left_behind()) {
@@ -247,8 +247,8 @@ impl Runner {
             |a: &Option<String>| a.as_ref().map(|a| a.chars().filter(|c| !c.is_ascii_hexdigit()).collect::<String>());
         if essence(&alarm) != essence(&self.reported) {
             match &alarm {
-                Some(alarm) => tracing::warn!(stream = self.name, alarm, "stream does not get on"),
-                None => tracing::info!(stream = self.name, "stream gets on again"),
+                Some(alarm) => tracing::warn!(stream = self.name, alarm, "stream is stalled"),
+                None => tracing::info!(stream = self.name, "stream is no longer stalled"),
             }
             self.reported = alarm;
         }
