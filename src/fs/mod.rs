@@ -5,6 +5,7 @@
 //! (created, renamed, linked, removed) after [`Fs::sync_dir`] of its directory.
 
 pub mod fake;
+pub mod frontier;
 pub mod real;
 pub mod unsynced;
 

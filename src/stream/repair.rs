@@ -51,7 +51,8 @@ pub fn look(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta, of_stream: Option<&Path>)
         Ok(found) if !found.exists && is_used(&**fs, dir)? => "there is no plan log".to_owned(),
         Ok(_) => return Ok(Repair { found: Vec::new(), actions: Vec::new(), means: Means::None }),
     };
-    let (mut salvaged, gone) = recover::salvage(&**fs, dir, incarnation)?;
+    let (mut salvaged, mut gone) = recover::salvage(&**fs, dir, incarnation)?;
+    gone.retain(|gone| !why.contains(gone));
     if let Some(of_stream) = of_stream.filter(|_| salvaged.state.start.is_none()) {
         return Ok(anew(of_stream, dir, std::iter::once(why).chain(gone).collect()));
     }

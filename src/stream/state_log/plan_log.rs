@@ -9,35 +9,29 @@
 //! Each file has a copy, which gets the same bytes at the same places after they are synced, and is not synced itself:
 //! what the medium takes from one of them stands in the other, and what stands in the copy was whole in its file. So a
 //! damaged file costs nothing, and what stands in neither is never taken for something that was not written: see
-//! [`recover`].
-//!
-//! ```text
-//! file   0  8  magic "HYDRPLAN"      frame  0  4  payload length
-//!        8  4  version                      4  4  CRC32C, seeded by (incarnation, generation)
-//!        12 4  CRC32C of 16..40             8     number of entries (varint), entries (see `plan::Entry`)
-//!        16 16 incarnation                        padded to 8
-//!        32 8  generation
-//!        64    snapshot frame, then commits
-//! ```
+//! [`recover`]. How far the log is durable is noted beside it, in `plans.frontier`: the generation, and where its last commit
+//! ends in the file (see [`crate::fs::frontier`]). The files' format is in [`frame`].
 
+mod frame;
 pub mod recover;
 
+pub use frame::MAGIC;
+pub(in crate::stream) use frame::entries_of;
+pub(super) use frame::push_entries;
+
 use crate::error::{Error, Kind, Result};
+use crate::fs::frontier::{FrontierFile, Identity};
 use crate::fs::{File, Fs};
 use crate::journal::frame::seed;
 use crate::journal::segment::fill;
 use crate::sabotage;
 use crate::stream::plan::Entry;
-use crate::stream::plan::codec::{Reader, put_varint};
 use crate::stream::plan::state::State;
+use frame::{FIRST_FRAME, encode_frame, header};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub const MAGIC: [u8; 8] = *b"HYDRPLAN";
-pub const VERSION: u32 = 1;
-const FIRST_FRAME: u64 = 64;
-const FRAME_HEADER: usize = 8;
 const FILES: usize = 3;
 /// A file that commits fill becomes twice as large the next time, up to this: fewer snapshots for who commits much.
 const FILE_BYTES_GROWN: u64 = 1 << 20;
@@ -65,10 +59,11 @@ pub struct PlanLog {
     damage: Vec<String>,
 }
 
-/// A file and its copy, if there is one.
+/// A file, its copy, and the note of how far it is durable; the last two where they can be had.
 struct Open {
     file: Arc<dyn File>,
     copy: Option<Arc<dyn File>>,
+    frontier: Option<FrontierFile>,
 }
 
 /// What is known of a file that is not open.
@@ -81,6 +76,10 @@ struct Slot {
     generation: Option<u64>,
 }
 
+/// The note beside the files.
+const FRONTIER: &str = "plans.frontier";
+const FRONTIER_MAGIC: [u8; 8] = *b"HYDRPLFR";
+
 /// Between the name of a file and the generation at which a repair kept it.
 pub const ASIDE: &str = ".before-repair-";
 
@@ -92,6 +91,10 @@ pub fn is_file(name: &str) -> bool {
 /// The names of slot `i`: the file, and its copy.
 fn names(i: usize) -> [String; 2] {
     [format!("plans.{i}"), format!("plans.{i}.copy")]
+}
+
+fn frontier_identity(incarnation: &[u8; 16]) -> Identity {
+    Identity { magic: FRONTIER_MAGIC, incarnation: *incarnation }
 }
 
 fn open_or_create(fs: &dyn Fs, path: &Path) -> io::Result<Arc<dyn File>> {
@@ -184,9 +187,24 @@ impl PlanLog {
             let [file, copy] = names(self.current).map(|name| self.fs.open(&self.dir.join(name)));
             let file = file.map_err(|e| Error::io("open a file of the plan log", e))?;
             let is_copied = self.slots[self.current].copied > 0;
-            self.open = Some(Open { file, copy: copy.ok().filter(|_| is_copied) });
+            let frontier = self.open_frontier();
+            self.open = Some(Open { file, copy: copy.ok().filter(|_| is_copied), frontier });
         }
         Ok(self.open.as_mut().expect("just opened"))
+    }
+
+    fn open_frontier(&self) -> Option<FrontierFile> {
+        let (path, identity) = (self.dir.join(FRONTIER), frontier_identity(&self.incarnation));
+        let noted = identity.read(&*self.fs, &path).ok()?;
+        FrontierFile::open(&*self.fs, &path, identity, noted.sequence).ok()
+    }
+
+    /// Notes that the log is durable up to where it goes on. Without the note the log is as good as it was before there
+    /// was one; it is opened again with the files.
+    fn note_frontier(&mut self) {
+        let words = [self.generation, self.at];
+        let Some(open) = &mut self.open else { return };
+        open.frontier = open.frontier.take().and_then(|mut frontier| frontier.note(words).is_ok().then_some(frontier));
     }
 
     pub fn state(&self) -> &State {
@@ -223,6 +241,7 @@ impl PlanLog {
         done.map_err(|e| self.poisoned("write and sync a commit", e))?;
         self.copy_out(&bytes, self.at);
         self.at += bytes.len() as u64;
+        self.note_frontier();
         entries.into_iter().for_each(|e| self.state.apply(e));
         Ok(())
     }
@@ -293,8 +312,10 @@ impl PlanLog {
         done.map_err(|e| self.poisoned("write and sync a snapshot", e))?;
         self.slots[target].generation = Some(generation);
         (self.current, self.generation, self.at) = (target, generation, needed);
-        self.open = Some(Open { file, copy: copy.ok() });
+        let frontier = self.open.take().and_then(|open| open.frontier).or_else(|| self.open_frontier());
+        self.open = Some(Open { file, copy: copy.ok(), frontier });
         self.copy_out(&bytes, 0);
+        self.note_frontier();
         self.state = state;
         Ok(())
     }
@@ -368,46 +389,4 @@ fn reserve_file(fs: &dyn Fs, path: &Path, written: u64, wanted: u64) -> Result<u
         fill(&*file, written, wanted).and_then(|()| file.sync()).map_err(io)?;
     }
     Ok(written.max(wanted))
-}
-
-fn header(incarnation: &[u8; 16], generation: u64) -> Vec<u8> {
-    let mut rest = incarnation.to_vec();
-    rest.extend_from_slice(&generation.to_le_bytes());
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&crc32c::crc32c(&rest).to_le_bytes());
-    bytes.extend_from_slice(&rest);
-    bytes.resize(FIRST_FRAME as usize, 0);
-    bytes
-}
-
-fn encode_frame(entries: &[Entry], seed: u32) -> Vec<u8> {
-    let mut bytes = vec![0; FRAME_HEADER];
-    push_entries(&mut bytes, entries);
-    bytes.resize(bytes.len().next_multiple_of(8), 0);
-    let length = (bytes.len() - FRAME_HEADER) as u32;
-    let crc = crc32c::crc32c_append(seed, &bytes[FRAME_HEADER..]);
-    bytes[..4].copy_from_slice(&length.to_le_bytes());
-    bytes[4..8].copy_from_slice(&crc.to_le_bytes());
-    bytes
-}
-
-/// Appends entries as [`entries_of`] reads them.
-pub(super) fn push_entries(bytes: &mut Vec<u8>, entries: &[Entry]) {
-    put_varint(bytes, entries.len() as u64);
-    entries.iter().for_each(|e| e.encode(bytes));
-}
-
-/// The payload of the frame at the front of `bytes`, if a true one stands there.
-fn frame_at(bytes: &[u8], seed: u32) -> Option<&[u8]> {
-    let length = u32::from_le_bytes(bytes.get(..4)?.try_into().expect("four bytes")) as usize;
-    let crc = u32::from_le_bytes(bytes.get(4..8)?.try_into().expect("four bytes"));
-    let payload = bytes.get(FRAME_HEADER..FRAME_HEADER + length)?;
-    (length > 0 && crc32c::crc32c_append(seed, payload) == crc).then_some(payload)
-}
-
-pub(in crate::stream) fn entries_of(payload: &[u8]) -> Result<Vec<Entry>> {
-    let mut reader = Reader(payload);
-    let n = reader.varint()?;
-    (0..n).map(|_| Entry::decode(&mut reader)).collect()
 }

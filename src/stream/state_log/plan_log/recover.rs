@@ -4,7 +4,8 @@
 //! is true. The copy is written after its file is synced and may end earlier. So a frame that stands in neither was never
 //! durable, unless a later one is true: then the medium has lost it, and no older state is believed instead.
 
-use super::{FILES, FIRST_FRAME, FRAME_HEADER, MAGIC, VERSION, entries_of, frame_at, names};
+use super::frame::{FIRST_FRAME, FRAME_HEADER, MAGIC, VERSION, entries_of, frame_at};
+use super::{FILES, FRONTIER, frontier_identity, names};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{Fs, read};
 use crate::journal::frame::seed;
@@ -30,6 +31,33 @@ pub struct Found {
     pub damage: Vec<String>,
     /// Whether there is any file of a plan log, written or not.
     pub exists: bool,
+    /// How far the log reaches.
+    reach: Reach,
+}
+
+/// Where the last commit of a generation ends in its file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Reach {
+    generation: u64,
+    at: u64,
+}
+
+impl Reach {
+    /// What is missing where the log reaches no further than `self`, and the note of how far it was durable says `noted`.
+    fn lacks(self, noted: Reach) -> Option<String> {
+        (self < noted && !sabotage::on("short_plan_log_believed")).then(|| {
+            format!(
+                "it was durable to byte {} of generation {}, as `{FRONTIER}` says, and can be read to byte {} of generation {} only",
+                noted.at, noted.generation, self.at, self.generation
+            )
+        })
+    }
+}
+
+/// What the note beside the files says.
+fn noted(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<Reach> {
+    let [generation, at] = frontier_identity(incarnation).read(fs, &dir.join(FRONTIER))?.words;
+    Ok(Reach { generation, at })
 }
 
 /// A file, or a copy, that holds frames of a generation.
@@ -56,6 +84,8 @@ enum Head {
 /// A generation, as far as its images tell it.
 struct Spliced {
     state: Option<State>,
+    /// Where its last commit ends.
+    end: u64,
     /// What the medium has lost, if it has.
     hole: Option<String>,
     damage: Vec<String>,
@@ -67,14 +97,19 @@ struct Spliced {
 /// of a later format.
 pub fn find(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<Found> {
     let mut found = Found::default();
+    // The note first: while the service runs, the files are never behind it.
+    let noted = noted(fs, dir, incarnation)?;
     let Loaded { images, aliens, unplaced } = load(fs, dir, incarnation, &mut found)?;
     if let Some((_, why, image)) = aliens.into_iter().find(|(generation, ..)| *generation > found.highest) {
         return Err(Error::new(Kind::Invalid, format!("`{}`: {why}", image.name)));
     }
     choose(&mut found, &images, incarnation)?;
-    match found.whole == [None; FILES] && !unplaced.is_empty() {
-        true => Err(Error::new(Kind::Corrupt, format!("no header can be read of {}", unplaced.join(", ")))),
-        false => Ok(found),
+    if found.whole == [None; FILES] && !unplaced.is_empty() {
+        return Err(Error::new(Kind::Corrupt, format!("no header can be read of {}", unplaced.join(", "))));
+    }
+    match found.reach.lacks(noted) {
+        Some(why) => Err(Error::new(Kind::Corrupt, why)),
+        None => Ok(found),
     }
 }
 
@@ -125,6 +160,7 @@ fn load(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16], found: &mut Found) -> R
 /// gone comes with it, a sentence each.
 pub fn salvage(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<(Found, Vec<String>)> {
     let mut found = Found::default();
+    let noted = noted(fs, dir, incarnation)?;
     let Loaded { images, unplaced, .. } = load(fs, dir, incarnation, &mut found)?;
     let mut gone: Vec<String> = unplaced.iter().map(|name| format!("{name} has no header that can be read")).collect();
     let generations: BTreeSet<u64> = images.iter().map(|i| i.generation).collect();
@@ -158,7 +194,9 @@ pub fn salvage(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<(Found
         if at == FIRST_FRAME as usize {
             gone.push(format!("nothing of generation {generation} can be read"));
         }
+        found.reach = Reach { generation, at: at as u64 };
     }
+    gone.extend(found.reach.lacks(noted));
     found.state = state.unwrap_or_default();
     Ok((found, gone))
 }
@@ -170,7 +208,7 @@ fn choose(found: &mut Found, images: &[Image], incarnation: &[u8; 16]) -> Result
     let mut chosen = None;
     for (generation, images) in generations.into_iter().rev() {
         let spliced = splice(&images, seed(incarnation, generation))?;
-        let slot = images[0].slot;
+        let (slot, reach) = (images[0].slot, Reach { generation, at: spliced.end });
         if spliced.state.is_some() && found.whole[slot].is_none() {
             found.whole[slot] = Some(generation);
         }
@@ -180,10 +218,10 @@ fn choose(found: &mut Found, images: &[Image], incarnation: &[u8; 16]) -> Result
         let names = || images.iter().map(|i| format!("`{}`", i.name)).collect::<Vec<_>>().join(" and ");
         match (spliced.hole, spliced.state) {
             (_, state) if sabotage::on("short_plan_log_believed") => {
-                chosen = state.map(|state| (slot, state, spliced.damage));
+                chosen = state.map(|state| (slot, state, spliced.damage, reach));
             }
             (Some(hole), _) => return Err(Error::new(Kind::Corrupt, format!("{}: {hole}", names()))),
-            (None, Some(state)) => chosen = Some((slot, state, spliced.damage)),
+            (None, Some(state)) => chosen = Some((slot, state, spliced.damage, reach)),
             // It was being written, and nothing was done because of it.
             (None, None) if images.iter().all(|i| !i.is_copy && i.header.is_none()) => {}
             (None, None) => {
@@ -192,8 +230,8 @@ fn choose(found: &mut Found, images: &[Image], incarnation: &[u8; 16]) -> Result
             }
         }
     }
-    if let Some((slot, state, damage)) = chosen {
-        (found.slot, found.state, found.damage) = (slot, state, damage);
+    if let Some((slot, state, damage, reach)) = chosen {
+        (found.slot, found.state, found.damage, found.reach) = (slot, state, damage, reach);
     }
     Ok(())
 }
@@ -240,7 +278,7 @@ fn next_frame(bytes: &[u8], from: usize, seed: u32) -> Option<usize> {
 }
 
 fn splice(images: &[&Image], seed: u32) -> Result<Spliced> {
-    let mut spliced = Spliced { state: None, hole: None, damage: Vec::new() };
+    let mut spliced = Spliced { state: None, end: 0, hole: None, damage: Vec::new() };
     let mut missing: Vec<Vec<usize>> = vec![Vec::new(); images.len()];
     let (mut at, mut state) = (FIRST_FRAME as usize, None);
     loop {
@@ -276,6 +314,6 @@ fn splice(images: &[&Image], seed: u32) -> Result<Spliced> {
     {
         spliced.damage.push(format!("the file of `{}` is damaged or gone, and was read from it", copy.name));
     }
-    spliced.state = state;
+    (spliced.state, spliced.end) = (state, at as u64);
     Ok(spliced)
 }
