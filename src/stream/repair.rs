@@ -224,8 +224,8 @@ fn unlisted(state: &State, low: u64, end: u64) -> Vec<(u64, u64)> {
 
 fn read_ledger(fs: &dyn Fs, dir: &Path) -> Result<(Sums, Vec<Line>)> {
     let (mut sums, mut lines) = (Sums::default(), Vec::new());
-    for (_, path) in files(fs, dir)? {
-        let Some(contents) = Contents::read(fs, &path)? else { continue };
+    for number in files(fs, dir)? {
+        let Some(contents) = Contents::read(fs, dir, number)? else { continue };
         sums = contents.totals();
         lines.extend(contents.lines);
     }

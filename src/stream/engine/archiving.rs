@@ -19,9 +19,9 @@ impl Engine {
         let is_due = self.books.archive.is_due(self.home.clock.steady());
         let number = self.books.ledger().oldest_closed().filter(|_| is_due)?;
         match self.archived(number) {
-            Ok((store, shipment)) => {
-                let (store_name, name) = (store.clone(), shipment.name.clone());
-                self.books.archive.send(number, Stub { store: store_name, name, tag: String::new() });
+            Ok((stub, shipment)) => {
+                let store = stub.store.clone();
+                self.books.archive.send(number, stub);
                 Some((store, shipment))
             }
             Err(e) => {
@@ -32,10 +32,10 @@ impl Engine {
         }
     }
 
-    fn archived(&mut self, number: u64) -> Result<(String, Shipment)> {
+    fn archived(&mut self, number: u64) -> Result<(Stub, Shipment)> {
         let contents = self.books.ledger().read_file(number)?;
-        let mut bytes = contents.text().to_vec();
-        sealed::push(&mut bytes, &Footer { totals: contents.totals() });
+        let (mut bytes, totals) = (contents.text().to_vec(), contents.totals());
+        sealed::push(&mut bytes, &Footer { totals: totals.clone() });
         let hash = Sha256::new_with_prefix(self.home.incarnation).chain_update(number.to_le_bytes()).finalize();
         let id = uuid::Builder::from_random_bytes(hash[..16].try_into().expect("sixteen bytes")).into_uuid();
         let digest = Sha256::digest(&bytes);
@@ -55,7 +55,8 @@ impl Engine {
             body: Arc::new(spool.finish(false)),
             only_look: false,
         };
-        Ok((store, shipment))
+        let stub = Stub { store, name: shipment.name.clone(), tag: String::new(), totals: Some(totals) };
+        Ok((stub, shipment))
     }
 
     /// What became of a file of the ledger.

@@ -9,175 +9,24 @@
 //! [`contents`].
 
 pub mod contents;
+mod lines;
 pub mod names;
+#[cfg(test)]
+mod tests;
 
 pub use contents::Contents;
+pub use lines::{Digest, Footer, Header, Line, OutletSums, Stub, Sums};
 
 use super::sealed;
 use crate::error::{Error, Result};
 use crate::fs::{COPY, File, Fs, copy_of, write_atomically, write_copy};
-use crate::stream::plan::{Outlet, Plan};
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Blocks that a new file is made of, and by which one grows, in bytes.
 const FILE_RESERVE_BYTES: u64 = 16 << 10;
 const GROWTH_BYTES: u64 = 64 << 10;
-
-/// A file's first line.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
-    pub format: u32,
-    /// Marks and sums of all earlier files.
-    pub before: Sums,
-}
-
-/// The last line of an archived file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Footer {
-    pub totals: Sums,
-}
-
-/// Where an archived file is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stub {
-    pub store: String,
-    pub name: String,
-    pub tag: String,
-}
-
-/// Running sums.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sums {
-    /// The last mark counted.
-    pub mark: u64,
-    pub outlets: BTreeMap<String, OutletSums>,
-}
-
-/// Sums of one outlet.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutletSums {
-    pub objects: u64,
-    pub outputs: u64,
-    pub records: u64,
-    pub bytes: u64,
-    /// Sum of the lists' digests, hexadecimal (see `list::position_hash`).
-    pub digest: Digest,
-}
-
-/// A 128-bit sum as hexadecimal text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Digest(pub u128);
-
-impl Serialize for Digest {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(&format!("{:032x}", self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Digest {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(d)?;
-        u128::from_str_radix(&text, 16).map(Digest).map_err(serde::de::Error::custom)
-    }
-}
-
-/// One settled plan.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
-    pub mark: u64,
-    pub plan: uuid::Uuid,
-    pub outlet: String,
-    pub epoch: u32,
-    /// Records of which this mark settled the last output.
-    pub records: u64,
-    /// Further ones that count in `delivery-failed`, since another output of theirs was given up on.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub failed: u64,
-    pub outputs: u64,
-    /// The listed offsets lie in `first..end`.
-    pub first: u64,
-    pub end: u64,
-    pub digest: Digest,
-    /// Of a backup (see `backed_up`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lengths: Option<Digest>,
-    /// Bytes as buffered, and as stored.
-    pub bytes: u64,
-    pub object_bytes: u64,
-    /// Where the object is; empty for outlets without a sink.
-    pub store: String,
-    pub name: String,
-    pub tag: String,
-    /// Milliseconds since the Unix epoch.
-    pub settled_ms: u64,
-}
-
-fn is_zero(n: &u64) -> bool {
-    *n == 0
-}
-
-impl Line {
-    /// Whether it names an object: not what was dropped, nor a request.
-    pub fn is_of_object(&self) -> bool {
-        self.store.contains("://")
-    }
-
-    /// Whether what it names holds failures.
-    pub fn is_of_failures(&self) -> bool {
-        self.is_of_object() && Outlet::ALL.iter().any(|o| o.is_failure() && o.name() == self.outlet)
-    }
-
-    pub fn is_of_backup(&self) -> bool {
-        self.outlet == Outlet::Backup.name()
-    }
-
-    /// The line of a settled plan.
-    pub fn of(plan: &Plan) -> Option<Line> {
-        let mark = plan.mark.as_ref()?;
-        let (store, name) = if plan.outlet.has_sink() { plan.place() } else { Default::default() };
-        Some(Line {
-            mark: mark.mark,
-            plan: plan.id,
-            outlet: plan.counts_in().name().to_owned(),
-            epoch: plan.epoch,
-            records: mark.completed,
-            failed: mark.failed,
-            outputs: plan.list.outputs(),
-            first: plan.list.first(),
-            end: plan.list.end(),
-            digest: Digest(plan.list.digest()),
-            lengths: plan.lengths.map(Digest),
-            bytes: plan.bytes,
-            object_bytes: mark.object_bytes,
-            store: store.to_owned(),
-            name: name.to_owned(),
-            tag: mark.tag.clone(),
-            settled_ms: mark.at_ms,
-        })
-    }
-}
-
-impl Sums {
-    pub fn add(&mut self, line: &Line) {
-        self.mark = line.mark;
-        let sums = self.outlets.entry(line.outlet.clone()).or_default();
-        sums.objects += !line.name.is_empty() as u64;
-        sums.outputs += line.outputs;
-        sums.records += line.records;
-        sums.bytes += line.bytes;
-        sums.digest.0 = sums.digest.0.wrapping_add(line.digest.0);
-        if line.failed > 0 {
-            self.outlets.entry(Outlet::DeliveryFailed.name().to_owned()).or_default().records += line.failed;
-        }
-    }
-
-    pub fn outlet(&self, outlet: Outlet) -> OutletSums {
-        self.outlets.get(outlet.name()).cloned().unwrap_or_default()
-    }
-}
 
 /// The ledger of one stream, open for appending.
 pub struct Ledger {
@@ -213,10 +62,10 @@ impl Ledger {
     pub fn open(fs: Arc<dyn Fs>, dir: PathBuf, file_bytes: u64, kept: u64) -> Result<Ledger> {
         let act = format!("open ledger `{}`", dir.display());
         fs.create_dir_all(&dir).map_err(|e| Error::io(&act, e))?;
-        let mut closed: VecDeque<u64> = files(&*fs, &dir)?.into_iter().map(|(number, _)| number).collect();
+        let mut closed: VecDeque<u64> = files(&*fs, &dir)?.into();
         let number = closed.pop_back().unwrap_or(0);
         let (mut sums, mut damage, mut end) = (Sums::default(), Vec::new(), None);
-        if let Some(mut contents) = Contents::read(&*fs, &dir.join(file_name(number))).map_err(|e| e.during(&act))? {
+        if let Some(mut contents) = Contents::read(&*fs, &dir, number).map_err(|e| e.during(&act))? {
             contents.leave_out_torn(kept);
             sums = contents.totals();
             end = Some(go_on(&*fs, &dir, number, &contents).map_err(|e| e.during(&act))?);
@@ -284,9 +133,9 @@ impl Ledger {
 
     /// A file that is still here; an error if it is not.
     pub fn read_file(&self, number: u64) -> Result<Contents> {
-        let path = self.dir.join(file_name(number));
-        let absent = || Error::io(format!("read `{}`", path.display()), std::io::ErrorKind::NotFound.into());
-        Contents::read(&*self.fs, &path)?.ok_or_else(absent)
+        let path = || self.dir.join(file_name(number));
+        let absent = || Error::io(format!("read `{}`", path().display()), std::io::ErrorKind::NotFound.into());
+        Contents::read(&*self.fs, &self.dir, number)?.ok_or_else(absent)
     }
 
     /// Removes a closed file that is archived. The stub is durable before the file goes.
@@ -366,6 +215,15 @@ fn start_file(fs: &dyn Fs, dir: &Path, number: u64, mut text: Vec<u8>, sums: &Su
     Ok(End { at, written })
 }
 
+/// What stands in the header of file `number`, as what is kept of the file before it tells; `None` if that tells nothing.
+fn sums_before(fs: &dyn Fs, dir: &Path, number: u64) -> Result<Option<Sums>> {
+    let Some(before) = number.checked_sub(1) else { return Ok(Some(Sums::default())) };
+    if let Some(contents) = Contents::read(fs, dir, before)? {
+        return Ok(Some(contents.totals()));
+    }
+    Ok(sealed::read::<Stub>(fs, &dir.join(stub_name(before)))?.and_then(|(stub, _)| stub.totals))
+}
+
 fn file_name(number: u64) -> String {
     format!("{number:08}.jsonl")
 }
@@ -386,9 +244,9 @@ pub fn stubs(fs: &dyn Fs, dir: &Path) -> Result<(Vec<Stub>, Vec<String>)> {
     Ok((stubs, damage))
 }
 
-/// The ledger files in `dir`, oldest first.
-pub fn files(fs: &dyn Fs, dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
-    numbered(fs, dir, ".jsonl")
+/// The numbers of the ledger files in `dir`, oldest first.
+pub fn files(fs: &dyn Fs, dir: &Path) -> Result<Vec<u64>> {
+    Ok(numbered(fs, dir, ".jsonl")?.into_iter().map(|(number, _)| number).collect())
 }
 
 /// Files of a kind by number, also those of which only the copy is left.
@@ -397,56 +255,4 @@ fn numbered(fs: &dyn Fs, dir: &Path, extension: &str) -> Result<Vec<(u64, PathBu
     let number = |n: &String| n.strip_suffix(COPY).unwrap_or(n).strip_suffix(extension)?.parse().ok();
     let numbers: BTreeSet<u64> = names.iter().filter_map(number).collect();
     Ok(numbers.into_iter().map(|n| (n, dir.join(format!("{n:08}{extension}")))).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::fs::fake::FakeFs;
-
-    fn line(mark: u64) -> Line {
-        Line { mark, outlet: "destination".into(), records: 1, ..Line::default() }
-    }
-
-    /// Of lines that were appended together, and are wider than a page, a power cut may leave the last without the first: where
-    /// their plans are kept, all are written again, and where they are not, they are missed.
-    #[test]
-    fn lines_behind_one_that_was_never_written_are_left_out_if_they_can_be_written_again() {
-        let fs: Arc<dyn Fs> = Arc::new(FakeFs::new());
-        let open = |kept| Ledger::open(fs.clone(), "/ledger".into(), 1 << 20, kept).unwrap();
-        open(1).append(&[line(1), line(2), line(3), line(4)]).unwrap();
-        let path = Path::new("/ledger/00000000.jsonl");
-        let text = crate::fs::read(&*fs, path).unwrap();
-        let starts: Vec<usize> =
-            text.split_inclusive(|&b| b == b'\n').scan(0, |at, l| Some(std::mem::replace(at, *at + l.len()))).collect();
-        let torn = vec![b'\n'; starts[3] - starts[2]];
-        for path in [path.to_owned(), copy_of(path)] {
-            fs.open(&path).unwrap().write_all_at(&torn, starts[2] as u64).unwrap();
-        }
-        let missed = open(3);
-        assert_eq!((missed.mark(), missed.damage().len()), (4, 1));
-        let mut ledger = open(2);
-        assert_eq!((ledger.mark(), ledger.damage()), (1, &[][..]));
-        ledger.append(&[line(2), line(3), line(4)]).unwrap();
-        assert_eq!((open(1).mark(), open(1).sums().outlet(Outlet::Destination).records), (4, 4));
-    }
-
-    #[test]
-    fn marks_that_are_in_other_ledgers_are_passed_and_no_line_behind_them_is_lost() {
-        let fs: Arc<dyn Fs> = Arc::new(FakeFs::new());
-        let open = || Ledger::open(fs.clone(), "/ledger".into(), 1 << 20, u64::MAX).unwrap();
-        let mut ledger = open();
-        ledger.append(&[line(1), line(2)]).unwrap();
-        ledger.pass_to(1).unwrap();
-        ledger.pass_to(44).unwrap();
-        ledger.append(&[line(45)]).unwrap();
-        ledger.pass_to(69).unwrap();
-        ledger.append(&[line(70), line(71)]).unwrap();
-        assert_eq!((open().mark(), open().sums().outlet(Outlet::Destination).records), (71, 5));
-        let marks = files(&*fs, Path::new("/ledger"))
-            .unwrap()
-            .into_iter()
-            .flat_map(|(_, path)| Contents::read(&*fs, &path).unwrap().unwrap().lines.into_iter().map(|l| l.mark));
-        assert_eq!(marks.collect::<Vec<_>>(), [1, 2, 45, 70, 71]);
-    }
 }

@@ -1,10 +1,10 @@
 //! The lines of a ledger file, each with a checksum, read from the file and from its copy. Marks follow each other, so that
 //! a line which cannot be read in either is missed, and the lines behind it are read all the same.
 
-use super::{Footer, Header, Line, Sums};
+use super::{Footer, Header, Line, Sums, file_name, sums_before};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{Fs, copy_of, read};
-use crate::stream::state_log::sealed::parse;
+use crate::stream::state_log::sealed::{self, parse};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -62,11 +62,12 @@ impl<'b> Found<'b> {
 impl Contents {
     /// Reads what stands in one file alone, as in an archived one.
     pub fn parse(bytes: &[u8]) -> Result<Contents> {
-        Contents::of("it", Some(bytes), None)
+        Contents::of("it", Some(bytes), None, || Ok(None))
     }
 
-    /// Reads a file and its copy. `None`: there is neither.
-    pub fn read(fs: &dyn Fs, path: &Path) -> Result<Option<Contents>> {
+    /// Reads file `number` of the ledger in `dir` and its copy. `None`: there is neither.
+    pub fn read(fs: &dyn Fs, dir: &Path, number: u64) -> Result<Option<Contents>> {
+        let path = &dir.join(file_name(number));
         let look = |path: &Path| match read(fs, path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -79,21 +80,39 @@ impl Contents {
             return Ok(None);
         }
         let name = format!("`{}`", path.display());
-        Contents::of(&name, file.as_deref(), copy.as_deref()).map(Some)
+        let before = || sums_before(fs, dir, number);
+        Contents::of(&name, file.as_deref(), copy.as_deref(), before).map(Some)
     }
 
-    fn of(name: &str, file: Option<&[u8]>, copy: Option<&[u8]>) -> Result<Contents> {
+    /// `before`: what a header that can be read nowhere has said.
+    fn of(
+        name: &str,
+        file: Option<&[u8]>,
+        copy: Option<&[u8]>,
+        before: impl FnOnce() -> Result<Option<Sums>>,
+    ) -> Result<Contents> {
         let [of_file, of_copy] = [file, copy].map(|bytes| Found::of(bytes.unwrap_or_default()));
-        let Some((header, head)) = of_file.header.as_ref().or(of_copy.header.as_ref()) else {
-            return Err(Error::new(Kind::Corrupt, format!("{name}: the ledger file's header cannot be read")));
+        let mut damage = Vec::new();
+        let (header, mut text) = match (&of_file.header, &of_copy.header) {
+            (Some((header, head)), _) => (header.clone(), head.to_vec()),
+            (None, Some((header, head))) => {
+                damage.push(format!("{name} is damaged, and was read from its copy: its header cannot be read"));
+                (header.clone(), head.to_vec())
+            }
+            (None, None) => {
+                let unknown = || Error::new(Kind::Corrupt, format!("{name}: the ledger file's header cannot be read"));
+                let header = Header { format: FORMAT, before: before()?.ok_or_else(unknown)? };
+                damage.push(format!(
+                    "{name} is damaged: its header cannot be read, and what is kept of earlier files tells it"
+                ));
+                let mut text = Vec::new();
+                sealed::push(&mut text, &header);
+                (header, text)
+            }
         };
         if header.format != FORMAT {
             let message = format!("{name}: a ledger file has format {}, expected {FORMAT}", header.format);
             return Err(Error::new(Kind::Invalid, message));
-        }
-        let mut damage = Vec::new();
-        if of_file.header.is_none() {
-            damage.push(format!("{name} is damaged, and was read from its copy: its header cannot be read"));
         }
         let mut lines = of_copy.lines;
         let only_copied = lines.keys().find(|mark| !of_file.lines.contains_key(mark));
@@ -101,7 +120,7 @@ impl Contents {
             format!("{name} is damaged, and was read from its copy: the line of mark {mark} cannot be read")
         }));
         lines.extend(of_file.lines);
-        let (mut text, mut before) = (head.to_vec(), header.before.mark);
+        let mut before = header.before.mark;
         for (mark, (_, raw)) in &lines {
             if *mark > before + 1 {
                 damage.push(format!(
@@ -124,7 +143,7 @@ impl Contents {
         let stands = |bytes: Option<&[u8]>| bytes.is_some_and(|bytes| bytes.starts_with(&text));
         let (stands_in_file, stands_in_copy) =
             (stands(file), stands(copy) && copy.map(<[u8]>::len) == file.map(<[u8]>::len));
-        let (header, lines) = (header.clone(), lines.into_values().map(|(line, _)| line).collect());
+        let lines = lines.into_values().map(|(line, _)| line).collect();
         Ok(Contents { header, lines, damage, stands_in_file, stands_in_copy, text })
     }
 

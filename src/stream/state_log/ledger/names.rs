@@ -58,9 +58,9 @@ pub fn names(fs: &dyn Fs, dir: &Path) -> Result<(Names, Vec<String>)> {
 pub fn read_ledger(fs: &dyn Fs, dir: &Path) -> Result<(Sums, Names, Vec<String>)> {
     let (archived, mut damage) = stubs(fs, dir)?;
     let (mut sums, mut names) = (Sums::default(), Names { archived, ..Names::default() });
-    for (_, path) in files(fs, dir)? {
+    for number in files(fs, dir)? {
         // One that was archived just now is gone.
-        let Some(contents) = Contents::read(fs, &path)? else { continue };
+        let Some(contents) = Contents::read(fs, dir, number)? else { continue };
         sums = contents.totals();
         names.marks.push((contents.header.before.mark, sums.mark));
         damage.extend(contents.damage);
