@@ -99,28 +99,6 @@ pub fn count_missing_copy() {
     metrics::counter!("hydrant_state_copies_failed").increment(1);
 }
 
-/// What `parse` makes of a file or, if that is missing or refused, of its copy. The sentence says what is wrong with the
-/// file if the copy was needed. An error is the file's, unless only the copy is there.
-pub fn read_either<T, E>(
-    fs: &dyn Fs,
-    path: &Path,
-    io_error: impl Fn(io::Error) -> E,
-    parse: impl Fn(&[u8]) -> Result<T, E>,
-) -> Result<(T, Option<String>), E>
-where
-    E: std::fmt::Display,
-{
-    let first = read(fs, path).map_err(&io_error).and_then(|bytes| parse(&bytes));
-    let why = match first {
-        Ok(value) => return Ok((value, None)),
-        Err(why) => why,
-    };
-    match read(fs, &copy_of(path)).map_err(&io_error).and_then(|bytes| parse(&bytes)) {
-        Ok(value) => Ok((value, Some(format!("`{}` is damaged, and was read from its copy: {why}", path.display())))),
-        Err(_) => Err(why),
-    }
-}
-
 /// Reads a whole file.
 pub fn read(fs: &dyn Fs, path: &Path) -> io::Result<Vec<u8>> {
     read_file(&*fs.open(path)?)

@@ -3,7 +3,7 @@
 
 use super::objects::Objects;
 use crate::error::{Error, Kind, Result};
-use crate::fs::{COPY, Fs, copy_of, read, read_either, write_atomically, write_copy, write_twice};
+use crate::fs::{COPY, Fs, copy_of, read, write_atomically, write_copy, write_twice};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,16 +89,18 @@ impl Blobs {
 
     fn get_here(&self, wanted: &[u8; 32]) -> Result<Vec<u8>> {
         let path = self.dir.join(hex(wanted));
-        let io = |e| Error::io(format!("read `{}`", path.display()), e);
-        let check = |bytes: &[u8]| match hash(bytes) == *wanted {
-            true => Ok(bytes.to_vec()),
-            false => {
-                let message =
-                    format!("`{}` is damaged: its contents do not have the hash that names it", path.display());
-                Err(Error::new(Kind::Corrupt, message))
+        let look = |path: &Path| {
+            let bytes = read(&*self.fs, path).map_err(|e| Error::io(format!("read `{}`", path.display()), e))?;
+            match hash(&bytes) == *wanted {
+                true => Ok(bytes),
+                false => {
+                    let message =
+                        format!("`{}` is damaged: its contents do not have the hash that names it", path.display());
+                    Err(Error::new(Kind::Corrupt, message))
+                }
             }
         };
-        read_either(&*self.fs, &path, io, check).map(|(bytes, _)| bytes)
+        look(&path).or_else(|why| look(&copy_of(&path)).map_err(|_| why))
     }
 
     /// Removes everything but the named contents.

@@ -1,24 +1,38 @@
 //! Values as lines of JSON that end with a checksum, and small files that hold one such line and have a copy.
 //!
 //! A line ends with `,"crc":"…"}`, the CRC32C of what stands before it in hexadecimal; lines of earlier versions have
-//! none, and are read as they are.
+//! none, and are read as they are. In a file `,"written":N` stands before that, which counts the file's versions: file and copy
+//! may each be whole, and one of them be older than what was written last.
 
 use crate::error::{Error, Kind, Result};
-use crate::fs::{Fs, copy_of, read_either, write_twice};
-use serde::Serialize;
+use crate::fs::{self, Fs, copy_of, write_twice};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 const CRC: &[u8] = b",\"crc\":\"";
 /// What stands behind a value's own members: the above, eight digits, and the end.
 const CRC_BYTES: usize = CRC.len() + 8 + 2;
 
+/// How often a file has been written; 0 for those of earlier versions, which did not count.
+#[derive(Deserialize)]
+struct Version {
+    #[serde(default)]
+    written: u64,
+}
+
 /// Appends a value, which is a JSON object with a member at least, its checksum and a newline.
 pub fn push(text: &mut Vec<u8>, value: &impl Serialize) {
+    seal(text, value, "");
+}
+
+/// The same with further members, each with a comma before it.
+fn seal(text: &mut Vec<u8>, value: &impl Serialize, further: &str) {
     let start = text.len();
     serde_json::to_writer(&mut *text, value).expect("plain values always serialise into memory");
     debug_assert!(text.ends_with(b"}"));
     text.pop();
+    text.extend_from_slice(further.as_bytes());
     let crc = crc32c::crc32c(&text[start..]);
     text.extend_from_slice(CRC);
     text.extend_from_slice(format!("{crc:08x}\"}}\n").as_bytes());
@@ -42,8 +56,11 @@ pub fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T> {
 
 /// Writes a value as a file and a copy of it. Durable when it returns.
 pub fn write(fs: &dyn Fs, path: &Path, value: &impl Serialize) -> Result<()> {
+    let versions =
+        [path.to_owned(), copy_of(path)].map(|path| Some(parse::<Version>(&fs::read(fs, &path).ok()?).ok()?.written));
+    let written = versions.into_iter().flatten().max().unwrap_or(0) + 1;
     let mut text = Vec::new();
-    push(&mut text, value);
+    seal(&mut text, value, &format!(",\"written\":{written}"));
     write_twice(fs, path, &text).map_err(|e| Error::io(format!("write `{}`", path.display()), e))
 }
 
@@ -62,15 +79,55 @@ pub fn read_and_mend<T: DeserializeOwned + Serialize>(fs: &dyn Fs, path: &Path) 
 
 /// Reads what [`write`] wrote, and what of it was damaged. `None`: there is neither file nor copy.
 pub fn read<T: DeserializeOwned>(fs: &dyn Fs, path: &Path) -> Result<Option<(T, Option<String>)>> {
-    let act = || format!("read `{}`", path.display());
-    let is_there = |path: &Path| match fs.open(path) {
-        Ok(_) => Ok(true),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(Error::io(act(), e)),
+    let look = |path: &Path| match fs::read(fs, path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        bytes => Some(
+            bytes
+                .map_err(|e| Error::io("read it", e))
+                .and_then(|bytes| Ok((parse::<T>(&bytes)?, parse::<Version>(&bytes)?.written))),
+        ),
     };
-    if !is_there(path)? && !is_there(&copy_of(path))? {
-        return Ok(None);
+    let damaged = |why: &dyn std::fmt::Display| {
+        Some(format!("`{}` is damaged, and was read from its copy: {why}", path.display()))
+    };
+    let found = match (look(path), look(&copy_of(path))) {
+        (None, None) => return Ok(None),
+        (Some(Ok((_, written))), Some(Ok((value, expected)))) if written < expected => {
+            (value, damaged(&format!("it is version {written}, expected {expected}")))
+        }
+        (Some(Ok((value, _))), _) => (value, None),
+        (Some(Err(why)), Some(Ok((value, _)))) => (value, damaged(&why)),
+        (None, Some(Ok((value, _)))) => (value, damaged(&"it is not there")),
+        (Some(Err(why)), _) | (None, Some(Err(why))) => return Err(why.during(format!("read `{}`", path.display()))),
+    };
+    Ok(Some(found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::fake::FakeFs;
+
+    #[derive(Serialize, Deserialize)]
+    struct Value {
+        n: u64,
     }
-    let parse = |bytes: &[u8]| parse(bytes).map_err(|e| e.during(act()));
-    read_either(fs, path, |e| Error::io(act(), e), parse).map(Some)
+
+    #[test]
+    fn an_older_version_of_a_file_is_not_believed_beside_its_copy() {
+        let (fs, path) = (FakeFs::new(), Path::new("/FILE"));
+        let found = || read::<Value>(&fs, path).unwrap().map(|(value, damage)| (value.n, damage));
+        write(&fs, path, &Value { n: 1 }).unwrap();
+        let older = fs::read(&fs, path).unwrap();
+        write(&fs, path, &Value { n: 2 }).unwrap();
+        assert_eq!(found(), Some((2, None)));
+        fs.alter(&copy_of(path), |bytes| bytes.clone_from(&older));
+        assert_eq!(found(), Some((2, None)));
+        write(&fs, path, &Value { n: 3 }).unwrap();
+        fs.alter(path, |bytes| bytes.clone_from(&older));
+        let (n, damage) = found().unwrap();
+        assert!(n == 3 && damage.is_some_and(|damage| damage.contains("version 1, expected 3")));
+        read_and_mend::<Value>(&fs, path).unwrap();
+        assert_eq!(found(), Some((3, None)));
+    }
 }
