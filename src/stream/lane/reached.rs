@@ -29,14 +29,17 @@ pub(super) struct ReachedStores {
     fs: Arc<dyn Fs>,
     path: PathBuf,
     reached: Mutex<BTreeMap<StorePlace, Reached>>,
-    /// Stores that are not named here may have been reached: the file is damaged, or of a version that did not name all.
-    is_partial: bool,
+    /// All stores that were reached are named here, unless the file was damaged, or is of a version that did not name them all.
+    is_complete: bool,
 }
 
 /// The file.
 #[derive(Default, Serialize, Deserialize)]
 struct ReachedFile {
     reached: Vec<(StorePlace, Reached)>,
+    /// Whether all stores are named that were reached. Earlier versions did not name local directories.
+    #[serde(default)]
+    is_complete: bool,
 }
 
 /// Its name in a stream's directory.
@@ -54,9 +57,9 @@ impl ReachedStores {
                 (ReachedFile::default(), Some(message))
             }
         };
-        let is_partial = damage.is_some() || has_delivered && file.reached.is_empty();
+        let is_complete = damage.is_none() && (file.is_complete || !has_delivered);
         let reached = Mutex::new(file.reached.into_iter().collect());
-        (ReachedStores { fs: fs.clone(), path, reached, is_partial }, damage)
+        (ReachedStores { fs: fs.clone(), path, reached, is_complete }, damage)
     }
 
     /// The stores that were reached.
@@ -66,7 +69,7 @@ impl ReachedStores {
 
     /// Whether something may have been sent to a store.
     pub(super) fn may_have_been(&self, place: &StorePlace) -> bool {
-        self.is_partial || self.known().contains_key(place)
+        !self.is_complete || self.known().contains_key(place)
     }
 
     /// Takes note of a store before anything is sent there.
@@ -79,7 +82,8 @@ impl ReachedStores {
         }
         let mut all = known.clone();
         all.insert(place.clone(), reached.clone());
-        sealed::write(&*self.fs, &self.path, &ReachedFile { reached: all.clone().into_iter().collect() })?;
+        let file = ReachedFile { reached: all.clone().into_iter().collect(), is_complete: self.is_complete };
+        sealed::write(&*self.fs, &self.path, &file)?;
         *known = all;
         Ok(())
     }

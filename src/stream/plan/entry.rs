@@ -185,7 +185,11 @@ impl Entry {
 }
 
 fn decode_track(from: &mut Reader<'_>) -> Result<Track> {
-    Ok(if from.take(1)?[0] == 0 { Track::Main } else { Track::Backup })
+    match from.take(1)?[0] {
+        0 => Ok(Track::Main),
+        1 => Ok(Track::Backup),
+        other => Err(Error::new(Kind::Corrupt, format!("track {other} of an entry, expected 0 or 1"))),
+    }
 }
 
 fn encode_mark(mark: &Mark, out: &mut Vec<u8>) {
