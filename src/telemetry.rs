@@ -90,7 +90,7 @@ fn deliveries(page: &mut Page, config: &Config) {
         ("DeliveryToRedshift", &["redshift", "postgres"]),
     ] {
         page.counts(name, "delivered", to(kinds));
-        page.family(&format!("{name}_Success"), "gauge", "1 unless the stream does not get on.", |s| {
+        page.family(&format!("{name}_Success"), "gauge", "1 while the stream has no alarm, else 0.", |s| {
             kinds.contains(&kind(s)).then(|| if s.alarm.is_none() { 1.0 } else { 0.0 })
         });
     }
@@ -110,7 +110,7 @@ fn deliveries(page: &mut Page, config: &Config) {
 fn delivery(page: &mut Page, name: &str, of: impl Fn(&Status) -> Option<Settled>) {
     page.counts(name, "delivered", &of);
     page.family(&format!("{name}_ObjectCount"), "counter", "Objects delivered.", |s| Some(of(s)?.objects as f64));
-    page.family(&format!("{name}_Success"), "gauge", "1 unless the stream does not get on.", |s| {
+    page.family(&format!("{name}_Success"), "gauge", "1 while the stream has no alarm, else 0.", |s| {
         of(s).map(|_| if s.alarm.is_none() { 1.0 } else { 0.0 })
     });
 }

@@ -33,7 +33,7 @@ impl Room {
         Room { free: Arc::new(Semaphore::new(units)), units, taken }
     }
 
-    /// The most that one answer takes, and that whoever does not get on should hold.
+    /// The most that one answer takes, and that a lane which is stalled should hold.
     pub fn part_bytes_max(&self) -> usize {
         self.units / AT_ONCE_MIN * UNIT
     }

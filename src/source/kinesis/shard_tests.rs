@@ -78,7 +78,7 @@ fn it_begins_again_behind_a_record_that_is_settled_and_never_before_one_that_is_
 }
 
 #[tokio::test]
-async fn who_does_not_get_on_leaves_others_room() {
+async fn a_stalled_lane_leaves_others_room() {
     let room = Room::new(64 << 10, Default::default());
     let stuck = Shard::new(&Start::TrimHorizon, 0);
     stuck.hold_at_most(room.part_bytes_max());

@@ -1,5 +1,5 @@
 //! The memory of all streams of a node: counted, and shared out only when it becomes scarce. A stream may use its cap as
-//! long as all together stay below the node's limit, and above it a fair part, but never less than it needs to get on.
+//! long as all together stay below the node's limit, and above it a fair part, but never less than it needs to go on.
 
 use crate::source::room::Room;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A track of a shard that does not get on: the other one goes on without it, and what it has missed is read again.
+//! A track of a shard that is stalled: the other one goes on without it, and what it has missed is read again.
 
 use super::client::Kinesis;
 use super::servers::{KinesisLocal, Server};
@@ -113,10 +113,10 @@ impl Two {
     }
 }
 
-/// The destination goes on without it, and when it gets on it is read for without waiting for the destination, which has
+/// The destination goes on without it, and when it is no longer stalled it is read for without waiting for the destination, which has
 /// stopped since.
 #[test]
-fn a_backup_that_does_not_get_on_stops_no_shard_and_misses_nothing() {
+fn a_stalled_backup_stops_no_shard_and_misses_nothing() {
     let mut two = Two::start();
     two.proxies[0].forward();
     two.leave(1);

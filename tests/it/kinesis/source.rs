@@ -161,7 +161,7 @@ fn through_kills_a_split_and_a_merge(server: &Server, proxy: &Proxy, more: &str)
             if now > last {
                 (moved, last) = (Instant::now(), now);
             }
-            assert!(moved.elapsed() < PATIENCE, "the writer does not get on");
+            assert!(moved.elapsed() < PATIENCE, "the writer is stalled");
             std::thread::sleep(Duration::from_millis(5));
         }
     };
