@@ -82,7 +82,7 @@ pub(super) fn mend_meta(fs: &dyn Fs, dir: &Path, meta: &Meta) -> Result<()> {
     let stands = |path: &Path| read(fs, path).is_ok_and(|bytes| sealed::parse::<Meta>(&bytes).is_ok());
     match stands(&path) && stands(&copy_of(&path)) {
         true => Ok(()),
-        false => sealed::write(fs, &path, meta),
+        false => sealed::mend(fs, &path, meta),
     }
 }
 

@@ -56,9 +56,21 @@ pub fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T> {
 
 /// Writes a value as a file and a copy of it. Durable when it returns.
 pub fn write(fs: &dyn Fs, path: &Path, value: &impl Serialize) -> Result<()> {
-    let versions =
-        [path.to_owned(), copy_of(path)].map(|path| Some(parse::<Version>(&fs::read(fs, &path).ok()?).ok()?.written));
-    let written = versions.into_iter().flatten().max().unwrap_or(0) + 1;
+    write_version(fs, path, value, version(fs, path) + 1)
+}
+
+/// Writes again what is known already: the version stays the same.
+pub fn mend(fs: &dyn Fs, path: &Path, value: &impl Serialize) -> Result<()> {
+    write_version(fs, path, value, version(fs, path))
+}
+
+/// The newest version that can be read; 0 if there is none.
+fn version(fs: &dyn Fs, path: &Path) -> u64 {
+    let version = |path: &Path| Some(parse::<Version>(&fs::read(fs, path).ok()?).ok()?.written);
+    version(path).max(version(&copy_of(path))).unwrap_or(0)
+}
+
+fn write_version(fs: &dyn Fs, path: &Path, value: &impl Serialize, written: u64) -> Result<()> {
     let mut text = Vec::new();
     seal(&mut text, value, &format!(",\"written\":{written}"));
     write_twice(fs, path, &text).map_err(|e| Error::io(format!("write `{}`", path.display()), e))
@@ -69,7 +81,7 @@ pub fn write(fs: &dyn Fs, path: &Path, value: &impl Serialize) -> Result<()> {
 pub fn read_and_mend<T: DeserializeOwned + Serialize>(fs: &dyn Fs, path: &Path) -> Result<Option<(T, Option<String>)>> {
     let found = read(fs, path)?;
     if let Some((value, Some(damage))) = &found
-        && let Err(e) = write(fs, path, value)
+        && let Err(e) = mend(fs, path, value)
     {
         // What can be read is enough; a full disk is no reason not to go on.
         tracing::warn!(damage, error = %e, "a damaged file cannot be written again yet");
