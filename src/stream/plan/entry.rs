@@ -1,6 +1,6 @@
 //! The bytes of the plan log's entries: a tag, then the entry's own fields. Tags are on disk: never reuse one.
 
-use super::codec::{Reader, put_bytes, put_varint};
+use super::codec::{Reader, put_bytes, put_varint, put_varints};
 use super::list::List;
 use super::span::{Span, decode_start, encode_start};
 use super::{Abandoned, Entry, Epoch, Mark, Outlet, Plan, Reason, Refused, Totals, Track};
@@ -33,98 +33,91 @@ const LOST: u8 = 21;
 const LOSS_ACKNOWLEDGED: u8 = 22;
 
 impl Entry {
+    /// Appends its tag and its fields.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.tag());
         match self {
             Entry::Plan(plan) => {
-                out.push(if plan.lengths.is_some() { BACKUP_PLAN } else { PLAN });
                 encode_plan(plan, out);
                 out.extend(plan.lengths.iter().flat_map(|digest| digest.to_le_bytes()));
             }
-            Entry::Mark(m) => {
-                out.push(MARK);
-                encode_mark(m, out);
-            }
-            Entry::Close { plan } => {
-                out.push(CLOSE);
-                put_varint(out, *plan);
-            }
+            Entry::Mark(mark) => encode_mark(mark, out),
+            Entry::Close { plan } => put_varint(out, *plan),
             Entry::Abandon { plan, abandoned } => {
-                out.push(ABANDON);
                 put_varint(out, *plan);
                 encode_abandoned(abandoned, out);
             }
             Entry::Refused { plan, refused: Refused { count, spent_ms, paused_ms } } => {
-                out.push(REFUSED);
-                [*plan, *count as u64, *spent_ms, *paused_ms].into_iter().for_each(|n| put_varint(out, n));
+                put_varints(out, [*plan, *count as u64, *spent_ms, *paused_ms]);
             }
-            Entry::Pause(paused) => out.extend_from_slice(&[PAUSE, *paused as u8]),
+            Entry::Pause(paused) => out.push(*paused as u8),
             Entry::Take { object, lines, from } => {
-                out.push(TAKE);
                 put_bytes(out, object.as_bytes());
                 put_bytes(out, lines.encoded());
                 put_varint(out, *from);
             }
             Entry::Taken { object, taken } => {
-                out.extend_from_slice(&[TAKEN, *taken as u8]);
+                out.push(*taken as u8);
                 put_bytes(out, object.as_bytes());
             }
-            Entry::Redriven { object } => {
-                out.push(REDRIVEN);
-                put_bytes(out, object.as_bytes());
-            }
-            Entry::Start(start) => {
-                out.push(START);
-                encode_start(start, out);
-            }
+            Entry::Redriven { object } => put_bytes(out, object.as_bytes()),
+            Entry::Start(start) => encode_start(start, out),
             Entry::Span { plan, span } => {
-                out.push(SPAN);
                 put_varint(out, *plan);
                 span.encode(out);
             }
-            Entry::Rename { plan, name } => {
-                out.push(RENAME);
+            Entry::Rename { plan, name: place } | Entry::Move { plan, store: place } => {
                 put_varint(out, *plan);
-                put_bytes(out, name.as_bytes());
-            }
-            Entry::Move { plan, store } => {
-                out.push(MOVE);
-                put_varint(out, *plan);
-                put_bytes(out, store.as_bytes());
+                put_bytes(out, place.as_bytes());
             }
             Entry::Lost { track, from, to } => {
-                out.extend_from_slice(&[LOST, *track as u8]);
-                [*from, *to].into_iter().for_each(|n| put_varint(out, n));
+                out.push(*track as u8);
+                put_varints(out, [*from, *to]);
             }
-            Entry::LossAcknowledged { records } => {
-                out.push(LOSS_ACKNOWLEDGED);
-                put_varint(out, *records);
-            }
+            Entry::LossAcknowledged { records } => put_varint(out, *records),
             Entry::Low { track, low } => {
-                out.extend_from_slice(&[LOW, *track as u8]);
+                out.push(*track as u8);
                 put_varint(out, *low);
             }
-            Entry::Epoch(e) => {
-                out.push(EPOCH);
-                put_varint(out, e.number as u64);
-                put_varint(out, e.from);
-                out.extend_from_slice(&e.hash);
+            Entry::Epoch(Epoch { number, from, hash }) => {
+                put_varints(out, [*number as u64, *from]);
+                out.extend_from_slice(hash);
             }
-            Entry::BackupFrom(from) => {
-                out.push(BACKUP_FROM);
-                put_varint(out, from.map_or(0, |f| f + 1));
-            }
+            Entry::BackupFrom(from) => put_varint(out, from.map_or(0, |from| from + 1)),
             Entry::Totals { marks, next_plan, totals } => {
-                out.push(TOTALS);
-                put_varint(out, *marks);
-                put_varint(out, *next_plan);
-                put_varint(out, totals.len() as u64);
-                for n in totals.iter().flat_map(|t| [t.objects, t.outputs, t.records, t.bytes, t.object_bytes]) {
-                    put_varint(out, n);
-                }
+                put_varints(out, [*marks, *next_plan, totals.len() as u64]);
+                let totals = totals.iter().flat_map(|t| [t.objects, t.outputs, t.records, t.bytes, t.object_bytes]);
+                put_varints(out, totals);
             }
         }
     }
 
+    fn tag(&self) -> u8 {
+        match self {
+            Entry::Plan(plan) if plan.lengths.is_some() => BACKUP_PLAN,
+            Entry::Plan(_) => PLAN,
+            Entry::Mark(_) => MARK,
+            Entry::Close { .. } => CLOSE,
+            Entry::Abandon { .. } => ABANDON,
+            Entry::Refused { .. } => REFUSED,
+            Entry::Pause(_) => PAUSE,
+            Entry::Take { .. } => TAKE,
+            Entry::Taken { .. } => TAKEN,
+            Entry::Redriven { .. } => REDRIVEN,
+            Entry::Start(_) => START,
+            Entry::Span { .. } => SPAN,
+            Entry::Rename { .. } => RENAME,
+            Entry::Move { .. } => MOVE,
+            Entry::Lost { .. } => LOST,
+            Entry::LossAcknowledged { .. } => LOSS_ACKNOWLEDGED,
+            Entry::Low { .. } => LOW,
+            Entry::Epoch(_) => EPOCH,
+            Entry::BackupFrom(_) => BACKUP_FROM,
+            Entry::Totals { .. } => TOTALS,
+        }
+    }
+
+    /// Reads what [`Entry::encode`] appended, or an earlier version did. Errors: `Corrupt`.
     pub fn decode(from: &mut Reader<'_>) -> Result<Entry> {
         let tag = from.take(1)?[0];
         Ok(match tag {
