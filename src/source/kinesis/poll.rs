@@ -28,6 +28,48 @@ const RECORD_BYTES: usize = 512;
 const RECORDS_MAX: usize = 10_000;
 const RECORDS_GROW: usize = 16;
 
+/// How much is asked for at once, and how often: as the answers before tell.
+#[derive(Default)]
+struct Pace {
+    /// Bytes of the last answer, if it was read to the end, and until when the next one is like it.
+    calm: Option<(usize, Instant)>,
+    /// Records of the last answer that had any, and the bytes that they took.
+    last: Option<(usize, usize)>,
+}
+
+impl Pace {
+    /// Bytes that the next answer may have.
+    fn expected_bytes(&self) -> usize {
+        let like_it = self.calm.filter(|(_, until)| Instant::now() < *until).map(|(bytes, _)| GROWS * bytes);
+        like_it.map_or(ANSWER_BYTES_MAX, |n| n.clamp(ANSWER_BYTES_MIN, ANSWER_BYTES_MAX))
+    }
+
+    /// Records to be asked for, where there is room for so many bytes.
+    fn records_max(&self, room: usize) -> usize {
+        self.last.map_or(1, |(records, bytes)| {
+            let fit = room / COPIES * records / bytes;
+            fit.min(RECORDS_GROW * records).clamp(1, RECORDS_MAX)
+        })
+    }
+
+    /// An answer came with so many records and bytes, to what was asked at that time. Returns when to ask again, `apart` after it
+    /// at the earliest.
+    fn answered(
+        &mut self,
+        asked: Instant,
+        (records, bytes): (usize, usize),
+        apart: Duration,
+        is_behind: bool,
+    ) -> Instant {
+        if records > 0 {
+            self.last = Some((records, bytes + RECORD_BYTES * records));
+        }
+        let pause = apart.max(Duration::from_secs_f64(bytes as f64 / BYTES_PER_SECOND));
+        self.calm = (!is_behind).then(|| (bytes, asked + 2 * pause));
+        asked + pause
+    }
+}
+
 impl Reader {
     /// Reads from where it is with a new iterator, until the end of the shard or until then.
     pub(super) async fn poll(&mut self, until: Option<Instant>, tries: &mut u32) -> Result<(), Stop> {
@@ -38,25 +80,16 @@ impl Reader {
         let mut got = Instant::now();
         // Where the last answer said that the shard ends.
         let mut end_at: Option<Start> = None;
-        // Bytes of the last answer, if it was read to the end, and until when the next one is like it.
-        let mut calm: Option<(usize, Instant)> = None;
-        // Records of the last answer that had any, and what they took.
-        let mut last: Option<(usize, usize)> = None;
+        let mut pace = Pace::default();
         while self.shard.has_room().await && until.is_none_or(|until| Instant::now() < until) {
-            let like_it = calm.filter(|(_, until)| Instant::now() < *until).map(|(bytes, _)| GROWS * bytes);
-            let expected = like_it.map_or(ANSWER_BYTES_MAX, |n| n.clamp(ANSWER_BYTES_MIN, ANSWER_BYTES_MAX));
-            let part = self.room.take(COPIES * expected).await;
+            let part = self.room.take(COPIES * pace.expected_bytes()).await;
             if got.elapsed() > ITERATOR_AGE_MAX
                 && let Some(at) = self.at()
             {
                 iterator = self.kinesis.iterator(&self.id, at).await.map_err(Stop::Refused)?;
                 behind = self.behind();
             }
-            let records_max = last.map_or(1, |(records, bytes)| {
-                let fit = part.bytes() / COPIES * records / bytes;
-                fit.min(RECORDS_GROW * records).clamp(1, RECORDS_MAX)
-            });
-            let asked = Instant::now();
+            let (asked, records_max) = (Instant::now(), pace.records_max(part.bytes()));
             let answer = match self.kinesis.records(&iterator, records_max).await {
                 Ok(answer) => answer,
                 Err(refused) if matches!(refused.what, What::Throttled | What::Unanswered) => {
@@ -75,9 +108,6 @@ impl Reader {
             }
             let bytes: usize = answer.records.iter().map(|r| r.data.as_ref().len()).sum();
             let records = answer.records.len();
-            if records > 0 {
-                last = Some((records, bytes + RECORD_BYTES * records));
-            }
             let is_behind = records >= records_max || answer.millis_behind_latest.is_some_and(|ms| ms > 0);
             self.count(records, bytes, answer.millis_behind_latest.unwrap_or(0));
             self.take(&answer.records, &mut behind, Some(part))?;
@@ -99,9 +129,7 @@ impl Reader {
                 }
             }
             let apart = if is_behind { CALLS_APART } else { self.kinesis.poll_interval() };
-            let pause = apart.max(Duration::from_secs_f64(bytes as f64 / BYTES_PER_SECOND));
-            calm = (!is_behind).then(|| (bytes, asked + 2 * pause));
-            tokio::time::sleep_until(asked + pause).await;
+            tokio::time::sleep_until(pace.answered(asked, (records, bytes), apart, is_behind)).await;
         }
         Ok(())
     }
