@@ -11,6 +11,11 @@ pub trait Clock: Send + Sync + 'static {
     fn steady(&self) -> Duration;
 }
 
+/// The machine's wall clock, for what is only shown.
+pub fn wall_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}
+
 /// The machine's clocks.
 pub struct System(Instant);
 
@@ -22,7 +27,7 @@ impl Default for System {
 
 impl Clock for System {
     fn wall_ms(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+        wall_ms()
     }
 
     fn steady(&self) -> Duration {

@@ -1,6 +1,7 @@
 //! Hydrant, the Firehose you own. Modules stand in the order a record travels; steps never import each other, only `stream`
 //! joins them. `ARCHITECTURE.md` has the map: the floors, the way of a put, the words, and where is what.
 
+pub mod alarm;
 pub mod allocator;
 pub mod aws;
 pub mod clock;

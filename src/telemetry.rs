@@ -5,6 +5,7 @@ mod logs;
 
 pub use self::logs::{flush_logs, init_logs, write_line};
 
+use crate::alarm::AlarmKind;
 use crate::config::{Config, Format};
 use crate::stream::plan::Outlet;
 use crate::stream::supervise::{Settled, Status};
@@ -38,6 +39,7 @@ pub fn render(statuses: &[Status], config: &Config) -> String {
     page.family("disk_bytes", "gauge", "Bytes of the journal on disk.", |s| Some(s.disk_bytes as f64));
     let damage = |s: &Status| Some(s.damage.len() as f64);
     page.family("damage_found", "gauge", "Damages of the stream's files that its last opening found.", damage);
+    page.alarms();
     let open_plans = |s: &Status| Some(s.open_plans as f64);
     page.family("open_plans", "gauge", "Objects decided and not yet known to be delivered.", open_plans);
     page.text
@@ -50,6 +52,20 @@ struct Page<'s> {
 }
 
 impl Page<'_> {
+    /// Alarms by kind: a line for each that a stream has.
+    fn alarms(&mut self) {
+        let help = "Alarms by kind; see `hydrant status`.";
+        let _ = writeln!(self.text, "# HELP hydrant_alarms {help}\n# TYPE hydrant_alarms gauge");
+        for status in self.statuses {
+            for kind in AlarmKind::ALL {
+                let count = status.alarms.iter().filter(|alarm| alarm.kind == kind).count();
+                let (stream, kind) = (&status.stream, kind.name());
+                let _ =
+                    writeln!(self.text, "hydrant_alarms{{DeliveryStreamName=\"{stream}\",kind=\"{kind}\"}} {count}");
+            }
+        }
+    }
+
     fn family(&mut self, name: &str, kind: &str, help: &str, value: impl Fn(&Status) -> Option<f64>) {
         let _ = writeln!(self.text, "# HELP hydrant_{name} {help}\n# TYPE hydrant_{name} {kind}");
         for status in self.statuses {

@@ -8,6 +8,7 @@ const LINES_MAX: usize = 500;
 
 /// Which modules a module may import from the crate; `*` for all. Steps know the words and nothing of each other.
 const IMPORTS: &[(&str, &[&str])] = &[
+    ("alarm", &["error"]),
     ("aws", &["error"]),
     ("clock", &[]),
     ("error", &[]),
@@ -24,12 +25,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("partition", &["error"]),
     ("format", &["error", "record", "sabotage"]),
     ("compress", &["error"]),
-    ("source", &["aws", "config", "error", "lane", "record", "sabotage"]),
+    ("source", &["alarm", "aws", "clock", "config", "error", "lane", "record", "sabotage"]),
     ("deliver", &["aws", "compress", "config", "error", "fs", "record", "sabotage"]),
     ("config", &["units", "error", "partition"]),
     (
         "stream",
         &[
+            "alarm",
             "clock",
             "compress",
             "config",
@@ -47,7 +49,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "transform",
         ],
     ),
-    ("telemetry", &["config", "stream"]),
+    ("telemetry", &["alarm", "config", "stream"]),
     ("api", &["clock", "config", "error", "record", "sabotage", "stream", "telemetry"]),
     ("cli", &["*"]),
     ("lib", &["*"]),

@@ -2,6 +2,8 @@
 
 use super::client::Client;
 use super::{Outcome, load, out::say, small_runtime};
+use crate::alarm::Alarm;
+use crate::clock::wall_ms;
 use crate::stream::supervise::Status;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -76,7 +78,8 @@ fn print(s: &Status) {
         }
     }
     s.damage.iter().for_each(|damage| say!("  DAMAGED: {damage}"));
-    if let Some(alarm) = &s.alarm {
-        say!("  ALARM: {alarm}");
+    for Alarm { kind, since_ms, detail, .. } in &s.alarms {
+        let seconds = wall_ms().saturating_sub(*since_ms) / 1000;
+        say!("  ALARM: {detail} ({} for {seconds} s)", kind.name());
     }
 }

@@ -3,6 +3,7 @@
 use super::redrive::progress::RedriveProgress;
 use super::shards::Shards;
 use super::unread::Unread;
+use crate::alarm::{Alarm, AlarmBoard, AlarmKind};
 use crate::config::StreamConfig;
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Budget, Committer, Put};
@@ -38,6 +39,8 @@ pub struct Stream {
     pub(super) shards: Mutex<Option<Shards>>,
     /// Shards that it has read and does not read any more, though plans of theirs are open.
     unread: Mutex<Unread>,
+    /// Its alarms, and those of its shards.
+    board: Mutex<AlarmBoard>,
 }
 
 impl Stream {
@@ -76,6 +79,7 @@ impl Stream {
             unkept: Mutex::new(unkept),
             shards: Mutex::new(shards),
             unread: Mutex::default(),
+            board: Mutex::default(),
         };
         Ok(stream)
     }
@@ -164,11 +168,11 @@ impl Stream {
         let mut status = self.running.status();
         if let Some(why) = self.put.refusal() {
             status.refuses_puts = true;
-            status.alarm = Some(format!("puts are refused: {why}"));
+            status.raise_first(Alarm::new(AlarmKind::PutsRefused, format!("puts are refused: {why}")));
         }
         if let Some(e) = &*self.unkept.lock().expect("nobody panics holding it") {
-            let alarm = || format!("after a restart nothing tells how places are reached that the file leaves: {e}");
-            status.alarm.get_or_insert_with(alarm);
+            let detail = format!("after a restart nothing tells how places are reached that the file leaves: {e}");
+            status.raise(Alarm::new(AlarmKind::NoRoom, detail));
         }
         let shards = self.shards();
         if let Some(shards) = &*shards {
@@ -177,6 +181,11 @@ impl Stream {
         let mut unread = self.unread.lock().expect("nobody panics holding it");
         unread.look(&*self.shared.fs, &self.dir, &self.name, shards.as_ref());
         unread.add_to(&mut status);
+        drop(unread);
+        // Who raised an alarm may not know when it began: then it is when somebody first looked.
+        let mut board = self.board.lock().expect("nobody panics holding it");
+        board.update(std::mem::take(&mut status.alarms), self.shared.clock.wall_ms());
+        status.alarms = board.alarms().to_vec();
         status
     }
 

@@ -10,6 +10,7 @@ use super::shards::Shards;
 use super::shards::directories::{lives, of_life, shards_of};
 use super::shards::status::ReadShards;
 use super::state_log::plan_log::recover;
+use crate::alarm::{Alarm, AlarmKind};
 use crate::error::{Error, Result};
 use crate::fs::Fs;
 use std::collections::BTreeMap;
@@ -75,7 +76,7 @@ fn look(
     is_open: impl Fn(&str, &str) -> bool,
 ) -> BTreeMap<String, Status> {
     let mut unread = BTreeMap::new();
-    let unknown = |e: Error| Status { alarm: Some(e.to_string()), ..Status::default() };
+    let unknown = |e: Error| Status::default().with(Alarm::new(AlarmKind::ShardNotRead, e.to_string()));
     for life in lives(fs, dir).unwrap_or_else(|e| {
         unread.insert("all".into(), unknown(e));
         Vec::new()
@@ -127,9 +128,8 @@ fn status(stream: &str, state: &State, dir: &Path, is_awaited: bool) -> Status {
             dir.display()
         ),
     };
-    let alarm = format!("{} records that were read are not delivered{backup}, {waits_for}", account.pending);
-    Status {
-        alarm: Some(alarm),
+    let detail = format!("{} records that were read are not delivered{backup}, {waits_for}", account.pending);
+    let status = Status {
         accepted: account.accepted,
         pending: account.pending,
         gap: account.gap,
@@ -138,5 +138,6 @@ fn status(stream: &str, state: &State, dir: &Path, is_awaited: bool) -> Status {
         outlets: Settled::of_all(state),
         open_plans: state.open_plans().count() as u64,
         ..Status::default()
-    }
+    };
+    status.with(Alarm::new(AlarmKind::ShardNotRead, detail))
 }

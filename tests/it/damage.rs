@@ -55,11 +55,11 @@ fn a_damaged_record_in_an_open_plan_costs_its_frame_and_nothing_else() {
         world.fs = world.fs.after_kill();
         damage(&world, 4);
         let life = world.drain().unwrap();
-        assert_eq!(counts(&life), (9, 3, 0), "seed {seed}: {:?}", life.engine.alarm());
+        assert_eq!(counts(&life), (9, 3, 0), "seed {seed}: {:?}", life.engine.alarms());
         let mut delivered = world.delivered();
         delivered.sort();
         assert_eq!(delivered, [0, 1, 2, 6, 7, 8, 9, 10, 11], "seed {seed}");
-        assert!(life.engine.alarm().unwrap().contains("records 3 to 5"), "{:?}", life.engine.alarm());
+        assert!(life.engine.alarms()[0].detail.contains("records 3 to 5"), "{:?}", life.engine.alarms());
         // A restart finds the same account.
         drop(life);
         let life = world.drain().unwrap();
@@ -124,7 +124,7 @@ fn a_damaged_record_in_a_plan_that_was_given_up_on_is_lost_and_the_others_fail()
         for _ in 0..2 {
             let life = world.drain().unwrap();
             let failed = life.engine.state().totals[Outlet::DeliveryFailed as usize].records;
-            assert_eq!((failed, counts(&life)), (9, (0, 3, 0)), "seed {seed}: {:?}", life.engine.alarm());
+            assert_eq!((failed, counts(&life)), (9, (0, 3, 0)), "seed {seed}: {:?}", life.engine.alarms());
             let mut undelivered = world.undelivered();
             undelivered.sort();
             assert_eq!(undelivered, [0, 1, 2, 6, 7, 8, 9, 10, 11], "seed {seed}");
@@ -157,7 +157,7 @@ pub fn a_full_disk_opens_and_delivers_what_it_holds() {
         // The backup goes to a directory on the same disk, and has room for its records.
         world.fs.set_capacity(Some(world.fs.used() + 16 * taken));
         let mut life = world.drain().unwrap();
-        assert_eq!(counts(&life), (taken, 0, 0), "seed {seed}: {:?}", life.engine.alarm());
+        assert_eq!(counts(&life), (taken, 0, 0), "seed {seed}: {:?}", life.engine.alarms());
         assert!(world.try_put_plain(&mut life, taken), "seed {seed}: there is room again");
     }
 }

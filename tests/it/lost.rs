@@ -1,6 +1,7 @@
 //! Acknowledged records that the medium has lost: counted, with their offsets, and said in every life until somebody takes note.
 
 use crate::service::Service;
+use hydrant::alarm::AlarmKind;
 use hydrant::stream::supervise::Status;
 use std::path::PathBuf;
 
@@ -54,6 +55,11 @@ fn said_until_acknowledged(service: &mut Service, says: &str, lost: impl Fn(&Sta
         let status = service.status("s");
         assert!(status.alarm.as_ref().is_some_and(|alarm| alarm.contains(says)), "life {life}: {status:?}");
         assert_eq!((status.gap, *known.get_or_insert(lost(&status))), (0, lost(&status)), "life {life}");
+        let raised: Vec<AlarmKind> = status.alarms.iter().map(|alarm| alarm.kind).collect();
+        let (_, page) = service.get("/metrics").unwrap();
+        let line = "hydrant_alarms{DeliveryStreamName=\"s\",kind=\"records_lost\"} 1\n";
+        assert!(raised == [AlarmKind::RecordsLost] && String::from_utf8(page).unwrap().contains(line), "{raised:?}");
+        assert!(status.alarms[0].since_ms > 0, "{status:?}");
         for command in [&["status", &config][..], &["audit", "--deep", &config]] {
             let (code, text) = service.command_with(command);
             assert!(code == 1 && text.contains(says), "life {life}, {command:?}: {text}");

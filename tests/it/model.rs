@@ -1,6 +1,7 @@
 //! The world around one stream, in memory: a disk that crashes, a bucket that answers late or not at all, a transform
 //! that runs out of time, and an oracle that knows every record ever put.
 
+use hydrant::alarm::AlarmKind;
 use hydrant::clock::{Clock, Manual};
 use hydrant::compress::Compress;
 use hydrant::deliver::object::{Created, Failure, Looked, ObjectStore, Owner, attempt};
@@ -706,7 +707,7 @@ impl World {
             }
             self.clock.advance(Duration::from_secs(61));
         }
-        Err(format!("never comes to rest: {}, alarm {:?}", life.engine.describe(), life.engine.alarm()))
+        Err(format!("never comes to rest: {}, alarm {:?}", life.engine.describe(), life.engine.alarms()))
     }
 
     /// Whether somebody else's object stands where a file of the ledger would go: then that stays.
@@ -908,8 +909,8 @@ impl World {
         if life.journal.accepted() != accepted {
             return Err(format!("{} records counted as accepted, {accepted} were", life.journal.accepted()));
         }
-        if engine.alarm().is_some_and(|a| a.contains("cannot be read any more")) {
-            return Err(format!("records are gone from the journal: {:?}", engine.alarm()));
+        if engine.alarms().iter().any(|alarm| alarm.kind == AlarmKind::RecordsLost) {
+            return Err(format!("records are gone from the journal: {:?}", engine.alarms()));
         }
         if engine.gap() != 0 {
             return Err(format!("conservation gap {}", engine.gap()));

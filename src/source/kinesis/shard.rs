@@ -1,6 +1,8 @@
 //! A shard as a lane: what was read of it and not yet passed by every track, in memory only. Kinesis keeps the records;
 //! what is held here can always be read again from where the plan log says that the lane begins.
 
+use crate::alarm::{Alarm, AlarmKind};
+use crate::clock::wall_ms;
 use crate::error::{Error, Kind, Result};
 use crate::lane::{Cursor, Lane, Read, Start};
 use crate::record::{Batch, Entry, Frame, Origin, Position};
@@ -52,9 +54,9 @@ struct State {
     gone: bool,
     /// A track has to go on with records that are not held any more.
     to_be_read_again: bool,
-    alarm: Option<String>,
+    alarm: Option<Alarm>,
     /// What may have been lost in this life: nothing that goes well later makes it undone.
-    loss: Option<String>,
+    loss: Option<Alarm>,
     /// Milliseconds that the last answer was behind the newest record.
     behind_ms: u64,
 }
@@ -257,8 +259,13 @@ impl Shard {
 
     /// What a person should know; `None` takes it back. Whether it is new.
     pub fn set_alarm(&self, alarm: Option<String>) -> bool {
-        let before = std::mem::replace(&mut self.state().alarm, alarm.clone());
-        alarm.is_some() && alarm != before
+        let mut state = self.state();
+        let before = state.alarm.take();
+        let Some(detail) = alarm else { return false };
+        let is_new = before.as_ref().is_none_or(|before| before.detail != detail);
+        let since_ms = before.map_or_else(wall_ms, |before| before.since_ms);
+        state.alarm = Some(Alarm::new(AlarmKind::SourceNotRead, detail).since(since_ms));
+        is_new
     }
 
     /// Nothing can be read any more, and not everything was.
@@ -278,13 +285,13 @@ impl Shard {
 
     /// Records may have expired before they were read.
     pub fn set_loss(&self, loss: String) {
-        self.state().loss = Some(loss);
+        self.state().loss = Some(Alarm::new(AlarmKind::RecordsExpired, loss).since(wall_ms()));
     }
 
     /// What a person should know.
-    pub fn alarm(&self) -> Option<String> {
+    pub fn alarms(&self) -> Vec<Alarm> {
         let state = self.state();
-        state.alarm.clone().or_else(|| state.loss.clone())
+        state.alarm.iter().chain(&state.loss).cloned().collect()
     }
 }
 

@@ -5,6 +5,7 @@ use super::buffer::Slot;
 use super::fill::{Pick, push_line};
 use super::outbox::Rebuilding;
 use super::reread::{Bound, RereadRecords};
+use crate::alarm::{Alarm, AlarmKind};
 use crate::error::{Error, Kind, Result};
 use crate::format::Rows;
 use crate::partition::key::Key;
@@ -66,7 +67,8 @@ impl Engine {
                     None if self.is_told_of(listed) => {}
                     None => {
                         let offset = again.chunk.offsets[i];
-                        self.alarm = Some(format!("record {offset} is in an open plan and now runs out of time"));
+                        let detail = format!("record {offset} is in an open plan and now runs out of time");
+                        self.alarm = Some(Alarm::new(AlarmKind::Stalled, detail));
                         return Ok(false);
                     }
                 }

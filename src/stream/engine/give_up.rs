@@ -7,6 +7,7 @@ use super::buffer::Filling;
 use super::cut::NewObject;
 use super::outbox::GivenUpPlan;
 use super::ship::alternate_name;
+use crate::alarm::Alarm;
 use crate::deliver::records::Records;
 use crate::deliver::{Body, Spool};
 use crate::error::{Error, Kind, Result, bounded};
@@ -38,7 +39,8 @@ impl Engine {
         self.read_given_up_again()?;
         match ended {
             Err(e) if matches!(e.kind, Kind::NoSpace | Kind::Misconfigured) => {
-                self.alarm = Some(format!("plans that were refused cannot be given up on: {e}"));
+                let e = e.during("give up on plans that were refused");
+                self.alarm = Some(Alarm::of_error(&e));
                 Ok(false)
             }
             done => done,

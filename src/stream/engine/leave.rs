@@ -1,6 +1,7 @@
 //! Leaving a stalled track behind, so that the other one goes on.
 
 use super::Engine;
+use crate::alarm::{Alarm, AlarmKind};
 use crate::stream::plan::Track;
 use std::time::Duration;
 
@@ -39,15 +40,17 @@ impl Engine {
         self.left.deadline()
     }
 
-    /// What an alarm says of a track that was left.
-    pub fn left_behind(&self) -> Option<&'static str> {
-        self.left.track().map(|track| match track {
-            Track::Main => {
-                "the destination is left behind: what it has missed is read again when it has delivered what it holds"
-            }
-            Track::Backup => {
-                "the backup is left behind: what it has missed is read again when it has delivered what it holds"
-            }
+    /// The alarm of a track that was left.
+    pub(super) fn left_behind(&self) -> Option<Alarm> {
+        self.left.track().map(|track| {
+            let what = match track {
+                Track::Main => "destination",
+                Track::Backup => "backup",
+            };
+            let detail = format!(
+                "the {what} is left behind: what it has missed is read again when it has delivered what it holds"
+            );
+            Alarm::new(AlarmKind::TrackLeftBehind, detail).about(what)
         })
     }
 

@@ -44,6 +44,7 @@ use self::outbox::Outbox;
 use self::reader::TrackReaders;
 use self::redriven::RedrivenRecords;
 use self::routes::EpochRoutes;
+use crate::alarm::{Alarm, AlarmKind};
 use crate::deliver::body::Scratch;
 use crate::error::{Kind, Result};
 use crate::lane::Lane;
@@ -84,7 +85,7 @@ pub struct Engine {
     buffers: Buffers,
     outbox: Outbox,
     redriven: RedrivenRecords,
-    alarm: Option<String>,
+    alarm: Option<Alarm>,
     /// Of the lane's newest records, in memory.
     tail_bytes: usize,
     /// When room was last asked for that there was not.
@@ -174,11 +175,15 @@ impl Engine {
         self.books.ledger()
     }
 
-    /// Why the stream is stalled, if it is, or what it has lost and nobody has taken note of.
-    pub fn alarm(&self) -> Option<String> {
-        let held = self.outbox.held().map(str::to_owned);
-        let alarm = held.or_else(|| self.state().loss.alarm()).or_else(|| self.alarm.clone());
-        alarm.or_else(|| self.outbox.undelivered().map(str::to_owned))
+    /// Why the stream is stalled, if it is, and what it has lost and nobody has taken note of: what needs a person most comes
+    /// first.
+    pub fn alarms(&self) -> Vec<Alarm> {
+        let mut alarms = self.outbox.held();
+        alarms.extend(self.state().loss.alarm().map(|loss| Alarm::new(AlarmKind::RecordsLost, loss)));
+        alarms.extend(self.alarm.clone());
+        alarms.extend(self.outbox.undelivered());
+        alarms.extend(self.left_behind());
+        alarms
     }
 
     /// Takes note, for somebody, of what the medium has lost so far: its alarm ends, the counts stay. Durable when it returns

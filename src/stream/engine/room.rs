@@ -2,6 +2,7 @@
 //! is asked for again and again, and said; meanwhile what is held is delivered, which makes room.
 
 use super::{Engine, WAITING};
+use crate::alarm::{Alarm, AlarmKind};
 use crate::error::{Kind, Result};
 
 impl Engine {
@@ -16,8 +17,8 @@ impl Engine {
         self.lane.give_back()?;
         if self.books.is_starved() {
             self.books.retry_room()?;
-            self.alarm =
-                self.books.is_starved().then(|| "the plan log's reserve cannot grow: the disk is full".to_owned());
+            let starved = || Alarm::new(AlarmKind::NoRoom, "the plan log's reserve cannot grow: the disk is full");
+            self.alarm = self.books.is_starved().then(starved);
         }
         if self.books.lacks_lines() {
             self.alarm = None;
@@ -26,7 +27,8 @@ impl Engine {
         if let Some(definition) = self.unadopted.take() {
             match self.adopt(&definition) {
                 Err(e) if e.kind == Kind::NoSpace => {
-                    self.alarm = Some(format!("the changed configuration is not in force yet: {e}"));
+                    let detail = format!("the changed configuration is not in force yet: {e}");
+                    self.alarm = Some(Alarm::new(AlarmKind::NoRoom, detail));
                     self.unadopted = Some(definition);
                 }
                 done => {

@@ -3,6 +3,7 @@
 
 use super::Engine;
 use super::outbox::StoredPlan;
+use crate::alarm::Alarm;
 use crate::error::{Kind, Result};
 use crate::lane::Start;
 use crate::sabotage;
@@ -115,7 +116,7 @@ impl Engine {
     pub(super) fn write_ledger_lines(&mut self) -> Result<()> {
         match self.books.write_lines() {
             Err(e) if e.kind == Kind::NoSpace => {
-                self.alarm = Some(e.to_string());
+                self.alarm = Some(Alarm::of_error(&e));
                 Ok(())
             }
             done => done,

@@ -4,6 +4,7 @@ use super::Engine;
 use super::archive;
 use super::outbox::{AbandonCount, AnswerContext, held};
 use super::reread::RereadRecords;
+use crate::alarm::{Alarm, AlarmKind};
 use crate::deliver::{Attempt, Shipment};
 use crate::error::{Kind, Result};
 use crate::stream::plan::{Entry, Outlet, Track};
@@ -62,7 +63,8 @@ impl Engine {
             let id = self.random_uuid();
             let old = self.state().plans[&plan].place().1.to_owned();
             let name = alternate_name(&old, &id);
-            self.alarm = Some(format!("an object that is not ours stands at `{old}`; it stays, ours becomes `{name}`"));
+            let detail = format!("an object that is not ours stands at `{old}`; it stays, ours becomes `{name}`");
+            self.alarm = Some(Alarm::new(AlarmKind::NotDelivered, detail).about(old.clone()));
             entries.push(Entry::Rename { plan, name });
         }
         self.books.commit(entries)?;

@@ -9,6 +9,7 @@ use super::runner::Runner;
 use super::shared::NodeShared;
 use super::sinks::Sinks;
 use super::status::Status;
+use crate::alarm::{Alarm, AlarmBoard, AlarmKind};
 use crate::config::StreamConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stream::engine::Engine;
@@ -62,7 +63,7 @@ impl LaneHandle {
             ended: false,
             stopped: stopped.clone(),
             alarm: None,
-            reported: None,
+            board: AlarmBoard::default(),
             draining: false,
             turns_busy: 0,
             epoch: epoch.clone(),
@@ -94,11 +95,9 @@ impl LaneHandle {
     /// How the lane stands. Blocks until its current step ends.
     pub(in crate::stream) fn status(&self) -> Status {
         let (answer, status) = channel();
-        let gone = || Status {
-            stream: self.name.clone(),
-            state: "stopped".into(),
-            alarm: Some("its lane has ended, and is opened again".to_owned()),
-            ..Status::default()
+        let gone = || {
+            Status { stream: self.name.clone(), state: "stopped".into(), ..Status::default() }
+                .with(Alarm::new(AlarmKind::Stopped, "its lane has ended, and is opened again"))
         };
         if self.commands.send(Command::Status(answer)).is_err() {
             return gone();

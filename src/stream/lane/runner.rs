@@ -6,6 +6,7 @@ use super::pool::Threads;
 use super::shared::NodeShared;
 use super::sinks::Sinks;
 use super::status::{Settled, Status};
+use crate::alarm::{self, Alarm, AlarmBoard, AlarmChanges, AlarmKind};
 use crate::deliver::{Attempt, Shipment, Sink};
 use crate::error::{Error, Kind, Result};
 use crate::stream::engine::{Engine, Progress};
@@ -51,9 +52,9 @@ pub(super) struct Runner {
     /// The same, or somebody has ended it; for others to see.
     pub(super) stopped: Arc<AtomicBool>,
     /// Why the engine cannot step.
-    pub(super) alarm: Option<String>,
-    /// The alarm last logged.
-    pub(super) reported: Option<String>,
+    pub(super) alarm: Option<Alarm>,
+    /// The alarms that were logged, of the engine too.
+    pub(super) board: AlarmBoard,
     pub(super) draining: bool,
     pub(super) turns_busy: u64,
     pub(super) epoch: Arc<AtomicU32>,
@@ -126,17 +127,22 @@ impl Runner {
             }
             Ok(Err(e)) => {
                 kind = e.kind;
-                self.alarm = Some(e.to_string());
+                self.alarm = Some(Alarm::new(AlarmKind::Stopped, e.to_string()));
             }
-            Err(_) => self.alarm = Some("a rule of our own was broken (see the log for the panic)".into()),
+            Err(_) => {
+                let detail = "a rule of our own was broken (see the log for the panic)";
+                self.alarm = Some(Alarm::new(AlarmKind::Stopped, detail));
+            }
         }
+        let why = self.alarm.as_ref().map(|alarm| alarm.detail.as_str());
         self.ended = true;
         self.stopped.store(true, Ordering::Relaxed);
         match kind {
-            Kind::Fenced => tracing::warn!(stream = self.name, alarm = self.alarm, "another node has it"),
-            Kind::Reopen => tracing::info!(stream = self.name, why = self.alarm, "it is to be opened again"),
-            _ => tracing::error!(stream = self.name, alarm = self.alarm, "stream stopped"),
+            Kind::Fenced => tracing::warn!(stream = self.name, alarm = why, "another node has it"),
+            Kind::Reopen => tracing::info!(stream = self.name, why, "it is to be opened again"),
+            _ => tracing::error!(stream = self.name, alarm = why, "stream stopped"),
         }
+        self.report();
         self.obey_all().unwrap_or(Rest::Until(None))
     }
 
@@ -221,7 +227,7 @@ impl Runner {
                 }
             }
             Err(e) if matches!(e.kind, Kind::NoSpace | Kind::Misconfigured | Kind::Retry) => {
-                self.alarm = Some(e.to_string());
+                self.alarm = Some(Alarm::of_error(&e));
                 Turn::Wait(Some(self.shared.clock.steady() + RETRY_STEP))
             }
             Err(e) => return Err(e),
@@ -230,27 +236,15 @@ impl Runner {
         Ok(turn)
     }
 
-    /// Why the lane is stalled, and which track goes without.
-    fn alarm(&self) -> Option<String> {
-        let alarm = self.alarm.clone().or_else(|| self.engine.alarm());
-        match (alarm, self.engine.left_behind()) {
-            (Some(alarm), Some(left)) => Some(format!("{alarm}; {left}")),
-            (alarm, left) => alarm.or(left.map(str::to_owned)),
-        }
-    }
-
-    /// Logs an alarm once, when it begins or changes, and its end.
+    /// Takes note of the lane's alarms, as they are now, and logs each when it begins and when it ends.
     fn report(&mut self) {
-        let alarm = self.alarm();
-        // The count of attempts and the names of objects change all the time and are not worth a line.
-        let essence =
-            |a: &Option<String>| a.as_ref().map(|a| a.chars().filter(|c| !c.is_ascii_hexdigit()).collect::<String>());
-        if essence(&alarm) != essence(&self.reported) {
-            match &alarm {
-                Some(alarm) => tracing::warn!(stream = self.name, alarm, "stream is stalled"),
-                None => tracing::info!(stream = self.name, "stream is no longer stalled"),
-            }
-            self.reported = alarm;
+        let alarms = self.alarm.clone().into_iter().chain(self.engine.alarms()).collect();
+        let AlarmChanges { begun, ended } = self.board.update(alarms, self.shared.clock.wall_ms());
+        for Alarm { kind, subject, detail, .. } in begun {
+            tracing::warn!(stream = self.name, kind = kind.name(), subject, alarm = detail, "alarm raised");
+        }
+        for Alarm { kind, subject, .. } in ended {
+            tracing::info!(stream = self.name, kind = kind.name(), subject, "alarm cleared");
         }
     }
 
@@ -335,7 +329,8 @@ impl Runner {
         false
     }
 
-    fn status(&self) -> Status {
+    fn status(&mut self) -> Status {
+        self.report();
         let engine = &self.engine;
         let age_s = |track| {
             let oldest = engine.oldest_pending_ms(track);
@@ -351,7 +346,8 @@ impl Runner {
                 _ => "running",
             }
             .into(),
-            alarm: self.alarm(),
+            alarm: alarm::headline(self.board.alarms()),
+            alarms: self.board.alarms().to_vec(),
             damage: engine.damage().to_vec(),
             refuses_puts: false,
             accepted: engine.accepted(),

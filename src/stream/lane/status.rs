@@ -1,5 +1,6 @@
 //! How a stream stands, as its admin page and `hydrant status` show it.
 
+use crate::alarm::Alarm;
 use crate::stream::plan::Outlet;
 use crate::stream::plan::state::State;
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,11 @@ pub struct Status {
     pub stream: String,
     /// `opening`, `running`, `paused`, `retired` (not in the configuration any more) or `stopped` (see `alarm`).
     pub state: String,
+    /// What the first of the alarms says, or those of its lane together.
     pub alarm: Option<String>,
+    /// What needs a person, that of its shards too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<Alarm>,
     /// The last put was not taken, and the alarm says why.
     #[serde(default)]
     pub refuses_puts: bool,
@@ -65,6 +70,24 @@ pub struct ShardStatus {
 }
 
 impl Status {
+    /// The same with a further alarm, which is less than those before.
+    pub fn with(mut self, alarm: Alarm) -> Status {
+        self.raise(alarm);
+        self
+    }
+
+    /// Adds an alarm, which is less than those before.
+    pub fn raise(&mut self, alarm: Alarm) {
+        self.alarm.get_or_insert_with(|| alarm.detail.clone());
+        self.alarms.push(alarm);
+    }
+
+    /// Adds an alarm, which is more than those before.
+    pub fn raise_first(&mut self, alarm: Alarm) {
+        self.alarm = Some(alarm.detail.clone());
+        self.alarms.insert(0, alarm);
+    }
+
     /// Adds how one of the stream's shards stands: as a lane, and as far as the lane does not know it.
     pub fn add_shard(&mut self, id: String, shard: Status, known: ShardStatus) {
         self.accepted += shard.accepted;
@@ -87,6 +110,7 @@ impl Status {
         }
         let alarm = shard.alarm.as_ref().map(|alarm| format!("shard `{id}`: {alarm}"));
         self.alarm = self.alarm.take().or(alarm);
+        self.alarms.extend(shard.alarms.into_iter().map(|alarm| alarm.of_shard(&id)));
         let Status { alarm, accepted, pending, gap, lane, .. } = shard;
         let state = if known.state.is_empty() { shard.state } else { known.state.clone() };
         self.shards.insert(id, ShardStatus { state, alarm, accepted, pending, gap, lane, ..known });

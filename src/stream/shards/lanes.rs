@@ -99,7 +99,7 @@ impl Inner {
                     false => sealed::write(&*self.shared.fs, &lane.dir.join(DONE), &status),
                 };
                 // What this life may have lost.
-                status.alarm = status.alarm.or_else(|| lane.shard.alarm());
+                lane.shard.alarms().into_iter().for_each(|alarm| status.raise(alarm));
                 match noted {
                     Ok(()) => done.push((id.clone(), status)),
                     Err(e) => tracing::warn!(stream = self.name, shard = id, error = %e, "cannot note that it is done"),
@@ -125,8 +125,7 @@ impl Inner {
     ) -> Result<ShardLane> {
         let (shared, Current { config, common }) = (&self.shared, current);
         let LanePlace { dir, start: begin, elsewhere, new_leases } = place;
-        let during = |e| Error::io(format!("`{}`", dir.display()), e);
-        shared.fs.create_dir_all(&dir).map_err(during)?;
+        shared.fs.create_dir_all(&dir).map_err(|e| Error::io(format!("`{}`", dir.display()), e))?;
         if elsewhere.is_none()
             && let Some((mut status, damage)) = sealed::read_and_mend::<Box<Status>>(&*shared.fs, &dir.join(DONE))?
         {
@@ -155,8 +154,8 @@ impl Inner {
         let (passed, damage) = passed(&*shared.fs, &dir)?.unzip();
         engine.note_damage(damage.flatten().into_iter().collect());
         let running = LaneHandle::start(shared, &name, engine, sinks, &self.retired, self.pool()?.threads());
-        let (tell, wake, of_reader) = (running.teller(), wake.clone(), shard.clone());
         let created_ms = self.created_ms.load(Ordering::Relaxed);
+        let tell = teller(running.teller(), shard.clone(), wake.clone());
         let reader = Reader {
             kinesis: kinesis.clone(),
             stream: self.name.clone(),
@@ -171,12 +170,7 @@ impl Inner {
             put_off: None,
             passed,
             new_leases,
-            tell: Box::new(move || {
-                tell();
-                if of_reader.is_at_end() {
-                    let _ = wake.send(());
-                }
-            }),
+            tell,
         };
         let reader = shared.runtime.spawn(reader.run());
         tracing::info!(stream = self.name, shard = id, "the shard is read");
@@ -191,4 +185,14 @@ impl Inner {
             was_paused,
         })))
     }
+}
+
+/// Tells a lane of records, and who opens lanes of the shard's end.
+fn teller(tell: impl Fn() + Send + Sync + 'static, shard: Arc<Shard>, wake: Sender<()>) -> Box<dyn Fn() + Send + Sync> {
+    Box::new(move || {
+        tell();
+        if shard.is_at_end() {
+            let _ = wake.send(());
+        }
+    })
 }

@@ -18,6 +18,7 @@ pub mod status;
 
 use self::directories::SHARDS;
 use self::lanes::ShardLane;
+use crate::alarm::{Alarm, AlarmKind};
 use crate::config::{self, StreamConfig};
 use crate::error::{Error, Kind, Result};
 use crate::source::kinesis::client::Kinesis;
@@ -74,7 +75,7 @@ struct Inner {
     lanes: Mutex<BTreeMap<String, ShardLane>>,
     /// Where lanes run. Goes after them.
     pool: OnceLock<Pool>,
-    alarm: Mutex<Option<String>>,
+    alarm: Mutex<Option<Alarm>>,
     /// What was found damaged of files that are no single shard's.
     damage: Mutex<BTreeSet<String>>,
     /// As which it was started.
@@ -309,6 +310,8 @@ impl Inner {
         if let Err(e) = &done {
             tracing::warn!(stream = self.name, error = %e, "shards cannot be read");
         }
-        *self.alarm.lock().expect("nobody panics holding it") = done.err().map(|e| e.to_string());
+        let mut alarm = self.alarm.lock().expect("nobody panics holding it");
+        let since_ms = alarm.take().map_or_else(|| self.shared.clock.wall_ms(), |before| before.since_ms);
+        *alarm = done.err().map(|e| Alarm::new(AlarmKind::SourceNotRead, e.to_string()).since(since_ms));
     }
 }

@@ -3,6 +3,7 @@
 use super::Shards;
 use super::directories::{OF_LIFE, of_life};
 use super::lanes::{OpenLane, ShardLane};
+use crate::alarm::{Alarm, AlarmKind, headline};
 use crate::stream::lane::status::{ShardStatus, Status};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -40,7 +41,7 @@ impl Shards {
     /// Adds how each shard stands, and what keeps shards from being read.
     pub(in crate::stream) fn add_to(&self, status: &mut Status) {
         let alarm = self.shared.alarm.lock().expect("nobody panics holding it").clone();
-        status.alarm = status.alarm.take().or(alarm);
+        alarm.into_iter().for_each(|alarm| status.raise(alarm));
         status.damage.extend(self.shared.damage.lock().expect("nobody panics holding it").iter().cloned());
         for (id, lane) in self.shared.lanes().iter() {
             match lane {
@@ -70,12 +71,12 @@ impl Shards {
         let mut status = lane.running.status();
         let waits = self.are_draining() && status.pending + status.backup_pending > 0;
         let draining = waits.then(|| {
-            "what was read of it is still being delivered, and nothing more is read: if that does not end, have the \
-             configuration read its stream again"
-                .to_owned()
+            let detail = "what was read of it is still being delivered, and nothing more is read: if that does not end, \
+                          have the configuration read its stream again";
+            Alarm::new(AlarmKind::ShardNotRead, detail)
         });
-        let alarms: Vec<String> = [status.alarm.take(), lane.shard.alarm(), draining].into_iter().flatten().collect();
-        status.alarm = (!alarms.is_empty()).then(|| alarms.join("; "));
+        status.alarms.extend(lane.shard.alarms().into_iter().chain(draining));
+        status.alarm = headline(&status.alarms);
         status
     }
 }

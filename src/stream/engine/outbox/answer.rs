@@ -4,6 +4,7 @@ use super::abandon::last_words;
 use super::queue::Outbox;
 use super::shipping::Phase;
 use super::shipping::Shipping;
+use crate::alarm::{Alarm, AlarmKind};
 use crate::deliver::{Attempt, Body, Rejection, retry};
 use crate::stream::pipeline::live::{Gate, Live};
 use crate::stream::plan::{Plan, Reason};
@@ -101,20 +102,26 @@ impl Shipping {
 
     /// The same of a plan that somebody has given up on, and that was not stored.
     fn last_answer(&mut self, attempt: Attempt, body: Arc<Body>, context: &AnswerContext) -> Phase {
-        let (reason, instead) = last_words(self.alarm.take(), attempt, self.attempts, context.ended_ms);
+        let (reason, instead) =
+            last_words(self.alarm.take().map(|alarm| alarm.detail), attempt, self.attempts, context.ended_ms);
         match self.is_asked {
             true => Phase::GivenUp { body: Some(body), reason, instead },
             false => {
                 // What became of that attempt may not be known.
-                self.alarm = Some(reason.message);
+                self.alarm = Some(about_store(context.plan, reason.message));
                 Phase::Ready(body)
             }
         }
     }
 }
 
-fn not_delivered(plan: &Plan, attempts: u32, why: &str) -> String {
-    format!("`{}` is not delivered after {attempts} attempts: {why}", plan.place().1)
+fn not_delivered(plan: &Plan, attempts: u32, why: &str) -> Alarm {
+    about_store(plan, format!("`{}` is not delivered after {attempts} attempts: {why}", plan.place().1))
+}
+
+/// The alarm of a plan's store: what is not delivered there is likely to have one cause.
+fn about_store(plan: &Plan, detail: String) -> Alarm {
+    Alarm::new(AlarmKind::NotDelivered, detail).about(plan.place().0)
 }
 
 /// What an alarm says of a plan that is held.

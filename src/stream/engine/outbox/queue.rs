@@ -3,6 +3,7 @@
 use super::refusals::Refusals;
 use super::shipping::{PackedOutputs, Phase, Rebuilding, Shipping, Todo};
 use super::window::Window;
+use crate::alarm::{Alarm, AlarmKind};
 use crate::deliver::{Body, Shipment};
 use crate::sabotage;
 use crate::stream::pipeline::live::{Gate, Live};
@@ -147,17 +148,27 @@ impl Outbox {
         self.insert(number, Shipping::new(Phase::Held { alarm }, None));
     }
 
-    /// Why the first held plan is held.
-    pub(crate) fn held(&self) -> Option<&str> {
-        self.shipping.values().find_map(|s| match &s.phase {
-            Phase::Held { alarm } => Some(alarm.as_str()),
+    /// Why plans are held.
+    pub(crate) fn held(&self) -> Vec<Alarm> {
+        let held = self.shipping.iter().filter_map(|(number, shipping)| match &shipping.phase {
+            Phase::Held { alarm } => {
+                Some(Alarm::new(AlarmKind::PlanHeld, alarm.as_str()).about(format!("plan {number}")))
+            }
             _ => None,
-        })
+        });
+        held.collect()
     }
 
-    /// Why the first plan whose last attempt failed is not delivered. What is delivered elsewhere does not end it.
-    pub(crate) fn undelivered(&self) -> Option<&str> {
-        self.shipping.values().find_map(|s| s.alarm.as_deref())
+    /// Of each store, why the first plan whose last attempt failed is not delivered. What is delivered elsewhere does not end
+    /// it.
+    pub(crate) fn undelivered(&self) -> Vec<Alarm> {
+        let mut first: Vec<&Alarm> = Vec::new();
+        for alarm in self.shipping.values().filter_map(|shipping| shipping.alarm.as_ref()) {
+            if !first.iter().any(|known| known.is_same(alarm)) {
+                first.push(alarm);
+            }
+        }
+        first.into_iter().cloned().collect()
     }
 
     /// Shipments to be sent now, with the outlet and store of each.

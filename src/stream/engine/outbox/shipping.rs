@@ -1,6 +1,7 @@
 //! An open plan's way: where it stands, and what is known of its attempts.
 
 use super::refusals::Refusals;
+use crate::alarm::Alarm;
 use crate::deliver::Body;
 use crate::stream::engine::buffer::Filling;
 use crate::stream::plan::Reason;
@@ -13,7 +14,7 @@ pub(super) struct Shipping {
     pub(super) phase: Phase,
     pub(super) attempts: u32,
     /// Why the last attempt failed, until the plan is settled.
-    pub(super) alarm: Option<String>,
+    pub(super) alarm: Option<Alarm>,
     pub(super) content_encoding: Option<&'static str>,
     /// Its bytes are not those that may have been sent: attempts only ask whether its object is there.
     pub(super) only_look: bool,
