@@ -10,6 +10,7 @@ use crate::clock::{Clock, System};
 use crate::config::{self, Config};
 use crate::error::{Error, Kind, Result};
 use crate::stream::node::Node;
+use crate::stream::roster::NotOpen;
 use crate::stream::supervise::Stream;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use hyper::HeaderMap;
@@ -327,7 +328,7 @@ impl Api {
                 };
                 return Some((standing, stream.epoch()));
             }
-            (true, Some(Err(_))) if self.node.is_being_opened(name) => Standing::Creating,
+            (true, Some(Err(NotOpen::Opening))) => Standing::Creating,
             (true, Some(Err(_))) => Standing::Failed,
             (true, None) => Standing::Creating,
             (false, Some(Err(_))) => Standing::RetiredFailed,

@@ -20,7 +20,7 @@ pub fn parse(path: &str) -> Option<(&str, &str)> {
 pub fn answer(api: &Api, name: &str, verb: &str, body: Option<&[u8]>) -> (u16, Value) {
     let stream = match api.node().lookup(name) {
         Some(Ok(stream)) => stream,
-        Some(Err(why)) => return failed(503, format!("stream `{name}` is not open: {why}")),
+        Some(Err(why)) => return failed(503, format!("stream `{name}` is not open: {}", why.why())),
         None => return failed(404, format!("there is no stream `{name}`")),
     };
     let done = match (verb, body) {

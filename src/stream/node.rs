@@ -1,15 +1,18 @@
 //! All streams of one process: the data directory and its lock, streams that the configuration names, and streams that
 //! it no longer names but that still hold records.
 
+use super::roster::{NotOpen, Roster};
+use super::streams_dir::StreamsDir;
 use super::supervise::{Status, Stream};
+use crate::alarm::{Alarm, AlarmKind};
 use crate::clock::System;
 use crate::config::{Config, StreamConfig};
 use crate::error::{Error, Kind, Result};
 use crate::fs::unsynced::{UnsyncedFs, sync_all};
-use crate::fs::{Fs, copy_of, real::RealFs};
+use crate::fs::{Fs, real::RealFs};
 use crate::journal::Budget;
 use crate::stream::engine::memory::NodeMemory;
-use crate::stream::lane::meta::{META, Meta, is_used, read_or_make_meta};
+use crate::stream::lane::meta::{Meta, read_or_make_meta};
 use crate::stream::lane::open;
 use crate::stream::lane::places;
 use crate::stream::lane::pool::{self, Pool};
@@ -17,13 +20,12 @@ use crate::stream::lane::resources::LaneResources;
 use crate::stream::lane::shared::NodeShared;
 use crate::stream::pipeline::workers::Workers;
 use rustix::fs::{FlockOperation, flock};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use uuid::Uuid;
 
 /// A broken stream is opened again after this pause, then after twice as long, and so on,
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
@@ -31,25 +33,16 @@ const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 const REOPEN_DOUBLINGS_MAX: u32 = 5;
 /// and from the beginning when it has run for so long.
 const REOPEN_FORGOTTEN: Duration = Duration::from_secs(600);
-/// Why a stream is not open that will be.
-const OPENING: &str = "it is being opened";
 /// Streams that are opened side by side: they wait for the disk most of the time.
 const OPENED_AT_ONCE: usize = 16;
 
-/// See the module.
+/// The streams of this process.
 pub struct Node {
     shared: NodeShared,
-    streams_dir: PathBuf,
-    streams: RwLock<BTreeMap<String, Arc<Stream>>>,
-    /// Streams that could not be opened or are just being opened again, and why. A stream is always here or among
-    /// `streams`, for a moment in both: whoever looks at both at once never finds it missing.
-    failed: RwLock<BTreeMap<String, String>>,
-    /// Directories that are nobody's as far as can be told, and why, as they were last found.
-    unreadable: RwLock<BTreeMap<String, Unreadable>>,
+    dir: StreamsDir,
+    streams: Roster,
     /// How often each stream was opened again since it last ran for long, and when.
     reopened: Mutex<BTreeMap<String, (u32, Instant)>>,
-    /// Where each stream was when it was last opened.
-    dirs: Mutex<BTreeMap<String, PathBuf>>,
     /// Held by whoever opens, reloads or mends: one after the other.
     changing: Mutex<()>,
     /// No stream is opened any more.
@@ -59,17 +52,6 @@ pub struct Node {
 
 /// A stream's name, its directory, and its configuration if it has one.
 type ToOpen<'c> = (String, PathBuf, Option<&'c StreamConfig>);
-
-/// Names of directories that are being made begin with this.
-pub const ASIDE: &str = ".new-";
-
-/// Why a directory is no stream's.
-#[derive(Clone, PartialEq, Eq)]
-struct Unreadable {
-    why: String,
-    /// It may be that of any stream.
-    is_nameless: bool,
-}
 
 impl Node {
     /// Opens the data directory. Its streams are known, and refuse until [`Node::apply`] has opened them. Another process on
@@ -90,6 +72,7 @@ impl Node {
         let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
         let workers = Workers::new(cpus.saturating_sub(1).max(1));
         let node = Node {
+            dir: StreamsDir::new(fs.clone(), streams_dir),
             shared: NodeShared {
                 fs,
                 clock,
@@ -101,20 +84,15 @@ impl Node {
                 module_cache,
                 arn_prefix,
             },
-            streams_dir,
-            streams: RwLock::default(),
-            failed: RwLock::default(),
-            unreadable: RwLock::default(),
+            streams: Roster::default(),
             reopened: Mutex::default(),
-            dirs: Mutex::default(),
             changing: Mutex::default(),
             ending: AtomicBool::new(false),
             _lock: lock,
         };
         let found = node.find()?;
         let names = config.streams.keys().chain(found.keys());
-        let opened = names.map(|name| (name.clone(), OPENING.to_owned()));
-        *node.failed.write().expect("nobody panics holding it") = opened.collect();
+        names.for_each(|name| drop(node.streams.not_open(name, NotOpen::Opening)));
         Ok(node)
     }
 
@@ -130,18 +108,19 @@ impl Node {
         let memory = config.memory.size.bytes() - config.memory.intake().bytes();
         self.shared.memory.set_limit(memory as usize);
         self.reopened.lock().expect("nobody panics holding it").clear();
-        let exists = |name: &String| config.streams.contains_key(name) || found.contains_key(name);
-        self.failed.write().expect("nobody panics holding it").retain(|name, _| exists(name));
+        self.streams.forget(|name| config.streams.contains_key(name) || found.contains_key(name));
         for (name, stream_config) in &config.streams {
             if let Some(stream) = self.stream(name).filter(|s| !s.is_broken()) {
                 errors.extend(stream.reload(stream_config).err().map(|e| format!("stream `{name}`: {e}")));
                 continue;
             }
             let gone = self
-                .known_dir(name)
+                .streams
+                .dir(name)
                 .filter(|_| !found.contains_key(name))
                 .map(|dir| format!("its directory `{}` is not there any more: put it back", dir.display()));
-            let dir = found.remove(name).map_or_else(|| gone.map_or_else(|| self.new_dir(), Err), |(dir, _)| Ok(dir));
+            let dir =
+                found.remove(name).map_or_else(|| gone.map_or_else(|| self.dir.new_dir(), Err), |(dir, _)| Ok(dir));
             match dir {
                 Ok(dir) => opened.push((name.clone(), dir, Some(stream_config))),
                 Err(why) => self.cannot_open(name, &why),
@@ -160,20 +139,18 @@ impl Node {
     /// Makes the directories of streams that have none, all of them aside, durable together and then named: of a thousand
     /// new streams each would wait for the disk a dozen times. Returns what is to be opened.
     fn make_new<'c>(&self, streams: Vec<ToOpen<'c>>) -> Vec<ToOpen<'c>> {
-        let act = || format!("make streams in `{}`", self.streams_dir.display());
+        let act = || format!("make streams in `{}`", self.dir.path().display());
         let (made, mut open): (Vec<_>, Vec<_>) = streams.into_iter().partition(|(_, dir, _)| !dir.exists());
         if made.is_empty() {
             return open;
         }
         let shared = NodeShared { fs: Arc::new(UnsyncedFs), ..self.shared.clone() };
-        let aside =
-            |dir: &Path| self.streams_dir.join(format!("{ASIDE}{}", dir.file_name().unwrap_or_default().display()));
         let whole = Mutex::new(Vec::new());
         side_by_side(made, |(name, dir, config)| {
             if self.ending.load(Ordering::Relaxed) {
                 return;
             }
-            let made_in = aside(&dir);
+            let made_in = self.dir.aside(&dir);
             let made = shared.fs.create_dir_all(&made_in).map_err(|e| Error::io(act(), e));
             let made = made.and_then(|()| read_or_make_meta(&*shared.fs, &made_in, Some(&name)));
             let made = made.and_then(|meta| {
@@ -189,9 +166,9 @@ impl Node {
             }
         });
         let whole = whole.into_inner().expect("nobody panics holding it");
-        let named = sync_all(&self.streams_dir).and_then(|()| {
-            whole.iter().try_for_each(|(_, dir, _)| self.shared.fs.rename(&aside(dir), dir))?;
-            self.shared.fs.sync_dir(&self.streams_dir)
+        let named = sync_all(self.dir.path()).and_then(|()| {
+            whole.iter().try_for_each(|(_, dir, _)| self.shared.fs.rename(&self.dir.aside(dir), dir))?;
+            self.shared.fs.sync_dir(self.dir.path())
         });
         match named.map_err(|e| Error::io(act(), e)) {
             Ok(()) => open.extend(whole),
@@ -215,33 +192,30 @@ impl Node {
     pub fn mend(&self, config: &Config) {
         // Whoever changes something now opens what is to be opened.
         let Ok(_changing) = self.changing.try_lock() else { return };
-        for stream in self.all() {
+        for stream in self.streams.open() {
             config.streams.get(&stream.name).into_iter().for_each(|config| stream.keep_places(config));
             stream.end_drained();
         }
-        let unreadable: Vec<String> =
-            self.unreadable.read().expect("nobody panics holding it").keys().cloned().collect();
-        let unreadable = unreadable.iter().any(|dir| self.is_due(dir));
-        let failed: Vec<String> = self.failed.read().expect("nobody panics holding it").keys().cloned().collect();
-        let failed = failed.into_iter().filter(|name| self.is_due(name));
-        let broken = self.all().into_iter().filter(|s| s.is_broken() && self.is_due(&s.name));
-        let broken: Vec<String> = failed.chain(broken.map(|s| s.name.clone())).collect();
+        let unreadable = self.dir.unreadable().iter().any(|(dir, _)| self.is_due(dir));
+        let is_broken =
+            |stream: &Result<Arc<Stream>, NotOpen>| stream.as_ref().map_or(true, |stream| stream.is_broken());
+        let broken = self.streams.all().into_iter().filter(|(name, stream)| is_broken(stream) && self.is_due(name));
+        let broken: Vec<String> = broken.map(|(name, _)| name).collect();
         if broken.is_empty() && !unreadable {
             return;
         }
         let Ok(mut found) = self.find() else { return };
         for name in broken {
-            let dir = match (found.remove(&name), self.known_dir(&name)) {
+            let dir = match (found.remove(&name), self.streams.dir(&name)) {
                 (Some((dir, _)), _) => dir,
                 // It was here, and is gone: what it held is not given up for a new one.
                 (None, Some(dir)) => {
                     let why = format!("its directory `{}` is not there any more: put it back", dir.display());
-                    self.end(&name);
                     self.cannot_open(&name, &why);
                     continue;
                 }
                 (None, None) if !config.streams.contains_key(&name) => continue,
-                (None, None) => match self.new_dir() {
+                (None, None) => match self.dir.new_dir() {
                     Ok(dir) => dir,
                     Err(_) => continue,
                 },
@@ -263,8 +237,8 @@ impl Node {
             return;
         }
         if self.stream(name).is_some() {
-            self.failed.write().expect("nobody panics holding it").insert(name.to_owned(), OPENING.to_owned());
-            self.end(name);
+            let (before, _) = self.streams.not_open(name, NotOpen::Opening);
+            before.inspect(|stream| stream.stop());
         }
         self.open(name, dir, config);
     }
@@ -288,135 +262,51 @@ impl Node {
         let opened = fs.create_dir_all(dir).map_err(|e| Error::io(format!("create `{}`", dir.display()), e));
         let opened = opened.and_then(|()| read_or_make_meta(&**fs, dir, Some(name)));
         match opened.and_then(|meta| Stream::start(&self.shared, dir, &meta, config)) {
-            Ok(stream) => {
-                self.dirs.lock().expect("nobody panics holding it").insert(name.to_owned(), dir.to_path_buf());
-                self.streams.write().expect("nobody panics holding it").insert(name.to_owned(), Arc::new(stream));
-                self.failed.write().expect("nobody panics holding it").remove(name);
-            }
+            Ok(stream) => self.streams.opened(name, dir, stream),
             Err(e) => self.cannot_open(name, &e.to_string()),
         }
     }
 
+    /// Takes note of why a stream cannot be opened; one that was open is stopped.
     fn cannot_open(&self, name: &str, why: &str) {
-        let before = self.failed.write().expect("nobody panics holding it").insert(name.to_owned(), why.to_owned());
-        if before.is_none_or(|before| before != why) {
+        let (before, is_news) = self.streams.not_open(name, NotOpen::Failed(why.to_owned()));
+        before.inspect(|stream| stream.stop());
+        if is_news {
             tracing::error!(stream = name, error = why, "stream cannot be opened; the others run");
-        }
-    }
-
-    /// Where a stream was when it was last opened in this life.
-    fn known_dir(&self, name: &str) -> Option<PathBuf> {
-        self.dirs.lock().expect("nobody panics holding it").get(name).cloned()
-    }
-
-    /// A directory for a stream that has none, as far as can be told. The error says which may be its.
-    fn new_dir(&self) -> Result<PathBuf, String> {
-        let unreadable = self.unreadable.read().expect("nobody panics holding it");
-        match unreadable.iter().find(|(_, unreadable)| unreadable.is_nameless) {
-            None => Ok(self.streams_dir.join(Uuid::new_v4().to_string())),
-            Some((dir, Unreadable { why, .. })) => Err(format!(
-                "`{}` may be its directory and does not say so ({why}): put its `META` back, see `hydrant repair`, or move it \
-                 away for the stream to begin anew",
-                self.streams_dir.join(dir).display()
-            )),
         }
     }
 
     /// Stops a stream's threads; what it holds stays on disk.
     fn end(&self, name: &str) {
-        let stream = self.streams.write().expect("nobody panics holding it").remove(name);
-        if let Some(stream) = stream {
-            stream.stop();
-        }
+        self.streams.take(name).inspect(|stream| stream.stop());
     }
 
     /// Streams that have a directory, by name.
     fn find(&self) -> Result<BTreeMap<String, (PathBuf, Meta)>> {
-        let fs = &*self.shared.fs;
-        let (mut found, mut unreadable) = (BTreeMap::<String, (PathBuf, Meta)>::new(), BTreeMap::new());
-        let mut entries = fs.list(&self.streams_dir).map_err(|e| Error::io("list streams", e))?;
-        // Of two that say they are the same stream, the one that is open is it.
-        let open: Vec<PathBuf> = self.all().iter().map(|s| s.dir().to_path_buf()).collect();
-        entries.sort_by_key(|e| !open.contains(&self.streams_dir.join(e)));
-        for entry in entries {
-            let dir = self.streams_dir.join(&entry);
-            if entry.starts_with(ASIDE) {
-                // It was being made when the process died, and never had its name.
-                if let Err(e) = std::fs::remove_dir_all(&dir) {
-                    tracing::warn!(directory = entry, error = %e, "what is left of a stream that was being made cannot be removed");
-                }
-                continue;
-            }
-            match read_or_make_meta(fs, &dir, None) {
-                Ok(meta) => match found.get(&meta.name) {
-                    None => drop(found.insert(meta.name.clone(), (dir, meta))),
-                    Some((other, _)) => {
-                        let (name, other) = (&meta.name, other.display());
-                        let why =
-                            format!("`{}` says that it is stream `{name}` too, which is in `{other}`", dir.display());
-                        unreadable.insert(entry, Unreadable { why, is_nameless: false });
-                    }
-                },
-                // A directory without META was being made when the process died: it never held a record.
-                Err(_) if is_nothing(fs, &dir) => {}
-                // Whose it is cannot be told, so it is shown as what it is: a stream that is not open.
-                Err(e) => drop(unreadable.insert(entry, Unreadable { why: e.to_string(), is_nameless: true })),
-            }
-        }
-        let mut known = self.unreadable.write().expect("nobody panics holding it");
-        for (directory, found) in unreadable.iter().filter(|(d, found)| known.get(*d) != Some(found)) {
-            tracing::error!(directory, error = found.why, "a stream's directory cannot be used; the others run");
-        }
-        *known = unreadable;
-        Ok(found)
+        let open: Vec<PathBuf> = self.streams.open().iter().map(|s| s.dir().to_path_buf()).collect();
+        self.dir.find(&open)
     }
 
+    /// A stream that is open.
     pub fn stream(&self, name: &str) -> Option<Arc<Stream>> {
-        self.streams.read().expect("nobody panics holding it").get(name).cloned()
+        self.streams.get(name)
     }
 
     /// A stream, or why it is not open; `None` if there is none of that name.
-    pub fn lookup(&self, name: &str) -> Option<Result<Arc<Stream>, String>> {
-        let streams = self.streams.read().expect("nobody panics holding it");
-        let failed = self.failed.read().expect("nobody panics holding it");
-        streams.get(name).cloned().map(Ok).or_else(|| failed.get(name).cloned().map(Err))
-    }
-
-    /// Whether a stream that is not open is just being opened.
-    pub fn is_being_opened(&self, name: &str) -> bool {
-        self.failed.read().expect("nobody panics holding it").get(name).is_some_and(|why| why == OPENING)
+    pub fn lookup(&self, name: &str) -> Option<Result<Arc<Stream>, NotOpen>> {
+        self.streams.lookup(name)
     }
 
     /// Names of all streams, in order.
     pub fn names(&self) -> Vec<String> {
-        let streams = self.streams.read().expect("nobody panics holding it");
-        let failed = self.failed.read().expect("nobody panics holding it");
-        let names: BTreeSet<&String> = streams.keys().chain(failed.keys()).collect();
-        names.into_iter().cloned().collect()
-    }
-
-    fn all(&self) -> Vec<Arc<Stream>> {
-        self.streams.read().expect("nobody panics holding it").values().cloned().collect()
+        self.streams.all().into_iter().map(|(name, _)| name).collect()
     }
 
     /// How every stream stands, and directories that are no stream's under their own names. Blocks until each stream has
     /// ended its current step.
     pub fn statuses(&self) -> Vec<Status> {
-        let (streams, mut closed) = {
-            let streams = self.streams.read().expect("nobody panics holding it");
-            let failed = self.failed.read().expect("nobody panics holding it");
-            (streams.clone(), failed.clone())
-        };
-        closed.retain(|name, _| !streams.contains_key(name));
-        let unreadable = self.unreadable.read().expect("nobody panics holding it").clone();
-        closed.extend(unreadable.into_iter().map(|(directory, unreadable)| (directory, unreadable.why)));
-        let mut all: Vec<Status> = streams.values().map(|s| s.status()).collect();
-        all.extend(closed.into_iter().map(|(stream, why)| Status {
-            stream,
-            state: if why == OPENING { "opening" } else { "stopped" }.into(),
-            alarm: Some(why),
-            ..Status::default()
-        }));
+        let unreadable = self.dir.unreadable().into_iter().map(|(dir, why)| (dir, Err(NotOpen::Failed(why))));
+        let mut all: Vec<Status> = self.streams.all().into_iter().chain(unreadable).map(status).collect();
         all.sort_by(|a, b| a.stream.cmp(&b.stream));
         all
     }
@@ -425,7 +315,7 @@ impl Node {
     pub fn drain(&self, patience: Duration) -> bool {
         self.ending.store(true, Ordering::Relaxed);
         let _changing = self.changing();
-        let streams = self.all();
+        let streams = self.streams.open();
         streams.iter().for_each(|s| s.drain());
         let deadline = Instant::now() + patience;
         let mut all = true;
@@ -440,14 +330,14 @@ impl Node {
     }
 }
 
-/// Whether an entry is certainly no stream's directory. One that cannot be looked into may be.
-fn is_nothing(fs: &dyn Fs, dir: &Path) -> bool {
-    let path = dir.join(META);
-    let is_absent = |path: &Path| matches!(path.try_exists(), Ok(false));
-    let is_file = std::fs::metadata(dir).is_ok_and(|found| found.is_file());
-    is_file
-        || dir.ends_with("lost+found")
-        || is_absent(&path) && is_absent(&copy_of(&path)) && matches!(is_used(fs, dir), Ok(false))
+/// How a stream stands, or why it is not open.
+fn status((stream, found): (String, Result<Arc<Stream>, NotOpen>)) -> Status {
+    let not_open = match found {
+        Ok(stream) => return stream.status(),
+        Err(not_open) => not_open,
+    };
+    let state = if not_open == NotOpen::Opening { "opening" } else { "stopped" }.to_owned();
+    Status { stream, state, ..Status::default() }.with(Alarm::new(AlarmKind::Stopped, not_open.why()))
 }
 
 /// Does the same with each stream, several at a time. Blocks until all is done.
