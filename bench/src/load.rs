@@ -111,7 +111,7 @@ impl Load {
         let (host, target) = (self.address.to_string(), format!("Firehose_20150804.{}", self.operation));
         let signed = [("host", host.as_str()), ("x-amz-date", &date), ("x-amz-target", &target)];
         let request = |body: &Bytes| {
-            let authorization = sign(&keys, (KEY, SECRET), REGION, &date, &signed, body);
+            let authorization = sign(&keys, (KEY, SECRET), (REGION, &date), &signed, body);
             let mut request = format!(
                 "POST / HTTP/1.1\r\nhost: {host}\r\nx-amz-date: {date}\r\nx-amz-target: {target}\r\nauthorization: \
                  {authorization}\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n",

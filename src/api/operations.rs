@@ -85,6 +85,16 @@ impl Admitted {
     }
 }
 
+/// A call that was authenticated.
+struct Call<'a> {
+    config: &'a Config,
+    /// The access key that signed it.
+    key: Option<&'a str>,
+    operation: &'a str,
+    /// When it came, by the steady clock.
+    began: Duration,
+}
+
 impl Api {
     /// An error names the file of a certificate that cannot be used.
     pub fn new(node: Arc<Node>, config: Config) -> Result<Self> {
@@ -141,12 +151,12 @@ impl Api {
         match operation {
             "PutRecord" => {
                 let input = wire::put_record(body)?;
-                let (lane, first, _) = self.put(&config, key, operation, input, began).await?;
+                let (lane, first, _) = self.put(Call { config: &config, key, operation, began }, input).await?;
                 Ok(wire::put_record_answer(lane, first))
             }
             "PutRecordBatch" => {
                 let input = wire::put_record_batch(body)?;
-                let (lane, first, records) = self.put(&config, key, operation, input, began).await?;
+                let (lane, first, records) = self.put(Call { config: &config, key, operation, began }, input).await?;
                 Ok(wire::put_record_batch_answer(lane, first, records))
             }
             "DescribeDeliveryStream" => self.describe(&config, key, body, began),
@@ -184,7 +194,7 @@ impl Api {
         }
         let secret = |id: &str| config.api.access_keys.get(id).map(|k| k.secret.expose_secret().to_owned());
         let now = self.clock.wall_ms() / 1000;
-        sigv4::verify(headers, body, now, config.api.clock_skew, &secret, &self.signing_keys).map(Some)
+        sigv4::verify(headers, body, (now, config.api.clock_skew), &secret, &self.signing_keys).map(Some)
     }
 
     fn authorize(
@@ -217,14 +227,8 @@ impl Api {
     }
 
     /// Puts a batch: the lane's number, the first offset, the number of records.
-    async fn put(
-        &self,
-        config: &Config,
-        key: Option<&str>,
-        operation: &str,
-        input: wire::PutInput,
-        began: Duration,
-    ) -> Result<(u64, u64, usize), ApiError> {
+    async fn put(&self, call: Call<'_>, input: wire::PutInput) -> Result<(u64, u64, usize), ApiError> {
+        let Call { config, key, operation, began } = call;
         self.authorize(config, key, operation, Some(&input.stream))?;
         let (records, bytes) = (input.batch.len(), input.batch.bytes().len());
         let stream = self.stream(config, &input.stream).inspect_err(|e| {

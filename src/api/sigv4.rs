@@ -39,12 +39,11 @@ struct Authorization<'a> {
 
 /// Verifies a request `POST /` and returns the access key id that signed it.
 ///
-/// `secret` looks up a key's secret; `now` is seconds since the Unix epoch; `keys` is kept between calls.
+/// `secret` looks up a key's secret; `now` is seconds since the Unix epoch, `skew` by how much a request's time may differ; `keys` is kept between calls.
 pub fn verify<'a>(
     headers: &'a HeaderMap,
     body: &[u8],
-    now: u64,
-    skew: Duration,
+    (now, skew): (u64, Duration),
     secret: &dyn Fn(&str) -> Option<String>,
     keys: &SigningKeys,
 ) -> Result<&'a str, ApiError> {
@@ -300,13 +299,12 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|digit| DIGITS[digit as usize] as char).collect()
 }
 
-/// The `Authorization` header of a request `POST /`, for our own clients. `date` is `yyyymmddThhmmssZ`; `signed` are
-/// the signed headers, lower-case and sorted.
+/// The `Authorization` header of a request `POST /` to a region, for our own clients. `date` is `yyyymmddThhmmssZ`; `signed`
+/// are the signed headers, lower-case and sorted.
 pub fn sign(
     keys: &SigningKeys,
     (key, secret): (&str, &str),
-    region: &str,
-    date: &str,
+    (region, date): (&str, &str),
     signed: &[(&str, &str)],
     body: &[u8],
 ) -> String {

@@ -63,7 +63,7 @@ impl Client {
         if let Some(c) = &self.credentials {
             let signed = [("host", host.as_str()), ("x-amz-date", &now), ("x-amz-target", &target)];
             let authorization =
-                sigv4::sign(&self.keys, (&c.access_key_id, &c.secret), &self.region, &now, &signed, &body);
+                sigv4::sign(&self.keys, (&c.access_key_id, &c.secret), (&self.region, &now), &signed, &body);
             request = request.header("authorization", authorization);
         }
         let request = request.body(Full::new(body)).map_err(|e| e.to_string())?;

@@ -42,7 +42,7 @@ pub fn repair(options: &Options) -> Outcome {
         match nameless(&*fs, &dir) {
             Ok(None) => {}
             Ok(Some(found)) => {
-                unnamed.push((entry, found));
+                unnamed.push(found);
                 continue;
             }
             Err(e) => {
@@ -63,8 +63,8 @@ pub fn repair(options: &Options) -> Outcome {
             }
         }
     }
-    for (entry, found) in unnamed {
-        left += !of_nameless(&*fs, &config, &named, entry, found, options)? as u32;
+    for found in unnamed {
+        left += !of_nameless(&*fs, &config, &named, found, options)? as u32;
     }
     match (left, options.apply) {
         (0, _) => say!("nothing is left to be repaired"),
@@ -116,10 +116,10 @@ fn of_nameless(
     fs: &dyn Fs,
     config: &Config,
     named: &BTreeSet<String>,
-    entry: String,
     found: Nameless,
     options: &Options,
 ) -> Result<bool, String> {
+    let entry = found.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let without: Vec<&str> = config.streams.keys().filter(|name| !named.contains(*name)).map(String::as_str).collect();
     if let (Some(dir), Some(name), true) = (&options.dir, &options.name, options.apply)
         && *dir == entry

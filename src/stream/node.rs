@@ -13,7 +13,7 @@ use crate::fs::{Fs, real::RealFs};
 use crate::journal::Budget;
 use crate::stream::engine::memory::NodeMemory;
 use crate::stream::lane::meta::{Meta, read_or_make_meta};
-use crate::stream::lane::open;
+use crate::stream::lane::open::{self, LaneToOpen};
 use crate::stream::lane::places;
 use crate::stream::lane::pool::{self, Pool};
 use crate::stream::lane::resources::LaneResources;
@@ -155,7 +155,8 @@ impl Node {
             let made = made.and_then(|()| read_or_make_meta(&*shared.fs, &made_in, Some(&name)));
             let made = made.and_then(|meta| {
                 let kept = places::keep(&*shared.fs, &made_in, config)?;
-                open::open(&LaneResources::new(&shared, config, &Arc::new(kept.before)), &made_in, &meta, config)
+                let common = LaneResources::new(&shared, config, &Arc::new(kept.before));
+                open::open(&LaneToOpen { common: &common, dir: &made_in, meta: &meta, config })
             });
             match made.map(drop) {
                 Ok(()) => whole.lock().expect("nobody panics holding it").push((name, dir, config)),
@@ -196,10 +197,10 @@ impl Node {
             config.streams.get(&stream.name).into_iter().for_each(|config| stream.keep_places(config));
             stream.end_drained();
         }
-        let unreadable = self.dir.unreadable().iter().any(|(dir, _)| self.is_due(dir));
+        let unreadable = self.dir.unreadable().iter().any(|(dir, _)| self.take_turn(dir));
         let is_broken =
             |stream: &Result<Arc<Stream>, NotOpen>| stream.as_ref().map_or(true, |stream| stream.is_broken());
-        let broken = self.streams.all().into_iter().filter(|(name, stream)| is_broken(stream) && self.is_due(name));
+        let broken = self.streams.all().into_iter().filter(|(name, stream)| is_broken(stream) && self.take_turn(name));
         let broken: Vec<String> = broken.map(|(name, _)| name).collect();
         if broken.is_empty() && !unreadable {
             return;
@@ -244,7 +245,7 @@ impl Node {
     }
 
     /// Whether the next try of a stream that is not open is due; counts it.
-    fn is_due(&self, name: &str) -> bool {
+    fn take_turn(&self, name: &str) -> bool {
         let mut reopened = self.reopened.lock().expect("nobody panics holding it");
         let (tries, last) = reopened.entry(name.to_owned()).or_insert((0, Instant::now()));
         if last.elapsed() > REOPEN_FORGOTTEN {

@@ -10,7 +10,7 @@ use crate::journal::{Budget, Committer, Put};
 use crate::record::{Batch, Entry};
 use crate::stream::lane::handle::LaneHandle;
 use crate::stream::lane::meta::Meta;
-use crate::stream::lane::open::{Opened, disk_limit, open};
+use crate::stream::lane::open::{LaneToOpen, Opened, disk_limit, open};
 use crate::stream::lane::places::{self, Keeping};
 use crate::stream::lane::resources::LaneResources;
 use crate::stream::lane::shared::NodeShared;
@@ -50,7 +50,8 @@ impl Stream {
         let during = |e: Error| e.during(format!("stream `{}`", meta.name));
         let Keeping { before, damage, unkept } = places::keep(&*shared.fs, dir, config).map_err(during)?;
         let common = LaneResources::new(shared, config, &Arc::new(before));
-        let Opened { mut engine, writer, budget } = open(&common, dir, meta, config).map_err(during)?;
+        let Opened { mut engine, writer, budget } =
+            open(&LaneToOpen { common: &common, dir, meta, config }).map_err(during)?;
         let retired = Arc::new(AtomicBool::new(config.is_none()));
         let paused = Arc::new(AtomicBool::new(engine.state().paused));
         engine.note_damage(damage.into_iter().collect());
@@ -59,7 +60,7 @@ impl Stream {
             engine
                 .note_damage(sinks.remember(dir, &engine.open_stores(), engine.has_delivered()).into_iter().collect());
         }
-        let running = LaneHandle::start(shared, &meta.name, engine, sinks, &retired, shared.lanes.threads());
+        let running = LaneHandle::start(shared, &meta.name, (engine, sinks), &retired, shared.lanes.threads());
         let put = Committer::new(&meta.name, writer, running.teller());
         let kinesis = config.filter(|c| c.kinesis().is_some());
         let start = |config| Shards::start(&common, &meta.name, dir, config, (&retired, &paused)).map_err(during);

@@ -55,7 +55,8 @@ fn signed(service: &Service) -> [(&'static str, String); 3] {
     let date = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
     let host = service.api.to_string();
     let headers = [("host", host.as_str()), ("x-amz-date", &date), ("x-amz-target", TARGET)];
-    let authorization = sign(&SigningKeys::default(), ("KEY", "secret"), "us-east-1", &date, &headers, BODY.as_bytes());
+    let authorization =
+        sign(&SigningKeys::default(), ("KEY", "secret"), ("us-east-1", &date), &headers, BODY.as_bytes());
     [("authorization", authorization), ("x-amz-date", date), ("x-amz-target", TARGET.to_owned())]
 }
 

@@ -81,7 +81,7 @@ fn what_a_signature_cannot_mend_is_refused_before_anything_is_held_for_it() {
     let headers = |key: &str, date: &str| {
         let target = "Firehose_20150804.PutRecordBatch";
         let signed = [("host", host.as_str()), ("x-amz-date", date), ("x-amz-target", target)];
-        let authorization = sign(&SigningKeys::default(), (key, "guessed"), "us-east-1", date, &signed, b"");
+        let authorization = sign(&SigningKeys::default(), (key, "guessed"), ("us-east-1", date), &signed, b"");
         format!("authorization: {authorization}\r\nx-amz-date: {date}\r\n")
     };
     // One who knows a key's name and not its secret holds that key's share, and no more.
@@ -92,7 +92,7 @@ fn what_a_signature_cannot_mend_is_refused_before_anything_is_held_for_it() {
     for _ in 0..10 {
         let signed =
             [("host", host.as_str()), ("x-amz-date", date.as_str()), ("x-amz-target", "Firehose_20150804.PutRecord")];
-        let authorization = sign(&SigningKeys::default(), ("OTHER", "other"), "us-east-1", &date, &signed, body);
+        let authorization = sign(&SigningKeys::default(), ("OTHER", "other"), ("us-east-1", &date), &signed, body);
         let request = format!(
             "POST / HTTP/1.1\r\nhost: {host}\r\nx-amz-date: {date}\r\nx-amz-target: Firehose_20150804.PutRecord\r\n\
              authorization: {authorization}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{}",

@@ -19,7 +19,7 @@ use hydrant::record::{Batch, Entry, Origin};
 use hydrant::sabotage;
 use hydrant::stream::engine::home::{Bounds, Home};
 use hydrant::stream::engine::memory::NodeMemory;
-use hydrant::stream::engine::{Engine, Progress};
+use hydrant::stream::engine::{Engine, EngineSettings, Progress};
 use hydrant::stream::pipeline::live::{Limits, Live};
 use hydrant::stream::pipeline::load::Routes;
 use hydrant::stream::pipeline::route::{BackupRoute, FailureRoute, HTTP_ENDPOINT, Payload, Route};
@@ -467,7 +467,8 @@ impl World {
             bounds,
         };
         let loader = Box::new(Loader(self.rng.clone()));
-        let engine = Engine::open(home, live, log, journal.clone(), loader, self.definition.as_bytes())?;
+        let settings = EngineSettings { live, loader, definition: self.definition.as_bytes().to_vec() };
+        let engine = Engine::open(home, settings, log, journal.clone())?;
         let mut sinks: HashMap<&'static str, Box<dyn Sink>> = HashMap::new();
         sinks.insert(LOCAL, Box::new(Local::new(fs, PathBuf::from("/bucket"))));
         sinks.insert(MODEL, Box::new(ModelStore { bucket: self.bucket.clone(), rng: self.rng.clone() }));

@@ -247,19 +247,23 @@ fn signatures_are_verified_and_keys_open_only_what_they_name() {
         at.strftime("%Y%m%dT%H%M%SZ").to_string()
     };
     let body = r#"{"DeliveryStreamName":"s","Record":{"Data":"eA=="}}"#;
-    let call =
-        |key: &str, secret: &str, date: &str, operation: &str, signed_body: &str, edit: &dyn Fn(String) -> String| {
-            let (host, target) = (service.api.to_string(), format!("Firehose_20150804.{operation}"));
-            let signed = [("host", host.as_str()), ("x-amz-date", date), ("x-amz-target", &target)];
-            let authorization =
-                edit(sign(&SigningKeys::default(), (key, secret), "us-east-1", date, &signed, signed_body.as_bytes()));
-            let request = format!(
-                "POST / HTTP/1.1\r\nhost: {host}\r\nx-amz-date: {date}\r\nx-amz-target: {target}\r\nauthorization: \
+    let call = |key: &str,
+                secret: &str,
+                date: &str,
+                operation: &str,
+                signed_body: &str,
+                edit: &dyn Fn(String) -> String| {
+        let (host, target) = (service.api.to_string(), format!("Firehose_20150804.{operation}"));
+        let signed = [("host", host.as_str()), ("x-amz-date", date), ("x-amz-target", &target)];
+        let authorization =
+            edit(sign(&SigningKeys::default(), (key, secret), ("us-east-1", date), &signed, signed_body.as_bytes()));
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: {host}\r\nx-amz-date: {date}\r\nx-amz-target: {target}\r\nauthorization: \
              {authorization}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                body.len()
-            );
-            code(exchange(service.api, request.as_bytes()))
-        };
+            body.len()
+        );
+        code(exchange(service.api, request.as_bytes()))
+    };
     let same = |a: String| a;
     let ok = (200, String::new());
     let refused = |code: &str| (400, code.to_owned());

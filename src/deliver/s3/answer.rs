@@ -109,7 +109,7 @@ impl S3 {
             SdkError::ResponseError(e) => (e.raw(), None, Some("the answer cannot be read")),
             _ => {
                 let (answer, code) = unanswered(error);
-                let made = self.made(answer, code, act, name, &told(error));
+                let made = self.made(answer, code, (act, name), &told(error));
                 return Refusal { outcome_unknown: code == CONNECTION_FAILED, ..made };
             }
         };
@@ -121,7 +121,7 @@ impl S3 {
         let shown = code.map_or_else(|| code_of(status), str::to_owned);
         let text = format!("HTTP {status}, {}", message.unwrap_or("no message"));
         let (answer, text) = self.or_elsewhere(answer, text, raw);
-        let made = self.made(answer, &shown, act, name, &text);
+        let made = self.made(answer, &shown, (act, name), &text);
         Refusal { outcome_unknown: matches!(status, 200..=299 | 500 | 502 | 504), ..made }
     }
 
@@ -138,19 +138,19 @@ impl S3 {
     }
 
     pub(super) fn taken(&self, name: &str) -> Refusal {
-        self.made(Answer::Taken, "PreconditionFailed", "put", name, "something stands there")
+        self.made(Answer::Taken, "PreconditionFailed", ("put", name), "something stands there")
     }
 
     pub(super) fn no_bucket(&self) -> Refusal {
-        self.made(Answer::Misconfigured, "NoSuchBucket", "look for", "", "HTTP 404, there is no such bucket")
+        self.made(Answer::Misconfigured, "NoSuchBucket", ("look for", ""), "HTTP 404, there is no such bucket")
     }
 
     /// An answer that says success but cannot be one.
     pub(super) fn unusable(&self, act: &str, name: &str, found: &str) -> Refusal {
-        self.made(Answer::Retry, "BadAnswer", act, name, found)
+        self.made(Answer::Retry, "BadAnswer", (act, name), found)
     }
 
-    fn made(&self, answer: Answer, code: &str, act: &str, name: &str, text: &str) -> Refusal {
+    fn made(&self, answer: Answer, code: &str, (act, name): (&str, &str), text: &str) -> Refusal {
         let bucket = &self.settings.bucket;
         let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let text = bounded(text, MESSAGE_CHARS_MAX);

@@ -55,7 +55,7 @@ impl S3 {
         let mut at = 0;
         while at < shipment.body.len() {
             let bytes = (PIECE_BYTES as u64).min(shipment.body.len() - at);
-            parts.push(self.send_part(shipment, upload, parts.len() as i32 + 1, at, bytes).await?);
+            parts.push(self.send_part(shipment, upload, parts.len() as i32 + 1, (at, bytes)).await?);
             sabotage::point("upload.part");
             at += bytes;
         }
@@ -82,13 +82,13 @@ impl S3 {
         Ok(tag(completed.e_tag()))
     }
 
+    /// Sends part `number`: so many bytes of the body from there on.
     async fn send_part(
         &self,
         shipment: &Shipment,
         upload: &str,
         number: i32,
-        at: u64,
-        bytes: u64,
+        (at, bytes): (u64, u64),
     ) -> Result<CompletedPart, Refusal> {
         let sums = Sums::ahead(&shipment.body, at, bytes, self.checksum().as_ref());
         let request = self

@@ -11,6 +11,13 @@ pub struct Watch {
     seen: HashMap<String, (Option<String>, u64, Instant)>,
 }
 
+/// Who looks for leases.
+pub struct Worker<'a> {
+    pub name: &'a str,
+    /// Whether it has the lease of a shard.
+    pub has: &'a dyn Fn(&str) -> bool,
+}
+
 impl Watch {
     /// Takes note of how the leases stand now.
     pub fn look(&mut self, leases: &[Lease], now: Instant) {
@@ -32,20 +39,19 @@ impl Watch {
         lease.owner.is_none() || unmoved >= failover
     }
 
-    /// The leases that `me`, who has those that are `ours`, should take now: one that names us and is not is free, since
+    /// The leases that a worker should take now: one that names us and is not is free, since
     /// the answer that it is ours was lost, or it could not be renewed. Those of shards that were read to their ends are
     /// nobody's.
     pub fn wanted(
         &self,
         leases: &[Lease],
-        me: &str,
-        ours: &dyn Fn(&str) -> bool,
+        &Worker { name: me, has }: &Worker,
         now: Instant,
         failover: Duration,
     ) -> Vec<Lease> {
         let open: Vec<&Lease> = leases.iter().filter(|l| !l.is_ended()).collect();
         let is_free = |l: &Lease| match l.owner.as_deref() == Some(me) {
-            true => !ours(&l.shard),
+            true => !has(&l.shard),
             false => self.is_free(l, now, failover),
         };
         let (free, held): (Vec<&Lease>, Vec<&Lease>) = open.iter().partition(|l| is_free(l));
@@ -87,7 +93,7 @@ mod tests {
 
     fn wanted(watch: &Watch, leases: &[Lease], me: &str, now: Instant) -> Vec<String> {
         let ours = |shard: &str| leases.iter().any(|l| l.shard == shard && l.owner.as_deref() == Some(me));
-        watch.wanted(leases, me, &ours, now, FAILOVER).into_iter().map(|l| l.shard).collect()
+        watch.wanted(leases, &Worker { name: me, has: &ours }, now, FAILOVER).into_iter().map(|l| l.shard).collect()
     }
 
     #[test]
@@ -101,7 +107,7 @@ mod tests {
         assert_eq!(wanted(&watch, &all, "a", now), ["shard 0"]);
         let even = [lease(0, Some("b")), lease(1, Some("b")), lease(2, Some("a"))];
         assert_eq!(wanted(&watch, &even, "a", now), [""; 0]);
-        let forgotten = watch.wanted(&even, "a", &|_| false, now, FAILOVER);
+        let forgotten = watch.wanted(&even, &Worker { name: "a", has: &|_| false }, now, FAILOVER);
         assert_eq!(forgotten.len(), 1, "it names us, and we do not know");
         let ended = [Lease { checkpoint: "SHARD_END".into(), ..lease(0, None) }, lease(1, Some("b"))];
         assert_eq!(wanted(&watch, &ended, "a", now), [""; 0]);

@@ -16,7 +16,7 @@ impl Reader {
     }
 
     /// Nothing of the shard can be read any more.
-    pub(super) fn is_gone(&self) {
+    pub(super) fn give_up_gone(&self) {
         let done = match self.behind() {
             Some(position) => self.expired(position, NOTHING),
             None => {

@@ -90,7 +90,7 @@ impl Reader {
                     Ok(summary) if summary.created_ms != self.created_ms => return,
                     Ok(_) if self.is_listed().await => is_suspect = false,
                     Ok(_) => {
-                        self.is_gone();
+                        self.give_up_gone();
                         return;
                     }
                     Err(_) => {

@@ -1,6 +1,8 @@
 //! Tests of a shard as a lane.
 
 use super::*;
+use crate::error::Kind;
+use crate::lane::{Cursor, Lane, Read};
 use crate::source::room::Room;
 
 fn taken(n: u64, arrival_ms: u64) -> Taken<'static> {

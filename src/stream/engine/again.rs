@@ -76,11 +76,11 @@ impl Engine {
         }
         let mut from = 0;
         for (&i, single) in &alone {
-            self.place_range(epoch, again, &judged, from..i, 0)?;
-            self.place_range(epoch, again, single, i..i + 1, i)?;
+            self.place_range(epoch, again, (&judged, 0), from..i)?;
+            self.place_range(epoch, again, (single, i), i..i + 1)?;
             from = i + 1;
         }
-        self.place_range(epoch, again, &judged, from..again.bounds.len(), 0)?;
+        self.place_range(epoch, again, (&judged, 0), from..again.bounds.len())?;
         Ok(true)
     }
 
@@ -108,9 +108,8 @@ impl Engine {
         &mut self,
         epoch: u32,
         again: &RereadRecords,
-        judged: &Judged,
+        (judged, base): (&Judged, usize),
         range: Range<usize>,
-        base: usize,
     ) -> Result<()> {
         let mut picks: Vec<Vec<Pick>> = vec![Vec::new(); judged.keys.len()];
         let mut rebuilt: BTreeMap<u64, (Vec<u32>, Vec<u64>)> = BTreeMap::new();
@@ -119,7 +118,7 @@ impl Engine {
             let listed = match &again.bounds[i] {
                 Some(Bound::Done) => continue,
                 Some(Bound::Failure(plan)) => {
-                    self.rebuild_failure(*plan, &again.chunk, i, verdict, judged)?;
+                    self.rebuild_failure(*plan, (&again.chunk, i), verdict, judged)?;
                     continue;
                 }
                 Some(Bound::Outputs(listed)) => listed.as_slice(),
@@ -143,7 +142,7 @@ impl Engine {
                     }
                 }
                 verdict if listed.is_empty() || sabotage::on("bound_record_judged_again") => {
-                    self.place_ended(epoch, &again.chunk, i, verdict, judged)?;
+                    self.place_ended(epoch, (&again.chunk, i), verdict, judged)?;
                 }
                 verdict => {
                     // Of what is settled nothing is made again.
@@ -209,7 +208,13 @@ impl Engine {
     }
 
     /// Makes a bound record's error line again, with the reason its plan keeps.
-    fn rebuild_failure(&mut self, plan: u64, chunk: &Chunk, i: usize, now: &Verdict, judged: &Judged) -> Result<()> {
+    fn rebuild_failure(
+        &mut self,
+        plan: u64,
+        (chunk, i): (&Chunk, usize),
+        now: &Verdict,
+        judged: &Judged,
+    ) -> Result<()> {
         let outlet = self.state().plans[&plan].outlet;
         let may_be_output = outlet == Outlet::ConversionFailed || !chunk.entry.is_before_transform();
         let raw = match now {

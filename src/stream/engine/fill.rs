@@ -142,7 +142,7 @@ impl Engine {
                         picks[key].push((i as u32, first + output, output, *count));
                     }
                 }
-                _ => self.place_ended(epoch, chunk, i, verdict, judged)?,
+                _ => self.place_ended(epoch, (chunk, i), verdict, judged)?,
             }
         }
         self.place_outputs(chunk, judged, &picks)
@@ -200,8 +200,7 @@ impl Engine {
     pub(super) fn place_ended(
         &mut self,
         epoch: u32,
-        chunk: &Chunk,
-        i: usize,
+        (chunk, i): (&Chunk, usize),
         verdict: &Verdict,
         judged: &Judged,
     ) -> Result<()> {

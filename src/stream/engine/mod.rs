@@ -97,16 +97,19 @@ pub struct Engine {
     damage: Vec<String>,
 }
 
+/// What an engine does to records.
+pub struct EngineSettings {
+    pub live: Live,
+    /// What makes routes of definitions.
+    pub loader: Box<dyn Routes>,
+    /// The definition that is to be in force.
+    pub definition: Vec<u8>,
+}
+
 impl Engine {
     /// Opens a stream's state. The caller opens the lane with [`floor`] of the log before.
-    pub fn open(
-        home: Home,
-        live: Live,
-        log: impl Into<Log>,
-        lane: Arc<dyn Lane>,
-        loader: Box<dyn Routes>,
-        definition: &[u8],
-    ) -> Result<Engine> {
+    pub fn open(home: Home, settings: EngineSettings, log: impl Into<Log>, lane: Arc<dyn Lane>) -> Result<Engine> {
+        let EngineSettings { live, loader, definition } = settings;
         let (fs, log) = (home.fs.clone(), log.into());
         let books = Books::open(&home, log)?;
         let scratch = Scratch::open(fs.clone(), home.dir.join("scratch"), home.bounds.spool_bytes_max)?;
@@ -135,9 +138,9 @@ impl Engine {
         engine.write_ledger_lines()?;
         engine.ship_given_up()?;
         engine.settle_takes()?;
-        match engine.adopt(definition) {
+        match engine.adopt(&definition) {
             // What is held is delivered as it was to be, which makes room.
-            Err(e) if e.kind == Kind::NoSpace && engine.epoch() > 0 => engine.unadopted = Some(definition.to_vec()),
+            Err(e) if e.kind == Kind::NoSpace && engine.epoch() > 0 => engine.unadopted = Some(definition),
             done => done?,
         }
         engine.routes.tidy(engine.books.state())?;

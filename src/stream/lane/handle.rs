@@ -40,8 +40,7 @@ impl LaneHandle {
     pub(in crate::stream) fn start(
         shared: &NodeShared,
         name: &str,
-        engine: Engine,
-        sinks: Sinks,
+        (engine, sinks): (Engine, Sinks),
         retired: &Arc<AtomicBool>,
         threads: &Threads,
     ) -> LaneHandle {

@@ -8,8 +8,8 @@ use crate::fs::Fs;
 use crate::journal::{self, Budget, Journal, Writer};
 use crate::lane::{Lane, Start};
 use crate::source::kinesis::shard::Shard;
-use crate::stream::engine::Engine;
 use crate::stream::engine::home::{Bounds, Home};
+use crate::stream::engine::{Engine, EngineSettings};
 use crate::stream::pipeline::load::Loader;
 use crate::stream::pipeline::settings::{default_live, definition, live, live_transform};
 use crate::stream::plan::Entry;
@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 /// Of each plan log file of a shard: there may be a thousand of them.
 const SHARD_RESERVE_BYTES: u64 = 16 << 10;
+
 /// A stream's state, ready to run.
 pub struct Opened {
     pub engine: Engine,
@@ -31,8 +32,18 @@ pub struct Opened {
     pub budget: Arc<Budget>,
 }
 
-/// Opens the stream in `dir`; without a configuration under the one it had last.
-pub fn open(common: &LaneResources, dir: &Path, meta: &Meta, config: Option<&StreamConfig>) -> Result<Opened> {
+/// What a lane is opened from.
+pub struct LaneToOpen<'a> {
+    pub common: &'a LaneResources,
+    pub dir: &'a Path,
+    pub meta: &'a Meta,
+    /// Without one, it goes on under the one that it had last.
+    pub config: Option<&'a StreamConfig>,
+}
+
+/// Opens a stream's lane.
+pub fn open(lane: &LaneToOpen) -> Result<Opened> {
+    let LaneToOpen { common, dir, meta, config } = *lane;
     let shared = &common.shared;
     let incarnation = *meta.incarnation.as_bytes();
     let bounds = Bounds::default();
@@ -48,7 +59,7 @@ pub fn open(common: &LaneResources, dir: &Path, meta: &Meta, config: Option<&Str
     if recovered.records_rewritten > 0 {
         tracing::info!(stream = meta.name, ?recovered, "journal recovered");
     }
-    let mut engine = engine(common, dir, meta, config, bounds, log.into(), journal, None)?;
+    let mut engine = engine(lane, bounds, log.into(), journal, None)?;
     engine.note_damage(recovered.damage(&journal_dir));
     Ok(Opened { engine, writer, budget })
 }
@@ -79,15 +90,9 @@ pub struct Elsewhere {
     pub objects: Arc<Objects>,
 }
 
-/// Opens the lane of a shard in `dir`. `begin`: where to begin to read it, if it was not opened before.
-pub fn open_shard(
-    common: &LaneResources,
-    dir: &Path,
-    meta: &Meta,
-    config: &StreamConfig,
-    begin: Start,
-    elsewhere: Option<Elsewhere>,
-) -> Result<(Engine, Arc<Shard>)> {
+/// Opens the lane of a shard. `begin`: where to begin to read it, if it was not opened before.
+pub fn open_shard(lane: &LaneToOpen, begin: Start, elsewhere: Option<Elsewhere>) -> Result<(Engine, Arc<Shard>)> {
+    let LaneToOpen { common, dir, meta, .. } = *lane;
     let shared = &common.shared;
     let bounds = Bounds { reserve_bytes: SHARD_RESERVE_BYTES, ..Bounds::default() };
     let (mut log, objects): (Log, _) = match elsewhere {
@@ -106,21 +111,19 @@ pub fn open_shard(
         }
     };
     let shard = Shard::new(&start, log.state().floor());
-    let engine = engine(common, dir, meta, Some(config), bounds, log, shard.clone(), objects)?;
+    let engine = engine(lane, bounds, log, shard.clone(), objects)?;
     Ok((engine, shard))
 }
 
-#[expect(clippy::too_many_arguments, reason = "all of them are what a lane is made of")]
+/// The engine of a lane, with where its state is kept and what it reads.
 fn engine(
-    common: &LaneResources,
-    dir: &Path,
-    meta: &Meta,
-    config: Option<&StreamConfig>,
+    opened: &LaneToOpen,
     bounds: Bounds,
     log: Log,
     lane: Arc<dyn Lane>,
     objects: Option<Arc<Objects>>,
 ) -> Result<Engine> {
+    let LaneToOpen { common, dir, meta, config } = *opened;
     let shared = &common.shared;
     let fs = shared.fs.clone();
     if let Err(e) = mend_meta(&*fs, dir, meta) {
@@ -149,9 +152,9 @@ fn engine(
         memory: shared.memory.stream(),
         bounds,
     };
-    let live = config.map_or_else(default_live, live);
     let loader = Box::new(loader(common, config));
-    let mut engine = Engine::open(home, live, log, lane, loader, &definition)?;
+    let settings = EngineSettings { live: config.map_or_else(default_live, live), loader, definition };
+    let mut engine = Engine::open(home, settings, log, lane)?;
     engine.note_damage(damage);
     Ok(engine)
 }

@@ -376,7 +376,7 @@ mod tests {
     use crate::stream::engine::memory::NodeMemory;
     use crate::stream::lane::handle::LaneHandle;
     use crate::stream::lane::meta::Meta;
-    use crate::stream::lane::open::{Opened, open};
+    use crate::stream::lane::open::{LaneToOpen, Opened, open};
     use crate::stream::lane::pool::Pool;
     use crate::stream::lane::resources::LaneResources;
     use crate::stream::pipeline::workers::Workers;
@@ -407,9 +407,10 @@ mod tests {
         let config = &config.streams["s"];
         let common = LaneResources::new(&shared, Some(config), &Arc::default());
         let meta = Meta { format: 1, name: "s".into(), incarnation: uuid::Uuid::new_v4(), damage: None };
-        let Opened { engine, writer, .. } = open(&common, "/s".as_ref(), &meta, Some(config)).expect("a new stream");
+        let lane = LaneToOpen { common: &common, dir: "/s".as_ref(), meta: &meta, config: Some(config) };
+        let Opened { engine, writer, .. } = open(&lane).expect("a new stream");
         let sinks = Sinks::new(&common, "s");
-        let running = LaneHandle::start(&shared, "s", engine, sinks, &Arc::default(), pool.threads());
+        let running = LaneHandle::start(&shared, "s", (engine, sinks), &Arc::default(), pool.threads());
         (running, writer)
     }
 

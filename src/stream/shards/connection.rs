@@ -10,12 +10,12 @@ use std::sync::atomic::Ordering;
 
 impl Inner {
     /// Whether settings have changed since the last time; to be asked before they are read.
-    pub(super) fn has_changed(&self) -> bool {
+    pub(super) fn take_change(&self) -> bool {
         self.changed.swap(false, Ordering::AcqRel)
     }
 
     /// What has changed could not be followed yet.
-    pub(super) fn is_still_changed(&self) {
+    pub(super) fn keep_change(&self) {
         self.changed.store(true, Ordering::Release);
     }
 

@@ -6,8 +6,8 @@ use super::lanes::{LanePlace, ShardLane};
 use super::{Current, Inner, Phase, RETRY};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{copy_of, read, write_atomically};
-use crate::source::kinesis::client::Listed;
-use crate::source::kinesis::lease::ShardBegin;
+use crate::source::kinesis::client::{Kinesis, Listed};
+use crate::source::kinesis::lease::{Lease, ShardBegin};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
@@ -129,10 +129,7 @@ impl Inner {
 
     fn connect_sharing(&self, wake: &Sender<()>) -> Result<Coordinator> {
         let Current { config, common } = self.current();
-        let settings = config.kinesis().ok_or_else(|| Error::new(Kind::Bug, "a stream without a source"))?;
-        let table = settings.coordination.as_ref().map(|coordination| &coordination.dynamodb);
-        let table = table.ok_or_else(|| Error::new(Kind::Bug, "a stream without a lease table"))?;
-        Coordinator::connect(&common, &self.name, &config, settings, table, wake)
+        Coordinator::connect(&common, &self.name, &config, wake)
     }
 
     /// Lets go of lanes that ended by an error, or because another node has them: they are opened again if their leases are
@@ -153,9 +150,39 @@ impl Inner {
         sharing.release_all_but(&at_work);
     }
 
+    /// Looks which shards there are, of which life of their stream, and makes leases of those that have none.
+    fn look_at_shards(
+        &self,
+        sharing: &mut Coordinator,
+        seen: &mut Seen,
+        leases: &[Lease],
+        kinesis: &Kinesis,
+    ) -> Result<()> {
+        let current = self.current();
+        let Some(settings) = current.config.kinesis() else { return Ok(()) };
+        let answers = self.answers();
+        let summary = self.ask(kinesis.summary())?;
+        let now_ms = summary.now_ms.unwrap_or_else(|| self.shared.clock.wall_ms());
+        *seen = Seen { shards: self.ask(kinesis.shards())?, now_ms };
+        self.find_consumer(kinesis, settings, &summary);
+        if let Err(e) = sharing.belong(leases, &summary) {
+            self.created_ms.store(0, Ordering::Relaxed);
+            // The lanes are not of what is read there now.
+            self.end_all();
+            sharing.release_all_but(&[]);
+            return Err(e);
+        }
+        self.are_seen(answers);
+        self.note_table(&self.dir.join(summary.created_ms.to_string()), sharing.table())?;
+        sharing.make(leases, &seen.shards, &summary, || ShardBegin::of(settings.start, seen.now_ms))?;
+        self.created_ms.store(summary.created_ms, Ordering::Relaxed);
+        self.tell_of_closed(&seen.shards);
+        Ok(())
+    }
+
     /// Makes leases of new shards if they are `due` to be looked for, takes what is due to this node, and opens their lanes.
     fn share(&self, sharing: &mut Coordinator, seen: &mut Seen, due: bool, wake: &Sender<()>) -> Result<()> {
-        let changed = self.has_changed();
+        let changed = self.take_change();
         let current = self.current();
         let Some(settings) = current.config.kinesis() else { return Ok(()) };
         let connected = self.kinesis(settings, changed).and_then(|kinesis| match changed {
@@ -164,7 +191,7 @@ impl Inner {
         });
         let kinesis = connected.inspect_err(|_| {
             if changed {
-                self.is_still_changed()
+                self.keep_change()
             }
         })?;
         // It may be another stream now.
@@ -173,23 +200,7 @@ impl Inner {
         let mut leases = sharing.look(known_in)?;
         // Which life of the stream the leases are of has been looked at before anything is opened.
         if due || self.created_ms.load(Ordering::Relaxed) == 0 {
-            let answers = self.answers();
-            let summary = self.ask(kinesis.summary())?;
-            let now_ms = summary.now_ms.unwrap_or_else(|| self.shared.clock.wall_ms());
-            *seen = Seen { shards: self.ask(kinesis.shards())?, now_ms };
-            self.find_consumer(&kinesis, settings, &summary);
-            if let Err(e) = sharing.belong(&leases, &summary) {
-                self.created_ms.store(0, Ordering::Relaxed);
-                // The lanes are not of what is read there now.
-                self.end_all();
-                sharing.release_all_but(&[]);
-                return Err(e);
-            }
-            self.are_seen(answers);
-            self.note_table(&self.dir.join(summary.created_ms.to_string()), sharing.table())?;
-            sharing.make(&leases, &seen.shards, &summary, || ShardBegin::of(settings.start, seen.now_ms))?;
-            self.created_ms.store(summary.created_ms, Ordering::Relaxed);
-            self.tell_of_closed(&seen.shards);
+            self.look_at_shards(sharing, seen, &leases, &kinesis)?;
             leases = sharing.look(Some(&self.dir))?;
         }
         let (ours, mut failed) = sharing.take(&leases, &seen.shards);
@@ -208,8 +219,14 @@ impl Inner {
             let opened = sharing.elsewhere(&lease.shard, created_ms).and_then(|(elsewhere, lease, name)| {
                 let start = lease.start(|| ShardBegin::of(settings.start, seen.now_ms));
                 let new_leases = Some(sharing.new_leases(&leases));
-                let place = LanePlace { dir: dir.join(name), start, elsewhere: Some(elsewhere), new_leases };
-                self.open(&current, &kinesis, &lease.shard, place, wake)
+                let place = LanePlace {
+                    id: lease.shard.clone(),
+                    dir: dir.join(name),
+                    start,
+                    elsewhere: Some(elsewhere),
+                    new_leases,
+                };
+                self.open(&current, &kinesis, place, wake)
             });
             sharing.opened(&lease.shard, opened.as_ref().err());
             match opened {

@@ -6,7 +6,7 @@ use super::renewals::{HeldLeases, LostLeases, lock, renew};
 use crate::config::{self, Store, StreamConfig};
 use crate::error::{Error, Kind, Result};
 use crate::lane::Start;
-use crate::source::kinesis::balance::Watch;
+use crate::source::kinesis::balance::{Watch, Worker};
 use crate::source::kinesis::client::{Listed, Summary};
 use crate::source::kinesis::lease::{Lease, ShardBegin};
 use crate::source::kinesis::leases::{Leases, NewLeases};
@@ -76,11 +76,12 @@ impl Coordinator {
         common: &LaneResources,
         stream: &str,
         config: &StreamConfig,
-        settings: &config::Kinesis,
-        table: &config::LeaseTable,
         wake: &Sender<()>,
     ) -> Result<Coordinator> {
         let shared = &common.shared;
+        let settings = config.kinesis().ok_or_else(|| Error::new(Kind::Bug, "a stream without a source"))?;
+        let table = settings.coordination.as_ref().map(|coordination| &coordination.dynamodb);
+        let table = table.ok_or_else(|| Error::new(Kind::Bug, "a stream without a lease table"))?;
         let store = config.failures().map(|store| store.url()).ok_or_else(|| {
             Error::new(Kind::Misconfigured, "nodes that share shards need a place for failures that all of them reach")
         })?;
@@ -249,7 +250,7 @@ impl Coordinator {
         let left = leases.iter().filter(|l| !self.is_left(&l.shard, now) && is_next(l));
         let left: Vec<Lease> = left.cloned().collect();
         let ours = |shard: &str| lock(&self.held).contains_key(shard);
-        let wanted = self.watch.wanted(&left, &self.leases.worker, &ours, now, self.failover);
+        let wanted = self.watch.wanted(&left, &Worker { name: &self.leases.worker, has: &ours }, now, self.failover);
         let mut failed = None;
         for lease in wanted {
             match self.runtime.block_on(self.leases.take(&lease)) {

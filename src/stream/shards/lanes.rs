@@ -11,7 +11,7 @@ use crate::source::kinesis::reader::Reader;
 use crate::source::kinesis::shard::Shard;
 use crate::stream::lane::handle::LaneHandle;
 use crate::stream::lane::meta::read_or_make_meta;
-use crate::stream::lane::open::{Elsewhere, open_shard};
+use crate::stream::lane::open::{Elsewhere, LaneToOpen, open_shard};
 use crate::stream::lane::sinks::Sinks;
 use crate::stream::lane::status::Status;
 use crate::stream::state_log::sealed;
@@ -67,6 +67,8 @@ impl Drop for OpenLane {
 
 /// What a lane is opened from.
 pub(super) struct LanePlace {
+    /// The shard's id.
+    pub(super) id: String,
     pub(super) dir: PathBuf,
     /// Where it begins, if it was not opened before.
     pub(super) start: Start,
@@ -119,12 +121,11 @@ impl Inner {
         &self,
         current: &Current,
         kinesis: &Kinesis,
-        id: &str,
         place: LanePlace,
         wake: &Sender<()>,
     ) -> Result<ShardLane> {
         let (shared, Current { config, common }) = (&self.shared, current);
-        let LanePlace { dir, start: begin, elsewhere, new_leases } = place;
+        let LanePlace { id, dir, start: begin, elsewhere, new_leases } = place;
         shared.fs.create_dir_all(&dir).map_err(|e| Error::io(format!("`{}`", dir.display()), e))?;
         if elsewhere.is_none()
             && let Some((mut status, damage)) = sealed::read_and_mend::<Box<Status>>(&*shared.fs, &dir.join(DONE))?
@@ -133,7 +134,8 @@ impl Inner {
             return Ok(ShardLane::Done(status));
         }
         let meta = read_or_make_meta(&*shared.fs, &dir, Some(&self.name))?;
-        let (mut engine, shard) = open_shard(common, &dir, &meta, config, begin, elsewhere)?;
+        let lane = LaneToOpen { common, dir: &dir, meta: &meta, config: Some(config) };
+        let (mut engine, shard) = open_shard(&lane, begin, elsewhere)?;
         shard.hold_at_most(self.room.part_bytes_max());
         // Of a lane that others run, too, it may have been said elsewhere.
         let (paused, was_paused) = (self.paused.load(Ordering::Relaxed), engine.state().paused);
@@ -153,13 +155,13 @@ impl Inner {
         // What can fail comes first: nobody would end a lane that runs.
         let (passed, damage) = passed(&*shared.fs, &dir)?.unzip();
         engine.note_damage(damage.flatten().into_iter().collect());
-        let running = LaneHandle::start(shared, &name, engine, sinks, &self.retired, self.pool()?.threads());
+        let running = LaneHandle::start(shared, &name, (engine, sinks), &self.retired, self.pool()?.threads());
         let created_ms = self.created_ms.load(Ordering::Relaxed);
         let tell = teller(running.teller(), shard.clone(), wake.clone());
         let reader = Reader {
             kinesis: kinesis.clone(),
             stream: self.name.clone(),
-            id: id.to_owned(),
+            id: id.clone(),
             shard: shard.clone(),
             created_ms,
             start,

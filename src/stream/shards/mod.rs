@@ -173,7 +173,7 @@ impl Shards {
         common.settings.complete(self.shared.current().common.settings);
         *self.shared.current.lock().expect("nobody panics holding it") =
             Current { config: config.clone(), common: common.clone() };
-        self.shared.is_still_changed();
+        self.shared.keep_change();
         let mut failed = None;
         for lane in self.shared.lanes().values() {
             if let ShardLane::Open(lane) = lane

@@ -30,7 +30,7 @@ impl Inner {
     pub(super) fn run_alone(&self, woken: &Receiver<()>, wake: &Sender<()>) {
         let mut next_list = Instant::now();
         while self.phase() == Phase::Reading {
-            let changed = self.has_changed();
+            let changed = self.take_change();
             let current = self.current();
             let Some(settings) = current.config.kinesis() else { break };
             self.empty_broken();
@@ -38,7 +38,7 @@ impl Inner {
             if !ended.is_empty() || changed || Instant::now() >= next_list {
                 let done = self.open_lanes(&current, settings, changed, wake);
                 if changed && done.is_err() {
-                    self.is_still_changed();
+                    self.keep_change();
                 }
                 let every = settings.shards_interval;
                 // A lane that is ending makes this loop turn often: Kinesis is not asked any sooner for that.
@@ -91,8 +91,8 @@ impl Inner {
                 let start = begin.timestamp_ms.map_or(Start::TrimHorizon, Start::Timestamp);
                 let dir = dir.join(&shard.id);
                 let noted = self.note_what_was_read(&dir, &shard.id, summary.created_ms);
-                let place = LanePlace { dir, start, elsewhere: None, new_leases: None };
-                let lane = noted.and_then(|()| self.open(current, &kinesis, &shard.id, place, wake));
+                let place = LanePlace { id: shard.id.clone(), dir, start, elsewhere: None, new_leases: None };
+                let lane = noted.and_then(|()| self.open(current, &kinesis, place, wake));
                 match lane {
                     Ok(lane) => self.add(&shard.id, lane),
                     // The others are read all the same.

@@ -141,7 +141,7 @@ fn put_signed(service: &Service, date: &str, signed: &[(&str, &str)], headers: &
     let mut all: Vec<(&str, &str)> = [("host", host.as_str()), ("x-amz-target", target)].to_vec();
     all.extend(signed);
     all.sort_unstable();
-    let authorization = sign(&SigningKeys::default(), ("KEY", "secret"), "us-east-1", date, &all, BODY.as_bytes());
+    let authorization = sign(&SigningKeys::default(), ("KEY", "secret"), ("us-east-1", date), &all, BODY.as_bytes());
     let request = format!(
         "POST / HTTP/1.1\r\nhost: {host}\r\nx-amz-target: {target}\r\nauthorization: {authorization}\r\n{headers}\
          content-length: {}\r\nconnection: close\r\n\r\n{BODY}",
