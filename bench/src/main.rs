@@ -9,6 +9,8 @@ mod endpoint;
 mod load;
 mod machine;
 mod memory;
+mod options;
+mod ratios;
 mod redrive;
 mod reference;
 mod report;
@@ -19,20 +21,22 @@ mod table;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use clap::Parser;
-use corpus::{Corpus, Kind};
+use corpus::Corpus;
 use decode::Decode;
 use endpoint::Endpoint;
 use hydrant::config::{Log, LogFormat, LogLevel};
 use indicatif::{ProgressBar, ProgressStyle};
+use options::{Alone, Options, Part};
+use ratios::*;
 use reference::{Loop, Own};
-use report::{Heading, Ratio, Report};
+use report::{Heading, Report};
 use service::{Live, Pass, Setup, Shape};
 use stats::quantile;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use table::{Servers, Tables};
+use table::Tables;
 
 /// Of 16 connections that put single records, and half of it of the loop they are compared with.
 const PUTS_TIME: Duration = Duration::from_secs(1);
@@ -45,94 +49,6 @@ const HTTP_INTERVAL: &str = "1s";
 #[global_allocator]
 static ALLOCATOR: hydrant::allocator::Allocator = hydrant::allocator::Allocator;
 
-/// Measure this machine: ratios of the service to bare loops, end to end.
-#[derive(clap::Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
-struct Options {
-    #[command(subcommand)]
-    alone: Option<Alone>,
-    /// Which records.
-    #[arg(long, value_enum, default_value = "weblog")]
-    corpus: Kind,
-    /// MiB of records in a round, and of a stream's buffer.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=128))]
-    mib: u64,
-    /// Rounds that count; one more warms up.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rounds: u32,
-    /// Only this part, and what it is compared with; may be given several times.
-    #[arg(long, value_enum)]
-    only: Vec<Part>,
-    /// Print one JSON object.
-    #[arg(long)]
-    json: bool,
-    /// Where journals and objects are written, in a new directory that is removed at the end. Default: the system's
-    /// temporary directory.
-    #[arg(long)]
-    dir: Option<PathBuf>,
-    /// For `--only decode`: a Python that has `aws_kinesis_agg`.
-    #[arg(long, default_value = "python3")]
-    python: PathBuf,
-    #[command(flatten)]
-    servers: Servers,
-    /// GiB of records for each measurement of memory.
-    #[arg(long, default_value_t = 1.0)]
-    memory_gib: f64,
-}
-
-/// A part that can be measured alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Part {
-    /// End to end, gzip.
-    Gzip,
-    /// End to end, uncompressed lines.
-    Lines,
-    /// End to end, Parquet.
-    Parquet,
-    /// End to end, requests to an endpoint; with the gzip part, which it is compared with.
-    Http,
-    /// Failed records that are taken again.
-    Redrive,
-    /// Single records: acknowledgements a second, and how soon.
-    Puts,
-    /// Resident memory.
-    Memory,
-    /// User records out of answers of Kinesis, over `aws_kinesis_agg`; only when it is named, with the Python that has it.
-    Decode,
-    /// Rows into a table of PostgreSQL, over `\copy`; only when it is named, with the servers that it needs.
-    Postgres,
-}
-
-static GZIP: Ratio = Ratio::more("gzip", "service end to end over REF").on_two_threads();
-static LINES: Ratio = Ratio::more("lines", "service end to end over REF").on_two_threads();
-static PARQUET: Ratio = Ratio::more("parquet", "service end to end over REF").on_two_threads();
-static HTTP: Ratio = Ratio::more("http", "service end to end over the service's gzip pass").on_two_threads();
-static HTTP_S3: Ratio = Ratio::more("http over s3", "the same over a gzip pass into a bucket").on_two_threads();
-static GZIP_SIX: Ratio = Ratio::more("gzip / level 6", "service end to end over REFGZ").on_two_threads();
-static GZIP_SIZE: Ratio = Ratio::less("gzip size", "the service's objects over REFGZ's stream");
-static PARQUET_SIZE: Ratio = Ratio::less("parquet size", "the service's objects over REF's file");
-static PARQUET_CPU: Ratio = Ratio::less("parquet cpu", "CPU of the whole service over that of REF");
-static GZIP_CPU: Ratio = Ratio::less("gzip cpu", "CPU of the whole service over that of REFGZ");
-static OWN_PARQUET: Ratio = Ratio::more("own parquet", "the service's conversion alone, one thread, over REF");
-static OWN_GZIP: Ratio = Ratio::more("own gzip", "the service's compression alone, one thread, over REFGZ");
-static ACKS: Ratio =
-    Ratio::more("single puts", "acks/s, 16 connections, over write+fdatasync of each record").on_two_threads();
-static ACK: Ratio = Ratio::less("ack p50", "1 connection, light load, over a bare 4 KiB write+fdatasync");
-static ACK_BUSY: Ratio = Ratio::less(
-    "ack p99, both CPUs busy",
-    "1 connection of a client that does not wait for 2 busy threads, over the same",
-);
-static PEAKS: [Ratio; 3] = [
-    Ratio::less("memory gzip", "peak resident over the buffer of 128 MiB"),
-    Ratio::less("memory lines", "peak resident over the buffer of 128 MiB"),
-    Ratio::less("memory parquet", "peak resident over the buffer of 128 MiB"),
-];
-static GROWTHS: [Ratio; 3] = [
-    Ratio::less("memory growth gzip", "resident in the last third of the time over the first"),
-    Ratio::less("memory growth lines", "resident in the last third of the time over the first"),
-    Ratio::less("memory growth parquet", "resident in the last third of the time over the first"),
-];
-
 /// A directory that goes when this does.
 struct Removed(PathBuf);
 
@@ -143,25 +59,18 @@ impl Drop for Removed {
     }
 }
 
-/// What this program is started as by itself.
-#[derive(clap::Subcommand)]
-enum Alone {
-    /// The service alone, whose memory is measured.
-    #[command(hide = true)]
-    Run { config: PathBuf },
-}
-
 fn main() -> ExitCode {
     let options = Options::parse();
     let done = match &options.alone {
         Some(Alone::Run { config }) => hydrant::cli::run::run(config),
         None => bench(&options).map(|()| ExitCode::SUCCESS),
     };
-    hydrant::telemetry::flush_logs();
-    done.unwrap_or_else(|message| {
-        eprintln!("{message}");
+    let code = done.unwrap_or_else(|message| {
+        hydrant::telemetry::write_line(format!("{message}\n").as_bytes());
         ExitCode::FAILURE
-    })
+    });
+    hydrant::telemetry::flush_logs();
+    code
 }
 
 /// Measures and prints.
@@ -196,20 +105,6 @@ fn bench(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-const NOTES: &str = "
-REF: arrow-json in batches of 1,024 into ArrowWriter (snappy, defaults), one thread, in memory, in the same round (mean
-of a run before and one after the others). REFGZ: gzip level 6 (zlib-rs), one thread, in memory.
-end to end: PutRecordBatch of 500 records over loopback HTTP, SigV4, 16 connections, acknowledged when durable, until the
-object is synced under its name and its mark is durable. The client shares the CPUs; its requests are made and signed
-before the clock starts. After each round, and from disk after the last, the service's account must show every record
-delivered and none missing.
-http: the same, in gzip requests of 10,000 records, until the endpoint, which shares the CPUs too, has answered the last
-and its mark is durable.
-postgres: from records that are put and held back until most of them are in the table.
-decode: aggregates of 100 records in answers of 2 MiB, from the connection to the shard's lane.
-redrive: what the endpoint refused, from uncompressed failure objects into the journal, delivery paused.
-memory: the service alone, as a process; peak as the kernel saw it.";
-
 /// An interrupt ends the process before any `drop`.
 fn remove_when_interrupted(dir: PathBuf) {
     let wait = move || {
@@ -223,33 +118,6 @@ fn remove_when_interrupted(dir: PathBuf) {
     };
     // Without the thread an interrupt leaves the directory behind.
     let _ = std::thread::Builder::new().name("bench interrupt".into()).spawn(wait);
-}
-
-impl Options {
-    fn wants(&self, part: Part) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
-    }
-
-    fn wants_shape(&self, shape: Shape) -> bool {
-        self.wants(match shape {
-            // What HTTP is compared with.
-            Shape::Gzip if self.wants(Part::Http) => Part::Http,
-            Shape::Gzip => Part::Gzip,
-            Shape::Lines => Part::Lines,
-            Shape::Parquet => Part::Parquet,
-            // Only with a bucket to measure it in.
-            Shape::S3 if self.servers.bucket.is_none() => return false,
-            Shape::Http | Shape::S3 => Part::Http,
-        })
-    }
-
-    /// Steps of the progress bar.
-    fn steps(&self) -> u64 {
-        let shapes = Shape::ALL.into_iter().filter(|s| self.wants_shape(*s)).count();
-        let asked = [Part::Puts, Part::Redrive].iter().filter(|p| self.wants(**p)).count();
-        let named = [Part::Postgres, Part::Decode].iter().filter(|p| self.only.contains(p)).count();
-        (3 + shapes + asked + named) as u64 * (self.rounds as u64 + 1) + if self.wants(Part::Memory) { 3 } else { 0 }
-    }
 }
 
 fn step(progress: &ProgressBar, message: String) {
