@@ -5,6 +5,11 @@
 //! can have the process killed there, and can learn which step a random kill hit. [`fails`] asks whether the medium
 //! shall fail at a step.
 
+#![cfg_attr(
+    feature = "sabotage",
+    expect(clippy::disallowed_methods, reason = "a wrong build tells tests through files")
+)]
+
 #[cfg(not(feature = "sabotage"))]
 mod switch {
     #[inline(always)]

@@ -2,6 +2,8 @@
 //! measured in one run, in turn, on the same records. A time alone says as much about the machine and its neighbours as
 //! about the program, so none is a headline.
 
+#![expect(clippy::disallowed_methods, reason = "tests and measurements play with files of their own")]
+
 mod acks;
 mod corpus;
 mod decode;

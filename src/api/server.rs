@@ -337,6 +337,7 @@ async fn discard(body: &mut Incoming) {
 }
 
 /// From the thread's own generator: `Uuid::new_v4` asks the kernel each time.
+#[expect(clippy::disallowed_methods, reason = "the id of a request")]
 fn request_id() -> Uuid {
     uuid::Builder::from_random_bytes(rand::random()).into_uuid()
 }

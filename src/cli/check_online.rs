@@ -1,5 +1,7 @@
 //! `hydrant check --online`: whether the places that a configuration names take what they are to take.
 
+#![expect(clippy::disallowed_methods, reason = "a file tells whether a directory can be written to")]
+
 use crate::config::{Config, Destination, Problem, Store, StreamConfig, Written};
 use crate::deliver::warehouse::Warehouse;
 use crate::deliver::{http::Http, s3::S3};

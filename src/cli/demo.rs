@@ -1,6 +1,8 @@
 //! `hydrant demo`: the main job on embedded defaults. A directory is the bucket; the records are real ones that every
 //! copy of the program carries: the packages it was built from.
 
+#![expect(clippy::disallowed_methods, reason = "the demo writes its own example files")]
+
 use super::client::{Client, batch_body};
 use super::run::Service;
 use super::{Outcome, out::say};

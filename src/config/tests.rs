@@ -102,6 +102,7 @@ fn properties(schema: &Value, keys: &mut BTreeSet<String>) {
 fn the_schema_in_the_repository_is_the_one_of_the_types() {
     let path = root().join("config/schema.json");
     if std::env::var_os("HYDRANT_WRITE_SCHEMA").is_some() {
+        #[expect(clippy::disallowed_methods, reason = "a file of the checkout")]
         std::fs::write(&path, json_schema()).expect("write config/schema.json");
     }
     let stored = std::fs::read_to_string(&path).expect("config/schema.json");

@@ -229,6 +229,7 @@ mod tests {
         let local = Local::new(Arc::new(RealFs), dir.path().to_owned());
         let unfinished = [format!(".{}.tmp", Uuid::new_v4()), format!(".{}-{}.tmp", Uuid::new_v4(), Uuid::new_v4())];
         let objects = [".clicks-1-2026-11-24.tmp", ".tmp", "clicks.tmp"];
+        #[expect(clippy::disallowed_methods, reason = "a test")]
         for name in unfinished.iter().map(String::as_str).chain(objects) {
             std::fs::write(dir.path().join(name), name).unwrap();
         }

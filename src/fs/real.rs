@@ -1,5 +1,7 @@
 //! The machine's file system.
 
+#![expect(clippy::disallowed_methods, reason = "this is the door to the disk")]
+
 use super::{File, Fs};
 use rustix::fs::Mode;
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};

@@ -161,6 +161,7 @@ impl Node {
             match made.map(drop) {
                 Ok(()) => whole.lock().expect("nobody panics holding it").push((name, dir, config)),
                 Err(e) => {
+                    #[expect(clippy::disallowed_methods, reason = "it never had its name")]
                     let _ = std::fs::remove_dir_all(&made_in);
                     self.cannot_open(&name, &e.to_string());
                 }

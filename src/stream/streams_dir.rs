@@ -71,7 +71,9 @@ impl StreamsDir {
             let dir = self.path.join(&entry);
             if entry.starts_with(ASIDE) {
                 // It was being made when the process died, and never had its name.
-                if let Err(e) = std::fs::remove_dir_all(&dir) {
+                #[expect(clippy::disallowed_methods, reason = "nothing of it was ever relied on")]
+                let removed = std::fs::remove_dir_all(&dir);
+                if let Err(e) = removed {
                     tracing::warn!(directory = entry, error = %e, "what is left of a stream that was being made cannot be removed");
                 }
                 continue;

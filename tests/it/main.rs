@@ -1,5 +1,7 @@
 //! One integration binary: each module a theme. Tests that need a server or another program get it from `tests/run`.
 
+#![expect(clippy::disallowed_methods, reason = "tests and measurements play with files of their own")]
+
 mod abandon;
 mod admin;
 mod bucket;

@@ -163,6 +163,7 @@ impl Reader {
     }
 
     /// How long to wait after a refusal, of so many in a row.
+    #[expect(clippy::disallowed_methods, reason = "the jitter of a pause")]
     pub(super) fn pause(&self, tries: &mut u32) -> Duration {
         let longest = (BACKOFF_FIRST * (1 << (*tries).min(10))).min(BACKOFF_MAX);
         *tries += 1;

@@ -140,6 +140,7 @@ fn engine(
             None => return Err(Error::new(Kind::Misconfigured, "it never had a configuration")),
         },
     };
+    #[expect(clippy::disallowed_methods, reason = "where an engine's randomness comes from")]
     let home = Home {
         fs,
         dir: dir.to_path_buf(),

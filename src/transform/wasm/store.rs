@@ -3,6 +3,8 @@
 //! An entry is named by what it was made from, the module's SHA-256 and wasmtime's settings, and so never changes. It
 //! comes into being by a rename. Nothing depends on it: one that is missing or damaged is made again.
 
+#![expect(clippy::disallowed_methods, reason = "what is kept here is made again if it is lost")]
+
 use super::cache;
 use std::fs;
 use std::hash::{Hash, Hasher};
