@@ -78,6 +78,9 @@ pub struct Alarm {
     /// What of the stream it is about: a shard, a plan, a store. Empty: the stream.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subject: String,
+    /// The cause as far as it has a name, such as an error's code: the alarm is logged again when that changes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cause: String,
     /// When it began, in milliseconds since the Unix epoch; 0 while nobody has noted that.
     pub since_ms: u64,
     /// What is wrong and, where that can be told, what to do: a sentence.
@@ -87,7 +90,7 @@ pub struct Alarm {
 impl Alarm {
     /// An alarm about the stream as a whole.
     pub fn new(kind: AlarmKind, detail: impl Into<String>) -> Alarm {
-        Alarm { kind, subject: String::new(), since_ms: 0, detail: detail.into() }
+        Alarm { kind, subject: String::new(), cause: String::new(), since_ms: 0, detail: detail.into() }
     }
 
     /// The alarm of an error that is met again and again.
@@ -103,6 +106,11 @@ impl Alarm {
     /// The same about a part of it.
     pub fn about(self, subject: impl Into<String>) -> Alarm {
         Alarm { subject: subject.into(), ..self }
+    }
+
+    /// The same with its cause.
+    pub fn because_of(self, cause: impl Into<String>) -> Alarm {
+        Alarm { cause: cause.into(), ..self }
     }
 
     /// The same with the time at which it began.
@@ -156,7 +164,7 @@ pub struct AlarmChanges {
 
 impl AlarmBoard {
     /// Replaces what is on the board by `alarms`: one that was there before keeps its time, one that was not has begun at
-    /// `now_ms` unless it says otherwise.
+    /// `now_ms` unless it says otherwise. One whose cause has changed counts as begun, too.
     pub fn update(&mut self, alarms: Vec<Alarm>, now_ms: u64) -> AlarmChanges {
         if alarms.is_empty() && self.alarms.is_empty() {
             return AlarmChanges::default();
@@ -168,7 +176,8 @@ impl AlarmBoard {
             if alarm.since_ms == 0 {
                 alarm.since_ms = known.map_or(now_ms, |known| known.since_ms);
             }
-            changes.begun.extend(known.is_none().then(|| alarm.clone()));
+            let is_known = known.is_some_and(|known| known.cause == alarm.cause);
+            changes.begun.extend((!is_known).then(|| alarm.clone()));
             self.alarms.push(alarm);
         }
         let is_there = |known: &Alarm| self.alarms.iter().any(|alarm| alarm.is_same(known));
@@ -198,6 +207,8 @@ mod tests {
         assert_eq!((changes.begun, changes.ended), (vec![], vec![full("2 bytes are missing").since(10)]));
         assert_eq!(board.alarms(), [refused("attempt 2").since(20)]);
         assert_eq!(headline(board.alarms()).as_deref(), Some("attempt 2"));
+        let changed = board.update(vec![refused("attempt 3").because_of("S3.AccessDenied")], 35);
+        assert_eq!((changed.begun.len(), changed.begun[0].since_ms, changed.ended.len()), (1, 20, 0));
         assert_eq!(board.update(vec![refused("attempt 3").about("s3://c")], 40).ended.len(), 1);
     }
 

@@ -116,7 +116,8 @@ impl Shipping {
 }
 
 fn not_delivered(plan: &Plan, attempts: u32, why: &str) -> Alarm {
-    about_store(plan, format!("`{}` is not delivered after {attempts} attempts: {why}", plan.place().1))
+    let detail = format!("`{}` is not delivered after {attempts} attempts: {why}", plan.place().1);
+    about_store(plan, detail).because_of(why.split(": ").next().unwrap_or_default())
 }
 
 /// The alarm of a plan's store: what is not delivered there is likely to have one cause.
