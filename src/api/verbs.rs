@@ -38,7 +38,10 @@ pub fn answer(api: &Api, name: &str, verb: &str, body: Option<&[u8]>) -> (u16, V
             let done = stream.abandon();
             done.map(|done| json!({ "abandoned_plans": done.given_up, "plans_left": done.left }))
         }
-        ("acknowledge", Some(_)) => stream.acknowledge_loss().map(|records| json!({ "lost_records": records })),
+        ("acknowledge", Some(_)) => {
+            let lost = stream.acknowledge_loss();
+            lost.map(|lost| json!({ "lost_records": lost.records, "lost_of_backup": lost.of_backup }))
+        }
         (_, None) => return failed(404, "expected GET of `redrive`".to_owned()),
         _ => {
             return failed(

@@ -134,7 +134,11 @@ pub fn verb(stream: &Stream, verb: &str) -> Outcome {
     let admin = Admin { listen: config.admin.listen, path: format!("/v1/streams/{}/{verb}", stream.stream) };
     let answer: serde_json::Value = small_runtime()?.block_on(admin.ask(Some(b"{}".to_vec())))?;
     if let Some(records) = answer["lost_records"].as_u64() {
-        say!("{}: {records} lost records are acknowledged; they stay counted", stream.stream);
+        let of_backup = match answer["lost_of_backup"].as_u64() {
+            None | Some(0) => String::new(),
+            Some(records) => format!(" and {records} that were lost before they were backed up"),
+        };
+        say!("{}: {records} lost records{of_backup} are acknowledged; they stay counted", stream.stream);
         return Ok(ExitCode::SUCCESS);
     }
     match answer["abandoned_plans"].as_u64() {

@@ -18,6 +18,8 @@ struct Inode {
     synced: Vec<u8>,
     current: Vec<u8>,
     unsynced: Vec<(u64, Vec<u8>)>,
+    /// Reads fail, as of a sector that the medium cannot read, until it is written again.
+    is_unreadable: bool,
 }
 
 /// A change of names that reaches the disk whole or not at all (a rename sets one name and clears another).
@@ -109,7 +111,8 @@ impl FakeFs {
                     }
                 }
             }
-            disk.inodes.push(Inode { synced: bytes.clone(), current: bytes, unsynced: Vec::new() });
+            let is_unreadable = inode.is_unreadable;
+            disk.inodes.push(Inode { synced: bytes.clone(), current: bytes, unsynced: Vec::new(), is_unreadable });
         }
         for names in &old.unsynced {
             if !keep() {
@@ -132,6 +135,13 @@ impl FakeFs {
     /// Flips one bit of a file, synced and all.
     pub fn flip_bit(&self, path: &Path, offset: usize) {
         self.alter(path, |bytes| bytes.get_mut(offset).into_iter().for_each(|byte| *byte ^= 1));
+    }
+
+    /// Has reads of a file fail as those of a sector that cannot be read, until something is written to it.
+    pub fn stop_reading(&self, path: &Path) {
+        let mut disk = lock(&self.0);
+        let inode = disk.current[path];
+        disk.inodes[inode].is_unreadable = true;
     }
 
     /// Changes what a file holds, synced and all, as a medium does that does not keep what was written.
@@ -211,6 +221,7 @@ impl File for FakeFile {
         }
         let inode = &mut disk.inodes[self.inode];
         put(&mut inode.current, offset as usize, bytes);
+        inode.is_unreadable = false;
         inode.unsynced.push((offset, bytes.to_vec()));
         if last { disk.alive() } else { Ok(()) }
     }
@@ -218,7 +229,11 @@ impl File for FakeFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let disk = lock(&self.disk);
         disk.alive()?;
-        let bytes = &disk.inodes[self.inode].current;
+        let inode = &disk.inodes[self.inode];
+        if inode.is_unreadable {
+            return Err(rustix::io::Errno::IO.into());
+        }
+        let bytes = &inode.current;
         let from = (offset as usize).min(bytes.len());
         let n = buf.len().min(bytes.len() - from);
         buf[..n].copy_from_slice(&bytes[from..from + n]);

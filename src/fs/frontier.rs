@@ -2,14 +2,16 @@
 //! commit is not taken for one that was never finished.
 //!
 //! The note is written after each commit is synced, and is not synced itself: it never says more than what is durable,
-//! survives the process, and after a power cut may say less, as if this file were not there.
+//! survives the process, and after a power cut may say less, as if this file were not there. It has a copy, so that damage to
+//! the log's end and to one of them together is still missed.
 //!
 //! Two slots take turns, at 0 and at 512 (sectors of their own), little endian: the magic of 8 bytes, version 1 u32, CRC32C
 //! of the rest u32 (seeded by the log's incarnation), sequence u64, and two numbers u64 that mean what their log says. The
-//! slot with the higher sequence that is true holds.
+//! slot with the highest sequence that is true, in file or copy, holds.
 
-use super::{File, Fs, read};
+use super::{File, Fs, Looked, copy_of, count_missing_copy, look};
 use crate::error::{Error, Result};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,37 +31,43 @@ pub struct Identity {
 }
 
 /// The last note that can be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Noted {
     /// Counts notes; 0 if there is none.
     pub sequence: u64,
     pub words: Words,
+    /// Whether there is a file or a copy, readable or not.
+    pub exists: bool,
+    /// What of them is damaged: a sentence each.
+    pub damage: Vec<String>,
 }
 
-/// The file, open for notes.
+/// File and copy, open for notes, as far as they can be had.
 pub struct FrontierFile {
-    file: Arc<dyn File>,
+    files: [Option<Arc<dyn File>>; 2],
     identity: Identity,
     sequence: u64,
 }
 
 impl FrontierFile {
-    /// Opens the file for notes behind `sequence`, or makes it.
-    pub fn open(fs: &dyn Fs, path: &Path, identity: Identity, sequence: u64) -> Result<FrontierFile> {
-        let io = |e| Error::io(format!("open `{}`", path.display()), e);
-        let file = match fs.open(path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => fs.create_new(path),
-            other => other,
+    /// Opens the file for notes behind `sequence`, or makes it. One that cannot be had is counted and done without.
+    pub fn open(fs: &dyn Fs, path: &Path, identity: Identity, sequence: u64) -> FrontierFile {
+        let open = |path: &Path| {
+            let file = match fs.open(path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => fs.create_new(path),
+                other => other,
+            }?;
+            if file.size()? < FILE_BYTES as u64 {
+                file.write_all_at(&[0; FILE_BYTES], 0)?;
+            }
+            Ok(file)
         };
-        let file = file.map_err(io)?;
-        if file.size().map_err(io)? < FILE_BYTES as u64 {
-            file.write_all_at(&[0; FILE_BYTES], 0).map_err(io)?;
-        }
-        Ok(FrontierFile { file, identity, sequence })
+        let open = |path: &Path| open(path).inspect_err(|_: &io::Error| count_missing_copy()).ok();
+        FrontierFile { files: [open(path), open(&copy_of(path))], identity, sequence }
     }
 
-    /// Notes what is durable.
-    pub fn note(&mut self, words: Words) -> Result<()> {
+    /// Notes what is durable. One of the two that cannot be written is counted and done without.
+    pub fn note(&mut self, words: Words) {
         self.sequence += 1;
         let mut bytes = Vec::with_capacity(SLOT_BYTES);
         bytes.extend_from_slice(&self.identity.magic);
@@ -71,27 +79,69 @@ impl FrontierFile {
         let crc = self.identity.checksum(&bytes);
         bytes[12..16].copy_from_slice(&crc.to_le_bytes());
         let at = SLOTS_AT[self.sequence as usize % SLOTS_AT.len()] as u64;
-        let done = self.file.write_all_at(&bytes, at);
-        done.inspect_err(|_| super::count_missing_copy()).map_err(|e| Error::io("note what is durable", e))
+        for file in &mut self.files {
+            let written = file.as_ref().map_or(Ok(()), |file| file.write_all_at(&bytes, at));
+            if written.is_err() {
+                count_missing_copy();
+                *file = None;
+            }
+        }
+    }
+
+    /// Whether both file and copy are written.
+    pub fn is_whole(&self) -> bool {
+        self.files.iter().all(Option::is_some)
     }
 }
 
 impl Identity {
-    /// What the file at `path` says; nothing if there is none.
+    /// What the file at `path` and its copy say; nothing if there is neither.
     pub fn read(&self, fs: &dyn Fs, path: &Path) -> Result<Noted> {
-        let bytes = match read(fs, path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Noted::default()),
-            bytes => bytes.map_err(|e| Error::io(format!("read `{}`", path.display()), e))?,
-        };
-        let slots = SLOTS_AT.iter().filter_map(|at| self.decode(bytes.get(*at..at + SLOT_BYTES)?));
-        Ok(slots.max_by_key(|noted| noted.sequence).unwrap_or_default())
+        let noted = self.read_once(fs, path)?;
+        // A note that is just being written may be met half.
+        if noted.damage.is_empty() { Ok(noted) } else { self.read_once(fs, path) }
     }
 
-    fn decode(&self, slot: &[u8]) -> Option<Noted> {
+    fn read_once(&self, fs: &dyn Fs, path: &Path) -> Result<Noted> {
+        let mut noted = Noted::default();
+        let mut is_there = [false; 2];
+        for (path, is_there) in [path.to_owned(), copy_of(path)].iter().zip(&mut is_there) {
+            let found = look(fs, path).map_err(|e| Error::io(format!("read `{}`", path.display()), e))?;
+            *is_there = !matches!(found, Looked::Absent);
+            let bytes = match found {
+                Looked::Absent => continue,
+                Looked::Unreadable(e) => {
+                    noted.damage.push(format!("`{}` cannot be read: {e}", path.display()));
+                    continue;
+                }
+                Looked::Bytes(bytes) => bytes,
+            };
+            let mut is_damaged = bytes.len() < FILE_BYTES;
+            for slot in SLOTS_AT.iter().filter_map(|at| bytes.get(*at..at + SLOT_BYTES)) {
+                match self.decode(slot) {
+                    Some((sequence, words)) if sequence > noted.sequence => {
+                        (noted.sequence, noted.words) = (sequence, words);
+                    }
+                    Some(_) => {}
+                    None => is_damaged |= slot.iter().any(|byte| *byte != 0),
+                }
+            }
+            if is_damaged {
+                noted.damage.push(format!("`{}` is damaged: a note in it cannot be read", path.display()));
+            }
+        }
+        noted.exists = is_there.contains(&true);
+        if is_there == [false, true] {
+            noted.damage.push(format!("`{}` is not there, and was read from its copy", path.display()));
+        }
+        Ok(noted)
+    }
+
+    fn decode(&self, slot: &[u8]) -> Option<(u64, Words)> {
         let word = |at: usize| u64::from_le_bytes(slot[at..at + 8].try_into().expect("eight bytes"));
         let half = |at: usize| u32::from_le_bytes(slot[at..at + 4].try_into().expect("four bytes"));
         let is_true = slot[..8] == self.magic && half(8) == VERSION && half(12) == self.checksum(slot);
-        is_true.then(|| Noted { sequence: word(16), words: [word(24), word(32)] })
+        is_true.then(|| (word(16), [word(24), word(32)]))
     }
 
     fn checksum(&self, slot: &[u8]) -> u32 {

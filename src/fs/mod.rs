@@ -99,6 +99,29 @@ pub fn count_missing_copy() {
     metrics::counter!("hydrant_state_copies_failed").increment(1);
 }
 
+/// What there is of a file.
+pub enum Looked {
+    Absent,
+    /// The medium does not give back what was written.
+    Unreadable(io::Error),
+    Bytes(Vec<u8>),
+}
+
+/// Reads a whole file of which there is a copy. Errors: those that say nothing of the file, as a want of descriptors.
+pub fn look(fs: &dyn Fs, path: &Path) -> io::Result<Looked> {
+    use rustix::io::Errno;
+    let is_of_medium = |e: &io::Error| {
+        let errno = Errno::from_io_error(e);
+        [Errno::IO, Errno::UCLEAN, Errno::BADMSG].iter().any(|damaged| errno == Some(*damaged))
+    };
+    match read(fs, path) {
+        Ok(bytes) => Ok(Looked::Bytes(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Looked::Absent),
+        Err(e) if is_of_medium(&e) => Ok(Looked::Unreadable(e)),
+        Err(e) => Err(e),
+    }
+}
+
 /// Reads a whole file.
 pub fn read(fs: &dyn Fs, path: &Path) -> io::Result<Vec<u8>> {
     read_file(&*fs.open(path)?)

@@ -28,21 +28,35 @@ pub struct Frontier(FrontierFile);
 
 impl Frontier {
     /// What the file of the journal in `dir` says; nothing if there is none.
-    pub fn read(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<Known> {
-        let [durable, accepted] = look(fs, dir, incarnation)?.words;
-        Ok(Known { durable, accepted })
+    pub fn read(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<(Known, Noted)> {
+        let noted = look(fs, dir, incarnation)?;
+        let [durable, accepted] = noted.words;
+        Ok((Known { durable, accepted }, noted))
     }
 
     /// Opens the file for notes, or makes it.
     pub fn open(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<Frontier> {
         let sequence = look(fs, dir, incarnation)?.sequence;
-        FrontierFile::open(fs, &path(dir), identity(incarnation), sequence).map(Frontier)
+        Ok(Frontier(FrontierFile::open(fs, &path(dir), identity(incarnation), sequence)))
     }
 
     /// Notes what is durable.
-    pub fn note(&mut self, known: Known) -> Result<()> {
-        self.0.note([known.durable, known.accepted])
+    pub fn note(&mut self, known: Known) {
+        self.0.note([known.durable, known.accepted]);
     }
+
+    /// Whether both file and copy are written.
+    pub fn is_whole(&self) -> bool {
+        self.0.is_whole()
+    }
+}
+
+/// What is said of the journal in `dir` whose note is not there, though there was one.
+pub fn missing_note(dir: &Path) -> String {
+    format!(
+        "`{}` is not there, nor its copy: if records that were acknowledged last are gone too, nothing tells",
+        path(dir).display()
+    )
 }
 
 fn path(dir: &Path) -> PathBuf {
@@ -57,5 +71,5 @@ fn identity(incarnation: &[u8; 16]) -> Identity {
 fn look(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<Noted> {
     let identity = identity(incarnation);
     let [here, before] = [identity.read(fs, &path(dir))?, identity.read(fs, &dir.join(BEFORE))?];
-    Ok(if here.sequence >= before.sequence { here } else { before })
+    Ok(if here.exists || !before.exists { here } else { before })
 }

@@ -19,6 +19,7 @@ mod writer;
 
 pub use budget::Budget;
 pub use committer::Committer;
+pub use frontier::missing_note;
 pub use recover::Recovered;
 pub use survey::{Survey, survey};
 pub use writer::{Put, Writer};

@@ -6,7 +6,7 @@
 //! anywhere and be run again, and a stream on a full disk opens, delivers, and makes room.
 
 use super::frame;
-use super::frontier::Frontier;
+use super::frontier::{Frontier, Known};
 use super::segment::{self, HEADER_BLOCK, Segment};
 use super::{Budget, Journal, Limits, SPARES_MAX, Shared, Spare, Writer};
 use crate::error::{Error, Result};
@@ -26,6 +26,10 @@ pub struct Recovered {
     pub headers_rebuilt: Vec<String>,
     /// Files that could not be read as segments and were set aside.
     pub set_aside: Vec<String>,
+    /// Whether there was a note of what is durable.
+    pub is_noted: bool,
+    /// What of that note is damaged: a sentence each.
+    pub note_damage: Vec<String>,
 }
 
 impl Recovered {
@@ -38,7 +42,7 @@ impl Recovered {
         let lost = (self.records_lost > 0)
             .then(|| format!("`{}` ends {} records before what was acknowledged", dir.display(), self.records_lost));
         let files = self.headers_rebuilt.iter().map(rebuilt).chain(self.set_aside.iter().map(set_aside));
-        files.chain(lost).collect()
+        files.chain(lost).chain(self.note_damage.iter().cloned()).collect()
     }
 }
 
@@ -78,7 +82,8 @@ impl Journal {
     }
 
     fn start_writer(self: Arc<Self>, floor: u64, recovered: &mut Recovered) -> Result<Writer> {
-        let known = Frontier::read(&*self.fs, &self.dir, &self.incarnation)?;
+        let (known, noted) = Frontier::read(&*self.fs, &self.dir, &self.incarnation)?;
+        (recovered.is_noted, recovered.note_damage) = (noted.exists, noted.damage);
         let last = self.shared().segments.back().cloned();
         let (mut number, mut accepted, mut end) = (0, 0, 0);
         if let Some(last) = &last {
@@ -95,6 +100,10 @@ impl Journal {
         let mut shared = self.shared();
         (shared.durable, shared.accepted) = (next, accepted);
         drop(shared);
+        // From here on there is a note, be it of a journal that holds nothing: one that is missed was lost.
+        if let Ok(mut frontier) = Frontier::open(&*self.fs, &self.dir, &self.incarnation) {
+            frontier.note(Known { durable: next, accepted });
+        }
         let (active, frontier, poison) = (None, None, None);
         Ok(Writer { journal: self, active, frontier, number, next, accepted, buffer: Vec::new(), start: 0, poison })
     }

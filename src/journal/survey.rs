@@ -20,11 +20,15 @@ pub struct Survey {
     pub skipped: Vec<(u64, u64)>,
     /// Offsets at or above `from` that were acknowledged and cannot be read.
     pub lost: Vec<(u64, u64)>,
+    /// Whether there is a note of what is durable.
+    pub is_noted: bool,
+    /// What of that note is damaged: a sentence each.
+    pub note_damage: Vec<String>,
 }
 
 /// Surveys the journal in `dir`, of which everything below `from` is settled; `floor` is that of [`Journal::open`].
 pub fn survey(fs: Arc<dyn Fs>, dir: &Path, incarnation: &[u8; 16], from: u64, floor: u64) -> Result<Survey> {
-    let known = Frontier::read(&*fs, dir, incarnation)?;
+    let (known, noted) = Frontier::read(&*fs, dir, incarnation)?;
     let segments = find_segments(&*fs, dir, incarnation, None)?;
     let (mut accepted, mut end) = (0, 0);
     if let Some(last) = segments.last() {
@@ -48,7 +52,10 @@ pub fn survey(fs: Arc<dyn Fs>, dir: &Path, incarnation: &[u8; 16], from: u64, fl
         match journal.read(&mut cursor)? {
             Read::Lost { from, to } => lost.push((from, to)),
             Read::Frame(_) | Read::Gap { .. } => {}
-            Read::End => return Ok(Survey { accepted, end: next, skipped, lost }),
+            Read::End => {
+                let (is_noted, note_damage) = (noted.exists, noted.damage);
+                return Ok(Survey { accepted, end: next, skipped, lost, is_noted, note_damage });
+            }
         }
     }
 }

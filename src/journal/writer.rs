@@ -79,7 +79,7 @@ impl Writer {
         self.accepted += next - self.next;
         self.next = next;
         let known = Known { durable: next, accepted: self.accepted };
-        self.frontier = self.frontier.take().and_then(|mut frontier| frontier.note(known).is_ok().then_some(frontier));
+        self.frontier.iter_mut().for_each(|frontier| frontier.note(known));
         let needs_spare = self.active.as_mut().is_some_and(|active| {
             active.at += bytes;
             2 * active.at > active.size
@@ -148,7 +148,7 @@ impl Writer {
         let file = direct.unwrap_or_else(|| segment.file.clone());
         self.active = Some(Active { number: segment.number, size: segment.size, file, seed, at: HEADER_BLOCK });
         self.number = segment.number + 1;
-        if self.frontier.is_none() {
+        if !self.frontier.as_ref().is_some_and(Frontier::is_whole) {
             let Journal { fs, dir, incarnation, .. } = &*self.journal;
             self.frontier = Frontier::open(&**fs, dir, incarnation).ok();
         }

@@ -7,6 +7,7 @@ use crate::journal::Put;
 use crate::record::{Batch, Entry};
 use crate::stream::engine::outbox::AbandonCount;
 use crate::stream::lane::sinks::Sinks;
+use crate::stream::plan::loss::AcknowledgedLoss;
 use std::sync::atomic::Ordering;
 
 impl Stream {
@@ -38,10 +39,10 @@ impl Stream {
     }
 
     /// Takes note of what the medium has lost so far: its alarm ends, the counts stay. How many records those are.
-    pub fn acknowledge_loss(&self) -> Result<u64> {
+    pub fn acknowledge_loss(&self) -> Result<AcknowledgedLoss> {
         let of_shards = match &*self.shards() {
             Some(shards) => shards.ask_all(|engine, _| engine.acknowledge_loss())?,
-            None => 0,
+            None => AcknowledgedLoss::default(),
         };
         Ok(of_shards + self.ask(|engine, _| engine.acknowledge_loss())??)
     }

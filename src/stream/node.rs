@@ -16,6 +16,7 @@ use crate::stream::lane::meta::{Meta, read_or_make_meta};
 use crate::stream::lane::open::{self, LaneToOpen};
 use crate::stream::lane::places;
 use crate::stream::lane::pool::{self, Pool};
+use crate::stream::lane::reached;
 use crate::stream::lane::resources::LaneResources;
 use crate::stream::lane::shared::NodeShared;
 use crate::stream::pipeline::workers::Workers;
@@ -155,6 +156,7 @@ impl Node {
             let made = made.and_then(|()| read_or_make_meta(&*shared.fs, &made_in, Some(&name)));
             let made = made.and_then(|meta| {
                 let kept = places::keep(&*shared.fs, &made_in, config)?;
+                reached::begin(&*shared.fs, &made_in)?;
                 let common = LaneResources::new(&shared, config, &Arc::new(kept.before));
                 open::open(&LaneToOpen { common: &common, dir: &made_in, meta: &meta, config })
             });

@@ -12,10 +12,12 @@ use crate::stream::lane::handle::LaneHandle;
 use crate::stream::lane::meta::Meta;
 use crate::stream::lane::open::{LaneToOpen, Opened, disk_limit, open};
 use crate::stream::lane::places::{self, Keeping};
+use crate::stream::lane::reached::ReachedBy;
 use crate::stream::lane::resources::LaneResources;
 use crate::stream::lane::shared::NodeShared;
 use crate::stream::lane::sinks::Sinks;
 pub use crate::stream::lane::status::{Settled, Status};
+use crate::stream::state_log::plan_log;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -48,6 +50,7 @@ impl Stream {
     /// holds and refuses puts.
     pub fn start(shared: &NodeShared, dir: &Path, meta: &Meta, config: Option<&StreamConfig>) -> Result<Stream> {
         let during = |e: Error| e.during(format!("stream `{}`", meta.name));
+        let was_noted = plan_log::has_note(&*shared.fs, dir);
         let Keeping { before, damage, unkept } = places::keep(&*shared.fs, dir, config).map_err(during)?;
         let common = LaneResources::new(shared, config, &Arc::new(before));
         let Opened { mut engine, writer, budget } =
@@ -57,8 +60,12 @@ impl Stream {
         engine.note_damage(damage.into_iter().collect());
         let mut sinks = Sinks::new(&common, &meta.name);
         if config.is_none_or(|config| config.kinesis().is_none()) {
-            engine
-                .note_damage(sinks.remember(dir, &engine.open_stores(), engine.has_delivered()).into_iter().collect());
+            engine.note_damage(
+                sinks
+                    .remember(dir, &engine.open_stores(), ReachedBy::Stream { is_expected: was_noted })
+                    .into_iter()
+                    .collect(),
+            );
         }
         let running = LaneHandle::start(shared, &meta.name, (engine, sinks), &retired, shared.lanes.threads());
         let put = Committer::new(&meta.name, writer, running.teller());
@@ -162,6 +169,11 @@ impl Stream {
     pub fn is_broken(&self) -> bool {
         let shards = self.shards().as_ref().is_some_and(Shards::are_broken);
         self.running.has_ended() || self.put.is_poisoned() || shards
+    }
+
+    /// Whether its journal does not take what is put, and not only for want of room.
+    pub fn refuses_puts(&self) -> bool {
+        self.put.refusal().is_some_and(|e| e.kind != Kind::NoSpace)
     }
 
     /// Asks the stream how it stands. Blocks until its current step ends.

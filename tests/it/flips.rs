@@ -135,6 +135,10 @@ fn a_file_that_is_cut_emptied_removed_or_old_delivers_nothing_twice_and_loses_no
                 tally.note(seed, &format!("`{name}` cut at {cut}"), outcome);
             }
             tally.note(seed, &format!("`{name}` removed"), after(&ended, |fs| fs.remove(&path).unwrap()));
+            let unreadable = after(&ended, |fs| fs.stop_reading(&path));
+            // Of an epoch's larger contents there is no copy.
+            assert!(unreadable != Ok(Outcome::Held) || name.contains("epochs"), "seed {seed}: `{name}` cannot be read");
+            tally.note(seed, &format!("`{name}` cannot be read"), unreadable);
             if let Some(older) = ended.older.get(&path) {
                 let outcome = after(&ended, |fs| fs.alter(&path, |bytes| bytes.clone_from(older)));
                 tally.note(seed, &format!("`{name}` as it was before"), outcome);

@@ -87,6 +87,51 @@ fn a_journal_that_was_cut_is_said_in_every_life() {
     assert_eq!((status.accepted, status.pending + status.lost), (40, 40), "{status:?}");
 }
 
+/// Flips a bit of the last frame that stands in a journal's newest segment.
+fn flip_last_frame(dir: &std::path::Path) {
+    let segments = std::fs::read_dir(dir.join("journal")).unwrap().map(|entry| entry.unwrap().path());
+    let segment = segments.filter(|path| path.extension().is_some_and(|e| e == "seg")).max().expect("a segment");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let last = bytes.iter().rposition(|byte| *byte == b'x').expect("a record");
+    bytes[last] ^= 1;
+    std::fs::write(segment, bytes).unwrap();
+}
+
+/// Damages the newest note of what is durable: all but the first slot's magic, in either slot.
+fn damage_note(path: &std::path::Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    for slot in [0, 512] {
+        bytes[slot + 20] ^= 1;
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_last_frame_is_missed_though_a_note_of_it_is_damaged_too() {
+    for note in ["journal.frontier", "journal.frontier.copy"] {
+        let (mut service, dir) = killed(WAITING, false);
+        flip_last_frame(&dir);
+        damage_note(&dir.join(note));
+        said_until_acknowledged(&mut service, "records 36 to 39 were acknowledged", |s| s.lost);
+        assert_eq!(service.status("s").lost, BATCH);
+    }
+}
+
+#[test]
+fn a_journal_that_is_gone_with_every_note_of_it_is_said() {
+    let (mut service, dir) = killed(WAITING, false);
+    for gone in ["journal.frontier", "journal.frontier.copy"] {
+        std::fs::remove_file(dir.join(gone)).unwrap();
+    }
+    std::fs::remove_dir_all(dir.join("journal")).unwrap();
+    let says = "journal.frontier` is not there, nor its copy";
+    let (code, text) = service.command(&["audit"]);
+    assert!(code == 1 && text.contains(says), "{text}");
+    service.restart();
+    let damage = service.status("s").damage;
+    assert!(damage.iter().any(|damage| damage.contains(says)), "{damage:?}");
+}
+
 #[test]
 fn a_journal_that_is_gone_is_lost_with_all_its_records() {
     let (mut service, dir) = killed(WAITING, false);

@@ -5,9 +5,9 @@ pub mod leases;
 
 use crate::error::{Error, Result};
 use crate::fs::Fs;
-use crate::journal::{Survey, survey};
+use crate::journal::{Survey, missing_note, survey};
 use crate::stream::lane::meta::{Meta, is_used};
-use crate::stream::lane::places;
+use crate::stream::lane::{places, reached};
 use crate::stream::plan::list::{Item, position_hash};
 use crate::stream::plan::loss::Loss;
 use crate::stream::plan::state::State;
@@ -135,7 +135,7 @@ pub fn audit(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<(Audit, Names)
         damage.push("there is no plan log: what was delivered is not known".to_owned());
     }
     let is_shard = is_shard(&**fs, dir, &found.state)?;
-    let state = found.state;
+    let (state, is_noted) = (found.state, found.is_noted);
     let journal = match is_shard {
         // What the backup has not read is still needed.
         false => {
@@ -145,6 +145,9 @@ pub fn audit(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<(Audit, Names)
         }
         true => survey_of_shard(&state),
     };
+    damage.extend(journal.note_damage.iter().cloned());
+    damage.extend(reached::damage(&**fs, dir, is_noted && !is_shard && state.open_plans().next().is_some()));
+    damage.extend((is_noted && !journal.is_noted && !is_shard).then(|| missing_note(&dir.join("journal"))));
     let (sums, names) = with_kept_lines(sums, names, &state);
     let mut audit = account(meta.name.clone(), &state, &journal);
     audit.objects = sums.outlets.values().map(|o| o.objects).sum();

@@ -51,11 +51,6 @@ impl Engine {
         self.state().loss.records(Track::Backup)
     }
 
-    /// Whether an object of it was ever stored anywhere.
-    pub fn has_delivered(&self) -> bool {
-        self.state().totals.iter().any(|totals| totals.objects > 0)
-    }
-
     /// Records ever accepted.
     pub fn accepted(&self) -> u64 {
         self.lane.accepted()

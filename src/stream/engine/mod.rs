@@ -50,6 +50,7 @@ use crate::error::{Kind, Result};
 use crate::lane::Lane;
 use crate::stream::pipeline::live::Live;
 use crate::stream::pipeline::load::Routes;
+use crate::stream::plan::loss::AcknowledgedLoss;
 use crate::stream::plan::state::State;
 use crate::stream::plan::{Entry, Track};
 use crate::stream::state_log::blobs::Blobs;
@@ -190,13 +191,14 @@ impl Engine {
     }
 
     /// Takes note, for somebody, of what the medium has lost so far: its alarm ends, the counts stay. Durable when it returns
-    /// how many records those are.
-    pub fn acknowledge_loss(&mut self) -> Result<u64> {
-        let records = self.state().loss.total();
-        if self.state().loss.alarm().is_some() {
+    /// how many records those are, for the destination and for the backup.
+    pub fn acknowledge_loss(&mut self) -> Result<AcknowledgedLoss> {
+        let loss = &self.state().loss;
+        let (records, acknowledged, is_news) = (loss.total(), loss.acknowledged_by_now(), loss.alarm().is_some());
+        if is_news {
             self.books.commit(vec![Entry::LossAcknowledged { records }])?;
         }
-        Ok(records)
+        Ok(acknowledged)
     }
 
     /// Does what can be done now. Errors of kind `NoSpace` leave everything as it was; any other error ends the

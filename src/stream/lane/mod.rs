@@ -8,7 +8,7 @@ pub mod meta;
 pub mod open;
 pub mod places;
 pub mod pool;
-mod reached;
+pub mod reached;
 pub mod resources;
 pub mod runner;
 pub mod shared;

@@ -53,7 +53,7 @@ pub fn open(lane: &LaneToOpen) -> Result<Opened> {
     let log = PlanLog::open(fs.clone(), dir, incarnation, bounds.reserve_bytes)?;
     let budget = Budget::new("stream", disk_limit(config), Some(shared.budget.clone()));
     fs.create_dir_all(&journal_dir).map_err(|e| Error::io("create the journal's directory", e))?;
-    let floor = log.state().floor();
+    let (floor, was_noted) = (log.state().floor(), log.was_noted());
     let (journal, writer, recovered) =
         Journal::open(fs.clone(), &journal_dir, incarnation, journal::Limits::default(), budget.clone(), floor)?;
     if recovered.records_rewritten > 0 {
@@ -61,6 +61,9 @@ pub fn open(lane: &LaneToOpen) -> Result<Opened> {
     }
     let mut engine = engine(lane, bounds, log.into(), journal, None)?;
     engine.note_damage(recovered.damage(&journal_dir));
+    engine.note_damage(
+        (was_noted && !recovered.is_noted).then(|| journal::missing_note(&journal_dir)).into_iter().collect(),
+    );
     Ok(Opened { engine, writer, budget })
 }
 

@@ -5,7 +5,7 @@
 use crate::config::{Loaded, Places, StreamConfig, Way};
 use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
-use crate::stream::state_log::sealed;
+use crate::stream::state_log::{plan_log, sealed};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -43,7 +43,7 @@ pub(in crate::stream) struct Keeping {
 /// returns what is known of those before it; without a configuration, of all.
 pub(in crate::stream) fn keep(fs: &dyn Fs, dir: &Path, config: Option<&StreamConfig>) -> Result<Keeping> {
     let path = dir.join(FILE);
-    let (found, damage) = read(fs, &path)?;
+    let (found, damage) = read(fs, dir)?;
     let (before, versions) = load(&found, config.map(|config| &config.places), &path.display().to_string());
     let mut unkept = None;
     if !versions.is_empty() && (versions != found || damage.is_some()) {
@@ -57,17 +57,22 @@ pub(in crate::stream) fn keep(fs: &dyn Fs, dir: &Path, config: Option<&StreamCon
 
 /// What is damaged of what is kept in the stream's `dir`, for who only looks.
 pub(in crate::stream) fn damage(fs: &dyn Fs, dir: &Path) -> Result<Option<String>> {
-    Ok(read(fs, &dir.join(FILE))?.1)
+    Ok(read(fs, dir)?.1)
 }
 
 /// The versions that are kept, and what of them is damaged. A file that cannot be read is an error: it may be whole.
-fn read(fs: &dyn Fs, path: &Path) -> Result<(Vec<Places>, Option<String>)> {
-    match sealed::read::<Kept>(fs, path) {
-        Ok(found) => Ok(found.map(|(kept, damage)| (kept.versions, damage)).unwrap_or_default()),
-        Err(e) if e.kind == Kind::Corrupt => {
-            let what = "plans that go where the configuration does not lead any more may have to be given up on";
-            Ok((Vec::new(), Some(format!("{e}: {what}"))))
+fn read(fs: &dyn Fs, dir: &Path) -> Result<(Vec<Places>, Option<String>)> {
+    let what = "plans that go where the configuration does not lead any more may have to be given up on";
+    match sealed::read::<Kept>(fs, &dir.join(FILE)) {
+        Ok(Some((kept, damage))) => Ok((kept.versions, damage)),
+        // Every stream that this version has run has one; a shard has those of its stream.
+        Ok(None)
+            if plan_log::has_note(fs, dir) && fs.list(&dir.join("journal")).is_ok_and(|found| !found.is_empty()) =>
+        {
+            Ok((Vec::new(), Some(format!("`{}` is not there, nor its copy: {what}", dir.join(FILE).display()))))
         }
+        Ok(None) => Ok(Default::default()),
+        Err(e) if e.kind == Kind::Corrupt => Ok((Vec::new(), Some(format!("{e}: {what}")))),
         Err(e) => Err(e),
     }
 }

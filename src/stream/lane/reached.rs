@@ -45,21 +45,60 @@ struct ReachedFile {
 /// Its name in a stream's directory.
 const REACHED: &str = "REACHED";
 
+/// Whose list it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::stream) enum ReachedBy {
+    /// A stream has one from its beginning on. `is_expected`: this version has run it before.
+    Stream { is_expected: bool },
+    /// A shard has one when there is something to note.
+    Shard,
+}
+
+/// The list in a stream's `dir`, and what of it is damaged. `is_expected`: there was one.
+fn read(fs: &dyn Fs, dir: &Path, is_expected: bool) -> (ReachedFile, Option<String>) {
+    let what = "if an endpoint has been changed since, nothing tells";
+    match sealed::read::<ReachedFile>(fs, &dir.join(REACHED)) {
+        Ok(Some(found)) => found,
+        Ok(None) if is_expected => {
+            let message = format!("`{}` is not there, nor its copy: {what}", dir.join(REACHED).display());
+            (ReachedFile::default(), Some(message))
+        }
+        Ok(None) => Default::default(),
+        Err(e) => (ReachedFile::default(), Some(format!("{e}: {what}"))),
+    }
+}
+
+/// Begins the list of a new stream: one that is missed later was lost.
+pub(in crate::stream) fn begin(fs: &dyn Fs, dir: &Path) -> Result<()> {
+    sealed::write(fs, &dir.join(REACHED), &ReachedFile { reached: Vec::new(), is_complete: true })
+}
+
+/// What is damaged of the list in a stream's `dir`, for who only looks. `is_expected`: there was one.
+pub(in crate::stream) fn damage(fs: &dyn Fs, dir: &Path, is_expected: bool) -> Option<String> {
+    read(fs, dir, is_expected).1
+}
+
 impl ReachedStores {
-    /// What lives before know, in the stream's `dir`, and what of it is damaged, if anything. `has_delivered`: they have
-    /// delivered something.
-    pub(super) fn open(fs: &Arc<dyn Fs>, dir: &Path, has_delivered: bool) -> (ReachedStores, Option<String>) {
+    /// What lives before know, in the stream's `dir`, and what of it is damaged, if anything. `has_open_plans`: something may be on
+    /// its way.
+    pub(super) fn open(
+        fs: &Arc<dyn Fs>,
+        dir: &Path,
+        has_open_plans: bool,
+        of: ReachedBy,
+    ) -> (ReachedStores, Option<String>) {
         let path = dir.join(REACHED);
-        let (file, damage) = match sealed::read::<ReachedFile>(&**fs, &path) {
-            Ok(found) => found.unwrap_or_default(),
-            Err(e) => {
-                let message = format!("{e}: if an endpoint has been changed since, nothing tells");
-                (ReachedFile::default(), Some(message))
-            }
-        };
-        let is_complete = damage.is_none() && (file.is_complete || !has_delivered);
-        let reached = Mutex::new(file.reached.into_iter().collect());
-        (ReachedStores { fs: fs.clone(), path, reached, is_complete }, damage)
+        let is_there = fs.open(&path).is_ok();
+        let (file, damage) = read(&**fs, dir, of == ReachedBy::Stream { is_expected: true });
+        // Without open plans nothing is on its way to a store that is not named.
+        let is_complete = !has_open_plans || damage.is_none() && file.is_complete;
+        let reached = Mutex::new(file.reached.clone().into_iter().collect());
+        let stores = ReachedStores { fs: fs.clone(), path, reached, is_complete };
+        if of != ReachedBy::Shard && (!is_there || damage.is_some() || file.is_complete != is_complete) {
+            // It is written again with the next store at the latest.
+            let _ = sealed::write(&**fs, &stores.path, &ReachedFile { is_complete, ..file });
+        }
+        (stores, damage)
     }
 
     /// The stores that were reached.

@@ -3,7 +3,7 @@
 
 use super::bucket::{Bucket, ProbedBucket};
 use super::directory::NotedDirectory;
-use super::reached::{Reached, ReachedStores, StorePlace};
+use super::reached::{Reached, ReachedBy, ReachedStores, StorePlace};
 use super::resources::LaneResources;
 use super::sink_settings::SinkSettings;
 use crate::config::S3;
@@ -53,9 +53,9 @@ impl Sinks {
     }
 
     /// Goes on with what lives before know of the stores that `open` plans go to, and remembers more in the stream's `dir`. What
-    /// of it is damaged, if anything. `has_delivered`: they have delivered something.
-    pub fn remember(&mut self, dir: &Path, open: &BTreeSet<String>, has_delivered: bool) -> Option<String> {
-        let (remembered, damage) = ReachedStores::open(&self.common.shared.fs, dir, has_delivered);
+    /// of it is damaged, if anything.
+    pub(in crate::stream) fn remember(&mut self, dir: &Path, open: &BTreeSet<String>, of: ReachedBy) -> Option<String> {
+        let (remembered, damage) = ReachedStores::open(&self.common.shared.fs, dir, !open.is_empty(), of);
         self.known = remembered.known();
         self.keep_known(open);
         self.remembered = Some(Arc::new(remembered));

@@ -2,12 +2,28 @@
 //! somebody has taken note of it.
 
 use super::{Entry, Track};
-use std::ops::Range;
+use std::ops::{Add, Range};
 
 /// Ranges that a sentence names; it only counts the others.
 const NAMED_MAX: usize = 5;
 
-/// See the module.
+/// Lost records of which somebody takes note.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AcknowledgedLoss {
+    pub records: u64,
+    /// Records that were lost before they were backed up.
+    pub of_backup: u64,
+}
+
+impl Add for AcknowledgedLoss {
+    type Output = AcknowledgedLoss;
+
+    fn add(self, other: AcknowledgedLoss) -> AcknowledgedLoss {
+        AcknowledgedLoss { records: self.records + other.records, of_backup: self.of_backup + other.of_backup }
+    }
+}
+
+/// What the medium has lost, by tracks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loss {
     /// Offsets of each track, in order and apart.
@@ -43,6 +59,11 @@ impl Loss {
     /// Records of both tracks.
     pub fn total(&self) -> u64 {
         self.records(Track::Main) + self.records(Track::Backup)
+    }
+
+    /// Everything that is lost so far, for who takes note of it.
+    pub fn acknowledged_by_now(&self) -> AcknowledgedLoss {
+        AcknowledgedLoss { records: self.records(Track::Main), of_backup: self.records(Track::Backup) }
     }
 
     /// Somebody has taken note of so many.

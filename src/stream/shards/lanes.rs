@@ -12,6 +12,7 @@ use crate::source::kinesis::shard::Shard;
 use crate::stream::lane::handle::LaneHandle;
 use crate::stream::lane::meta::read_or_make_meta;
 use crate::stream::lane::open::{Elsewhere, LaneToOpen, open_shard};
+use crate::stream::lane::reached::ReachedBy;
 use crate::stream::lane::sinks::Sinks;
 use crate::stream::lane::status::Status;
 use crate::stream::state_log::sealed;
@@ -149,8 +150,7 @@ impl Inner {
         let mut sinks = Sinks::new(common, &self.name);
         // Of a lane that others run, too, nothing here is known to be the last word.
         if !self.is_shared() {
-            let open = engine.open_stores();
-            engine.note_damage(sinks.remember(&dir, &open, engine.has_delivered()).into_iter().collect());
+            engine.note_damage(sinks.remember(&dir, &engine.open_stores(), ReachedBy::Shard).into_iter().collect());
         }
         // What can fail comes first: nobody would end a lane that runs.
         let (passed, damage) = passed(&*shared.fs, &dir)?.unzip();

@@ -14,6 +14,8 @@
 
 mod frame;
 pub mod recover;
+#[cfg(test)]
+mod tests;
 
 pub use frame::MAGIC;
 pub(in crate::stream) use frame::entries_of;
@@ -57,6 +59,10 @@ pub struct PlanLog {
     starved: bool,
     poison: Option<Error>,
     damage: Vec<String>,
+    /// Whether an earlier life has noted how far the log was durable.
+    was_noted: bool,
+    /// The names of files that earlier lives made are durable: a kill may have come before they were.
+    are_named: bool,
 }
 
 /// A file, its copy, and the note of how far it is durable; the last two where they can be had.
@@ -93,6 +99,12 @@ fn names(i: usize) -> [String; 2] {
     [format!("plans.{i}"), format!("plans.{i}.copy")]
 }
 
+/// Whether a life before has noted how far the plan log in `dir` was durable: then this version has run there.
+pub fn has_note(fs: &dyn Fs, dir: &Path) -> bool {
+    let path = dir.join(FRONTIER);
+    fs.open(&path).is_ok() || fs.open(&crate::fs::copy_of(&path)).is_ok()
+}
+
 fn frontier_identity(incarnation: &[u8; 16]) -> Identity {
     Identity { magic: FRONTIER_MAGIC, incarnation: *incarnation }
 }
@@ -111,7 +123,13 @@ impl PlanLog {
     /// Errors: `Corrupt` (what both copies of a commit held is gone; nothing was changed), and those of the disk.
     pub fn open(fs: Arc<dyn Fs>, dir: &Path, incarnation: [u8; 16], reserve: u64) -> Result<PlanLog> {
         let found = recover::find(&*fs, dir, &incarnation);
-        let found = found.map_err(|e| e.during(format!("open plan log in `{}`", dir.display())))?;
+        let found = found.map_err(|e| {
+            let what = match e.kind {
+                Kind::Corrupt => "; put `plans.*` back as they were, or see `hydrant repair`",
+                _ => "",
+            };
+            Error::new(e.kind, format!("open plan log in `{}`: {e}{what}", dir.display()))
+        })?;
         PlanLog::go_on(fs, dir, incarnation, reserve, found)
     }
 
@@ -164,6 +182,8 @@ impl PlanLog {
             starved: false,
             poison: None,
             damage: found.damage,
+            was_noted: found.is_noted,
+            are_named: false,
         };
         if sabotage::on("plan_log_used_as_found") && log.slots[log.current].generation.is_some() {
             log.at = u64::MAX / 2;
@@ -196,7 +216,7 @@ impl PlanLog {
     fn open_frontier(&self) -> Option<FrontierFile> {
         let (path, identity) = (self.dir.join(FRONTIER), frontier_identity(&self.incarnation));
         let noted = identity.read(&*self.fs, &path).ok()?;
-        FrontierFile::open(&*self.fs, &path, identity, noted.sequence).ok()
+        Some(FrontierFile::open(&*self.fs, &path, identity, noted.sequence))
     }
 
     /// Notes that the log is durable up to where it goes on. Without the note the log is as good as it was before there
@@ -204,7 +224,7 @@ impl PlanLog {
     fn note_frontier(&mut self) {
         let words = [self.generation, self.at];
         let Some(open) = &mut self.open else { return };
-        open.frontier = open.frontier.take().and_then(|mut frontier| frontier.note(words).is_ok().then_some(frontier));
+        open.frontier.iter_mut().for_each(|frontier| frontier.note(words));
     }
 
     pub fn state(&self) -> &State {
@@ -214,6 +234,11 @@ impl PlanLog {
     /// What was damaged when it was opened, and read from a copy. A sentence each.
     pub fn damage(&self) -> &[String] {
         &self.damage
+    }
+
+    /// Whether an earlier life has noted how far the log was durable.
+    pub fn was_noted(&self) -> bool {
+        self.was_noted
     }
 
     /// Makes all of `entries` durable together, then applies them; or none of them. Blocks for a write and a sync.
@@ -312,7 +337,8 @@ impl PlanLog {
         done.map_err(|e| self.poisoned("write and sync a snapshot", e))?;
         self.slots[target].generation = Some(generation);
         (self.current, self.generation, self.at) = (target, generation, needed);
-        let frontier = self.open.take().and_then(|open| open.frontier).or_else(|| self.open_frontier());
+        let frontier = self.open.take().and_then(|open| open.frontier).filter(FrontierFile::is_whole);
+        let frontier = frontier.or_else(|| self.open_frontier());
         self.open = Some(Open { file, copy: copy.ok(), frontier });
         self.copy_out(&bytes, 0);
         self.note_frontier();
@@ -335,8 +361,7 @@ impl PlanLog {
         // Nothing is planned yet: an idle stream costs one file.
         let is_new = target.is_some() && self.state == State::default();
         let first = target.unwrap_or(self.current);
-        // With the first commit of a life also the names of files that an earlier one made and did not come to sync.
-        let mut is_made = target.is_none() && !self.is_reserved;
+        let mut is_made = !self.are_named;
         for i in (0..if is_new { 1 } else { FILES }).map(|i| (first + i) % FILES) {
             let [file, copy] = names(i).map(|name| self.dir.join(name));
             let least = (2 * needed).max(self.reserve);
@@ -363,6 +388,7 @@ impl PlanLog {
         }
         if is_made {
             self.fs.sync_dir(&self.dir).map_err(|e| Error::io("make a file of the plan log", e))?;
+            self.are_named = true;
         }
         self.is_reserved |= target.is_none();
         self.starved = starved;

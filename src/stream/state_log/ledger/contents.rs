@@ -3,7 +3,7 @@
 
 use super::{Footer, Header, Line, Sums, file_name, sums_before};
 use crate::error::{Error, Kind, Result};
-use crate::fs::{Fs, copy_of, read};
+use crate::fs::{Fs, Looked, copy_of, look};
 use crate::stream::state_log::sealed::{self, parse};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -68,9 +68,11 @@ impl Contents {
     /// Reads file `number` of the ledger in `dir` and its copy. `None`: there is neither.
     pub fn read(fs: &dyn Fs, dir: &Path, number: u64) -> Result<Option<Contents>> {
         let path = &dir.join(file_name(number));
-        let look = |path: &Path| match read(fs, path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        let look = |path: &Path| match look(fs, path) {
+            Ok(Looked::Bytes(bytes)) => Ok(Some(bytes)),
+            // As one in which no line can be read.
+            Ok(Looked::Unreadable(_)) => Ok(Some(Vec::new())),
+            Ok(Looked::Absent) => Ok(None),
             Err(e) => Err(Error::io(format!("read `{}`", path.display()), e)),
         };
         // The copy first: while the service runs, the file is never behind it.
@@ -101,7 +103,11 @@ impl Contents {
             }
             (None, None) => {
                 let unknown = || Error::new(Kind::Corrupt, format!("{name}: the ledger file's header cannot be read"));
-                let header = Header { format: FORMAT, before: before()?.ok_or_else(unknown)? };
+                let mut before = before()?.ok_or_else(unknown)?;
+                // A file may begin behind marks whose lines are elsewhere: what is missing between files is missed by itself.
+                let first = [&of_file, &of_copy].iter().filter_map(|found| found.lines.keys().next()).min().copied();
+                before.mark = first.map_or(before.mark, |first| before.mark.max(first - 1));
+                let header = Header { format: FORMAT, before };
                 damage.push(format!(
                     "{name} is damaged: its header cannot be read, and what is kept of earlier files tells it"
                 ));

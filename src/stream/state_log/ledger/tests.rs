@@ -80,3 +80,20 @@ fn marks_that_are_in_other_ledgers_are_passed_and_no_line_behind_them_is_lost() 
         .map(|line| line.mark);
     assert_eq!(marks.collect::<Vec<_>>(), [1, 2, 45, 70, 71]);
 }
+
+/// A file may begin behind marks whose lines are in ledgers of other nodes: its header does not say that they are lost.
+#[test]
+fn a_header_that_is_made_again_begins_before_the_first_line() {
+    let fs: Arc<dyn Fs> = Arc::new(FakeFs::new());
+    let open = || Ledger::open(fs.clone(), "/ledger".into(), 1 << 20, u64::MAX).unwrap();
+    let mut ledger = open();
+    ledger.pass_to(44).unwrap();
+    ledger.append(&[line(45), line(46)]).unwrap();
+    let path = Path::new("/ledger").join(file_name(0));
+    for path in [copy_of(&path), path] {
+        fs.open(&path).unwrap().write_all_at(b"?", 5).unwrap();
+    }
+    let ledger = open();
+    assert_eq!((ledger.mark(), ledger.damage().len()), (46, 1), "{:?}", ledger.damage());
+    assert_eq!((open().mark(), open().damage()), (46, &[][..]));
+}

@@ -7,7 +7,7 @@
 use super::frame::{FIRST_FRAME, FRAME_HEADER, MAGIC, VERSION, entries_of, frame_at};
 use super::{FILES, FRONTIER, frontier_identity, names};
 use crate::error::{Error, Kind, Result};
-use crate::fs::{Fs, read};
+use crate::fs::{Fs, Looked, look};
 use crate::journal::frame::seed;
 use crate::sabotage;
 use crate::stream::plan::Entry;
@@ -33,6 +33,8 @@ pub struct Found {
     pub exists: bool,
     /// How far the log reaches.
     reach: Reach,
+    /// Whether there is a note of how far it was durable.
+    pub is_noted: bool,
 }
 
 /// Where the last commit of a generation ends in its file.
@@ -55,8 +57,11 @@ impl Reach {
 }
 
 /// What the note beside the files says.
-fn noted(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<Reach> {
-    let [generation, at] = frontier_identity(incarnation).read(fs, &dir.join(FRONTIER))?.words;
+fn noted(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16], found: &mut Found) -> Result<Reach> {
+    let noted = frontier_identity(incarnation).read(fs, &dir.join(FRONTIER))?;
+    found.is_noted = noted.exists;
+    found.damage.extend(noted.damage);
+    let [generation, at] = noted.words;
     Ok(Reach { generation, at })
 }
 
@@ -98,7 +103,7 @@ struct Spliced {
 pub fn find(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<Found> {
     let mut found = Found::default();
     // The note first: while the service runs, the files are never behind it.
-    let noted = noted(fs, dir, incarnation)?;
+    let noted = noted(fs, dir, incarnation, &mut found)?;
     let Loaded { images, aliens, unplaced } = load(fs, dir, incarnation, &mut found)?;
     if let Some((_, why, image)) = aliens.into_iter().find(|(generation, ..)| *generation > found.highest) {
         return Err(Error::new(Kind::Invalid, format!("`{}`: {why}", image.name)));
@@ -127,9 +132,15 @@ fn load(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16], found: &mut Found) -> R
     for slot in 0..FILES {
         // Copies first: while the service runs, a file is never behind a copy that was read before it.
         for (i, name) in names(slot).into_iter().enumerate().rev() {
-            let bytes = match read(fs, &dir.join(&name)) {
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                bytes => bytes.map_err(|e| Error::io(format!("read `{name}`"), e))?,
+            let bytes = match look(fs, &dir.join(&name)).map_err(|e| Error::io(format!("read `{name}`"), e))? {
+                Looked::Absent => continue,
+                Looked::Bytes(bytes) => bytes,
+                // What stood there is in its copy, or is missed by the note.
+                Looked::Unreadable(e) => {
+                    found.exists = true;
+                    found.damage.push(format!("`{name}` cannot be read: {e}"));
+                    continue;
+                }
             };
             found.exists = true;
             found.lengths[slot][i] = bytes.len() as u64;
@@ -160,7 +171,7 @@ fn load(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16], found: &mut Found) -> R
 /// gone comes with it, a sentence each.
 pub fn salvage(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<(Found, Vec<String>)> {
     let mut found = Found::default();
-    let noted = noted(fs, dir, incarnation)?;
+    let noted = noted(fs, dir, incarnation, &mut found)?;
     let Loaded { images, unplaced, .. } = load(fs, dir, incarnation, &mut found)?;
     let mut gone: Vec<String> = unplaced.iter().map(|name| format!("{name} has no header that can be read")).collect();
     let generations: BTreeSet<u64> = images.iter().map(|i| i.generation).collect();
@@ -231,7 +242,8 @@ fn choose(found: &mut Found, images: &[Image], incarnation: &[u8; 16]) -> Result
         }
     }
     if let Some((slot, state, damage, reach)) = chosen {
-        (found.slot, found.state, found.damage, found.reach) = (slot, state, damage, reach);
+        (found.slot, found.state, found.reach) = (slot, state, reach);
+        found.damage.extend(damage);
     }
     Ok(())
 }
