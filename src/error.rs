@@ -62,7 +62,7 @@ impl Error {
     pub fn io(act: impl fmt::Display, e: std::io::Error) -> Self {
         use std::io::ErrorKind as E;
         let kind = match e.kind() {
-            E::StorageFull | E::QuotaExceeded => Kind::NoSpace,
+            E::StorageFull | E::QuotaExceeded | E::FileTooLarge => Kind::NoSpace,
             E::PermissionDenied | E::NotFound | E::AlreadyExists | E::InvalidFilename => Kind::Misconfigured,
             _ if too_many_files(&e) => Kind::Retry,
             _ => Kind::Poisoned,

@@ -67,7 +67,7 @@ pub fn description(config: &Config, name: &str, standing: Standing, epoch: u32) 
         description["Source"] = json!({ "KinesisStreamSourceDescription": source });
     }
     if matches!(standing, Standing::Failed | Standing::RetiredFailed) {
-        let details = "The stream could not be opened; the log of the service says why.";
+        let details = "The stream cannot be opened or takes no puts; the service's status and log say why.";
         description["FailureDescription"] = json!({ "Type": "UNKNOWN_ERROR", "Details": details });
     }
     description

@@ -35,13 +35,14 @@ impl Health {
     }
 }
 
-/// The streams that take no puts, and why.
+/// The streams that take no puts, and why; and why nobody can connect.
 pub async fn not_ready(api: &Api) -> Vec<String> {
     let node = api.node().clone();
     let statuses = tokio::task::spawn_blocking(move || node.statuses()).await.unwrap_or_default();
     let not_ready =
         statuses.into_iter().filter(|s| matches!(s.state.as_str(), "stopped" | "opening") || s.refuses_puts);
-    not_ready.map(|s| format!("{}: {}", s.stream, s.alarm.unwrap_or(s.state))).collect()
+    let not_ready = not_ready.map(|s| format!("{}: {}", s.stream, s.alarm.unwrap_or(s.state)));
+    not_ready.chain(api.turned_away()).collect()
 }
 
 pub fn is_asked<T>(request: &Request<T>) -> bool {

@@ -2,6 +2,7 @@
 //! decides nothing about records.
 
 pub mod admin;
+mod connections;
 mod describe;
 pub mod error;
 pub mod health;

@@ -1,5 +1,6 @@
 //! Firehose's operations over the streams of a node.
 
+use super::connections::{Connections, connections_max};
 use super::describe::{Standing, add_times, arn, description};
 use super::error::ApiError;
 use super::health::Health;
@@ -18,7 +19,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Number, Value, json};
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio_rustls::TlsAcceptor;
 
@@ -36,6 +37,8 @@ pub struct Api {
     tallies: Tallies,
     lists: Calls,
     health: Health,
+    /// Once the API is served.
+    connections: OnceLock<Arc<Connections>>,
 }
 
 /// An answer's status and body.
@@ -101,7 +104,8 @@ impl Api {
         let Admitted { config, tls } = Admitted::new(config)?;
         let (config, tls) = (ArcSwap::from_pointee(config), tls.into());
         let (clock, signing_keys, tallies) = (System::default(), Default::default(), Tallies::default());
-        Ok(Api { node, config, tls, clock, signing_keys, tallies, lists: Calls::of_list(), health: Health::default() })
+        let (lists, health, connections) = (Calls::of_list(), Health::default(), OnceLock::new());
+        Ok(Api { node, config, tls, clock, signing_keys, tallies, lists, health, connections })
     }
 
     pub fn node(&self) -> &Arc<Node> {
@@ -110,6 +114,17 @@ impl Api {
 
     pub fn config(&self) -> Arc<Config> {
         self.config.load_full()
+    }
+
+    /// The connections of the server that serves it: made when they are first asked for, when everything else is open that is
+    /// there before the first of them.
+    pub fn connections(&self) -> &Arc<Connections> {
+        self.connections.get_or_init(|| Connections::new(connections_max(self.config().api.max_connections)))
+    }
+
+    /// Why clients are turned away, if one was not long ago.
+    pub fn turned_away(&self) -> Option<String> {
+        self.connections.get().and_then(|connections| connections.refusal())
     }
 
     pub fn health(&self) -> &Health {
@@ -324,7 +339,7 @@ impl Api {
         let configured = config.streams.contains_key(name);
         let standing = match (configured, self.node.lookup(name)) {
             (_, Some(Ok(stream))) => {
-                let standing = match (stream.is_retired(), stream.is_broken()) {
+                let standing = match (stream.is_retired(), stream.is_broken() || stream.refuses_puts()) {
                     (false, false) => Standing::Active,
                     (false, true) => Standing::Failed,
                     (true, false) => Standing::Retired,

@@ -10,10 +10,12 @@
 
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The times of one connection, shared by its reader, its requests and its watch.
@@ -21,6 +23,10 @@ pub struct Pace {
     header: Duration,
     idle: Duration,
     phase: Mutex<Phase>,
+    /// A request was answered on it.
+    was_of_use: AtomicBool,
+    /// Rung when another connection needs the place.
+    evicted: Notify,
 }
 
 #[derive(Clone, Copy)]
@@ -35,6 +41,8 @@ enum Phase {
     Busy {
         requests: u32,
     },
+    /// Another connection gets the place, unless a request came just now.
+    Leaving,
 }
 
 /// What a connection took too long for.
@@ -46,7 +54,13 @@ pub enum Expired {
 
 impl Pace {
     pub fn new(header: Duration, idle: Duration) -> Arc<Pace> {
-        Arc::new(Pace { header, idle, phase: Mutex::new(Phase::Header { since: Instant::now() }) })
+        Arc::new(Pace {
+            header,
+            idle,
+            phase: Mutex::new(Phase::Header { since: Instant::now() }),
+            was_of_use: AtomicBool::new(false),
+            evicted: Notify::new(),
+        })
     }
 
     /// A request's header is complete; until the guard is dropped the connection is not watched.
@@ -77,11 +91,41 @@ impl Pace {
         .await
     }
 
+    /// Whether a request was ever answered on it, and since when none is; `None`: one is.
+    pub fn waits(&self) -> Option<(bool, Instant)> {
+        match *self.phase() {
+            Phase::Header { since } | Phase::Idle { since } => Some((self.was_of_use.load(Ordering::Relaxed), since)),
+            Phase::Busy { .. } | Phase::Leaving => None,
+        }
+    }
+
+    /// Has the connection end if it waits for a request. Whether it does.
+    pub fn evict(&self) -> bool {
+        let mut phase = self.phase();
+        let waits = matches!(*phase, Phase::Header { .. } | Phase::Idle { .. });
+        if waits {
+            *phase = Phase::Leaving;
+            self.evicted.notify_one();
+        }
+        waits
+    }
+
+    /// Ends when the connection is to end for another one. To be polled behind the connection itself, which may get a request
+    /// meanwhile.
+    pub async fn evicted(&self) {
+        loop {
+            self.evicted.notified().await;
+            if matches!(*self.phase(), Phase::Leaving) {
+                return;
+            }
+        }
+    }
+
     fn deadline(&self) -> Option<(Instant, Expired)> {
         match *self.phase() {
             Phase::Header { since } => Some((since + self.header, Expired::Header)),
             Phase::Idle { since } => Some((since + self.idle, Expired::Idle)),
-            Phase::Busy { .. } => None,
+            Phase::Busy { .. } | Phase::Leaving => None,
         }
     }
 
@@ -102,6 +146,7 @@ pub struct Running(Arc<Pace>);
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.0.was_of_use.store(true, Ordering::Relaxed);
         let mut phase = self.0.phase();
         *phase = match *phase {
             Phase::Busy { requests } if requests > 1 => Phase::Busy { requests: requests - 1 },

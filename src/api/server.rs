@@ -22,7 +22,6 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustix::process::{Resource, getrlimit};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -31,7 +30,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// Bytes of a body that are taken before there is room for the rest, so that nothing is held for one that does not come.
@@ -90,8 +89,7 @@ impl Server {
     /// Accepts until `stop` changes, then lets running requests finish.
     pub async fn serve(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let Some(listener) = self.listener.lock().expect("nobody panics holding it").take() else { return };
-        let all = connections_max(self.api.config().api.max_connections);
-        let connections = Arc::new(Semaphore::new(all as usize));
+        let connections = self.api.connections().clone();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -102,38 +100,43 @@ impl Server {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            // At the bound a connection is closed at once: its client tries again, and nothing is held for it.
-            let Ok(permit) = connections.clone().try_acquire_owned() else { continue };
+            // Who finds no place is closed at once: that client tries again, and nothing is held for it.
+            let pace = self.pace();
+            let Some(place) = connections.take(&pace).await else { continue };
             let (server, stop) = (self.clone(), stop.clone());
             tokio::spawn(async move {
-                server.connection(stream, stop).await;
-                drop(permit);
+                tokio::select! {
+                    biased;
+                    _ = server.connection(stream, pace.clone(), stop) => {}
+                    _ = pace.evicted() => {}
+                }
+                drop(place);
             });
         }
         // Who comes now is refused at once, and not left to wait for those that are being answered.
         drop(listener);
         self.stopping.store(true, Ordering::Relaxed);
-        let _ = tokio::time::timeout(FINISH_WAIT, connections.acquire_many(all)).await;
+        let patience = FINISH_WAIT.min(self.api.config().drain_timeout);
+        let _ = tokio::time::timeout(patience, connections.ended()).await;
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, stop: watch::Receiver<bool>) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, pace: Arc<Pace>, stop: watch::Receiver<bool>) {
         let _ = stream.set_nodelay(true);
-        let Some(tls) = self.api.acceptor() else { return self.http1(stream, stop).await };
+        let Some(tls) = self.api.acceptor() else { return self.http1(stream, pace, stop).await };
         let handshake = tls.accept(stream);
         let Ok(Ok(stream)) = tokio::time::timeout(self.api.config().api.header_timeout, handshake).await else {
             return;
         };
         match stream.get_ref().1.alpn_protocol() {
-            Some(b"h2") => self.http2(stream, stop).await,
-            _ => self.http1(stream, stop).await,
+            Some(b"h2") => self.http2(stream, pace, stop).await,
+            _ => self.http1(stream, pace, stop).await,
         }
     }
 
-    async fn http1<S>(self: Arc<Self>, stream: S, stop: watch::Receiver<bool>)
+    async fn http1<S>(self: Arc<Self>, stream: S, pace: Arc<Pace>, stop: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let pace = self.pace();
         let mut builder = http1::Builder::new();
         builder.header_read_timeout(None).max_buf_size(CONNECTION_BYTES_MAX);
         let stream = TokioIo::new(Paced::new(stream, pace.clone()));
@@ -142,11 +145,10 @@ impl Server {
         drive(connection, &pace, stop, http1::Connection::graceful_shutdown).await;
     }
 
-    async fn http2<S>(self: Arc<Self>, stream: S, stop: watch::Receiver<bool>)
+    async fn http2<S>(self: Arc<Self>, stream: S, pace: Arc<Pace>, stop: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let pace = self.pace();
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -257,23 +259,6 @@ impl Server {
             }
         }
     }
-}
-
-/// Connections at once: as many as are configured, and never so many that streams would have no descriptors for files. What
-/// the process has open before either comes is neither's.
-fn connections_max(configured: u32) -> u32 {
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let open = std::fs::read_dir("/proc/self/fd").map_or(0, |open| open.count() as u64);
-    let allowed = u32::try_from(limit.saturating_sub(open) / 2).unwrap_or(u32::MAX).max(1);
-    if allowed < configured {
-        tracing::warn!(
-            limit,
-            max_connections = configured,
-            allowed,
-            "half of the descriptors that this process may yet open are kept for files: fewer connections than configured"
-        );
-    }
-    configured.min(allowed)
 }
 
 /// Runs a connection until it ends, takes too long, or `stop` changes; `goodbye` asks it to end in order.

@@ -123,6 +123,8 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    /// A file would have grown beyond `ulimit -f`: the write fails, which is treated as a full disk.
+    file_size: Signal,
 }
 
 impl Signals {
@@ -132,6 +134,7 @@ impl Signals {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
             hang_up: listen(SignalKind::hangup())?,
+            file_size: listen(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 
@@ -149,6 +152,9 @@ impl Signals {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 _ = self.hang_up.recv() => reload(),
+                _ = self.file_size.recv() => {
+                    tracing::warn!("a file has reached the largest size that this process may write (`ulimit -f`)");
+                }
                 _ = look.tick() => {
                     let (node, config) = (service.node.clone(), service.api.config());
                     drop(tokio::task::spawn_blocking(move || node.mend(&config)));

@@ -325,9 +325,55 @@ fn clients_never_take_the_descriptors_that_streams_need() {
     service.settled(21);
     assert_eq!(service.status("s").alarm, None);
     assert_eq!(service.get("/readyz").unwrap().0, 200);
-    drop(idle);
-    service.until("others are let in again", |s| s.put("s", &[b"late".as_slice()]) == 200);
+    // So does who comes now: connections that ask for nothing give their places up.
+    assert_eq!(service.put("s", &[b"late".as_slice()]), 200);
     service.settled(22);
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_a_full_disk_and_no_end() {
+    let mut service = Service::new();
+    service.configure("", STREAM);
+    let mut limited = Command::new("sh");
+    // In blocks of 512 bytes: a journal's third segment would be larger.
+    limited.args(["-c", "ulimit -f 400; exec \"$0\" \"$@\"", &variable("HYDRANT_TEST_BIN")]);
+    let log = service.log_file();
+    service.spawn_as(&mut limited, log);
+    service.until("it is ready", |s| s.get("/readyz").is_some_and(|(status, _)| status == 200));
+    let record = vec![b'x'; 30_000];
+    let mut refused = 0;
+    for _ in 0..60 {
+        while service.put("s", &[record.as_slice()]) != 200 {
+            refused += 1;
+            assert!(refused < 100, "{:?}", service.status("s"));
+        }
+    }
+    service.settled(60);
+    assert!(service.log().contains("ulimit -f"), "{}", service.log());
+}
+
+#[test]
+fn clients_that_ask_for_nothing_shut_nobody_out_and_readiness_tells_when_others_do() {
+    let top = "api: { listen: API_ADDRESS, max_connections: 8, body_timeout: 60s }";
+    let mut service = Service::start_with(&format!("{SMALL}\n{top}"), STREAM);
+    let connect = |_| TcpStream::connect(service.api).unwrap();
+    let mut idle: Vec<TcpStream> = (0..30).map(connect).collect();
+    for put in 0..10 {
+        assert_eq!(service.put("s", &[b"x".as_slice()]), 200, "put {put}");
+        idle.extend((0..3).map(connect));
+    }
+    assert_eq!(service.get("/readyz").unwrap().0, 200);
+    // Whoever sends a body is being answered.
+    let busy: Vec<TcpStream> = (0..8).map(|_| half_request(&service, "", 10)).collect();
+    service.until("clients are turned away, and readiness says so", |s| {
+        let _ = TcpStream::connect(s.api);
+        let (status, text) = s.get("/readyz").unwrap();
+        status == 503 && String::from_utf8_lossy(&text).contains("clients are turned away: all of 8 connections")
+    });
+    drop((busy, idle));
+    service.until("others are let in again", |s| s.put("s", &[b"late".as_slice()]) == 200);
+    service.until("it is ready again", |s| s.get("/readyz").unwrap().0 == 200);
+    service.settled(11);
 }
 
 #[test]
@@ -349,6 +395,10 @@ fn a_stream_that_refuses_puts_says_why_and_takes_them_again_when_it_can() {
         });
         let (status, page) = service.get("/readyz").unwrap();
         assert_eq!(status, 503, "{}", String::from_utf8_lossy(&page));
+        service.until("Describe says so", |s| {
+            let (_, answer) = s.call("DescribeDeliveryStream", br#"{"DeliveryStreamName":"s"}"#).unwrap();
+            String::from_utf8_lossy(&answer).contains("takes no puts")
+        });
         std::fs::rename(&away, &dir).unwrap();
         service.until("puts are taken again", |s| s.put("s", &[b"y".as_slice()]) == 200);
         service.until("and it says so", |s| s.get("/readyz").is_some_and(|(status, _)| status == 200));
