@@ -5,6 +5,7 @@ pub mod alarm;
 pub mod allocator;
 pub mod aws;
 pub mod clock;
+pub mod destination;
 pub mod error;
 pub mod fs;
 pub mod lane;

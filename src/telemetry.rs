@@ -7,6 +7,7 @@ pub use self::logs::{flush_logs, init_logs, write_line};
 
 use crate::alarm::AlarmKind;
 use crate::config::{Config, Format};
+use crate::destination::{DestinationKind, MetricFamily, Payload};
 use crate::stream::plan::Outlet;
 use crate::stream::supervise::{Settled, Status};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -95,29 +96,31 @@ fn deliveries(page: &mut Page, config: &Config) {
         (has_backup(s) || settled.objects + s.backup_pending > 0).then_some(settled)
     };
     // Of a stream that is in the file no more it is not known where its records went.
-    let kind = |s: &Status| config.streams.get(&s.stream).map_or("s3", |c| c.destination.kind());
-    let to = |kinds: &'static [&'static str]| {
-        move |s: &Status| kinds.contains(&kind(s)).then(|| settled(s, Outlet::Destination))
+    let spec = |s: &Status| {
+        let kind = config.streams.get(&s.stream).map_or(DestinationKind::S3, |stream| stream.destination.kind());
+        kind.spec()
     };
+    let to = |s: &Status, is_meant: bool| is_meant.then(|| settled(s, Outlet::Destination));
     // What is staged for a warehouse is in S3, too.
-    delivery(page, "DeliveryToS3", to(&["s3", "local", "redshift", "postgres"]));
-    for (name, kinds) in [
-        ("DeliveryToHttpEndpoint", &["http"] as &'static [&'static str]),
-        ("DeliveryToRedshift", &["redshift", "postgres"]),
-    ] {
-        page.counts(name, "delivered", to(kinds));
+    delivery(page, "DeliveryToS3", |s| to(s, spec(s).payload != Payload::Records));
+    for (name, family) in
+        [("DeliveryToHttpEndpoint", MetricFamily::HttpEndpoint), ("DeliveryToRedshift", MetricFamily::Redshift)]
+    {
+        page.counts(name, "delivered", |s| to(s, spec(s).metrics == family));
         page.family(&format!("{name}_Success"), "gauge", "1 while the stream has no alarm, else 0.", |s| {
-            kinds.contains(&kind(s)).then(|| if s.alarm.is_none() { 1.0 } else { 0.0 })
+            (spec(s).metrics == family).then(|| if s.alarm.is_none() { 1.0 } else { 0.0 })
         });
     }
     page.counts("FailedDelivery", "that the destination did not take", |s| {
         let failed = settled(s, Outlet::DeliveryFailed);
-        (matches!(kind(s), "http" | "redshift" | "postgres") || failed.records > 0).then_some(failed)
+        (spec(s).payload != Payload::Objects || failed.records > 0).then_some(failed)
     });
     delivery(page, "BackupToS3", backed_up);
     let help = "Seconds since the oldest record that is not delivered arrived.";
-    page.family("DeliveryToS3_DataFreshness", "gauge", help, |s| (kind(s) != "http").then_some(s.freshness_s as f64));
-    let http_freshness = |s: &Status| (kind(s) == "http").then_some(s.freshness_s as f64);
+    page.family("DeliveryToS3_DataFreshness", "gauge", help, |s| {
+        (spec(s).payload != Payload::Records).then_some(s.freshness_s as f64)
+    });
+    let http_freshness = |s: &Status| (spec(s).payload == Payload::Records).then_some(s.freshness_s as f64);
     page.family("DeliveryToHttpEndpoint_DataFreshness", "gauge", help, http_freshness);
     let backup_freshness = |s: &Status| backed_up(s).map(|_| s.backup_freshness_s as f64);
     page.family("BackupToS3_DataFreshness", "gauge", help, backup_freshness);

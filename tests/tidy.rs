@@ -14,6 +14,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("alarm", &["error"]),
     ("aws", &["error"]),
     ("clock", &[]),
+    ("destination", &["error"]),
     ("error", &[]),
     ("record", &[]),
     ("sabotage", &[]),
@@ -30,7 +31,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("compress", &["error"]),
     ("source", &["alarm", "aws", "clock", "config", "error", "lane", "record", "sabotage"]),
     ("deliver", &["aws", "compress", "config", "error", "fs", "record", "sabotage"]),
-    ("config", &["units", "error", "partition"]),
+    ("config", &["destination", "units", "error", "partition"]),
     (
         "stream",
         &[
@@ -39,6 +40,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "compress",
             "config",
             "deliver",
+            "destination",
             "error",
             "format",
             "fs",
@@ -52,7 +54,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "transform",
         ],
     ),
-    ("telemetry", &["alarm", "config", "stream"]),
+    ("telemetry", &["alarm", "config", "destination", "stream"]),
     ("api", &["clock", "config", "error", "record", "sabotage", "stream", "telemetry"]),
     ("cli", &["*"]),
     ("lib", &["*"]),

@@ -4,6 +4,8 @@ use super::{Outcome, load, out::say};
 use crate::config::{Config, Destination, S3, Store, StreamConfig};
 use crate::deliver::object::{Failure, Looked, ObjectStore};
 use crate::deliver::{Body, Shelf, local::Local, local::file_tag, s3};
+use crate::destination::StoreName;
+use crate::error::Error;
 use crate::fs::{Fs, real::RealFs};
 use crate::stream::audit::{self as account, Audit, Found, Stores, leases};
 use crate::stream::lane::meta::Meta;
@@ -272,7 +274,8 @@ impl Objects<'_> {
 
     /// The marks of a stream, in the stores its failures and backups are in and in the one failures go to today.
     fn marks(&self, stream: &str, stores: BTreeSet<(bool, String)>) -> Result<RedriveMarks, String> {
-        let today = self.config.streams.get(stream).and_then(StreamConfig::failures).map(Store::url);
+        let today =
+            self.config.streams.get(stream).and_then(StreamConfig::failures).map(|store| store.name().to_string());
         let today = today.map(|store| (false, store));
         // One store may be both.
         let stores: BTreeMap<String, bool> = stores.into_iter().chain(today).map(|(of, store)| (store, of)).collect();
@@ -332,9 +335,9 @@ impl Objects<'_> {
         store: &str,
         work: impl FnOnce(&dyn Shelf) -> Result<T, Failure>,
     ) -> Result<T, String> {
-        let done = match store.strip_prefix("file://") {
-            Some(dir) => work(&Local::new(Arc::new(RealFs), dir.into())),
-            None => self.with_bucket(stream, is_backup, store, |bucket| work(bucket))?,
+        let done = match objects_of(store)? {
+            StoreName::Directory(dir) => work(&Local::new(Arc::new(RealFs), dir)),
+            _ => self.with_bucket(stream, is_backup, store, |bucket| work(bucket))?,
         };
         done.map_err(|failure| failure.reason)
     }
@@ -346,11 +349,11 @@ impl Objects<'_> {
         store: &str,
         work: impl FnOnce(&s3::S3) -> T,
     ) -> Result<T, String> {
-        let bucket = store.strip_prefix("s3://").ok_or("an unknown kind of store")?;
-        let place = (stream.to_owned(), is_backup, bucket.to_owned());
+        let StoreName::Bucket(bucket) = objects_of(store)? else { return Err(format!("`{store}` is no bucket")) };
+        let place = (stream.to_owned(), is_backup, bucket.clone());
         let mut buckets = self.buckets.borrow_mut();
         if !buckets.contains_key(&place) {
-            let settings = settings(self.config, stream, is_backup, bucket);
+            let settings = settings(self.config, stream, is_backup, &bucket);
             let settings = settings.ok_or("the configuration has no S3 settings any more")?;
             let store = s3::S3::connect(&settings, self.runtime.handle().clone()).map_err(|e| e.to_string())?;
             buckets.insert(place.clone(), store);
@@ -368,7 +371,16 @@ fn fetch(shelf: &dyn Shelf, name: &str) -> Result<Body, Failure> {
 /// Where an object of a directory is; `None` if its store is none.
 fn local_path(store: &str, name: &str) -> Option<PathBuf> {
     let relative: PathBuf = name.split('/').filter(|s| !s.is_empty()).collect();
-    Some(Path::new(store.strip_prefix("file://")?).join(relative))
+    match objects_of(store).ok()? {
+        StoreName::Directory(dir) => Some(dir.join(relative)),
+        _ => None,
+    }
+}
+
+/// Where the objects of a store are.
+fn objects_of(store: &str) -> Result<StoreName, String> {
+    let name: StoreName = store.parse().map_err(|e: Error| e.to_string())?;
+    name.objects().cloned().ok_or_else(|| format!("`{store}` takes no objects"))
 }
 
 /// How to reach a bucket that an outlet of a stream delivered to. Buckets change with epochs, and streams go from the

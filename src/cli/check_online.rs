@@ -38,14 +38,14 @@ fn of_stream(config: &Config, name: &str, stream: &StreamConfig, runtime: &Handl
         (vec!["backup"], stream.backup.as_ref().and_then(|b| b.destination.store())),
     ] {
         let Some(store) = store else { continue };
-        let keys = if keys == ["backup"] { vec!["backup", store.kind()] } else { keys };
+        let keys = if keys == ["backup"] { vec!["backup", store.kind().spec().key] } else { keys };
         found.extend(try_store(name, store, runtime).err().map(|message| (keys, message)));
     }
     // A bucket that does not work would only be reported once more.
     if found.iter().any(|(keys, _)| keys[0] != "source") {
         return found;
     }
-    let at = vec!["destination", stream.destination.kind()];
+    let at = vec!["destination", stream.destination.kind().spec().key];
     let table = |made: Done<Warehouse>| made.map_or_else(|e| vec![e.to_string()], |warehouse| warehouse.check());
     let messages = match (&stream.destination, stream.destination.warehouse()) {
         (Destination::Http(http), _) => {

@@ -232,7 +232,7 @@ impl Rules<'_, '_> {
             }
         }
         let Some(store) = stream.backup.as_ref().and_then(|b| b.destination.store()) else { return };
-        let keys = ["backup", store.kind()];
+        let keys = ["backup", store.kind().spec().key];
         match Prefix::parse(store.prefix(), PrefixKind::Objects) {
             Ok(prefix) if prefix.partition_keys_used().is_empty() => {}
             Ok(_) => self

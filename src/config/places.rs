@@ -6,6 +6,7 @@ use super::read;
 use super::replace::{self, Sources};
 use super::tree::{Entry, Kind, Node, join};
 use super::{Backup, Destination};
+use crate::destination::{DestinationKind, Way};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -69,21 +70,15 @@ impl Places {
         read.filter(|_| problems.is_empty()).map(Some).ok_or_else(|| Errors::new(problems))
     }
 
-    /// The key of the destination's kind.
-    pub fn kind(&self) -> Option<&str> {
+    /// The destination's kind.
+    pub fn kind(&self) -> Option<DestinationKind> {
         let destination = self.stream.as_ref()?.get("destination")?;
-        destination.value.entries().first().map(|kind| kind.key.as_str())
+        destination.value.entries().first().and_then(|kind| DestinationKind::of_key(&kind.key))
     }
 
     /// What these places have settings for, whether they can be read today or not.
     pub fn ways(&self) -> Vec<Way> {
-        let of_destination: &[Way] = match self.kind() {
-            Some("s3") => &[Way::Bucket],
-            Some("http") => &[Way::Http],
-            Some("postgres") => &[Way::Bucket, Way::Postgres],
-            Some("redshift") => &[Way::Bucket, Way::Redshift],
-            _ => &[],
-        };
+        let of_destination = self.kind().map_or(&[][..], |kind| kind.spec().ways);
         let backup = self.stream.as_ref().and_then(|stream| stream.get("backup"));
         // Switched off it may keep its keys, and leads nowhere.
         let is_off = |mode: &Entry| matches!(&mode.value.kind, Kind::Scalar { text, .. } if text == "none");
@@ -91,17 +86,6 @@ impl Places {
         let of_backup = backup.is_some_and(leads).then_some(Way::BackupBucket);
         of_destination.iter().copied().chain(of_backup).collect()
     }
-}
-
-/// What a kind of store is reached by. The settings of one serve every store of that kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Way {
-    /// The destination's bucket, where warehouses stage, too.
-    Bucket,
-    BackupBucket,
-    Http,
-    Postgres,
-    Redshift,
 }
 
 /// What could be read of places.

@@ -1,6 +1,7 @@
 //! Settings of one stream, its keys in path order.
 
 use super::{Compress, Format, Http, Kinesis, Local, Places, Postgres, Redshift, S3, Transform, WarehouseSettings};
+use crate::destination::{DestinationKind, Payload, StoreName};
 use crate::units::{self, ByteSize};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de as serde_de};
@@ -134,19 +135,18 @@ pub enum Store<'c> {
 }
 
 impl Store<'_> {
-    /// The key in YAML.
-    pub fn kind(self) -> &'static str {
+    pub fn kind(self) -> DestinationKind {
         match self {
-            Store::S3(_) => "s3",
-            Store::Local(_) => "local",
+            Store::S3(_) => DestinationKind::S3,
+            Store::Local(_) => DestinationKind::Local,
         }
     }
 
     /// The name that plans and the ledger have for it.
-    pub fn url(self) -> String {
+    pub fn name(self) -> StoreName {
         match self {
-            Store::S3(s3) => format!("s3://{}", s3.bucket),
-            Store::Local(local) => format!("file://{}", local.dir.display()),
+            Store::S3(s3) => StoreName::Bucket(s3.bucket.clone()),
+            Store::Local(local) => StoreName::Directory(local.dir.clone()),
         }
     }
 
@@ -166,14 +166,13 @@ impl Store<'_> {
 }
 
 impl Destination {
-    /// The key in YAML, the label in metrics.
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> DestinationKind {
         match self {
-            Destination::S3(_) => "s3",
-            Destination::Local(_) => "local",
-            Destination::Http(_) => "http",
-            Destination::Redshift(_) => "redshift",
-            Destination::Postgres(_) => "postgres",
+            Destination::S3(_) => DestinationKind::S3,
+            Destination::Local(_) => DestinationKind::Local,
+            Destination::Http(_) => DestinationKind::Http,
+            Destination::Redshift(_) => DestinationKind::Redshift,
+            Destination::Postgres(_) => DestinationKind::Postgres,
         }
     }
 
@@ -198,9 +197,10 @@ impl Destination {
 
     /// The keys of that place in YAML.
     pub fn store_keys(&self) -> Vec<&'static str> {
-        match self {
-            Destination::Redshift(_) | Destination::Postgres(_) => vec!["destination", self.kind(), "s3"],
-            _ => vec!["destination", self.kind()],
+        let spec = self.kind().spec();
+        match spec.payload {
+            Payload::Rows => vec!["destination", spec.key, "s3"],
+            Payload::Objects | Payload::Records => vec!["destination", spec.key],
         }
     }
 }

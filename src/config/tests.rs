@@ -1,4 +1,6 @@
+use super::definition::Definition;
 use super::*;
+use crate::destination::DestinationKind;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -181,7 +183,7 @@ fn a_backup_of_mode_none_is_none() {
     let none = stream(&format!("{{ backup: {{ mode: none }}, {LOCAL} }}"));
     assert!(none.backup.is_none());
     let all = stream(&format!("{{ backup: {{ s3: {{ bucket: raw }}, compress: gzip }}, {LOCAL} }}"));
-    assert_eq!(all.backup.expect("a backup").destination.kind(), "s3");
+    assert_eq!(all.backup.expect("a backup").destination.kind(), DestinationKind::S3);
 }
 
 #[test]
@@ -225,10 +227,10 @@ fn only_what_decides_bytes_and_places_is_in_an_epoch() {
                destination: {{ s3: {{ bucket: b, {live} }} }}, backup: {{ local: {{ dir: d, prefix: p }} }} }}"
         )
     };
-    let epoch = stream(&text(live, "{}", "{}")).epoch_part(&hash);
-    assert_eq!(epoch, stream(&text("", "{ size: 1MiB }", "{ timeout: 2s }")).epoch_part(&hash));
-    assert_ne!(epoch, stream(&text("prefix: x", "{}", "{}")).epoch_part(&hash));
-    assert_ne!(epoch, stream(&text("", "{}", "{ memory: 1MiB }")).epoch_part(&hash));
+    let epoch = stream(&text(live, "{}", "{}")).definition(&hash);
+    assert_eq!(epoch, stream(&text("", "{ size: 1MiB }", "{ timeout: 2s }")).definition(&hash));
+    assert_ne!(epoch, stream(&text("prefix: x", "{}", "{}")).definition(&hash));
+    assert_ne!(epoch, stream(&text("", "{}", "{ memory: 1MiB }")).definition(&hash));
     let expected = json!({
         "transform": [{ "wasm": {
             "module": "hash of mask.wasm", "config": null, "max_records": 500, "max_bytes": 3 << 20,
@@ -242,11 +244,14 @@ fn only_what_decides_bytes_and_places_is_in_an_epoch() {
         "destination": { "kind": "s3", "place": "b", "prefix": "", "error_prefix": null },
         "failures": null,
         "backup": { "kind": "local", "place": "d", "prefix": "p", "compress": "none" },
+        "hydrant": env!("CARGO_PKG_VERSION"),
     });
-    assert_eq!(epoch, expected);
+    let value = |definition: &Definition| -> Value { serde_json::from_slice(&definition.to_json()).expect("JSON") };
+    assert_eq!(value(&epoch), expected);
+    assert_eq!(serde_json::from_value::<Definition>(expected).expect("what was written"), epoch);
     let http = "{ destination: { http: { url: 'http://h/', access_key: k, timeout: 5s } }, backup: { mode: failed, local: \
                 { dir: d, error_prefix: 'e/!{firehose:error-output-type}/' }, compress: gzip } }";
-    let epoch = stream(http).epoch_part(&hash);
+    let epoch = value(&stream(http).definition(&hash));
     assert_eq!(epoch["destination"], json!({ "kind": "http", "place": "", "prefix": "", "error_prefix": null }));
     assert_eq!((&epoch["backup"], &epoch["failures"]["compress"]), (&Value::Null, &json!({ "gzip": { "level": 1 } })));
     assert_eq!(epoch["failures"]["error_prefix"], "e/!{firehose:error-output-type}/");

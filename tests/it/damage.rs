@@ -7,7 +7,6 @@ use hydrant::fs::{Fs, read};
 use hydrant::journal::Put;
 use hydrant::record::{Batch, Entry};
 use hydrant::stream::engine::Progress;
-use hydrant::stream::pipeline::route::HTTP_ENDPOINT;
 use hydrant::stream::plan::{Outlet, Plan};
 use std::path::Path;
 
@@ -110,7 +109,7 @@ fn a_damaged_record_in_a_plan_that_was_given_up_on_is_lost_and_the_others_fail()
         let goes_there = |plan: &Plan| plan.outlet == Outlet::Destination && plan.abandoned.is_none();
         while life.engine.state().plans.values().any(goes_there) {
             for (_, store, shipment) in life.engine.shipments() {
-                if store == HTTP_ENDPOINT {
+                if store == "http-endpoint" {
                     life.engine.reply(shipment.plan, refused.clone());
                 }
             }

@@ -8,6 +8,7 @@ use hydrant::deliver::object::{Created, Failure, Looked, ObjectStore, Owner, att
 use hydrant::deliver::records::Records;
 use hydrant::deliver::retry::{Pace, Patience};
 use hydrant::deliver::{Attempt, Rejection, Shipment, Sink, local::Local};
+use hydrant::destination::{Payload, StoreName};
 use hydrant::error::{Error, Kind, Result};
 use hydrant::format::{Format, lines::Lines};
 use hydrant::fs::fake::FakeFs;
@@ -22,7 +23,7 @@ use hydrant::stream::engine::memory::NodeMemory;
 use hydrant::stream::engine::{Engine, EngineSettings, Progress};
 use hydrant::stream::pipeline::live::{Limits, Live};
 use hydrant::stream::pipeline::load::Routes;
-use hydrant::stream::pipeline::route::{BackupRoute, FailureRoute, HTTP_ENDPOINT, Payload, Route};
+use hydrant::stream::pipeline::route::{BackupRoute, FailureRoute, Route};
 use hydrant::stream::pipeline::workers::Workers;
 use hydrant::stream::plan::Outlet;
 use hydrant::stream::state_log::blobs::Blobs;
@@ -61,7 +62,7 @@ const LOCAL: &str = "file:///bucket";
 const MODEL: &str = "s3://model";
 /// A store that is not there before somebody makes it.
 const MISTYPED: &str = "s3://modle";
-const ENDPOINT: &str = HTTP_ENDPOINT;
+const ENDPOINT: &str = "http-endpoint";
 /// Outputs that the endpoint takes in one request.
 const ENDPOINT_MAX: u64 = 3;
 
@@ -144,21 +145,25 @@ impl Routes for Loader {
             compress: Compress::None,
             extension: None,
             time_zone: jiff::tz::TimeZone::UTC,
-            store: store.to_owned(),
+            store: place(store),
             takes: if store == ENDPOINT { Payload::Records } else { Payload::Objects },
             failures: FailureRoute {
-                store: if store == ENDPOINT { LOCAL } else { store }.to_owned(),
+                store: place(if store == ENDPOINT { LOCAL } else { store }),
                 compress: Compress::None,
                 undelivered: "http-endpoint-failed",
                 manifests: None,
             },
             backup: Some(BackupRoute {
-                store: if store == LOCAL { MODEL } else { LOCAL }.to_owned(),
+                store: place(if store == LOCAL { MODEL } else { LOCAL }),
                 prefix: prefix("raw/", PrefixKind::Objects),
                 compress: Compress::None,
             }),
         }))
     }
+}
+
+fn place(name: &str) -> StoreName {
+    name.parse().expect("one of the names above")
 }
 
 /// An object in the model bucket.

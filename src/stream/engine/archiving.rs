@@ -43,7 +43,7 @@ impl Engine {
         spool.tail().append(&mut bytes);
         let epoch = self.epoch();
         // A destination may take no objects; where failures go, they are.
-        let store = self.route(epoch)?.store(Outlet::ProcessingFailed).to_owned();
+        let store = self.route(epoch)?.store(Outlet::ProcessingFailed).to_string();
         let shipment = Shipment {
             plan: SHIPMENT,
             id,

@@ -2,10 +2,10 @@
 
 use super::Engine;
 use super::buffer::Slot;
+use crate::destination::Payload;
 use crate::error::Result;
 use crate::partition::key::{self, Key, ObjectName};
 use crate::sabotage;
-use crate::stream::pipeline::route::Payload;
 use crate::stream::plan::span::Span;
 use crate::stream::plan::state::Completed;
 use crate::stream::plan::{Entry, Mark, Outlet, Plan};
@@ -98,7 +98,7 @@ impl Engine {
         let (mut store, mut name) = (String::new(), String::new());
         if outlet.has_sink() {
             let route = self.route(epoch)?;
-            store = route.store(*outlet).to_owned();
+            store = route.store(*outlet).to_string();
             name = match *outlet == Outlet::Destination && route.takes == Payload::Records {
                 // Nothing there has a name but the request, which is the plan's.
                 true => id.to_string(),

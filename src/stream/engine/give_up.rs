@@ -117,7 +117,7 @@ impl Engine {
         };
         let name = self.object_name(&NewObject { epoch, outlet, has_version, key: &key, arrival_ms, id: &id })?;
         reason.message = bounded(reason.message, MESSAGE_CHARS_MAX);
-        Ok(Abandoned { reason, store: route.failures.store.clone(), name, contents })
+        Ok(Abandoned { reason, store: route.failures.store.to_string(), name, contents })
     }
 
     /// If a plan is given up on, turns its body, the records as its destination would have got them, into what goes where

@@ -5,11 +5,11 @@ use super::buffer::Filling;
 use super::outbox::{PackedOutputs, Rebuilding};
 use crate::compress::Compress;
 use crate::deliver::records;
+use crate::destination::Payload;
 use crate::error::Result;
 use crate::format::elements::Encoder as Elements;
 use crate::format::lines::Lines;
 use crate::format::{Encoder, Format};
-use crate::stream::pipeline::route::Payload;
 use crate::stream::plan::{Outlet, Track};
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@
 //! the last attempt, and no attempt is under way.
 
 use super::Engine;
+use crate::destination::StoreName;
 use crate::error::Result;
 use crate::stream::plan::{Entry, Outlet};
 
@@ -19,13 +20,15 @@ impl Engine {
         let route = self.route(epoch)?;
         let goes_to = |outlet: Outlet| match outlet {
             Outlet::Backup if route.backup.is_none() => None,
-            outlet => Some(route.store(outlet)).filter(|store| is_of_objects(store)),
+            outlet => Some(route.store(outlet)).filter(|store| store.is_of_objects()),
         };
         let mut entries = Vec::new();
         for number in stranded {
             let plan = &self.state().plans[&number];
-            let (from, to) = (plan.place().0.to_owned(), goes_to(plan.ends_in()).map(str::to_owned));
-            if let Some(to) = to.filter(|to| *to != from && is_of_objects(&from)) {
+            let from = plan.place().0;
+            let is_of_objects = from.parse().is_ok_and(|store: StoreName| store.is_of_objects());
+            let to = goes_to(plan.ends_in()).filter(|_| is_of_objects).map(StoreName::to_string);
+            if let Some(to) = to.filter(|to| to != from) {
                 tracing::warn!(
                     stream = self.home.stream,
                     plan = plan.id.to_string(),
@@ -45,9 +48,4 @@ impl Engine {
         moved.into_iter().for_each(|number| self.outbox.redirected(number));
         Ok(true)
     }
-}
-
-/// Whether a store is a bucket or a directory: what goes to an endpoint or into a table is no object.
-fn is_of_objects(store: &str) -> bool {
-    ["s3://", "file://"].iter().any(|kind| store.starts_with(kind))
 }

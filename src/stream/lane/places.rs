@@ -2,7 +2,8 @@
 //! more, a backup that was switched off. What configurations said of it is in a file of the stream's directory, newest
 //! first, with references in place of secrets.
 
-use crate::config::{Loaded, Places, StreamConfig, Way};
+use crate::config::{Loaded, Places, StreamConfig};
+use crate::destination::{DestinationKind, Way};
 use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
 use crate::stream::state_log::{plan_log, sealed};
@@ -25,8 +26,7 @@ pub struct Before(pub(super) Vec<Version>);
 /// What one of them says of ways that no newer one has.
 pub(super) struct Version {
     pub(super) ways: Vec<Way>,
-    /// The key of its destination's kind.
-    pub(super) kind: Option<String>,
+    pub(super) kind: Option<DestinationKind>,
     pub(super) loaded: Loaded,
 }
 
@@ -90,7 +90,7 @@ fn load(found: &[Places], current: Option<&Places>, file: &str) -> (Before, Vec<
             continue;
         }
         let loaded = version.load(file, &|name| std::env::var(name).ok());
-        before.push(Version { ways, kind: version.kind().map(str::to_owned), loaded });
+        before.push(Version { ways, kind: version.kind(), loaded });
         kept.push(version.clone());
     }
     (Before(before), kept)
@@ -99,6 +99,7 @@ fn load(found: &[Places], current: Option<&Places>, file: &str) -> (Before, Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::destination::StoreName;
     use crate::fs::fake::FakeFs;
     use crate::stream::lane::sink_settings::SinkSettings;
 
@@ -138,7 +139,7 @@ mod tests {
             keep(Some(&http("http://127.0.0.1:1/new", key, "local: { dir: /raw }")));
             let settings = SinkSettings::with_before(None, &keep(None));
             assert_eq!(settings.reaches(), [false, false, true], "the endpoint before is not the one that is meant");
-            let why = settings.no_settings("http-endpoint").to_string();
+            let why = settings.no_settings(&StoreName::Endpoint).to_string();
             let expected = if key == "written-out" { "access_key" } else { "HYDRANT_TEST_OF_PLACES" };
             assert!(why.contains(expected), "{why}");
         }

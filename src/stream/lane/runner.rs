@@ -8,9 +8,9 @@ use super::sinks::Sinks;
 use super::status::{Settled, Status};
 use crate::alarm::{self, Alarm, AlarmBoard, AlarmChanges, AlarmKind};
 use crate::deliver::{Attempt, Shipment, Sink};
+use crate::destination::StoreName;
 use crate::error::{Error, Kind, Result};
 use crate::stream::engine::{Engine, Progress};
-use crate::stream::pipeline::route::HTTP_ENDPOINT;
 use crate::stream::plan::Track;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -250,7 +250,7 @@ impl Runner {
 
     fn ship(&mut self) {
         for (outlet, store, shipment) in self.engine.shipments() {
-            if store == HTTP_ENDPOINT {
+            if store.parse().is_ok_and(|name: StoreName| name == StoreName::Endpoint) {
                 // Firehose counts every attempt here.
                 let labels = [("DeliveryStreamName", self.engine.stream().to_owned())];
                 let processed = |what: &str| format!("hydrant_DeliveryToHttpEndpoint_Processed{what}");

@@ -1,13 +1,11 @@
 //! How each place of a stream is reached today, those included that the configuration does not lead to any more.
 
 use super::places::{Before, Version};
-use crate::config::{BackupMode, Destination, Http, Loaded, S3, Store, StreamConfig, Target, Way};
+use crate::config::{BackupMode, Destination, Http, Loaded, S3, Store, StreamConfig, Target};
+use crate::destination::{DestinationKind, StoreName, Way};
 use crate::error::{Error, Kind};
 use crate::stream::plan::Outlet;
 use std::collections::BTreeMap;
-
-/// The kind of a destination that takes no objects.
-const HTTP: &str = "http";
 
 /// How each place is reached today.
 #[derive(Clone, Default)]
@@ -20,7 +18,7 @@ pub(in crate::stream) struct SinkSettings {
     pub(super) is_shared: bool,
     pub(super) http: Option<Http>,
     /// Of each kind of warehouse; the error is what is wrong with the settings.
-    pub(super) warehouses: BTreeMap<&'static str, std::result::Result<Target, String>>,
+    pub(super) warehouses: BTreeMap<DestinationKind, std::result::Result<Target, String>>,
     /// Why there are no settings that a configuration before had.
     lacking: Vec<String>,
 }
@@ -49,7 +47,7 @@ impl SinkSettings {
         let mut settings = config.map(SinkSettings::of).unwrap_or_default();
         if let (None, [last, ..]) = (config, before.0.as_slice()) {
             let only_failed = matches!(&last.loaded.backup, Ok(Some(b)) if b.mode == BackupMode::Failed);
-            settings.fails_into_backup = only_failed || last.kind.as_deref() == Some(HTTP);
+            settings.fails_into_backup = only_failed || last.kind == Some(DestinationKind::Http);
         }
         for version in &before.0 {
             let mut why: Vec<String> = version.ways.iter().filter_map(|way| settings.add(*way, version)).collect();
@@ -100,7 +98,7 @@ impl SinkSettings {
     }
 
     /// What is said of a store that nothing leads to.
-    pub(super) fn no_settings(&self, store: &str) -> Error {
+    pub(super) fn no_settings(&self, store: &StoreName) -> Error {
         let mut message = format!("the configuration has no settings for `{store}`, where open plans have to go");
         if !self.lacking.is_empty() {
             message += &format!(", and those of before cannot be used: {}", self.lacking.join("; "));
@@ -109,9 +107,11 @@ impl SinkSettings {
     }
 
     /// Whether the backup's settings lead to an outlet's store. Failures go to either: to the one that has their bucket.
-    pub(super) fn of_backup(&self, outlet: Outlet, store: &str) -> bool {
-        let bucket = store.strip_prefix("s3://");
-        let names = |i: usize| self.buckets[i].as_ref().is_some_and(|s3| Some(s3.bucket.as_str()) == bucket);
+    pub(super) fn of_backup(&self, outlet: Outlet, store: &StoreName) -> bool {
+        let names = |i: usize| match (&self.buckets[i], store) {
+            (Some(s3), StoreName::Bucket(bucket)) => s3.bucket == *bucket,
+            _ => false,
+        };
         match outlet {
             Outlet::Backup => true,
             outlet if outlet.is_failure() => match self.fails_into_backup {

@@ -9,12 +9,12 @@ use super::sink_settings::SinkSettings;
 use crate::config::S3;
 use crate::deliver::warehouse::Warehouse;
 use crate::deliver::{Shelf, Sink, http, local::Local, s3};
+use crate::destination::{DestinationKind, StoreName};
 use crate::error::{Error, Kind, Result};
 use crate::stream::pipeline::live::Gate;
-use crate::stream::pipeline::route::HTTP_ENDPOINT;
 use crate::stream::plan::Outlet;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -65,7 +65,7 @@ impl Sinks {
     /// Forgets stores that no open plan goes to.
     fn keep_known(&mut self, open: &BTreeSet<String>) {
         // A warehouse's objects are staged in a store of their own.
-        let staged = |o: &String| o.split_once('+').map(|(_, staged)| staged.to_owned());
+        let staged = |open: &String| Some(open.parse::<StoreName>().ok()?.objects()?.to_string());
         let open: BTreeSet<String> = open.iter().cloned().chain(open.iter().filter_map(staged)).collect();
         self.known.retain(|place, _| open.contains(&place.store));
     }
@@ -111,26 +111,24 @@ impl Sinks {
     }
 
     fn find(&mut self, outlet: Outlet, store: &str) -> Result<&MadeSink> {
-        let place = StorePlace { of_backup: self.settings.of_backup(outlet, store), store: store.to_owned() };
+        let name: StoreName = store.parse()?;
+        let place = StorePlace { of_backup: self.settings.of_backup(outlet, &name), store: store.to_owned() };
         if !self.made.contains_key(&place) {
-            let made = self.make(&place)?;
+            let made = self.make(&place, &name)?;
             self.made.insert(place.clone(), made);
         }
         Ok(&self.made[&place])
     }
 
-    fn make(&mut self, place: &StorePlace) -> Result<MadeSink> {
-        let store = place.store.as_str();
-        if let Some((kind, staged)) = store.split_once('+') {
-            return self.make_warehouse(kind, staged);
-        }
+    fn make(&mut self, place: &StorePlace, name: &StoreName) -> Result<MadeSink> {
         let bucket = &self.settings.buckets[place.of_backup as usize];
-        match (store.strip_prefix("file://"), store.strip_prefix("s3://"), bucket, &self.settings.http) {
-            (Some(dir), ..) if self.settings.is_shared => {
-                Ok(MadeSink::Local(Arc::new(Local::shared(self.common.shared.fs.clone(), PathBuf::from(dir)))))
+        match (name, bucket, &self.settings.http) {
+            (StoreName::Table(kind, staged), ..) => self.make_warehouse(*kind, name, staged),
+            (StoreName::Directory(dir), ..) if self.settings.is_shared => {
+                Ok(MadeSink::Local(Arc::new(Local::shared(self.common.shared.fs.clone(), dir.clone()))))
             }
-            (Some(dir), ..) => {
-                let local = Local::new(self.common.shared.fs.clone(), PathBuf::from(dir));
+            (StoreName::Directory(dir), ..) => {
+                let local = Local::new(self.common.shared.fs.clone(), dir.clone());
                 Ok(match &self.remembered {
                     Some(reached) => {
                         MadeSink::Directory(Arc::new(NotedDirectory::new(local, reached.clone(), place.clone())))
@@ -138,8 +136,8 @@ impl Sinks {
                     None => MadeSink::Local(Arc::new(local)),
                 })
             }
-            (_, Some(bucket), Some(settings), _) => {
-                let settings = S3 { bucket: bucket.to_owned(), ..settings.clone() };
+            (StoreName::Bucket(bucket), Some(settings), _) => {
+                let settings = S3 { bucket: bucket.clone(), ..settings.clone() };
                 let runtime = self.common.shared.runtime.clone();
                 let connect = || Ok(Bucket::new(s3::S3::connect(&settings, runtime)?));
                 Ok(MadeSink::ProbedBucket(Arc::new(ProbedBucket::new(
@@ -150,23 +148,23 @@ impl Sinks {
                     self.remembered.clone().map(|remembered| (remembered, place.clone())),
                 ))))
             }
-            (.., Some(settings)) if store == HTTP_ENDPOINT => {
+            (StoreName::Endpoint, _, Some(settings)) => {
                 let runtime = self.common.shared.runtime.clone();
                 let connect = || Ok(Arc::new(http::Http::connect(settings, &self.arn, runtime)?) as Arc<dyn Sink>);
                 self.common.sink(place, None, connect).map(MadeSink::Other)
             }
-            _ => Err(self.settings.no_settings(store)),
+            (StoreName::Bucket(_), None, _) | (StoreName::Endpoint, _, None) => Err(self.settings.no_settings(name)),
         }
     }
 
-    /// A warehouse whose objects are staged in `store`.
-    fn make_warehouse(&mut self, kind: &str, store: &str) -> Result<MadeSink> {
-        let stage = self.sink(Outlet::Destination, store)?;
+    /// The warehouse `name`, whose objects are staged in a store of their own.
+    fn make_warehouse(&mut self, kind: DestinationKind, name: &StoreName, staged: &StoreName) -> Result<MadeSink> {
+        let stage = self.sink(Outlet::Destination, &staged.to_string())?;
         let runtime = self.common.shared.runtime.clone();
-        let target = self.settings.warehouses.get(kind).cloned();
-        let target = target.ok_or_else(|| self.settings.no_settings(kind))?;
-        let place = StorePlace { of_backup: false, store: format!("{kind}+{store}") };
-        let staged = StorePlace { of_backup: false, store: store.to_owned() };
+        let target = self.settings.warehouses.get(&kind).cloned();
+        let target = target.ok_or_else(|| self.settings.no_settings(name))?;
+        let place = StorePlace { of_backup: false, store: name.to_string() };
+        let staged = StorePlace { of_backup: false, store: staged.to_string() };
         let reached = self.known.get(&staged).cloned();
         let connect = || Ok(Arc::new(Warehouse::connect(target, stage, runtime)?) as Arc<dyn Sink>);
         self.common.sink(&place, reached, connect).map(MadeSink::Other)

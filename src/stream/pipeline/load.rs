@@ -1,17 +1,18 @@
 //! From an epoch's definition on disk to the route it describes. The definition is canonical JSON (see
-//! `config::StreamConfig::epoch_part`); files it needs are named by hash and kept beside it.
+//! [`Definition`]); files it needs are named by hash and kept beside it.
 
 use super::known::Known;
-use super::route::{BackupRoute, FailureRoute, HTTP_ENDPOINT, Payload, Route};
+use super::route::{BackupRoute, FailureRoute, Route};
 use crate::compress::Compress;
+use crate::config::definition::{CompressDefinition, Definition, FailuresDefinition, FormatDefinition, StepDefinition};
+use crate::config::{ParquetCompression, Wasi};
+use crate::destination::{DestinationKind, Payload, StoreName};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Format, lines::Lines, parquet::Parquet, schema};
-use crate::partition::prefix::{Prefix, PrefixKind};
-use crate::stream::plan::Outlet;
+use crate::partition::prefix::{Prefix, PrefixError, PrefixKind};
 use crate::stream::state_log::blobs::{Blobs, hash, unhex};
 use crate::transform::Transform;
 use crate::transform::wasm::{Module, Settings, WasmTransform};
-use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,145 +70,109 @@ impl Routes for Loader {
 
 impl Loader {
     fn route(&self, definition: &[u8], blobs: &Blobs) -> Result<Route> {
-        let json: Value = serde_json::from_slice(definition)
-            .map_err(|e| Error::new(Kind::Corrupt, format!("an epoch's definition is not JSON: {e}")))?;
-        let destination = &json["destination"];
-        let prefix_text = text(destination, "prefix")?;
+        let definition: Definition = serde_json::from_slice(definition)
+            .map_err(|e| Error::new(Kind::Corrupt, format!("an epoch's definition cannot be read: {e}")))?;
+        let destination = &definition.destination;
+        let spec = destination.kind.spec();
+        let invalid = |e: PrefixError| Error::new(Kind::Misconfigured, e.to_string());
+        let objects = |text: &str| Prefix::parse(text, PrefixKind::Objects).map_err(invalid);
+        let backup = definition.backup.as_ref().map(|backup| {
+            let (store, compress) = (objects_store(backup.kind, &backup.place)?, compress(&backup.compress));
+            Ok(BackupRoute { store, prefix: objects(&backup.prefix)?, compress })
+        });
         // Definitions of before there were other places for failures have none.
-        let failures = Some(&json["failures"]).filter(|f| !f.is_null()).unwrap_or(destination);
-        let error_prefix = match failures["error_prefix"].as_str() {
+        let failures = definition.failures.unwrap_or_else(|| FailuresDefinition {
+            kind: destination.kind,
+            place: destination.place.clone(),
+            prefix: destination.prefix.clone(),
+            error_prefix: destination.error_prefix.clone(),
+            compress: CompressDefinition::None,
+        });
+        let error_prefix = match failures.error_prefix.as_deref() {
             Some(given) if !given.is_empty() => Prefix::parse(given, PrefixKind::Errors),
-            _ => Prefix::errors_default(text(failures, "prefix")?),
+            _ => Prefix::errors_default(&failures.prefix),
         };
-        let invalid = |e: crate::partition::prefix::PrefixError| Error::new(Kind::Misconfigured, e.to_string());
+        let manifests = (spec.payload == Payload::Rows).then(|| objects(MANIFESTS_PLACE)).transpose()?;
         Ok(Route {
-            transform: self.transform(&json["transform"], blobs)?,
-            prefix: Prefix::parse(prefix_text, PrefixKind::Objects).map_err(invalid)?,
+            transform: self.transform(definition.transform.first(), blobs)?,
+            prefix: objects(&destination.prefix)?,
             error_prefix: error_prefix.map_err(invalid)?,
-            format: format(&json["format"], blobs)?,
-            compress: compress(&json["compress"])?,
-            extension: json["file_extension"].as_str().filter(|e| !e.is_empty()).map(str::to_owned),
-            time_zone: time_zone(&json["time_zone"])?,
-            store: store(destination)?,
-            takes: match text(destination, "kind")? {
-                "http" => Payload::Records,
-                "redshift" | "postgres" => Payload::Rows,
-                _ => Payload::Objects,
-            },
+            format: format(&definition.format, blobs)?,
+            compress: compress(&definition.compress),
+            extension: definition.file_extension.filter(|extension| !extension.is_empty()),
+            time_zone: time_zone(definition.time_zone.as_deref())?,
+            store: StoreName::of(destination.kind, &destination.place),
+            takes: spec.payload,
             failures: FailureRoute {
-                store: objects_store(failures)?,
-                compress: match &failures["compress"] {
-                    Value::Null => Compress::None,
-                    given => compress(given)?,
-                },
-                undelivered: match text(destination, "kind")? {
-                    "http" => "http-endpoint-failed",
-                    "redshift" => "redshift-failed",
-                    "postgres" => "postgres-failed",
-                    _ => Outlet::DeliveryFailed.name(),
-                },
-                manifests: match text(destination, "kind")? {
-                    "redshift" | "postgres" => {
-                        Some(Prefix::parse(MANIFESTS_PLACE, PrefixKind::Objects).map_err(invalid)?)
-                    }
-                    _ => None,
-                },
+                store: objects_store(failures.kind, &failures.place)?,
+                compress: compress(&failures.compress),
+                undelivered: spec.undelivered,
+                manifests,
             },
-            backup: match &json["backup"] {
-                Value::Null => None,
-                backup => Some(BackupRoute {
-                    store: objects_store(backup)?,
-                    prefix: Prefix::parse(text(backup, "prefix")?, PrefixKind::Objects).map_err(invalid)?,
-                    compress: compress(&backup["compress"])?,
-                }),
-            },
+            backup: backup.transpose()?,
         })
     }
 
-    fn transform(&self, steps: &Value, blobs: &Blobs) -> Result<Option<Box<dyn Transform>>> {
-        let Some(step) = steps.get(0).map(|s| &s["wasm"]) else { return Ok(None) };
-        let bytes = blob(step, "module", blobs)?;
-        let number = |key: &str| step[key].as_u64().ok_or_else(|| missing(key)).map(|n| n as usize);
+    fn transform(&self, step: Option<&StepDefinition>, blobs: &Blobs) -> Result<Option<Box<dyn Transform>>> {
+        let Some(StepDefinition::Wasm(wasm)) = step else { return Ok(None) };
         let settings = Settings {
-            config: Some(step["config"].clone()).filter(|c| !c.is_null()),
-            max_records: number("max_records")?,
-            max_bytes: number("max_bytes")?,
-            memory_bytes: number("memory")?,
-            output_bytes: number("output")?,
-            isolate_max_calls: number("isolate_max_calls")? as u32,
-            allow_wasi: step["wasi"] != "deny",
+            config: wasm.config.clone().filter(|config| !config.is_null()),
+            max_records: wasm.max_records as usize,
+            max_bytes: wasm.max_bytes as usize,
+            memory_bytes: wasm.memory as usize,
+            output_bytes: wasm.output as usize,
+            isolate_max_calls: wasm.isolate_max_calls,
+            allow_wasi: wasm.wasi != Wasi::Deny,
             timeout: self.live.timeout,
             timeout_per_record: self.live.timeout_per_record,
             retries: self.live.retries,
             log_lines: self.live.log_lines,
             metric_names: self.live.metric_names,
         };
-        let module = Module::load(&bytes, self.module_cache.as_deref())?;
+        let module = Module::load(&blob(&wasm.module, blobs)?, self.module_cache.as_deref())?;
         Ok(Some(Box::new(WasmTransform::new(module, settings)?)))
     }
 }
 
-fn missing(key: &str) -> Error {
-    Error::new(Kind::Corrupt, format!("an epoch's definition lacks `{key}`"))
+/// The contents that a definition names by hash.
+fn blob(name: &str, blobs: &Blobs) -> Result<Vec<u8>> {
+    let message = || format!("an epoch's definition names `{name}`, expected a SHA-256 in hexadecimal");
+    blobs.get(&unhex(name).ok_or_else(|| Error::new(Kind::Corrupt, message()))?)
 }
 
-fn text<'a>(json: &'a Value, key: &str) -> Result<&'a str> {
-    json[key].as_str().ok_or_else(|| missing(key))
+/// Where a destination's objects are: of a warehouse, where they are staged.
+fn objects_store(kind: DestinationKind, place: &str) -> Result<StoreName> {
+    let message = || format!("an epoch's definition has objects go to a destination of kind `{}`", kind.spec().key);
+    let store = StoreName::of(kind, place);
+    store.objects().cloned().ok_or_else(|| Error::new(Kind::Corrupt, message()))
 }
 
-/// The contents that `json[key]` names by hash.
-fn blob(json: &Value, key: &str, blobs: &Blobs) -> Result<Vec<u8>> {
-    let hash = unhex(text(json, key)?).ok_or_else(|| missing(key))?;
-    blobs.get(&hash)
-}
-
-/// A destination's name: what a plan keeps, through every change of endpoint and credentials.
-fn store(json: &Value) -> Result<String> {
-    match text(json, "kind")? {
-        "http" => Ok(HTTP_ENDPOINT.to_owned()),
-        // What is staged there is also loaded.
-        kind @ ("redshift" | "postgres") => Ok(format!("{kind}+{}", objects_store(json)?)),
-        _ => objects_store(json),
+fn compress(definition: &CompressDefinition) -> Compress {
+    match *definition {
+        CompressDefinition::None => Compress::None,
+        CompressDefinition::Gzip { level } => Compress::Gzip { level },
     }
 }
 
-/// The same of a place that takes objects: of a warehouse, where they are staged.
-fn objects_store(json: &Value) -> Result<String> {
-    let place = text(json, "place")?;
-    Ok(match text(json, "kind")? {
-        "local" => format!("file://{place}"),
-        _ => format!("s3://{place}"),
-    })
-}
-
-fn compress(json: &Value) -> Result<Compress> {
-    match json {
-        Value::String(none) if none == "none" => Ok(Compress::None),
-        _ => {
-            let level = json["gzip"]["level"].as_u64().ok_or_else(|| missing("compress"))?;
-            Ok(Compress::Gzip { level: level as u32 })
-        }
-    }
-}
-
-fn format(json: &Value, blobs: &Blobs) -> Result<Format> {
-    if let Some(name) = json.as_str() {
-        return Ok(Format::Lines(Lines { newline: name == "lines" }));
-    }
-    let parquet = &json["parquet"];
-    let columns: Vec<(String, String)> = serde_json::from_slice(&blob(parquet, "schema", blobs)?)
-        .map_err(|e| Error::new(Kind::Corrupt, format!("an epoch's schema: {e}")))?;
+fn format(definition: &FormatDefinition, blobs: &Blobs) -> Result<Format> {
+    let (columns, compression) = match definition {
+        FormatDefinition::Raw => return Ok(Format::Lines(Lines { newline: false })),
+        FormatDefinition::Lines => return Ok(Format::Lines(Lines { newline: true })),
+        FormatDefinition::Parquet { schema, compression } => (blob(schema, blobs)?, compression),
+    };
+    let columns: Vec<(String, String)> =
+        serde_json::from_slice(&columns).map_err(|e| Error::new(Kind::Corrupt, format!("an epoch's schema: {e}")))?;
     let schema = schema::schema(&columns).map_err(|e| Error::new(Kind::Misconfigured, format!("schema: {e}")))?;
-    let compression = match text(parquet, "compression")? {
-        "gzip" => parquet::basic::Compression::GZIP(Default::default()),
-        "uncompressed" => parquet::basic::Compression::UNCOMPRESSED,
-        _ => parquet::basic::Compression::SNAPPY,
+    let compression = match compression {
+        ParquetCompression::Gzip => parquet::basic::Compression::GZIP(Default::default()),
+        ParquetCompression::Uncompressed => parquet::basic::Compression::UNCOMPRESSED,
+        ParquetCompression::Snappy => parquet::basic::Compression::SNAPPY,
     };
     Ok(Format::Parquet(Box::new(Parquet::new(schema, compression))))
 }
 
-fn time_zone(json: &Value) -> Result<jiff::tz::TimeZone> {
-    match json.as_str().filter(|name| !name.is_empty()) {
+fn time_zone(name: Option<&str>) -> Result<jiff::tz::TimeZone> {
+    match name.filter(|name| !name.is_empty()) {
         None => Ok(jiff::tz::TimeZone::UTC),
         Some(name) => jiff::tz::TimeZone::get(name).map_err(|e| Error::new(Kind::Misconfigured, e.to_string())),
     }

@@ -3,6 +3,7 @@
 
 use crate::compress::Compress;
 use crate::deliver::error_record::ErrorRecord;
+use crate::destination::{Payload, StoreName};
 use crate::error::{Error, Kind, Result};
 use crate::format::{Format, NotConverted, Rows};
 use crate::partition::key::Key;
@@ -23,32 +24,17 @@ pub struct Route {
     /// Replaces the format's extension (`FileExtension`).
     pub extension: Option<String>,
     pub time_zone: jiff::tz::TimeZone,
-    /// The destination's store, such as `s3://bucket`.
-    pub store: String,
+    /// Where the destination is.
+    pub store: StoreName,
     pub takes: Payload,
     pub failures: FailureRoute,
     pub backup: Option<BackupRoute>,
 }
 
-/// The store of plans that go to an HTTP endpoint. Which one that is, is a live setting.
-pub const HTTP_ENDPOINT: &str = "http-endpoint";
-
-/// What a destination is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Payload {
-    /// Encoded objects.
-    Objects,
-    /// Encoded objects of which each record becomes rows of a table, or is refused for itself.
-    Rows,
-    /// Records one by one, many in a request.
-    Records,
-}
-
 /// Where failures go.
 pub struct FailureRoute {
-    pub store: String,
+    pub store: StoreName,
     pub compress: Compress,
-    /// Of what the destination did not take.
     /// Of records that the destination did not take: their Firehose error type, below the error prefix.
     pub undelivered: &'static str,
     /// Where manifests go of objects that were given up on whole, if the destination has such.
@@ -63,7 +49,7 @@ const BACKUP_FAILED: &str = "backup-failed";
 
 /// Where source records are copied to.
 pub struct BackupRoute {
-    pub store: String,
+    pub store: StoreName,
     pub prefix: Prefix,
     pub compress: Compress,
 }
@@ -258,7 +244,7 @@ impl Route {
         }
     }
 
-    pub fn store(&self, outlet: Outlet) -> &str {
+    pub fn store(&self, outlet: Outlet) -> &StoreName {
         match (&self.backup, outlet) {
             (Some(backup), Outlet::Backup) => &backup.store,
             (_, outlet) if outlet.is_failure() => &self.failures.store,

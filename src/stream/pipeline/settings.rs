@@ -110,7 +110,5 @@ pub fn definition(config: &StreamConfig, blobs: &Blobs) -> Result<Vec<u8>> {
         let bytes = serde_json::to_vec(&columns).expect("texts always serialise into memory");
         hashes.insert(parquet.schema.clone(), hex(&blobs.put(&bytes)?));
     }
-    let mut part = config.epoch_part(&|path| hashes.get(path).cloned().unwrap_or_default());
-    part["hydrant"] = env!("CARGO_PKG_VERSION").into();
-    Ok(part.to_string().into_bytes())
+    Ok(config.definition(&|path| hashes.get(path).cloned().unwrap_or_default()).to_json())
 }

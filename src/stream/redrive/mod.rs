@@ -88,7 +88,7 @@ fn run(stream: &Stream, selection: Selection) -> Result<()> {
         return Err(Error::new(Kind::Invalid, message));
     }
     let outlet = if wants_backup { Outlet::Backup } else { Outlet::ProcessingFailed };
-    let (store, destination) = (route.store(outlet).to_owned(), route.store.clone());
+    let (store, destination) = (route.store(outlet).to_string(), route.store.to_string());
     let of = store.clone();
     let shelf = stream.ask(move |_, sinks| sinks.shelf(outlet, &of))??;
     let lines = BTreeMap::new();

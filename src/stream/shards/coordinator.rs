@@ -61,7 +61,7 @@ fn place(config: &StreamConfig) -> Option<ReachedPlace> {
         Store::S3(s3) => s3.endpoint.clone(),
         _ => None,
     };
-    config.failures().map(|store| (store.url(), endpoint(&store)))
+    config.failures().map(|store| (store.name().to_string(), endpoint(&store)))
 }
 
 impl Drop for Coordinator {
@@ -82,7 +82,7 @@ impl Coordinator {
         let settings = config.kinesis().ok_or_else(|| Error::new(Kind::Bug, "a stream without a source"))?;
         let table = settings.coordination.as_ref().map(|coordination| &coordination.dynamodb);
         let table = table.ok_or_else(|| Error::new(Kind::Bug, "a stream without a lease table"))?;
-        let store = config.failures().map(|store| store.url()).ok_or_else(|| {
+        let store = config.failures().map(|store| store.name().to_string()).ok_or_else(|| {
             Error::new(Kind::Misconfigured, "nodes that share shards need a place for failures that all of them reach")
         })?;
         let shelf = Sinks::new(common, stream).shelf(Outlet::ProcessingFailed, &store)?;

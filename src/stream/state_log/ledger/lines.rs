@@ -1,5 +1,6 @@
 //! What stands in the files of a ledger, a JSON object a line.
 
+use crate::destination::StoreName;
 use crate::error::Result;
 use crate::stream::plan::{Outlet, Plan};
 use serde::{Deserialize, Serialize};
@@ -104,7 +105,7 @@ fn is_zero(n: &u64) -> bool {
 impl Line {
     /// Whether it names an object: not what was dropped, nor a request.
     pub fn is_of_object(&self) -> bool {
-        self.store.contains("://")
+        self.store.parse().is_ok_and(|store: StoreName| store.objects().is_some())
     }
 
     /// Whether what it names holds failures.
