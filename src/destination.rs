@@ -156,6 +156,13 @@ impl StoreName {
         }
     }
 
+    /// Where the objects of the place of this name are. Errors: it is unknown, or takes none.
+    pub fn of_objects(name: &str) -> Result<StoreName, Error> {
+        let store: StoreName = name.parse()?;
+        let none = || Error::new(Kind::Misconfigured, format!("`{name}` takes no objects"));
+        store.objects().cloned().ok_or_else(none)
+    }
+
     /// Where its objects are: of a table, where they are staged. `None`: it takes none.
     pub fn objects(&self) -> Option<&StoreName> {
         match self {

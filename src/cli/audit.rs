@@ -5,7 +5,6 @@ use crate::config::{Config, Destination, S3, Store, StreamConfig};
 use crate::deliver::object::{Failure, Looked, ObjectStore};
 use crate::deliver::{Body, Shelf, local::Local, local::file_tag, s3};
 use crate::destination::StoreName;
-use crate::error::Error;
 use crate::fs::{Fs, real::RealFs};
 use crate::stream::audit::{self as account, Audit, Found, Stores, leases};
 use crate::stream::lane::meta::Meta;
@@ -335,7 +334,7 @@ impl Objects<'_> {
         store: &str,
         work: impl FnOnce(&dyn Shelf) -> Result<T, Failure>,
     ) -> Result<T, String> {
-        let done = match objects_of(store)? {
+        let done = match StoreName::of_objects(store).map_err(|e| e.to_string())? {
             StoreName::Directory(dir) => work(&Local::new(Arc::new(RealFs), dir)),
             _ => self.with_bucket(stream, is_backup, store, |bucket| work(bucket))?,
         };
@@ -349,7 +348,8 @@ impl Objects<'_> {
         store: &str,
         work: impl FnOnce(&s3::S3) -> T,
     ) -> Result<T, String> {
-        let StoreName::Bucket(bucket) = objects_of(store)? else { return Err(format!("`{store}` is no bucket")) };
+        let name = StoreName::of_objects(store).map_err(|e| e.to_string())?;
+        let StoreName::Bucket(bucket) = name else { return Err(format!("`{store}` is no bucket")) };
         let place = (stream.to_owned(), is_backup, bucket.clone());
         let mut buckets = self.buckets.borrow_mut();
         if !buckets.contains_key(&place) {
@@ -371,16 +371,10 @@ fn fetch(shelf: &dyn Shelf, name: &str) -> Result<Body, Failure> {
 /// Where an object of a directory is; `None` if its store is none.
 fn local_path(store: &str, name: &str) -> Option<PathBuf> {
     let relative: PathBuf = name.split('/').filter(|s| !s.is_empty()).collect();
-    match objects_of(store).ok()? {
+    match StoreName::of_objects(store).ok()? {
         StoreName::Directory(dir) => Some(dir.join(relative)),
         _ => None,
     }
-}
-
-/// Where the objects of a store are.
-fn objects_of(store: &str) -> Result<StoreName, String> {
-    let name: StoreName = store.parse().map_err(|e: Error| e.to_string())?;
-    name.objects().cloned().ok_or_else(|| format!("`{store}` takes no objects"))
 }
 
 /// How to reach a bucket that an outlet of a stream delivered to. Buckets change with epochs, and streams go from the
