@@ -141,7 +141,7 @@ impl Signals {
     /// Does what signals and changed files ask for, until the process is to end. What takes long is done beside it, one
     /// after the other: see [`Node`].
     async fn obey(mut self, service: &Service, path: PathBuf, mut watched: Fingerprint) {
-        let mut look = tokio::time::interval(WATCH);
+        let (mut look, mut is_limit_told) = (tokio::time::interval(WATCH), false);
         let reload = || {
             let (node, api, path) = (service.node.clone(), service.api.clone(), path.clone());
             drop(tokio::task::spawn_blocking(move || reload(&node, &api, &path)));
@@ -152,7 +152,8 @@ impl Signals {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 _ = self.hang_up.recv() => reload(),
-                _ = self.file_size.recv() => {
+                _ = self.file_size.recv(), if !is_limit_told => {
+                    is_limit_told = true;
                     tracing::warn!("a file has reached the largest size that this process may write (`ulimit -f`)");
                 }
                 _ = look.tick() => {

@@ -333,7 +333,7 @@ fn clients_never_take_the_descriptors_that_streams_need() {
 #[test]
 fn a_limit_on_the_size_of_files_is_a_full_disk_and_no_end() {
     let mut service = Service::new();
-    service.configure("", STREAM);
+    service.configure("", &STREAM.replace("1s", "0s"));
     let mut limited = Command::new("sh");
     // In blocks of 512 bytes: a journal's third segment would be larger.
     limited.args(["-c", "ulimit -f 400; exec \"$0\" \"$@\"", &variable("HYDRANT_TEST_BIN")]);

@@ -117,7 +117,9 @@ impl Shipping {
 
 fn not_delivered(plan: &Plan, attempts: u32, why: &str) -> Alarm {
     let detail = format!("`{}` is not delivered after {attempts} attempts: {why}", plan.place().1);
-    about_store(plan, detail).because_of(why.split(": ").next().unwrap_or_default())
+    // The names of objects stand in back quotes, and are not what it is about.
+    let cause = why.split(": ").next().unwrap_or_default().split('`').step_by(2);
+    about_store(plan, detail).because_of(cause.collect::<String>())
 }
 
 /// The alarm of a plan's store: what is not delivered there is likely to have one cause.
