@@ -340,7 +340,7 @@ fn a_limit_on_the_size_of_files_is_a_full_disk_and_no_end() {
     let log = service.log_file();
     service.spawn_as(&mut limited, log);
     service.until("it is ready", |s| s.get("/readyz").is_some_and(|(status, _)| status == 200));
-    let record = vec![b'x'; 30_000];
+    let record = vec![b'x'; 4000];
     let mut refused = 0;
     for _ in 0..60 {
         while service.put("s", &[record.as_slice()]) != 200 {
