@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// The threads that are ahead, by their number in the system, and what each had taken at the last look.
 #[derive(Default)]
-struct Ahead {
+struct ThreadsAhead {
     threads: BTreeMap<libc::pid_t, Duration>,
     /// Somebody watches them.
     is_watched: bool,
@@ -28,10 +28,10 @@ struct Ahead {
     is_refused: bool,
 }
 
-static AHEAD: Mutex<Ahead> =
-    Mutex::new(Ahead { threads: BTreeMap::new(), is_watched: false, is_ordinary: false, is_refused: false });
+static AHEAD: Mutex<ThreadsAhead> =
+    Mutex::new(ThreadsAhead { threads: BTreeMap::new(), is_watched: false, is_ordinary: false, is_refused: false });
 
-fn ahead() -> MutexGuard<'static, Ahead> {
+fn ahead() -> MutexGuard<'static, ThreadsAhead> {
     AHEAD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -8,20 +8,20 @@ use std::sync::Arc;
 
 /// Many records in one buffer. Record `i` is `data[ends[i-1]..ends[i]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Batch {
+pub struct Records {
     data: Vec<u8>,
     ends: Vec<u32>,
 }
 
-impl Batch {
+impl Records {
     pub fn with_capacity(records: usize, bytes: usize) -> Self {
-        Batch { data: Vec::with_capacity(bytes), ends: Vec::with_capacity(records) }
+        Records { data: Vec::with_capacity(bytes), ends: Vec::with_capacity(records) }
     }
 
     /// Takes over a buffer and the ends in it. `None` if the ends do not rise or pass the buffer.
     pub fn from_parts(data: Vec<u8>, ends: Vec<u32>) -> Option<Self> {
         let rising = ends.windows(2).all(|w| w[0] <= w[1]);
-        (rising && ends.last().copied().unwrap_or(0) as usize == data.len()).then_some(Batch { data, ends })
+        (rising && ends.last().copied().unwrap_or(0) as usize == data.len()).then_some(Records { data, ends })
     }
 
     pub fn push(&mut self, record: &[u8]) {
@@ -29,7 +29,7 @@ impl Batch {
         self.end_record();
     }
 
-    /// The buffer, to append the next record's bytes to; [`Batch::end_record`] closes it.
+    /// The buffer, to append the next record's bytes to; [`Records::end_record`] closes it.
     pub fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.data
     }
@@ -76,7 +76,7 @@ impl Batch {
 /// Records that know their partition keys on their way through the journal: the length of the keys' JSON (u32, little
 /// endian), the keys, the record.
 pub mod keyed {
-    use super::Batch;
+    use super::Records;
 
     /// Names and values.
     pub type Keys = Vec<(String, String)>;
@@ -95,8 +95,8 @@ pub mod keyed {
     }
 
     /// Takes keys and records apart. `None` if they were not packed so.
-    pub fn unpack(packed: &Batch) -> Option<(Batch, Vec<Keys>)> {
-        let mut records = Batch::with_capacity(packed.len(), packed.bytes().len());
+    pub fn unpack(packed: &Records) -> Option<(Records, Vec<Keys>)> {
+        let mut records = Records::with_capacity(packed.len(), packed.bytes().len());
         let mut keys = Vec::with_capacity(packed.len());
         for packed in packed.iter() {
             let (its_keys, record) = unpack_one(packed)?;
@@ -110,7 +110,7 @@ pub mod keyed {
 /// Where on the path a record enters. Numbers are on disk: never reuse one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(u8)]
-pub enum Entry {
+pub enum EntryPoint {
     /// As a source gave it: before the transform.
     #[default]
     Source = 0,
@@ -124,21 +124,21 @@ pub enum Entry {
     Keyed = 4,
 }
 
-impl Entry {
+impl EntryPoint {
     pub fn from_u8(n: u8) -> Option<Self> {
         match n {
-            0 => Some(Entry::Source),
-            1 => Some(Entry::Format),
-            2 => Some(Entry::Again),
-            3 => Some(Entry::Deliver),
-            4 => Some(Entry::Keyed),
+            0 => Some(EntryPoint::Source),
+            1 => Some(EntryPoint::Format),
+            2 => Some(EntryPoint::Again),
+            3 => Some(EntryPoint::Deliver),
+            4 => Some(EntryPoint::Keyed),
             _ => None,
         }
     }
 
     /// Whether the transform is still to come.
     pub fn is_before_transform(self) -> bool {
-        matches!(self, Entry::Source | Entry::Again)
+        matches!(self, EntryPoint::Source | EntryPoint::Again)
     }
 }
 
@@ -148,9 +148,9 @@ pub struct Frame {
     pub first: u64,
     /// Milliseconds since the Unix epoch at which the batch was taken.
     pub arrival_ms: u64,
-    pub entry: Entry,
+    pub entry: EntryPoint,
     /// Shared with whoever works on the records.
-    pub batch: Arc<Batch>,
+    pub batch: Arc<Records>,
     /// Where in somebody else's log each record stands; empty where the log is ours.
     pub origins: Vec<Origin>,
 }

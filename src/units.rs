@@ -74,7 +74,7 @@ impl Serialize for ByteSize {
 
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Reader(SIZE_EXPECTED, |text| text.parse().ok()))
+        deserializer.deserialize_str(UnitReader(SIZE_EXPECTED, |text| text.parse().ok()))
     }
 }
 
@@ -143,7 +143,7 @@ pub mod duration {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        deserializer.deserialize_str(Reader(TIME_EXPECTED, |text| parse_duration(text).ok()))
+        deserializer.deserialize_str(UnitReader(TIME_EXPECTED, |text| parse_duration(text).ok()))
     }
 
     /// For `#[schemars(with = "duration::Text")]`.
@@ -199,7 +199,7 @@ impl Serialize for Percent {
 
 impl<'de> Deserialize<'de> for Percent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Reader(PERCENT_EXPECTED, |text| text.parse().ok()))
+        deserializer.deserialize_str(UnitReader(PERCENT_EXPECTED, |text| text.parse().ok()))
     }
 }
 
@@ -239,9 +239,9 @@ impl fmt::Display for UnitError {
 impl std::error::Error for UnitError {}
 
 /// A serde visitor that hands text to a parser: what is expected, and the parser.
-struct Reader<T>(&'static str, fn(&str) -> Option<T>);
+struct UnitReader<T>(&'static str, fn(&str) -> Option<T>);
 
-impl<T> de::Visitor<'_> for Reader<T> {
+impl<T> de::Visitor<'_> for UnitReader<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {

@@ -245,6 +245,32 @@ fn circles_of_imports_are_small() {
     assert!(circles.iter().all(|circle| circle.len() <= CIRCLE_MAX), "{circles:#?}");
 }
 
+/// The name of the type that a line defines, if it defines one outside of every block.
+fn type_of(line: &str) -> Option<&str> {
+    let line = match line.strip_prefix("pub") {
+        Some(rest) => {
+            rest.strip_prefix('(').and_then(|rest| Some(rest.split_once(')')?.1)).unwrap_or(rest).trim_start()
+        }
+        None => line,
+    };
+    let (keyword, rest) = line.split_once(' ')?;
+    let name = rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
+    ["struct", "enum", "trait", "type"].contains(&keyword).then_some(name)
+}
+
+#[test]
+fn names_of_types_are_used_once() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (path, text) in sources("src").into_iter().filter(|(path, _)| !is_of_tests(path)) {
+        for name in without_tests(&text).lines().filter_map(type_of) {
+            places.entry(name.to_owned()).or_default().push(path.display().to_string());
+        }
+    }
+    assert!(places.len() > 500, "{} types were found", places.len());
+    let twice: Vec<_> = places.into_iter().filter(|(_, places)| places.len() > 1).collect();
+    assert!(twice.is_empty(), "{twice:#?}");
+}
+
 /// What neither the language nor a library of ours can do otherwise.
 fn may_be_unsafe(path: &Path) -> bool {
     ["wasm/cache.rs", "src/priority.rs", "src/allocator.rs"].iter().any(|file| path.ends_with(file))

@@ -6,10 +6,10 @@ use super::corpus::Corpus;
 use super::machine::thread_cpu_s;
 use super::report::{Ratio, Report};
 use hydrant::lane::{Lane, Start};
-use hydrant::source::kinesis::client::Kinesis;
-use hydrant::source::kinesis::reader::{Consumer, Reader};
+use hydrant::source::kinesis::client::KinesisClient;
+use hydrant::source::kinesis::reader::{Consumer, ShardReader};
 use hydrant::source::kinesis::shard::Shard;
-use hydrant::source::room::Room;
+use hydrant::source::room::ReadRoom;
 use md5::{Digest, Md5};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -50,7 +50,7 @@ pub struct Decode {
     answer: PathBuf,
     /// User records in an answer.
     records: usize,
-    kinesis: Kinesis,
+    kinesis: KinesisClient,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -112,7 +112,7 @@ impl Decode {
         let settings = serde_json::from_str(&settings).map_err(|e| e.to_string())?;
         // One thread does all of it.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(error)?;
-        let kinesis = runtime.block_on(Kinesis::connect(&settings)).map_err(|e| e.to_string())?;
+        let kinesis = runtime.block_on(KinesisClient::connect(&settings)).map_err(|e| e.to_string())?;
         Ok(Decode { python: python.to_owned(), answer, records, kinesis, runtime })
     }
 
@@ -128,7 +128,7 @@ impl Decode {
     /// User records a second of CPU: ours.
     fn ours(&self) -> Result<f64, String> {
         let shard = Shard::new(&Start::TrimHorizon, 0);
-        let mut reader = Reader {
+        let mut reader = ShardReader {
             kinesis: self.kinesis.clone(),
             stream: "bench".into(),
             id: "shardId-000000000000".into(),
@@ -141,7 +141,7 @@ impl Decode {
             put_off: None,
             passed: None,
             new_leases: None,
-            room: Arc::new(Room::new(1 << 20, Arc::default())),
+            room: Arc::new(ReadRoom::new(1 << 20, Arc::default())),
             tell: Box::new(|| {}),
         };
         let before = thread_cpu_s();

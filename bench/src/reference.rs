@@ -4,11 +4,11 @@ use super::corpus::Corpus;
 use super::machine::thread_cpu_s;
 use arrow::datatypes::SchemaRef;
 use arrow_json::ReaderBuilder;
-use flate2::Compression;
+use flate2::Compression as FlateLevel;
 use flate2::write::GzEncoder;
-use hydrant::compress::Compress;
-use hydrant::format::{Format, parquet::Parquet};
-use hydrant::record::Batch;
+use hydrant::compress::Compression;
+use hydrant::format::{RecordFormat, parquet::ParquetFormat};
+use hydrant::record::Records;
 use parquet::arrow::ArrowWriter;
 use parquet::basic;
 use parquet::file::properties::WriterProperties;
@@ -59,7 +59,7 @@ pub fn parquet(corpus: &Corpus, schema: &SchemaRef) -> Result<Loop, String> {
 /// REFGZ: one gzip stream of level 6.
 pub fn gzip(corpus: &Corpus) -> Result<Loop, String> {
     measure(|| {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
+        let mut encoder = GzEncoder::new(Vec::new(), FlateLevel::new(6));
         encoder.write_all(corpus.bytes()).map_err(|e| e.to_string())?;
         Ok(encoder.finish().map_err(|e| e.to_string())?.len())
     })
@@ -67,15 +67,15 @@ pub fn gzip(corpus: &Corpus) -> Result<Loop, String> {
 
 /// The service's own steps that make an object's bytes, alone.
 pub struct Own {
-    chunks: Vec<Batch>,
+    chunks: Vec<Records>,
     /// Gzip if absent.
-    format: Option<Format>,
+    format: Option<RecordFormat>,
 }
 
 impl Own {
     pub fn parquet(corpus: &Corpus, schema: &SchemaRef) -> Own {
-        let parquet = Parquet::new(schema.clone(), basic::Compression::SNAPPY);
-        Own { chunks: chunks(corpus), format: Some(Format::Parquet(Box::new(parquet))) }
+        let parquet = ParquetFormat::new(schema.clone(), basic::Compression::SNAPPY);
+        Own { chunks: chunks(corpus), format: Some(RecordFormat::Parquet(Box::new(parquet))) }
     }
 
     pub fn gzip(corpus: &Corpus) -> Own {
@@ -89,7 +89,7 @@ impl Own {
         })
     }
 
-    fn encode(&self, format: &Format) -> Result<usize, String> {
+    fn encode(&self, format: &RecordFormat) -> Result<usize, String> {
         let (mut encoder, mut out, mut bytes) = (format.encoder(), Vec::new(), 0);
         for chunk in &self.chunks {
             let converted = format.convert(chunk);
@@ -106,8 +106,8 @@ impl Own {
     }
 
     fn compress(&self) -> usize {
-        let (mut encoder, mut out, mut bytes) = (Compress::Gzip { level: 1 }.encoder(), Vec::new(), 0);
-        for record in self.chunks.iter().flat_map(Batch::iter) {
+        let (mut encoder, mut out, mut bytes) = (Compression::Gzip { level: 1 }.encoder(), Vec::new(), 0);
+        for record in self.chunks.iter().flat_map(Records::iter) {
             encoder.raw(&mut out).extend_from_slice(record);
             while let Some(piece) = encoder.piece() {
                 bytes += piece.compress().len();
@@ -119,12 +119,12 @@ impl Own {
     }
 }
 
-fn chunks(corpus: &Corpus) -> Vec<Batch> {
-    let mut chunks = vec![Batch::default()];
+fn chunks(corpus: &Corpus) -> Vec<Records> {
+    let mut chunks = vec![Records::default()];
     for record in corpus.records() {
         let last = chunks.last().expect("there is always one");
         if last.len() == CHUNK_RECORDS || last.bytes().len() + record.len() > CHUNK_BYTES {
-            chunks.push(Batch::default());
+            chunks.push(Records::default());
         }
         chunks.last_mut().expect("there is always one").push(record);
     }

@@ -5,7 +5,7 @@
 //! `localhost`, is not answered.
 
 use super::health;
-use super::operations::Api;
+use super::operations::FirehoseApi;
 use super::verbs;
 use crate::error::{Error, Kind, Result};
 use crate::stream::supervise::Status;
@@ -36,17 +36,21 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const UPKEEP: Duration = Duration::from_secs(2);
 
 /// A bound admin listener.
-pub struct Admin {
-    api: Arc<Api>,
+pub struct AdminServer {
+    api: Arc<FirehoseApi>,
     metrics: Option<PrometheusHandle>,
     listener: TcpListener,
 }
 
-impl Admin {
-    pub async fn bind(api: Arc<Api>, metrics: Option<PrometheusHandle>, listen: SocketAddr) -> Result<Arc<Admin>> {
+impl AdminServer {
+    pub async fn bind(
+        api: Arc<FirehoseApi>,
+        metrics: Option<PrometheusHandle>,
+        listen: SocketAddr,
+    ) -> Result<Arc<AdminServer>> {
         let listener = TcpListener::bind(listen).await;
         let listener = listener.map_err(|e| Error::new(Kind::Misconfigured, format!("listen on `{listen}`: {e}")))?;
-        Ok(Arc::new(Admin { api, metrics, listener }))
+        Ok(Arc::new(AdminServer { api, metrics, listener }))
     }
 
     pub fn address(&self) -> Result<SocketAddr> {

@@ -2,7 +2,7 @@
 //! never had any first: clients that connect and ask for nothing shut nobody out. Where all of them are being answered, who comes is closed at once, and
 //! readiness says so.
 
-use super::pace::Pace;
+use super::pace::ConnectionPace;
 use rustix::process::{Resource, getrlimit};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -18,18 +18,18 @@ const REFUSAL_SHOWN: Duration = Duration::from_secs(10);
 pub struct Connections {
     places: Arc<Semaphore>,
     most: u32,
-    open: Mutex<Open>,
+    open: Mutex<OpenConnections>,
 }
 
 #[derive(Default)]
-struct Open {
+struct OpenConnections {
     next: u64,
-    watched: BTreeMap<u64, Arc<Pace>>,
+    watched: BTreeMap<u64, Arc<ConnectionPace>>,
     refused: Option<Instant>,
 }
 
 /// A connection's place: free when this is dropped.
-pub struct Place {
+pub struct ConnectionPlace {
     connections: Arc<Connections>,
     number: u64,
     _permit: OwnedSemaphorePermit,
@@ -42,7 +42,7 @@ impl Connections {
     }
 
     /// A place for a connection that is watched by `pace`; `None`: all others are being answered.
-    pub async fn take(self: &Arc<Self>, pace: &Arc<Pace>) -> Option<Place> {
+    pub async fn take(self: &Arc<Self>, pace: &Arc<ConnectionPace>) -> Option<ConnectionPlace> {
         let permit = match self.places.clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) if self.evict() => {
@@ -60,7 +60,7 @@ impl Connections {
         open.next += 1;
         let number = open.next;
         open.watched.insert(number, pace.clone());
-        Some(Place { connections: self.clone(), number, _permit: permit })
+        Some(ConnectionPlace { connections: self.clone(), number, _permit: permit })
     }
 
     /// Ends the connection that has waited the longest for a request, among those without any first. Whether there was one.
@@ -81,7 +81,7 @@ impl Connections {
         refused.then(|| format!("clients are turned away: all of {} connections are being answered", self.most))
     }
 
-    fn open(&self) -> MutexGuard<'_, Open> {
+    fn open(&self) -> MutexGuard<'_, OpenConnections> {
         self.open.lock().expect("nobody panics holding it")
     }
 }
@@ -103,7 +103,7 @@ pub fn connections_max(configured: u32) -> u32 {
     configured.min(allowed)
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         self.connections.open().watched.remove(&self.number);
     }

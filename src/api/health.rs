@@ -4,7 +4,7 @@
 //! Anybody may ask, as often as they like: the streams are looked at once in a while, and whoever asks meanwhile gets the same
 //! answer, or waits for it.
 
-use super::Api;
+use super::FirehoseApi;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request, Response, StatusCode};
@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub struct Health(Mutex<Option<(Instant, bool)>>);
 
 impl Health {
-    async fn is_ready(&self, api: &Api) -> bool {
+    async fn is_ready(&self, api: &FirehoseApi) -> bool {
         let mut last = self.0.lock().await;
         let known = last.filter(|(looked, _)| looked.elapsed() < LOOK_EVERY);
         if let Some((_, ready)) = known {
@@ -36,7 +36,7 @@ impl Health {
 }
 
 /// The streams that take no puts, and why; and why nobody can connect.
-pub async fn not_ready(api: &Api) -> Vec<String> {
+pub async fn not_ready(api: &FirehoseApi) -> Vec<String> {
     let node = api.node().clone();
     let statuses = tokio::task::spawn_blocking(move || node.statuses()).await.unwrap_or_default();
     let not_ready =
@@ -50,7 +50,7 @@ pub fn is_asked<T>(request: &Request<T>) -> bool {
 }
 
 /// `stopping`: what comes now would be refused.
-pub async fn answer(api: &Api, stopping: bool) -> Response<Full<Bytes>> {
+pub async fn answer(api: &FirehoseApi, stopping: bool) -> Response<Full<Bytes>> {
     let (status, text) = match !stopping && api.health().is_ready(api).await {
         true => (StatusCode::OK, "healthy\n"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy\n"),

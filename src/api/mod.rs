@@ -19,4 +19,4 @@ pub mod tls;
 mod verbs;
 pub mod wire;
 
-pub use operations::{Admitted, Api};
+pub use operations::{Admitted, FirehoseApi};

@@ -28,7 +28,7 @@ const TARGET_PREFIX: &str = "Firehose_20150804.";
 const NOT_PERMITTED: &str = "This operation is not permitted on KinesisStreamAsSource delivery stream type.";
 
 /// The API of a node. The configuration is swapped by a reload.
-pub struct Api {
+pub struct FirehoseApi {
     node: Arc<Node>,
     config: ArcSwap<Config>,
     tls: ArcSwapOption<TlsAcceptor>,
@@ -42,7 +42,7 @@ pub struct Api {
 }
 
 /// An answer's status and body.
-pub type Answer = Result<Vec<u8>, ApiError>;
+pub type ApiAnswer = Result<Vec<u8>, ApiError>;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -69,7 +69,7 @@ struct Tags {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct List {
+struct ListInput {
     limit: Option<Number>,
     delivery_stream_type: Option<String>,
     exclusive_start_delivery_stream_name: Option<String>,
@@ -98,14 +98,14 @@ struct Call<'a> {
     began: Duration,
 }
 
-impl Api {
+impl FirehoseApi {
     /// An error names the file of a certificate that cannot be used.
     pub fn new(node: Arc<Node>, config: Config) -> Result<Self> {
         let Admitted { config, tls } = Admitted::new(config)?;
         let (config, tls) = (ArcSwap::from_pointee(config), tls.into());
         let (clock, signing_keys, tallies) = (System::default(), Default::default(), Tallies::default());
         let (lists, health, connections) = (Calls::of_list(), Health::default(), OnceLock::new());
-        Ok(Api { node, config, tls, clock, signing_keys, tallies, lists, health, connections })
+        Ok(FirehoseApi { node, config, tls, clock, signing_keys, tallies, lists, health, connections })
     }
 
     pub fn node(&self) -> &Arc<Node> {
@@ -153,7 +153,7 @@ impl Api {
     }
 
     /// Answers one request whose body has been read.
-    pub async fn answer(&self, headers: &HeaderMap, body: &[u8]) -> Answer {
+    pub async fn answer(&self, headers: &HeaderMap, body: &[u8]) -> ApiAnswer {
         let config = self.config();
         let began = self.clock.steady();
         let target = headers.get("x-amz-target").and_then(|t| t.to_str().ok()).unwrap_or_default();
@@ -292,8 +292,8 @@ impl Api {
         self.clock.steady().saturating_sub(began)
     }
 
-    fn list(&self, config: &Config, key: Option<&str>, body: &[u8]) -> Answer {
-        let input: List = wire::parse(body)?;
+    fn list(&self, config: &Config, key: Option<&str>, body: &[u8]) -> ApiAnswer {
+        let input: ListInput = wire::parse(body)?;
         self.authorize(config, key, "ListDeliveryStreams", None)?;
         let mut violations = Violations::default();
         let limit = violations.limit(input.limit, 1..=10_000, 10)?;
@@ -314,7 +314,7 @@ impl Api {
         Ok(to_bytes(&json!({ "DeliveryStreamNames": names, "HasMoreDeliveryStreams": more })))
     }
 
-    fn describe(&self, config: &Config, key: Option<&str>, body: &[u8], began: Duration) -> Answer {
+    fn describe(&self, config: &Config, key: Option<&str>, body: &[u8], began: Duration) -> ApiAnswer {
         let input: Describe = wire::parse(body)?;
         let mut violations = Violations::default();
         let name = violations.stream_name(input.delivery_stream_name);
@@ -358,7 +358,7 @@ impl Api {
 
     /// What the configuration file decides cannot be changed through the API; each operation says so with an error that
     /// its model knows.
-    fn refuse(&self, config: &Config, key: Option<&str>, operation: &str, body: &[u8]) -> Answer {
+    fn refuse(&self, config: &Config, key: Option<&str>, operation: &str, body: &[u8]) -> ApiAnswer {
         if known_operation(operation) == "unknown" {
             return Err(ApiError::new(400, "UnknownOperationException", format!("unknown operation `{operation}`")));
         }

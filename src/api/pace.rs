@@ -19,10 +19,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// The times of one connection, shared by its reader, its requests and its watch.
-pub struct Pace {
+pub struct ConnectionPace {
     header: Duration,
     idle: Duration,
-    phase: Mutex<Phase>,
+    phase: Mutex<ConnectionPhase>,
     /// A request was answered on it.
     was_of_use: AtomicBool,
     /// Rung when another connection needs the place.
@@ -30,7 +30,7 @@ pub struct Pace {
 }
 
 #[derive(Clone, Copy)]
-enum Phase {
+enum ConnectionPhase {
     /// A header is awaited (the first one) or has begun.
     Header {
         since: Instant,
@@ -52,12 +52,12 @@ pub enum Expired {
     Idle,
 }
 
-impl Pace {
-    pub fn new(header: Duration, idle: Duration) -> Arc<Pace> {
-        Arc::new(Pace {
+impl ConnectionPace {
+    pub fn new(header: Duration, idle: Duration) -> Arc<ConnectionPace> {
+        Arc::new(ConnectionPace {
             header,
             idle,
-            phase: Mutex::new(Phase::Header { since: Instant::now() }),
+            phase: Mutex::new(ConnectionPhase::Header { since: Instant::now() }),
             was_of_use: AtomicBool::new(false),
             evicted: Notify::new(),
         })
@@ -66,8 +66,8 @@ impl Pace {
     /// A request's header is complete; until the guard is dropped the connection is not watched.
     pub fn request(self: &Arc<Self>) -> Running {
         let mut phase = self.phase();
-        let running = if let Phase::Busy { requests } = *phase { requests } else { 0 };
-        *phase = Phase::Busy { requests: running + 1 };
+        let running = if let ConnectionPhase::Busy { requests } = *phase { requests } else { 0 };
+        *phase = ConnectionPhase::Busy { requests: running + 1 };
         Running(self.clone())
     }
 
@@ -94,17 +94,19 @@ impl Pace {
     /// Whether a request was ever answered on it, and since when none is; `None`: one is.
     pub fn waits(&self) -> Option<(bool, Instant)> {
         match *self.phase() {
-            Phase::Header { since } | Phase::Idle { since } => Some((self.was_of_use.load(Ordering::Relaxed), since)),
-            Phase::Busy { .. } | Phase::Leaving => None,
+            ConnectionPhase::Header { since } | ConnectionPhase::Idle { since } => {
+                Some((self.was_of_use.load(Ordering::Relaxed), since))
+            }
+            ConnectionPhase::Busy { .. } | ConnectionPhase::Leaving => None,
         }
     }
 
     /// Has the connection end if it waits for a request. Whether it does.
     pub fn evict(&self) -> bool {
         let mut phase = self.phase();
-        let waits = matches!(*phase, Phase::Header { .. } | Phase::Idle { .. });
+        let waits = matches!(*phase, ConnectionPhase::Header { .. } | ConnectionPhase::Idle { .. });
         if waits {
-            *phase = Phase::Leaving;
+            *phase = ConnectionPhase::Leaving;
             self.evicted.notify_one();
         }
         waits
@@ -115,7 +117,7 @@ impl Pace {
     pub async fn evicted(&self) {
         loop {
             self.evicted.notified().await;
-            if matches!(*self.phase(), Phase::Leaving) {
+            if matches!(*self.phase(), ConnectionPhase::Leaving) {
                 return;
             }
         }
@@ -123,34 +125,34 @@ impl Pace {
 
     fn deadline(&self) -> Option<(Instant, Expired)> {
         match *self.phase() {
-            Phase::Header { since } => Some((since + self.header, Expired::Header)),
-            Phase::Idle { since } => Some((since + self.idle, Expired::Idle)),
-            Phase::Busy { .. } | Phase::Leaving => None,
+            ConnectionPhase::Header { since } => Some((since + self.header, Expired::Header)),
+            ConnectionPhase::Idle { since } => Some((since + self.idle, Expired::Idle)),
+            ConnectionPhase::Busy { .. } | ConnectionPhase::Leaving => None,
         }
     }
 
     fn bytes_came(&self) {
         let mut phase = self.phase();
-        if let Phase::Idle { .. } = *phase {
-            *phase = Phase::Header { since: Instant::now() };
+        if let ConnectionPhase::Idle { .. } = *phase {
+            *phase = ConnectionPhase::Header { since: Instant::now() };
         }
     }
 
-    fn phase(&self) -> MutexGuard<'_, Phase> {
+    fn phase(&self) -> MutexGuard<'_, ConnectionPhase> {
         self.phase.lock().expect("nobody panics while holding it")
     }
 }
 
 /// A request that is being answered.
-pub struct Running(Arc<Pace>);
+pub struct Running(Arc<ConnectionPace>);
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.was_of_use.store(true, Ordering::Relaxed);
         let mut phase = self.0.phase();
         *phase = match *phase {
-            Phase::Busy { requests } if requests > 1 => Phase::Busy { requests: requests - 1 },
-            _ => Phase::Idle { since: Instant::now() },
+            ConnectionPhase::Busy { requests } if requests > 1 => ConnectionPhase::Busy { requests: requests - 1 },
+            _ => ConnectionPhase::Idle { since: Instant::now() },
         };
     }
 }
@@ -158,11 +160,11 @@ impl Drop for Running {
 /// A stream whose bytes begin a header when no request runs: HTTP/1.
 pub struct Paced<S> {
     stream: S,
-    pace: Arc<Pace>,
+    pace: Arc<ConnectionPace>,
 }
 
 impl<S> Paced<S> {
-    pub fn new(stream: S, pace: Arc<Pace>) -> Self {
+    pub fn new(stream: S, pace: Arc<ConnectionPace>) -> Self {
         Paced { stream, pace }
     }
 }

@@ -24,7 +24,7 @@ const RATE_MIN_WAITED_FOR: f64 = 256e3;
 const GRACE_WAITED_FOR: Duration = Duration::from_millis(300);
 
 /// See the module.
-pub struct Room {
+pub struct IntakeRoom {
     all: Arc<Semaphore>,
     units: usize,
     /// The share of each access key; there are as many as the configuration had.
@@ -39,10 +39,10 @@ pub struct Held {
     since: Instant,
 }
 
-impl Room {
-    pub fn new(bytes: usize) -> Room {
+impl IntakeRoom {
+    pub fn new(bytes: usize) -> IntakeRoom {
         let units = (bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS);
-        Room { all: Arc::new(Semaphore::new(units)), units, keys: Mutex::default(), waiting: AtomicUsize::new(0) }
+        IntakeRoom { all: Arc::new(Semaphore::new(units)), units, keys: Mutex::default(), waiting: AtomicUsize::new(0) }
     }
 
     /// Room for a body of so many bytes, signed with this key; `None` if there is none in time.

@@ -7,9 +7,9 @@
 
 use super::error::ApiError;
 use super::health;
-use super::operations::Api;
-use super::pace::{Expired, Pace, Paced};
-use super::room::{self, Held, Room};
+use super::operations::FirehoseApi;
+use super::pace::{ConnectionPace, Expired, Paced};
+use super::room::{self, Held, IntakeRoom};
 use super::wire::BODY_BYTES_MAX;
 use crate::error::{Error, Kind, Result};
 use crate::sabotage;
@@ -55,24 +55,24 @@ const JSON: &str = "application/x-amz-json-1.1";
 
 /// A bound API listener.
 pub struct Server {
-    api: Arc<Api>,
+    api: Arc<FirehoseApi>,
     /// Until it is served.
     listener: Mutex<Option<TcpListener>>,
     address: SocketAddr,
-    room: Room,
+    room: IntakeRoom,
     stopping: AtomicBool,
 }
 
 impl Server {
     /// Binds. An error names the address.
-    pub async fn bind(api: Arc<Api>) -> Result<Arc<Server>> {
+    pub async fn bind(api: Arc<FirehoseApi>) -> Result<Arc<Server>> {
         let config = api.config();
         let listen = config.api.listen;
         let listener = TcpListener::bind(listen).await;
         let listener = listener.map_err(|e| Error::new(Kind::Misconfigured, format!("listen on `{listen}`: {e}")))?;
         let wrong = |e: std::io::Error| Error::new(Kind::Misconfigured, e.to_string());
         let address = listener.local_addr().map_err(wrong)?;
-        let room = Room::new(config.memory.intake().bytes() as usize);
+        let room = IntakeRoom::new(config.memory.intake().bytes() as usize);
         Ok(Arc::new(Server {
             api,
             listener: Mutex::new(Some(listener)),
@@ -120,7 +120,7 @@ impl Server {
         let _ = tokio::time::timeout(patience, connections.ended()).await;
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, pace: Arc<Pace>, stop: watch::Receiver<bool>) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, pace: Arc<ConnectionPace>, stop: watch::Receiver<bool>) {
         let _ = stream.set_nodelay(true);
         let Some(tls) = self.api.acceptor() else { return self.http1(stream, pace, stop).await };
         let handshake = tls.accept(stream);
@@ -133,7 +133,7 @@ impl Server {
         }
     }
 
-    async fn http1<S>(self: Arc<Self>, stream: S, pace: Arc<Pace>, stop: watch::Receiver<bool>)
+    async fn http1<S>(self: Arc<Self>, stream: S, pace: Arc<ConnectionPace>, stop: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -145,7 +145,7 @@ impl Server {
         drive(connection, &pace, stop, http1::Connection::graceful_shutdown).await;
     }
 
-    async fn http2<S>(self: Arc<Self>, stream: S, pace: Arc<Pace>, stop: watch::Receiver<bool>)
+    async fn http2<S>(self: Arc<Self>, stream: S, pace: Arc<ConnectionPace>, stop: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -162,14 +162,14 @@ impl Server {
         drive(connection, &pace, stop, http2::Connection::graceful_shutdown).await;
     }
 
-    fn pace(&self) -> Arc<Pace> {
+    fn pace(&self) -> Arc<ConnectionPace> {
         let config = self.api.config();
-        Pace::new(config.api.header_timeout, config.api.idle_timeout)
+        ConnectionPace::new(config.api.header_timeout, config.api.idle_timeout)
     }
 
     async fn paced(
         self: Arc<Self>,
-        pace: Arc<Pace>,
+        pace: Arc<ConnectionPace>,
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let _running = pace.request();
@@ -262,7 +262,12 @@ impl Server {
 }
 
 /// Runs a connection until it ends, takes too long, or `stop` changes; `goodbye` asks it to end in order.
-async fn drive<C: Future>(connection: C, pace: &Pace, mut stop: watch::Receiver<bool>, goodbye: fn(Pin<&mut C>)) {
+async fn drive<C: Future>(
+    connection: C,
+    pace: &ConnectionPace,
+    mut stop: watch::Receiver<bool>,
+    goodbye: fn(Pin<&mut C>),
+) {
     let mut connection = pin!(connection);
     // The connection first: polling it changes what is expected of it.
     let expired = tokio::select! {

@@ -11,8 +11,8 @@ const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// One stream's counters, looked up once.
 pub struct Tally {
-    put_record: Put,
-    put_record_batch: Put,
+    put_record: PutTally,
+    put_record_batch: PutTally,
     incoming_requests: Counter,
     incoming_records: Counter,
     incoming_bytes: Counter,
@@ -23,7 +23,7 @@ pub struct Tally {
 }
 
 /// An operation that puts.
-pub struct Put {
+pub struct PutTally {
     pub calls: Calls,
     bytes: Counter,
     /// Only a batch has a number of them.
@@ -60,7 +60,7 @@ impl Calls {
 
 impl Tally {
     fn new(stream: &str) -> Tally {
-        let put = |operation: &str, records: Option<Counter>| Put {
+        let put = |operation: &str, records: Option<Counter>| PutTally {
             calls: Calls::of(operation, stream),
             bytes: counter(&format!("{operation}_Bytes"), stream),
             records,
@@ -78,7 +78,7 @@ impl Tally {
         }
     }
 
-    pub fn put(&self, operation: &str) -> &Put {
+    pub fn put(&self, operation: &str) -> &PutTally {
         if operation == "PutRecord" { &self.put_record } else { &self.put_record_batch }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A page that a browser shows may send requests to loopback, but not with this content type unless it is asked first.
 
-use super::Api;
+use super::FirehoseApi;
 use crate::error::Kind;
 use crate::stream::redrive::progress::Selection;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub fn parse(path: &str) -> Option<(&str, &str)> {
 }
 
 /// Does it: status and JSON. Blocks. `body` is none where it was only asked.
-pub fn answer(api: &Api, name: &str, verb: &str, body: Option<&[u8]>) -> (u16, Value) {
+pub fn answer(api: &FirehoseApi, name: &str, verb: &str, body: Option<&[u8]>) -> (u16, Value) {
     let stream = match api.node().lookup(name) {
         Some(Ok(stream)) => stream,
         Some(Err(why)) => return failed(503, format!("stream `{name}` is not open: {}", why.why())),

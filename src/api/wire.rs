@@ -2,10 +2,10 @@
 //! (contract §1.5).
 
 use super::error::ApiError;
-use super::json::{self, Object, Text};
+use super::json::{self, JsonObject, JsonText};
 use super::model::Violations;
 use crate::error::bounded;
-use crate::record::Batch;
+use crate::record::Records;
 use hyper::HeaderMap;
 use serde::Deserialize;
 
@@ -21,32 +21,32 @@ pub const BODY_BYTES_MAX: usize = 6 << 20;
 #[derive(Debug, PartialEq, Eq)]
 pub struct PutInput {
     pub stream: String,
-    pub batch: Batch,
+    pub batch: Records,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RawBatch<'a> {
     #[serde(borrow)]
-    delivery_stream_name: Option<Text<'a>>,
+    delivery_stream_name: Option<JsonText<'a>>,
     #[serde(borrow)]
-    records: Option<json::Records<Object<RawRecord<'a>>>>,
+    records: Option<json::JsonRecords<JsonObject<RawRecord<'a>>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RawSingle<'a> {
     #[serde(borrow)]
-    delivery_stream_name: Option<Text<'a>>,
+    delivery_stream_name: Option<JsonText<'a>>,
     #[serde(borrow)]
-    record: Option<Object<RawRecord<'a>>>,
+    record: Option<JsonObject<RawRecord<'a>>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RawRecord<'a> {
     #[serde(borrow)]
-    data: Option<Text<'a>>,
+    data: Option<JsonText<'a>>,
 }
 
 /// Longer accounts of what is wrong with a body repeat it.
@@ -76,7 +76,7 @@ pub fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
 /// Reads any operation's input.
 pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
-    let Object(input) = serde_json::from_slice(body).map_err(not_json)?;
+    let JsonObject(input) = serde_json::from_slice(body).map_err(not_json)?;
     Ok(input)
 }
 
@@ -84,13 +84,13 @@ pub fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
 pub fn put_record(body: &[u8]) -> Result<PutInput, ApiError> {
     let input: RawSingle = parse(body)?;
     let mut violations = Violations::default();
-    let stream = violations.stream_name(input.delivery_stream_name.map(|Text(name)| name));
+    let stream = violations.stream_name(input.delivery_stream_name.map(|JsonText(name)| name));
     let record = violations.required("record", input.record);
-    let data = record.and_then(|Object(record)| violations.required("record.data", record.data));
-    let data = data.as_ref().map_or(&b""[..], |Text(data)| data.as_bytes());
+    let data = record.and_then(|JsonObject(record)| violations.required("record.data", record.data));
+    let data = data.as_ref().map_or(&b""[..], |JsonText(data)| data.as_bytes());
     check_bytes(&mut violations, data, || "record.data".into());
     violations.check()?;
-    let mut batch = Batch::default();
+    let mut batch = Records::default();
     decode(data, &mut batch, || "record.data".into())?;
     Ok(PutInput { stream, batch })
 }
@@ -107,15 +107,15 @@ pub fn put_record_batch(body: &[u8]) -> Result<PutInput, ApiError> {
         return decode_batch(stream, &data);
     }
     let input: RawBatch = parse(body)?;
-    let stream = violations.stream_name(input.delivery_stream_name.map(|Text(name)| name));
+    let stream = violations.stream_name(input.delivery_stream_name.map(|JsonText(name)| name));
     let records = violations.required("records", input.records);
-    let data = records.as_ref().map(|json::Records(records)| data_of(&mut violations, records)).unwrap_or_default();
+    let data = records.as_ref().map(|json::JsonRecords(records)| data_of(&mut violations, records)).unwrap_or_default();
     violations.check()?;
     decode_batch(stream, &data)
 }
 
 /// The data of each record. Of a list that is too long nothing more is said: it was not kept whole.
-fn data_of<'a>(violations: &mut Violations, records: &'a [Option<Object<RawRecord>>]) -> Vec<&'a [u8]> {
+fn data_of<'a>(violations: &mut Violations, records: &'a [Option<JsonObject<RawRecord>>]) -> Vec<&'a [u8]> {
     check_count(violations, records.len());
     if records.len() > BATCH_RECORDS_MAX {
         return Vec::new();
@@ -123,8 +123,8 @@ fn data_of<'a>(violations: &mut Violations, records: &'a [Option<Object<RawRecor
     let mut all = Vec::with_capacity(records.len());
     for (i, record) in records.iter().enumerate() {
         let record = violations.required(&format!("records.{}.member", i + 1), record.as_ref());
-        let data = record.and_then(|Object(record)| violations.required(&data_path(i), record.data.as_ref()));
-        let data = data.map_or(&b""[..], |Text(text)| text.as_bytes());
+        let data = record.and_then(|JsonObject(record)| violations.required(&data_path(i), record.data.as_ref()));
+        let data = data.map_or(&b""[..], |JsonText(text)| text.as_bytes());
         check_bytes(violations, data, || data_path(i));
         all.push(data);
     }
@@ -156,7 +156,7 @@ fn decode_batch(stream: String, data: &[&[u8]]) -> Result<PutInput, ApiError> {
             format!("Records size exceeds 4 MB limit: found {bytes} bytes, expected at most {BATCH_BYTES_MAX}");
         return Err(ApiError::invalid_argument(message));
     }
-    let mut batch = Batch::with_capacity(data.len(), bytes + 64);
+    let mut batch = Records::with_capacity(data.len(), bytes + 64);
     for (i, data) in data.iter().enumerate() {
         decode(data, &mut batch, || data_path(i))?;
     }
@@ -168,7 +168,7 @@ fn decoded_bytes(base64: &[u8]) -> usize {
     (base64.len() / 4 * 3).saturating_sub(padding)
 }
 
-fn decode(base64: &[u8], batch: &mut Batch, path: impl Fn() -> String) -> Result<(), ApiError> {
+fn decode(base64: &[u8], batch: &mut Records, path: impl Fn() -> String) -> Result<(), ApiError> {
     base64_simd::STANDARD
         .decode_append(base64, batch.tail())
         .map_err(|_| ApiError::serialization(format!("'{}' is not valid base64", path())))?;

@@ -3,15 +3,15 @@
 use super::{Outcome, load, out::say};
 use crate::config::{Config, Destination, S3, Store, StreamConfig};
 use crate::deliver::object::{Failure, Looked, ObjectStore};
-use crate::deliver::{Body, Shelf, local::Local, local::file_tag, s3};
+use crate::deliver::{Body, Shelf, local::LocalSink, local::file_tag, s3};
 use crate::destination::StoreName;
 use crate::fs::{Fs, real::RealFs};
-use crate::stream::audit::{self as account, Audit, Found, Stores, leases};
+use crate::stream::audit::{self as account, Audit, FoundObject, Stores, leases};
 use crate::stream::lane::meta::Meta;
 use crate::stream::lane::meta::identity;
 use crate::stream::redrive::marks::{RedriveMark, RedriveMarks, lines_of};
 use crate::stream::shards::directories::{ShardDir, shards};
-use crate::stream::state_log::ledger::names::{Names, names};
+use crate::stream::state_log::ledger::names::{ObjectNames, names};
 use crate::stream::state_log::ledger::{Line, Stub};
 use crate::stream::state_log::objects;
 use crate::stream::streams_dir::ASIDE;
@@ -27,7 +27,7 @@ const TRIES: u32 = 20;
 
 /// Options of the command.
 #[derive(clap::Args)]
-pub struct Options {
+pub struct AuditOptions {
     /// The configuration: its data directory is audited, and where nodes share shards their lease table, the service may run
     /// or not.
     config: PathBuf,
@@ -42,10 +42,10 @@ pub struct Options {
 }
 
 /// Ends with 1 if anything does not add up.
-pub fn audit(options: &Options) -> Outcome {
+pub fn audit(options: &AuditOptions) -> Outcome {
     let config = load(&options.config)?;
     let streams = streams_dir(&config.data_dir)?;
-    let objects = Objects::new(&config, options.deep)?;
+    let objects = AuditObjects::new(&config, options.deep)?;
     let mut clean = true;
     let entries = RealFs.list(&streams).map_err(|e| format!("`{}`: {e}", streams.display()))?;
     for entry in entries.into_iter().filter(|entry| !entry.starts_with(ASIDE)) {
@@ -64,7 +64,7 @@ pub fn audit(options: &Options) -> Outcome {
 /// An account, and what names the objects that it is of.
 struct Account {
     audit: Audit,
-    names: Names,
+    names: ObjectNames,
 }
 
 impl Account {
@@ -74,12 +74,12 @@ impl Account {
 
     /// Of which no ledger is here.
     fn of(audit: Audit) -> Account {
-        Account { audit, names: Names::default() }
+        Account { audit, names: ObjectNames::default() }
     }
 }
 
 /// Audits the stream in a directory, and the shards that it reads.
-fn of_stream(dir: &Path, objects: &Objects) -> Vec<Audit> {
+fn of_stream(dir: &Path, objects: &AuditObjects) -> Vec<Audit> {
     let meta = match identity(&RealFs, dir) {
         Ok(None) => return Vec::new(),
         Ok(Some(meta)) => meta,
@@ -128,7 +128,7 @@ fn add_shard(found: &mut Vec<Account>, ShardDir { name, dir, is_shared }: ShardD
 }
 
 /// Audits what nodes share, from the table.
-fn of_table(stream: &str, table: leases::Table, objects: &Objects) -> Vec<Audit> {
+fn of_table(stream: &str, table: leases::Table, objects: &AuditObjects) -> Vec<Audit> {
     let is_backup = objects.fails_into_backup(stream);
     let fetch = |store: &str, name: &str| {
         objects.with_shelf(stream, is_backup, store, |shelf| Ok(objects::read(shelf, name)))?.map_err(|e| e.to_string())
@@ -172,7 +172,7 @@ fn one(dir: &Path, meta: &Meta) -> Account {
 
 /// Looks at the objects of a stream, and of the shards that it reads. Marks of what was put in again are the stream's: one may be
 /// of any of the ledgers, or of none.
-fn look(stream: &str, accounts: &mut [Account], objects: &Objects, is_shared: bool) {
+fn look(stream: &str, accounts: &mut [Account], objects: &AuditObjects, is_shared: bool) {
     for Account { audit, names } in &mut *accounts {
         for stub in std::mem::take(&mut names.archived) {
             let read = objects.archived(stream, &stub).and_then(|bytes| names.add(&bytes).map_err(|e| e.to_string()));
@@ -227,13 +227,13 @@ fn print(a: &Audit) {
 
 /// The objects of a stream.
 struct Of<'o> {
-    objects: &'o Objects<'o>,
+    objects: &'o AuditObjects<'o>,
     stream: &'o str,
     progress: &'o ProgressBar,
 }
 
 impl Stores for Of<'_> {
-    fn check(&self, line: &Line) -> Result<Found, String> {
+    fn check(&self, line: &Line) -> Result<FoundObject, String> {
         self.progress.inc(1);
         self.objects.check(self.stream, line)
     }
@@ -249,20 +249,20 @@ impl Stores for Of<'_> {
 }
 
 /// Looks at objects where they were delivered.
-struct Objects<'c> {
+struct AuditObjects<'c> {
     runtime: tokio::runtime::Runtime,
     config: &'c Config,
     /// Whether the objects are to be looked at.
     deep: bool,
     /// By stream, whether it is the backup, and bucket: the same bucket name may stand for different stores.
-    buckets: RefCell<BTreeMap<(String, bool, String), s3::S3>>,
+    buckets: RefCell<BTreeMap<(String, bool, String), s3::S3Sink>>,
 }
 
-impl Objects<'_> {
-    fn new(config: &Config, deep: bool) -> Result<Objects<'_>, String> {
+impl AuditObjects<'_> {
+    fn new(config: &Config, deep: bool) -> Result<AuditObjects<'_>, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(|e| format!("start a runtime: {e}"))?;
-        Ok(Objects { runtime, config, deep, buckets: RefCell::default() })
+        Ok(AuditObjects { runtime, config, deep, buckets: RefCell::default() })
     }
 
     /// The bytes of an archived file of the ledger.
@@ -297,23 +297,23 @@ impl Objects<'_> {
         self.config.streams.get(stream).is_some_and(StreamConfig::fails_into_backup)
     }
 
-    fn check(&self, stream: &str, line: &Line) -> Result<Found, String> {
+    fn check(&self, stream: &str, line: &Line) -> Result<FoundObject, String> {
         // What a warehouse has loaded stays where it was staged.
         let store = line.store.split_once('+').map_or(line.store.as_str(), |(_, staged)| staged);
         if let Some(path) = local_path(store, &line.name) {
             let file = match RealFs.open(&path) {
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Absent),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(FoundObject::Absent),
                 file => file.map_err(|e| e.to_string())?,
             };
             let found = file_tag(&*file).map_err(|e| e.to_string())?;
             return match found == line.tag {
-                true => Ok(Found::AsItWas),
+                true => Ok(FoundObject::AsItWas),
                 false => Err(format!("its contents are {found}, expected {}", line.tag)),
             };
         }
         let is_backup = line.is_of_backup() || line.is_of_failures() && self.fails_into_backup(stream);
         match self.with_bucket(stream, is_backup, store, |bucket| bucket.look(&line.name))? {
-            Looked::Absent => Ok(Found::Absent),
+            Looked::Absent => Ok(FoundObject::Absent),
             Looked::Failed(failure) => Err(failure.reason),
             Looked::Present { owner: None, .. } => Err("it is not ours".into()),
             Looked::Present { owner: Some(owner), tag } => {
@@ -321,7 +321,7 @@ impl Objects<'_> {
                 match (ours, tag == line.tag) {
                     (false, _) => Err(format!("it belongs to plan {}", owner.id)),
                     (true, false) => Err(format!("its tag is {tag}, expected {}", line.tag)),
-                    (true, true) => Ok(Found::AsItWas),
+                    (true, true) => Ok(FoundObject::AsItWas),
                 }
             }
         }
@@ -335,7 +335,7 @@ impl Objects<'_> {
         work: impl FnOnce(&dyn Shelf) -> Result<T, Failure>,
     ) -> Result<T, String> {
         let done = match StoreName::of_objects(store).map_err(|e| e.to_string())? {
-            StoreName::Directory(dir) => work(&Local::new(Arc::new(RealFs), dir)),
+            StoreName::Directory(dir) => work(&LocalSink::new(Arc::new(RealFs), dir)),
             _ => self.with_bucket(stream, is_backup, store, |bucket| work(bucket))?,
         };
         done.map_err(|failure| failure.reason)
@@ -346,7 +346,7 @@ impl Objects<'_> {
         stream: &str,
         is_backup: bool,
         store: &str,
-        work: impl FnOnce(&s3::S3) -> T,
+        work: impl FnOnce(&s3::S3Sink) -> T,
     ) -> Result<T, String> {
         let name = StoreName::of_objects(store).map_err(|e| e.to_string())?;
         let StoreName::Bucket(bucket) = name else { return Err(format!("`{store}` is no bucket")) };
@@ -355,7 +355,7 @@ impl Objects<'_> {
         if !buckets.contains_key(&place) {
             let settings = settings(self.config, stream, is_backup, &bucket);
             let settings = settings.ok_or("the configuration has no S3 settings any more")?;
-            let store = s3::S3::connect(&settings, self.runtime.handle().clone()).map_err(|e| e.to_string())?;
+            let store = s3::S3Sink::connect(&settings, self.runtime.handle().clone()).map_err(|e| e.to_string())?;
             buckets.insert(place.clone(), store);
         }
         Ok(work(&buckets[&place]))

@@ -3,7 +3,7 @@
 use super::check_online::online;
 use super::{Outcome, out::say};
 use crate::api::{tls::acceptor, wire::BODY_BYTES_MAX};
-use crate::config::{self, Config, Format, Problem, REQUEST_BYTES_MAX, StreamConfig, Transform, Written};
+use crate::config::{self, Config, Format, Problem, REQUEST_BYTES_MAX, StreamConfig, Transform, WrittenConfig};
 use crate::format::schema::data_type;
 use crate::fs::fake::FakeFs;
 use crate::stream::pipeline::load::Loader;
@@ -20,7 +20,7 @@ const _: () = assert!(REQUEST_BYTES_MAX.bytes() == BODY_BYTES_MAX as u64);
 
 /// Options of the command.
 #[derive(clap::Args)]
-pub struct Options {
+pub struct CheckOptions {
     #[arg(required = true)]
     configs: Vec<PathBuf>,
     /// Also try what the streams need of others: buckets, endpoints, tables. An endpoint gets a request without records, a
@@ -30,7 +30,7 @@ pub struct Options {
 }
 
 /// Loads each file as `run` would, modules, schemas and certificates included, and prints what is wrong.
-pub fn check(options: &Options) -> Outcome {
+pub fn check(options: &CheckOptions) -> Outcome {
     let mut wrong = false;
     for path in &options.configs {
         let problems = match config::load_written(path, &|name| std::env::var(name).ok()) {
@@ -50,7 +50,7 @@ pub fn check(options: &Options) -> Outcome {
 }
 
 /// What reading a file does not look into, done by the code that `run` does it with.
-fn deeper(config: &Config, written: &Written) -> Vec<Problem> {
+fn deeper(config: &Config, written: &WrittenConfig) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some(Err(e)) = config.api.tls.as_ref().map(acceptor) {
         let message = e.to_string();
@@ -85,7 +85,7 @@ fn columns(stream: &StreamConfig) -> Vec<Problem> {
 
 /// Makes the stream's route as an epoch would, in a file system that is forgotten: the pin is compared, the module
 /// compiled, its `init` called.
-fn route(name: &str, stream: &StreamConfig, written: &Written) -> Option<Problem> {
+fn route(name: &str, stream: &StreamConfig, written: &WrittenConfig) -> Option<Problem> {
     let wasm = stream.transform.first().map(|Transform::Wasm(wasm)| wasm);
     let at = |key: &str, message: String| match wasm {
         Some(_) => written.problem(&["streams", name, "transform", "[0]", "wasm", key], message),

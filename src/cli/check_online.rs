@@ -2,16 +2,16 @@
 
 #![expect(clippy::disallowed_methods, reason = "a file tells whether a directory can be written to")]
 
-use crate::config::{Config, Destination, Problem, Store, StreamConfig, Written};
+use crate::config::{Config, Destination, Problem, Store, StreamConfig, WrittenConfig};
 use crate::deliver::warehouse::Warehouse;
-use crate::deliver::{http::Http, s3::S3};
+use crate::deliver::{http::HttpSink, s3::S3Sink};
 use crate::error::Result as Done;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::runtime::{Handle, Runtime};
 
 /// What does not work, each at the keys that lead there. Blocks.
-pub fn online(config: &Config, written: &Written) -> Result<Vec<Problem>, String> {
+pub fn online(config: &Config, written: &WrittenConfig) -> Result<Vec<Problem>, String> {
     let runtime = Runtime::new().map_err(|e| format!("start a runtime: {e}"))?;
     let mut problems = Vec::new();
     for (name, stream) in &config.streams {
@@ -23,10 +23,10 @@ pub fn online(config: &Config, written: &Written) -> Result<Vec<Problem>, String
     Ok(problems)
 }
 
-type Found = Vec<(Vec<&'static str>, String)>;
+type FoundProblems = Vec<(Vec<&'static str>, String)>;
 
-fn of_stream(config: &Config, name: &str, stream: &StreamConfig, runtime: &Handle) -> Found {
-    let mut found = Found::new();
+fn of_stream(config: &Config, name: &str, stream: &StreamConfig, runtime: &Handle) -> FoundProblems {
+    let mut found = FoundProblems::new();
     if let Some(kinesis) = stream.kinesis() {
         let wrong = runtime.block_on(crate::source::kinesis::check::check(kinesis));
         let below = |(keys, message)| ([&["source", "kinesis"], Vec::as_slice(&keys)].concat(), message);
@@ -49,10 +49,11 @@ fn of_stream(config: &Config, name: &str, stream: &StreamConfig, runtime: &Handl
     let table = |made: Done<Warehouse>| made.map_or_else(|e| vec![e.to_string()], |warehouse| warehouse.check());
     let messages = match (&stream.destination, stream.destination.warehouse()) {
         (Destination::Http(http), _) => {
-            let made = Http::connect(http, &config.api.stream_arn(name), runtime.clone()).map_err(|e| e.to_string());
+            let made =
+                HttpSink::connect(http, &config.api.stream_arn(name), runtime.clone()).map_err(|e| e.to_string());
             made.and_then(|http| http.check()).err().into_iter().collect()
         }
-        (_, Some(warehouse)) => match S3::connect(warehouse.s3, runtime.clone()) {
+        (_, Some(warehouse)) => match S3Sink::connect(warehouse.s3, runtime.clone()) {
             Ok(stage) => table(Warehouse::connect(warehouse.target, Arc::new(stage), runtime.clone())),
             Err(e) => vec![e.to_string()],
         },
@@ -65,7 +66,7 @@ fn of_stream(config: &Config, name: &str, stream: &StreamConfig, runtime: &Handl
 fn try_store(stream: &str, store: Store, runtime: &Handle) -> Result<(), String> {
     match store {
         Store::S3(s3) => {
-            let bucket = S3::connect(s3, runtime.clone()).map_err(|e| e.to_string())?;
+            let bucket = S3Sink::connect(s3, runtime.clone()).map_err(|e| e.to_string())?;
             bucket.probe(&format!("_hydrant/probe-{stream}")).map(drop).map_err(|failure| failure.reason)
         }
         Store::Local(local) => try_folder(&local.dir),

@@ -33,30 +33,30 @@ enum Command {
     /// Run the service.
     Run { config: PathBuf },
     /// Try it: no file, no server, no account. Puts real records into itself and shows what was delivered.
-    Demo(demo::Options),
+    Demo(demo::DemoOptions),
     /// Check configuration files; prints file:line:column of every problem.
-    Check(check::Options),
+    Check(check::CheckOptions),
     /// Put the lines of a file, or of standard input, as records.
-    Put(put::Options),
+    Put(put::PutOptions),
     /// Show how the streams of a running service stand.
-    Status(status::Options),
+    Status(status::StatusOptions),
     /// Put failed records in again where they failed, each once.
-    Redrive(redrive::Options),
+    Redrive(redrive::RedriveOptions),
     /// Keep a stream from delivering; it takes records all the same.
-    Pause(redrive::Stream),
+    Pause(redrive::StreamOptions),
     /// Let a paused stream go on.
-    Resume(redrive::Stream),
+    Resume(redrive::StreamOptions),
     /// Give up on what the destination of a stream has refused so far: it goes where failures go.
-    Abandon(redrive::Stream),
+    Abandon(redrive::StreamOptions),
     /// Take note of what the medium has lost of a stream: the alarm ends, the counts stay.
-    Acknowledge(redrive::Stream),
+    Acknowledge(redrive::StreamOptions),
     /// Prove from the files that every accepted record is accounted for.
-    Audit(audit::Options),
+    Audit(audit::AuditOptions),
     /// Mend streams that are held because files of theirs are damaged: says what it would do, and does it with --apply.
-    Repair(repair::Options),
+    Repair(repair::RepairOptions),
     /// Work on transforms.
     #[command(subcommand)]
-    Transform(transform::Command),
+    Transform(transform::TransformCommand),
 }
 
 /// Runs the command line.

@@ -24,7 +24,7 @@ const READ_AHEAD: usize = 64;
 
 /// Options of the command.
 #[derive(clap::Args)]
-pub struct Options {
+pub struct PutOptions {
     /// The configuration the service runs with: its address, its certificate and an access key are taken from there.
     config: PathBuf,
     /// The stream.
@@ -39,11 +39,11 @@ pub struct Options {
 }
 
 /// Puts each line as a record, in order, and ends when all are acknowledged.
-pub fn put(options: &Options) -> Outcome {
+pub fn put(options: &PutOptions) -> Outcome {
     let config = load(&options.config)?;
     let key = credentials(&config, "PutRecordBatch", &options.stream)?;
     let tls = config.api.tls.as_ref().map(pinned::connector).transpose()?;
-    let lines = Lines { input: BufReader::new(open(&options.file)?), newline: options.newline, number: 0 };
+    let lines = InputLines { input: BufReader::new(open(&options.file)?), newline: options.newline, number: 0 };
     // Shown on a terminal only; that is indicatif's default.
     let progress = ProgressBar::new_spinner();
     let style = ProgressStyle::with_template("{spinner} {pos} records acknowledged, {per_sec}");
@@ -68,10 +68,15 @@ fn open(file: &Path) -> Result<Box<dyn Read + Send>, String> {
 }
 
 /// A record, or why the next line is none.
-type Record = Result<Vec<u8>, String>;
+type InputRecord = Result<Vec<u8>, String>;
 
 /// Lines are read in a thread of their own, so that the connection is looked after while the input pauses.
-async fn send_all<R>(client: &mut Client, stream: &str, lines: Lines<R>, progress: &ProgressBar) -> Result<(), String>
+async fn send_all<R>(
+    client: &mut Client,
+    stream: &str,
+    lines: InputLines<R>,
+    progress: &ProgressBar,
+) -> Result<(), String>
 where
     R: BufRead + Send + 'static,
 {
@@ -93,7 +98,7 @@ where
 
 /// What there is to send, at once or within `LINGER`; nothing at the end of the input. What is wrong with a line comes
 /// with the records before it.
-async fn next_batch(queue: &mut Receiver<Record>) -> (Vec<Vec<u8>>, Option<String>) {
+async fn next_batch(queue: &mut Receiver<InputRecord>) -> (Vec<Vec<u8>>, Option<String>) {
     let (mut batch, mut bytes) = (Vec::new(), 0);
     let mut next = queue.recv().await;
     let deadline = Instant::now() + LINGER;
@@ -117,16 +122,16 @@ async fn next_batch(queue: &mut Receiver<Record>) -> (Vec<Vec<u8>>, Option<Strin
 }
 
 /// The lines of the input as records.
-struct Lines<R> {
+struct InputLines<R> {
     input: R,
     newline: bool,
     /// Of the line read last, from 1.
     number: u64,
 }
 
-impl<R: BufRead> Lines<R> {
+impl<R: BufRead> InputLines<R> {
     /// Until the input ends, a line is no record, or nobody wants more.
-    fn read(mut self, records: &Sender<Record>) {
+    fn read(mut self, records: &Sender<InputRecord>) {
         while let Some(record) = self.next() {
             let is_last = record.is_err();
             if records.blocking_send(record).is_err() || is_last {
@@ -136,7 +141,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// The next line that is not empty.
-    fn next(&mut self) -> Option<Record> {
+    fn next(&mut self) -> Option<InputRecord> {
         loop {
             self.number += 1;
             let number = self.number;
@@ -185,8 +190,8 @@ async fn send(client: &mut Client, stream: &str, records: &[Vec<u8>]) -> Result<
 mod tests {
     use super::*;
 
-    fn records(text: &[u8], newline: bool) -> Vec<Record> {
-        let mut lines = Lines { input: text, newline, number: 0 };
+    fn records(text: &[u8], newline: bool) -> Vec<InputRecord> {
+        let mut lines = InputLines { input: text, newline, number: 0 };
         std::iter::from_fn(|| lines.next()).collect()
     }
 
@@ -210,7 +215,7 @@ mod tests {
     async fn what_is_before_a_line_that_is_too_long_is_sent_and_the_line_is_named() {
         let text = [b"one\ntwo\n".to_vec(), vec![b'x'; RECORD_BYTES_MAX + 1]].concat();
         let (sender, mut queue) = channel(READ_AHEAD);
-        let lines = Lines { input: std::io::Cursor::new(text), newline: false, number: 0 };
+        let lines = InputLines { input: std::io::Cursor::new(text), newline: false, number: 0 };
         // All of it is there before the first is taken, so that no pause cuts the batch.
         std::thread::spawn(move || lines.read(&sender)).join().unwrap();
         let (batch, wrong) = next_batch(&mut queue).await;

@@ -14,7 +14,7 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// A stream of a running service.
 #[derive(clap::Args)]
-pub struct Stream {
+pub struct StreamOptions {
     /// The configuration the service runs with: its admin address is taken from there.
     config: PathBuf,
     /// The stream.
@@ -23,9 +23,9 @@ pub struct Stream {
 
 /// Options of `redrive`.
 #[derive(clap::Args)]
-pub struct Options {
+pub struct RedriveOptions {
     #[command(flatten)]
-    of: Stream,
+    of: StreamOptions,
     /// Only failures of this kind: processing-failed, format-conversion-failed, http-endpoint-failed, manifests. Or
     /// `backup`: what was backed up, from its source on, where the ledger makes certain where each record ends.
     #[arg(long)]
@@ -55,7 +55,7 @@ pub struct Options {
 }
 
 /// Ends with 1 if a record of it failed again, or the run ended before all was put in: then another one goes on.
-pub fn redrive(options: &Options) -> Outcome {
+pub fn redrive(options: &RedriveOptions) -> Outcome {
     let config = load(&options.of.config)?;
     let millis = |time: Option<jiff::Timestamp>| time.map(|t| t.as_millisecond().max(0) as u64);
     let selection = Selection {
@@ -67,7 +67,7 @@ pub fn redrive(options: &Options) -> Outcome {
         dry_run: options.dry_run,
     };
     let body = serde_json::to_vec(&selection).map_err(|e| e.to_string())?;
-    let admin = Admin { listen: config.admin.listen, path: format!("/v1/streams/{}/redrive", options.of.stream) };
+    let admin = AdminClient { listen: config.admin.listen, path: format!("/v1/streams/{}/redrive", options.of.stream) };
     let progress = small_runtime()?.block_on(async {
         let _: serde_json::Value = admin.ask(Some(body)).await?;
         follow(&admin, options).await
@@ -88,7 +88,7 @@ pub fn redrive(options: &Options) -> Outcome {
 }
 
 /// Shows how it goes until it has ended.
-async fn follow(admin: &Admin, options: &Options) -> Result<RedriveProgress, String> {
+async fn follow(admin: &AdminClient, options: &RedriveOptions) -> Result<RedriveProgress, String> {
     // Shown on a terminal only; that is indicatif's default.
     let bar = ProgressBar::new_spinner();
     let style = ProgressStyle::with_template("{spinner} {msg}");
@@ -129,9 +129,9 @@ fn print(p: &RedriveProgress, dry_run: bool) {
 }
 
 /// Does one of the other verbs.
-pub fn verb(stream: &Stream, verb: &str) -> Outcome {
+pub fn verb(stream: &StreamOptions, verb: &str) -> Outcome {
     let config = load(&stream.config)?;
-    let admin = Admin { listen: config.admin.listen, path: format!("/v1/streams/{}/{verb}", stream.stream) };
+    let admin = AdminClient { listen: config.admin.listen, path: format!("/v1/streams/{}/{verb}", stream.stream) };
     let answer: serde_json::Value = small_runtime()?.block_on(admin.ask(Some(b"{}".to_vec())))?;
     if let Some(records) = answer["lost_records"].as_u64() {
         let of_backup = match answer["lost_of_backup"].as_u64() {
@@ -158,12 +158,12 @@ pub fn verb(stream: &Stream, verb: &str) -> Outcome {
 }
 
 /// A page of the admin listener.
-struct Admin {
+struct AdminClient {
     listen: SocketAddr,
     path: String,
 }
 
-impl Admin {
+impl AdminClient {
     /// Posts a body, or gets.
     async fn ask<T: DeserializeOwned>(&self, body: Option<Vec<u8>>) -> Result<T, String> {
         let mut client = Client::connect(self.listen, None, "").await?;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Options of the command.
 #[derive(clap::Args)]
-pub struct Options {
+pub struct RepairOptions {
     /// The configuration: its data directory is looked at. The service must not run.
     config: PathBuf,
     /// Do it. Without this, nothing is changed.
@@ -30,7 +30,7 @@ pub struct Options {
 }
 
 /// Ends with 1 if anything is damaged and was not mended.
-pub fn repair(options: &Options) -> Outcome {
+pub fn repair(options: &RepairOptions) -> Outcome {
     let config = load(&options.config)?;
     let _lock = lock(&config.data_dir).map_err(|e| format!("`{}`: {e}", config.data_dir.display()))?;
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
@@ -117,7 +117,7 @@ fn of_nameless(
     config: &Config,
     named: &BTreeSet<String>,
     found: Nameless,
-    options: &Options,
+    options: &RepairOptions,
 ) -> Result<bool, String> {
     let entry = found.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let without: Vec<&str> = config.streams.keys().filter(|name| !named.contains(*name)).map(String::as_str).collect();

@@ -1,7 +1,7 @@
 //! `hydrant run`, and the service as the demo and the benchmark start it.
 
 use super::{Outcome, load};
-use crate::api::{Api, admin::Admin, server::Server};
+use crate::api::{FirehoseApi, admin::AdminServer, server::Server};
 use crate::config::Config;
 use crate::priority;
 use crate::stream::node::Node;
@@ -22,7 +22,7 @@ const WATCH: std::time::Duration = std::time::Duration::from_secs(2);
 /// A running service.
 pub struct Service {
     pub node: Arc<Node>,
-    pub api: Arc<Api>,
+    pub api: Arc<FirehoseApi>,
     pub api_address: SocketAddr,
     pub admin_address: SocketAddr,
     pub runtime: Runtime,
@@ -46,11 +46,11 @@ impl Service {
         let metrics = telemetry::init_metrics();
         let node = Arc::new(Node::start(&config, runtime.handle().clone()).map_err(|e| e.to_string())?);
         let admin_listen = config.admin.listen;
-        let api = Arc::new(Api::new(node.clone(), config).map_err(|e| e.to_string())?);
+        let api = Arc::new(FirehoseApi::new(node.clone(), config).map_err(|e| e.to_string())?);
         let (stop, stopped) = watch::channel(false);
         let answers = answers_runtime()?;
         let server = answers.block_on(Server::bind(api.clone())).map_err(|e| e.to_string())?;
-        let admin = Admin::bind(api.clone(), metrics, admin_listen);
+        let admin = AdminServer::bind(api.clone(), metrics, admin_listen);
         let admin = runtime.block_on(admin).map_err(|e| e.to_string())?;
         let api_address = server.address();
         let admin_address = admin.address().map_err(|e| e.to_string())?;
@@ -190,7 +190,7 @@ fn fingerprint(config: &Config) -> Fingerprint {
 }
 
 /// Brings the file into force again. A file with problems changes nothing; each problem is logged.
-fn reload(node: &Node, api: &Api, path: &Path) {
+fn reload(node: &Node, api: &FirehoseApi, path: &Path) {
     let config = match load(path) {
         Ok(config) => config,
         Err(problems) => {

@@ -1,16 +1,16 @@
 //! `hydrant transform`.
 
 use super::{Outcome, out::complain, out::say};
-use crate::record::Batch;
+use crate::record::Records;
 use crate::transform::wasm::{Module, Settings, WasmTransform, inspect};
-use crate::transform::{Transform, Verdict};
+use crate::transform::{RecordTransform, TransformVerdict};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Commands on transforms.
 #[derive(clap::Subcommand)]
-pub enum Command {
+pub enum TransformCommand {
     /// Show what a component imports and exports.
     Inspect { module: PathBuf },
     /// Run a component over the lines of a file and print one outcome a line, as Lambda would shape it.
@@ -29,14 +29,16 @@ pub enum Command {
     },
 }
 
-pub fn transform(command: &Command) -> Outcome {
+pub fn transform(command: &TransformCommand) -> Outcome {
     match command {
-        Command::Inspect { module } => {
+        TransformCommand::Inspect { module } => {
             let found = inspect(&read(module)?).map_err(|e| format!("`{}`: {e}", module.display()))?;
             say!("{found:#?}");
             Ok(ExitCode::SUCCESS)
         }
-        Command::Test { module, input, expect, config } => test(module, input, expect.as_ref(), config.as_deref()),
+        TransformCommand::Test { module, input, expect, config } => {
+            test(module, input, expect.as_ref(), config.as_deref())
+        }
     }
 }
 
@@ -49,7 +51,7 @@ fn test(module: &PathBuf, input: &PathBuf, expect: Option<&PathBuf>, config: Opt
     let loaded = Module::load(&read(module)?, None).map_err(|e| format!("`{}`: {e}", module.display()))?;
     let settings = Settings { config, ..Settings::default() };
     let transform = WasmTransform::new(loaded, settings).map_err(|e| e.to_string())?;
-    let mut records = Batch::default();
+    let mut records = Records::default();
     let text = read(input)?;
     text.split(|b| *b == b'\n').filter(|l| !l.is_empty()).for_each(|line| records.push(line));
     let done = transform.apply(&records, &vec![0; records.len()], &[]).map_err(|e| e.to_string())?;
@@ -57,15 +59,15 @@ fn test(module: &PathBuf, input: &PathBuf, expect: Option<&PathBuf>, config: Opt
     let mut counts = [0u64; 3];
     for (i, verdict) in done.verdicts.iter().enumerate() {
         let outcome = match verdict {
-            Verdict::Dropped => {
+            TransformVerdict::Dropped => {
                 counts[1] += 1;
                 json!({ "recordId": i.to_string(), "result": "Dropped" })
             }
-            Verdict::Failed(f) => {
+            TransformVerdict::Failed(f) => {
                 counts[2] += 1;
                 json!({ "recordId": i.to_string(), "result": "ProcessingFailed", "errorCode": f.code, "errorMessage": f.message })
             }
-            Verdict::Kept { first, count } => {
+            TransformVerdict::Kept { first, count } => {
                 counts[0] += 1;
                 let outputs: Vec<Value> = (*first..first + count)
                     .map(|o| {

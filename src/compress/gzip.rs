@@ -19,7 +19,7 @@ thread_local! {
 
 /// A gzip stream being written: what was staged leaves it in pieces, to be compressed by whoever has the time, and to be
 /// put together in the order in which they left.
-pub struct Gzip {
+pub struct GzipEncoder {
     level: u32,
     crc: Crc,
     staged: Vec<u8>,
@@ -27,15 +27,15 @@ pub struct Gzip {
 }
 
 /// A part of the stream, not yet compressed.
-pub struct Piece {
+pub struct GzipPiece {
     level: u32,
     first: bool,
     raw: Vec<u8>,
 }
 
-impl Gzip {
+impl GzipEncoder {
     pub fn new(level: u32) -> Self {
-        Gzip { level, crc: Crc::new(), staged: Vec::new(), begun: false }
+        GzipEncoder { level, crc: Crc::new(), staged: Vec::new(), begun: false }
     }
 
     pub fn staged(&mut self) -> &mut Vec<u8> {
@@ -48,16 +48,16 @@ impl Gzip {
 
     /// The next piece of what is staged, if that makes one. Each is as long as the others, so that the stream is the same
     /// bytes however its text comes: a request that is made again has the body of the one before.
-    pub fn piece(&mut self) -> Option<Piece> {
+    pub fn piece(&mut self) -> Option<GzipPiece> {
         (self.staged.len() >= PIECE_BYTES).then(|| self.take(PIECE_BYTES))
     }
 
-    /// What is still staged: the last piece, if all others were taken. [`Gzip::end`] goes behind it.
-    pub fn rest(&mut self) -> Piece {
+    /// What is still staged: the last piece, if all others were taken. [`GzipEncoder::end`] goes behind it.
+    pub fn rest(&mut self) -> GzipPiece {
         self.take(self.staged.len())
     }
 
-    fn take(&mut self, bytes: usize) -> Piece {
+    fn take(&mut self, bytes: usize) -> GzipPiece {
         let first = !std::mem::replace(&mut self.begun, true);
         // Whoever has filled a piece fills another one; the next buffer need not grow.
         let behind = &self.staged[bytes..];
@@ -65,7 +65,7 @@ impl Gzip {
         next.extend_from_slice(behind);
         self.staged.truncate(bytes);
         self.crc.update(&self.staged);
-        Piece { level: self.level, first, raw: std::mem::replace(&mut self.staged, next) }
+        GzipPiece { level: self.level, first, raw: std::mem::replace(&mut self.staged, next) }
     }
 
     /// Ends the stream.
@@ -76,7 +76,7 @@ impl Gzip {
     }
 }
 
-/// What makes `before`, the text of a stream of [`Gzip`], and `behind` one stream: it stands around the pieces, which are
+/// What makes `before`, the text of a stream of [`GzipEncoder`], and `behind` one stream: it stands around the pieces, which are
 /// all of that stream but its ends.
 pub struct Around {
     pub front: Vec<u8>,
@@ -116,7 +116,7 @@ fn push_stored(out: &mut Vec<u8>, text: &[u8], is_last: bool) {
     out.extend_from_slice(text);
 }
 
-impl Piece {
+impl GzipPiece {
     /// Bytes before compression.
     pub fn len(&self) -> usize {
         self.raw.len()
@@ -182,7 +182,7 @@ mod tests {
             parts in proptest::collection::vec(1usize..300_000, 1..8),
         ) {
             let compress = |parts: &[usize]| {
-                let (mut gzip, mut out, mut rest) = (Gzip::new(1), Vec::new(), text.as_slice());
+                let (mut gzip, mut out, mut rest) = (GzipEncoder::new(1), Vec::new(), text.as_slice());
                 for part in parts.iter().cycle() {
                     let (part, behind) = rest.split_at((*part).min(rest.len()));
                     gzip.staged().extend_from_slice(part);
@@ -208,12 +208,12 @@ mod tests {
             pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300_000), 0..4),
             level in 1u32..=9,
         ) {
-            let mut gzip = Gzip::new(level);
+            let mut gzip = GzipEncoder::new(level);
             let (mut raw, mut out) = (Vec::new(), Vec::new());
             for piece in &pieces {
                 raw.extend_from_slice(piece);
                 gzip.staged().extend_from_slice(piece);
-                out.extend(gzip.piece().map(Piece::compress).unwrap_or_default());
+                out.extend(gzip.piece().map(GzipPiece::compress).unwrap_or_default());
             }
             out.extend(gzip.rest().compress());
             gzip.end(&mut out);

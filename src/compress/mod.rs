@@ -2,11 +2,11 @@
 
 pub mod gzip;
 
-pub use gzip::Piece;
+pub use gzip::GzipPiece;
 
 /// What an object's bytes go through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compress {
+pub enum Compression {
     None,
     /// Level 1 (fast) to 9 (small).
     Gzip {
@@ -14,66 +14,66 @@ pub enum Compress {
     },
 }
 
-impl Compress {
+impl Compression {
     /// Firehose's extension for the codec (contract §3.6).
     pub fn extension(self) -> &'static str {
         match self {
-            Compress::None => "",
-            Compress::Gzip { .. } => ".gz",
+            Compression::None => "",
+            Compression::Gzip { .. } => ".gz",
         }
     }
 
     /// Firehose's `Content-Encoding` for the codec (contract §7).
     pub fn content_encoding(self) -> Option<&'static str> {
         match self {
-            Compress::None => None,
-            Compress::Gzip { .. } => Some("gzip"),
+            Compression::None => None,
+            Compression::Gzip { .. } => Some("gzip"),
         }
     }
 
-    pub fn encoder(self) -> Encoder {
+    pub fn encoder(self) -> CompressEncoder {
         match self {
-            Compress::None => Encoder::None,
-            Compress::Gzip { level } => Encoder::Gzip(gzip::Gzip::new(level)),
+            Compression::None => CompressEncoder::None,
+            Compression::Gzip { level } => CompressEncoder::Gzip(gzip::GzipEncoder::new(level)),
         }
     }
 }
 
 /// One object's compression.
-pub enum Encoder {
+pub enum CompressEncoder {
     None,
-    Gzip(gzip::Gzip),
+    Gzip(gzip::GzipEncoder),
 }
 
-impl Encoder {
+impl CompressEncoder {
     /// The buffer to append raw bytes to; `out` is where compressed ones will go.
     pub fn raw<'a>(&'a mut self, out: &'a mut Vec<u8>) -> &'a mut Vec<u8> {
         match self {
-            Encoder::None => out,
-            Encoder::Gzip(gzip) => gzip.staged(),
+            CompressEncoder::None => out,
+            CompressEncoder::Gzip(gzip) => gzip.staged(),
         }
     }
 
     /// What has been staged, to be compressed, once it is worth it. Pieces follow each other in the object as they came
-    /// from here, behind what [`Encoder::raw`] gave straight to `out`.
-    pub fn piece(&mut self) -> Option<Piece> {
+    /// from here, behind what [`CompressEncoder::raw`] gave straight to `out`.
+    pub fn piece(&mut self) -> Option<GzipPiece> {
         match self {
-            Encoder::None => None,
-            Encoder::Gzip(gzip) => gzip.piece(),
+            CompressEncoder::None => None,
+            CompressEncoder::Gzip(gzip) => gzip.piece(),
         }
     }
 
     /// The last piece.
-    pub fn rest(&mut self) -> Option<Piece> {
+    pub fn rest(&mut self) -> Option<GzipPiece> {
         match self {
-            Encoder::None => None,
-            Encoder::Gzip(gzip) => Some(gzip.rest()),
+            CompressEncoder::None => None,
+            CompressEncoder::Gzip(gzip) => Some(gzip.rest()),
         }
     }
 
     /// Appends what stands behind the last piece.
     pub fn end(self, out: &mut Vec<u8>) {
-        if let Encoder::Gzip(gzip) = self {
+        if let CompressEncoder::Gzip(gzip) = self {
             gzip.end(out);
         }
     }
@@ -81,8 +81,8 @@ impl Encoder {
     /// Bytes held in memory.
     pub fn memory_bytes(&self) -> usize {
         match self {
-            Encoder::None => 0,
-            Encoder::Gzip(gzip) => gzip.memory_bytes(),
+            CompressEncoder::None => 0,
+            CompressEncoder::Gzip(gzip) => gzip.memory_bytes(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::checker::{Checker, INTAKE_MIN, STREAM_DISK_MIN};
 use super::place::one_of;
 use super::problem::Problem;
-use super::tree::{Node, quote};
+use super::tree::{TreeNode, quote};
 use super::{AccessKey, Config, check_stream};
 use crate::units::ByteSize;
 use secrecy::ExposeSecret;
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Reports what is wrong and returns the configuration with its files made relative to `base_dir`.
-pub fn check(mut config: Config, root: &Node, file: &str, base_dir: &Path, problems: &mut Vec<Problem>) -> Config {
+pub fn check(mut config: Config, root: &TreeNode, file: &str, base_dir: &Path, problems: &mut Vec<Problem>) -> Config {
     let mut checker = Checker::new(root, file, base_dir, problems);
     checker.node(&config);
     checker.api(&mut config);

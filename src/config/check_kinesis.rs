@@ -1,7 +1,7 @@
 //! The rules of a stream that reads from Kinesis.
 
 use super::Kinesis;
-use super::rules::{Login, Rules, is_endpoint};
+use super::rules::{LoginSettings, Rules, is_endpoint};
 use std::time::Duration;
 
 /// A shard answers five times a second (Kinesis developer guide, "quotas").
@@ -46,7 +46,7 @@ pub(super) fn check(rules: &mut Rules, kinesis: &Kinesis) {
             rules.expected(&at("failover"), "a time from 1s to 10m");
         }
     }
-    let login = Login {
+    let login = LoginSettings {
         region: &kinesis.region,
         key: kinesis.access_key_id.is_some(),
         secret: kinesis.secret_access_key.is_some(),

@@ -4,7 +4,7 @@ use super::check_http;
 use super::check_kinesis;
 use super::checker::{Checker, Keys, STREAM_DISK_MIN};
 use super::place::one_of;
-use super::rules::{Login, Rules, below, is_endpoint};
+use super::rules::{LoginSettings, Rules, below, is_endpoint};
 use super::tree::quote;
 use super::{
     Buffer, Compress, Destination, Format, Gzip, Local, S3, Sse, Store, StreamConfig, Transform, WarehouseTls, Wasm,
@@ -195,7 +195,7 @@ impl Rules<'_, '_> {
             self.expected(&at("endpoint"), "`http://` or `https://` with a host and perhaps a port, and nothing after");
         }
         let key = s3.access_key_id.is_some();
-        let login = Login {
+        let login = LoginSettings {
             region: &s3.region,
             key,
             secret: s3.secret_access_key.is_some(),

@@ -2,7 +2,7 @@
 //! expected.
 
 use super::problem::Problem;
-use super::tree::Node;
+use super::tree::TreeNode;
 use crate::units::{ByteSize, format_duration};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -21,20 +21,20 @@ pub type Keys<'k> = [&'k str];
 
 /// Where rules are checked.
 pub struct Checker<'c> {
-    root: &'c Node,
+    root: &'c TreeNode,
     file: &'c str,
     base_dir: &'c Path,
     pub problems: &'c mut Vec<Problem>,
 }
 
 impl<'c> Checker<'c> {
-    pub fn new(root: &'c Node, file: &'c str, base_dir: &'c Path, problems: &'c mut Vec<Problem>) -> Checker<'c> {
+    pub fn new(root: &'c TreeNode, file: &'c str, base_dir: &'c Path, problems: &'c mut Vec<Problem>) -> Checker<'c> {
         Checker { root, file, base_dir, problems }
     }
 }
 
 impl Checker<'_> {
-    pub fn locate(&self, keys: &Keys) -> (&Node, bool) {
+    pub fn locate(&self, keys: &Keys) -> (&TreeNode, bool) {
         self.root.locate(keys)
     }
 

@@ -49,10 +49,10 @@ pub use json_schema::json_schema;
 pub use kinesis::{Coordination, Kinesis, LeaseTable, StartingPosition};
 pub use local::Local;
 pub use memory::Memory;
-pub use places::{Loaded, Places};
+pub use places::{LoadedPlaces, Places};
 pub use problem::{Errors, Problem};
 pub use s3::{Checksum, Conditional, ObjectEncoding, S3, Sse};
-pub use schema::{Column, load_columns, parse_columns};
+pub use schema::{SchemaColumn, load_columns, parse_columns};
 pub use stream::{Backup, BackupMode, Buffer, Destination, Partition, Source, Store, StreamConfig};
 pub use transform::{Batch, Isolate, Limits, Transform, Wasi, Wasm};
 pub use warehouse::{
@@ -113,12 +113,12 @@ pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config,
 }
 
 /// Where the values of a file stand, for whoever finds out later that one is wrong: a module that does not run, say.
-pub struct Written {
-    root: tree::Node,
+pub struct WrittenConfig {
+    root: tree::TreeNode,
     file: String,
 }
 
-impl Written {
+impl WrittenConfig {
     /// Something that is wrong with the value that `keys` lead to, or that is missing there.
     pub fn problem(&self, keys: &[&str], message: impl Into<String>) -> Problem {
         self.root.problem(&self.file, keys, message)
@@ -126,7 +126,7 @@ impl Written {
 }
 
 /// The same as `load`, and where everything stands.
-pub fn load_written(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<(Config, Written), Errors> {
+pub fn load_written(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<(Config, WrittenConfig), Errors> {
     let text = problem::read_text(path)?;
     let base_dir = path.parent().unwrap_or(Path::new(""));
     parse_written(&text, &path.display().to_string(), base_dir, env)
@@ -147,10 +147,10 @@ fn parse_written(
     file_name: &str,
     base_dir: &Path,
     env: &dyn Fn(&str) -> Option<String>,
-) -> Result<(Config, Written), Errors> {
+) -> Result<(Config, WrittenConfig), Errors> {
     let mut problems = Vec::new();
     let mut root = tree::parse(text, file_name, &mut problems)?;
-    let places = |stream: &tree::Entry| (stream.key.clone(), Places::of(&stream.value, base_dir));
+    let places = |stream: &tree::TreeEntry| (stream.key.clone(), Places::of(&stream.value, base_dir));
     let mut places: BTreeMap<String, Places> =
         root.get("streams").map(|streams| streams.value.entries().iter().map(places).collect()).unwrap_or_default();
     replace::replace(&mut root, &replace::Sources { file_name, base_dir, env }, &mut problems);
@@ -160,7 +160,7 @@ fn parse_written(
         stream.places = places.remove(name).unwrap_or_default();
     }
     match config {
-        Some(config) if problems.is_empty() => Ok((config, Written { root, file: file_name.to_string() })),
+        Some(config) if problems.is_empty() => Ok((config, WrittenConfig { root, file: file_name.to_string() })),
         _ => Err(Errors::new(problems)),
     }
 }

@@ -1,22 +1,22 @@
 //! Errors of reading, and the places they carry.
 
-use super::tree::{Kind, Node, join};
+use super::tree::{NodeKind, TreeNode, join};
 use serde::de;
 use std::fmt;
 
 /// What is wrong, and where once that is known.
 #[derive(Debug)]
-pub struct Error {
+pub struct YamlError {
     message: String,
     /// `message` says what was expected; what was found is put in front when the place is known.
     wants_found: bool,
     /// The key that is missing below the place.
     missing: Option<&'static str>,
-    place: Option<Box<Place>>,
+    place: Option<Box<YamlPlace>>,
 }
 
 #[derive(Debug)]
-pub struct Place {
+pub struct YamlPlace {
     pub line: usize,
     pub column: usize,
     pub path: String,
@@ -26,15 +26,15 @@ pub struct Place {
     pub quiet: bool,
 }
 
-impl Error {
+impl YamlError {
     pub fn expected(what: &dyn fmt::Display) -> Self {
-        Error { message: plainly(&what.to_string()), wants_found: true, missing: None, place: None }
+        YamlError { message: plainly(&what.to_string()), wants_found: true, missing: None, place: None }
     }
 
     /// At a value, unless a deeper place is known already.
-    pub fn at(self, node: &Node, trail: &Trail) -> Self {
+    pub fn at(self, node: &TreeNode, trail: &Trail) -> Self {
         let quiet = node.is_mended();
-        let is_shown = node.is_null() || !matches!(node.kind, Kind::Scalar { .. }) || !trail.is_secret();
+        let is_shown = node.is_null() || !matches!(node.kind, NodeKind::Scalar { .. }) || !trail.is_secret();
         let found = if is_shown { node.found() } else { "something else".to_string() };
         self.put((node.line, node.column), &found, trail, quiet)
     }
@@ -52,40 +52,40 @@ impl Error {
             self.message = format!("found {found}, expected {}", self.message);
         }
         let path = self.missing.iter().fold(trail.path(), |path, key| join(&path, key));
-        self.place = Some(Box::new(Place { line, column, path, steps: trail.steps(), quiet }));
+        self.place = Some(Box::new(YamlPlace { line, column, path, steps: trail.steps(), quiet }));
         self
     }
 
     /// The message and its place, which is the root if nothing below was at fault.
-    pub fn at_last(self, root: &Node) -> (String, Place) {
+    pub fn at_last(self, root: &TreeNode) -> (String, YamlPlace) {
         let error = self.at(root, &Trail::Root);
         (error.message, *error.place.expect("`at` gives every error a place"))
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for YamlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for YamlError {}
 
-impl de::Error for Error {
+impl de::Error for YamlError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Error { message: message.to_string(), wants_found: false, missing: None, place: None }
+        YamlError { message: message.to_string(), wants_found: false, missing: None, place: None }
     }
 
     fn invalid_type(_: de::Unexpected, expected: &dyn de::Expected) -> Self {
-        Error::expected(&expected)
+        YamlError::expected(&expected)
     }
 
     fn invalid_value(_: de::Unexpected, expected: &dyn de::Expected) -> Self {
-        Error::expected(&expected)
+        YamlError::expected(&expected)
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Error { missing: Some(field), ..de::Error::custom("missing, and has no default") }
+        YamlError { missing: Some(field), ..de::Error::custom("missing, and has no default") }
     }
 
     fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
@@ -96,7 +96,7 @@ impl de::Error for Error {
     }
 
     fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
-        Error::expected(&one_of(known))
+        YamlError::expected(&one_of(known))
     }
 }
 

@@ -4,7 +4,7 @@ use super::place::is_secret;
 use super::problem::{Errors, Problem};
 use super::read;
 use super::replace::{self, Sources};
-use super::tree::{Entry, Kind, Node, join};
+use super::tree::{NodeKind, TreeEntry, TreeNode, join};
 use super::{Backup, Destination};
 use crate::destination::{DestinationKind, Way};
 use serde::{Deserialize, Serialize};
@@ -20,30 +20,30 @@ pub struct Places {
     /// What relative files are relative to.
     base_dir: PathBuf,
     /// A mapping.
-    stream: Option<Node>,
+    stream: Option<TreeNode>,
     /// The secrets that were left out, such as `destination.s3.secret_access_key`.
     left_out: Vec<String>,
 }
 
 impl Places {
     /// Of a stream's tree in which nothing is replaced yet.
-    pub(super) fn of(stream: &Node, base_dir: &Path) -> Places {
+    pub(super) fn of(stream: &TreeNode, base_dir: &Path) -> Places {
         let mut left_out = Vec::new();
         let entries = stream.entries().iter().filter(|entry| KEYS.contains(&entry.key.as_str()));
         let entries = entries.filter_map(|entry| without_secrets(entry, "", false, &mut left_out)).collect();
         Places {
             base_dir: std::path::absolute(base_dir).unwrap_or_else(|_| base_dir.to_owned()),
-            stream: Some(Node { line: 0, column: 0, kind: Kind::Map(entries) }),
+            stream: Some(TreeNode { line: 0, column: 0, kind: NodeKind::Map(entries) }),
             left_out,
         }
     }
 
     /// Reads each part under today's environment: `env` answers for its variables; `file_name` is for messages. An error says
     /// why a part is of no use: a secret was left out, a variable is not set, a file is not there, a key is unknown today.
-    pub fn load(&self, file_name: &str, env: &dyn Fn(&str) -> Option<String>) -> Loaded {
+    pub fn load(&self, file_name: &str, env: &dyn Fn(&str) -> Option<String>) -> LoadedPlaces {
         let sources = Sources { file_name, base_dir: &self.base_dir, env };
         let destination = self.part("destination", &sources).and_then(|part| match part {
-            Some(Part { destination: Some(mut destination), .. }) => {
+            Some(PlacesPart { destination: Some(mut destination), .. }) => {
                 if let Some(ca) = ca_of(&mut destination) {
                     *ca = self.base_dir.join(&*ca);
                 }
@@ -52,10 +52,10 @@ impl Places {
             _ => Err(Problem::of_file(file_name, "", "found no destination").into()),
         });
         let backup = self.part("backup", &sources).map(|part| part.and_then(|part| part.backup));
-        Loaded { destination, backup }
+        LoadedPlaces { destination, backup }
     }
 
-    fn part(&self, key: &str, sources: &Sources) -> Result<Option<Part>, Errors> {
+    fn part(&self, key: &str, sources: &Sources) -> Result<Option<PlacesPart>, Errors> {
         let Some(entry) = self.stream.as_ref().and_then(|stream| stream.get(key)) else { return Ok(None) };
         let left_out = self.left_out.iter().filter(|path| path.split('.').next() == Some(key));
         let message = "it stood in the configuration itself and is not kept: expected `${env:…}` or `${file:…}`";
@@ -63,10 +63,10 @@ impl Places {
         if !left_out.is_empty() {
             return Err(Errors::new(left_out));
         }
-        let mut part = Node { line: 0, column: 0, kind: Kind::Map(vec![entry.clone()]) };
+        let mut part = TreeNode { line: 0, column: 0, kind: NodeKind::Map(vec![entry.clone()]) };
         let mut problems = Vec::new();
         replace::replace(&mut part, sources, &mut problems);
-        let read: Option<Part> = read::read(&mut part, sources.file_name, &mut problems);
+        let read: Option<PlacesPart> = read::read(&mut part, sources.file_name, &mut problems);
         read.filter(|_| problems.is_empty()).map(Some).ok_or_else(|| Errors::new(problems))
     }
 
@@ -81,15 +81,16 @@ impl Places {
         let of_destination = self.kind().map_or(&[][..], |kind| kind.spec().ways);
         let backup = self.stream.as_ref().and_then(|stream| stream.get("backup"));
         // Switched off it may keep its keys, and leads nowhere.
-        let is_off = |mode: &Entry| matches!(&mode.value.kind, Kind::Scalar { text, .. } if text == "none");
-        let leads = |backup: &Entry| backup.value.get("s3").is_some() && !backup.value.get("mode").is_some_and(is_off);
+        let is_off = |mode: &TreeEntry| matches!(&mode.value.kind, NodeKind::Scalar { text, .. } if text == "none");
+        let leads =
+            |backup: &TreeEntry| backup.value.get("s3").is_some() && !backup.value.get("mode").is_some_and(is_off);
         let of_backup = backup.is_some_and(leads).then_some(Way::BackupBucket);
         of_destination.iter().copied().chain(of_backup).collect()
     }
 }
 
 /// What could be read of places.
-pub struct Loaded {
+pub struct LoadedPlaces {
     pub destination: Result<Destination, Errors>,
     pub backup: Result<Option<Backup>, Errors>,
 }
@@ -97,7 +98,7 @@ pub struct Loaded {
 /// One of the keys.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Part {
+struct PlacesPart {
     #[serde(default)]
     destination: Option<Destination>,
     #[serde(default, with = "super::stream::backup")]
@@ -115,21 +116,34 @@ fn ca_of(destination: &mut Destination) -> Option<&mut PathBuf> {
 }
 
 /// A copy without positions, which change with every line above; `None` of a secret that is written out.
-fn without_secrets(entry: &Entry, path: &str, is_below_secret: bool, left_out: &mut Vec<String>) -> Option<Entry> {
+fn without_secrets(
+    entry: &TreeEntry,
+    path: &str,
+    is_below_secret: bool,
+    left_out: &mut Vec<String>,
+) -> Option<TreeEntry> {
     let (path, is_secret) = (join(path, &entry.key), is_below_secret || is_secret(&entry.key));
-    let mut below = |entries: &[Entry]| {
+    let mut below = |entries: &[TreeEntry]| {
         entries.iter().filter_map(|entry| without_secrets(entry, &path, is_secret, left_out)).collect()
     };
     let kind = match &entry.value.kind {
-        Kind::Scalar { text, .. } if is_secret && !text.is_empty() && !is_reference(text) && !entry.value.is_null() => {
+        NodeKind::Scalar { text, .. }
+            if is_secret && !text.is_empty() && !is_reference(text) && !entry.value.is_null() =>
+        {
             left_out.push(path);
             return None;
         }
-        Kind::Scalar { .. } => entry.value.kind.clone(),
-        Kind::List(entries) => Kind::List(below(entries)),
-        Kind::Map(entries) => Kind::Map(below(entries)),
+        NodeKind::Scalar { .. } => entry.value.kind.clone(),
+        NodeKind::List(entries) => NodeKind::List(below(entries)),
+        NodeKind::Map(entries) => NodeKind::Map(below(entries)),
     };
-    Some(Entry { key: entry.key.clone(), line: 0, column: 0, value: Node { line: 0, column: 0, kind }, skip: false })
+    Some(TreeEntry {
+        key: entry.key.clone(),
+        line: 0,
+        column: 0,
+        value: TreeNode { line: 0, column: 0, kind },
+        skip: false,
+    })
 }
 
 /// Whether a value is nothing but a reference, without a default: that is written out, too.

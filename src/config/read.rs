@@ -5,9 +5,9 @@
 //! from which something was left out reports nothing about itself (it may only miss what was left out).
 
 use super::de::De;
-use super::place::{Place, Trail};
+use super::place::{Trail, YamlPlace};
 use super::problem::Problem;
-use super::tree::Node;
+use super::tree::TreeNode;
 use secrecy::SecretString;
 use serde::de::{self, DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer};
@@ -19,13 +19,13 @@ use std::net::SocketAddr;
 const PROBLEMS_MAX: usize = 100;
 
 /// A value of `T` from what is sound in the tree. Everything else is reported and marked `skip`.
-pub fn read<T: DeserializeOwned>(root: &mut Node, file: &str, problems: &mut Vec<Problem>) -> Option<T> {
+pub fn read<T: DeserializeOwned>(root: &mut TreeNode, file: &str, problems: &mut Vec<Problem>) -> Option<T> {
     while problems.len() < PROBLEMS_MAX {
         let (message, place) = match T::deserialize(De { node: root, trail: &Trail::Root }) {
             Ok(value) => return Some(value),
             Err(error) => error.at_last(root),
         };
-        let Place { line, column, path, steps, quiet } = place;
+        let YamlPlace { line, column, path, steps, quiet } = place;
         if !quiet {
             problems.push(Problem { file: file.to_string(), line, column, path, message });
         }
@@ -37,7 +37,7 @@ pub fn read<T: DeserializeOwned>(root: &mut Node, file: &str, problems: &mut Vec
 }
 
 /// Leaves out the value that `steps` lead to. False for the root, which cannot be left out.
-fn skip(root: &mut Node, steps: &[usize]) -> bool {
+fn skip(root: &mut TreeNode, steps: &[usize]) -> bool {
     let Some((last, way)) = steps.split_last() else { return false };
     let parent = way.iter().fold(root, |node, step| &mut node.entries_mut()[*step].value);
     parent.entries_mut()[*last].skip = true;

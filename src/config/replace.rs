@@ -3,7 +3,7 @@
 //! Done after parsing, so that what is put in can never become a key, a list or more YAML.
 
 use super::problem::Problem;
-use super::tree::{Kind, Node, join, quote};
+use super::tree::{NodeKind, TreeNode, join, quote};
 use std::path::Path;
 
 /// What replacements are taken from.
@@ -14,23 +14,23 @@ pub struct Sources<'s> {
 }
 
 /// Fills in every value below `root`. A value that cannot be filled in is reported and left out.
-pub fn replace(root: &mut Node, sources: &Sources, problems: &mut Vec<Problem>) {
+pub fn replace(root: &mut TreeNode, sources: &Sources, problems: &mut Vec<Problem>) {
     below(root, "", sources, problems);
 }
 
-fn below(node: &mut Node, path: &str, sources: &Sources, problems: &mut Vec<Problem>) {
+fn below(node: &mut TreeNode, path: &str, sources: &Sources, problems: &mut Vec<Problem>) {
     for entry in node.entries_mut() {
         let path = join(path, &entry.key);
         let (line, column) = (entry.value.line, entry.value.column);
         match &mut entry.value.kind {
-            Kind::Scalar { text, .. } if text.contains("${") => match sources.fill(text) {
+            NodeKind::Scalar { text, .. } if text.contains("${") => match sources.fill(text) {
                 Ok(filled) => *text = filled,
                 Err(message) => {
                     entry.skip = true;
                     problems.push(Problem { file: sources.file_name.to_string(), line, column, path, message });
                 }
             },
-            Kind::Scalar { .. } => {}
+            NodeKind::Scalar { .. } => {}
             _ => below(&mut entry.value, &path, sources, problems),
         }
     }

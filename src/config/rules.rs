@@ -11,7 +11,7 @@ pub(super) struct Rules<'r, 'c> {
 }
 
 /// What settings say of who we are to AWS.
-pub(super) struct Login<'a> {
+pub(super) struct LoginSettings<'a> {
     pub(super) region: &'a str,
     pub(super) key: bool,
     pub(super) secret: bool,
@@ -45,7 +45,7 @@ impl Rules<'_, '_> {
         self.checker.time(&below(self.name, keys), value, min..=max);
     }
 
-    pub(super) fn login(&mut self, keys: &Keys, login: &Login) {
+    pub(super) fn login(&mut self, keys: &Keys, login: &LoginSettings) {
         let at = |key: &'static str| [keys, &[key]].concat();
         self.checker.region(&below(self.name, &at("region")), login.region);
         if login.key != login.secret {

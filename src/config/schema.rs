@@ -4,12 +4,12 @@
 //! line and column.
 
 use super::problem::{self, Errors, Problem};
-use super::tree::{self, Entry, Kind, Node, join, quote};
+use super::tree::{self, NodeKind, TreeEntry, TreeNode, join, quote};
 use std::path::Path;
 
 /// One column. The position is that of its type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Column {
+pub struct SchemaColumn {
     pub name: String,
     pub type_text: String,
     pub line: usize,
@@ -21,32 +21,32 @@ const COLUMNS_MAX: usize = 10_000;
 const COLUMNS_EXPECTED: &str = "a mapping from column to type, or a list of mappings with `name` and `type`";
 
 /// Reads `columns: {id: bigint, …}` or `columns: [{name: id, type: bigint}, …]`, in file order.
-pub fn load_columns(path: &Path) -> Result<Vec<Column>, Errors> {
+pub fn load_columns(path: &Path) -> Result<Vec<SchemaColumn>, Errors> {
     parse_columns(&problem::read_text(path)?, &path.display().to_string())
 }
 
 /// The same from text; `file_name` is for messages.
-pub fn parse_columns(text: &str, file_name: &str) -> Result<Vec<Column>, Errors> {
+pub fn parse_columns(text: &str, file_name: &str) -> Result<Vec<SchemaColumn>, Errors> {
     let mut problems = Vec::new();
     let root = tree::parse(text, file_name, &mut problems)?;
-    let mut reader = Reader { file: file_name, problems, columns: Vec::new() };
+    let mut reader = SchemaReader { file: file_name, problems, columns: Vec::new() };
     reader.file(&root);
     if reader.problems.is_empty() { Ok(reader.columns) } else { Err(Errors::new(reader.problems)) }
 }
 
-struct Reader<'f> {
+struct SchemaReader<'f> {
     file: &'f str,
     problems: Vec<Problem>,
-    columns: Vec<Column>,
+    columns: Vec<SchemaColumn>,
 }
 
-impl Reader<'_> {
+impl SchemaReader<'_> {
     fn problem(&mut self, (line, column): (usize, usize), path: &str, message: String) {
         let (file, path) = (self.file.to_string(), path.to_string());
         self.problems.push(Problem { file, line, column, path, message });
     }
 
-    fn file(&mut self, root: &Node) {
+    fn file(&mut self, root: &TreeNode) {
         for entry in root.entries().iter().filter(|entry| entry.key != "columns") {
             self.problem((entry.line, entry.column), &entry.key, "unknown key, expected one of `columns`".to_string());
         }
@@ -55,22 +55,22 @@ impl Reader<'_> {
         };
         let position = (columns.value.line, columns.value.column);
         match &columns.value.kind {
-            Kind::Map(entries) if (1..=COLUMNS_MAX).contains(&entries.len()) => {
-                for Entry { key, line, column, value, .. } in entries {
+            NodeKind::Map(entries) if (1..=COLUMNS_MAX).contains(&entries.len()) => {
+                for TreeEntry { key, line, column, value, .. } in entries {
                     self.column(key, (*line, *column), value, &join("columns", key));
                 }
             }
-            Kind::List(entries) if (1..=COLUMNS_MAX).contains(&entries.len()) => {
+            NodeKind::List(entries) if (1..=COLUMNS_MAX).contains(&entries.len()) => {
                 entries.iter().for_each(|entry| self.element(&entry.value, &join("columns", &entry.key)));
             }
-            Kind::Scalar { .. } => {
+            NodeKind::Scalar { .. } => {
                 self.problem(
                     position,
                     "columns",
                     format!("found {}, expected {COLUMNS_EXPECTED}", columns.value.found()),
                 );
             }
-            Kind::Map(entries) | Kind::List(entries) => {
+            NodeKind::Map(entries) | NodeKind::List(entries) => {
                 let message = format!("found {} columns, expected 1 to {COLUMNS_MAX}", entries.len());
                 self.problem(position, "columns", message);
             }
@@ -78,7 +78,7 @@ impl Reader<'_> {
     }
 
     /// `{name: id, type: bigint}`
-    fn element(&mut self, node: &Node, path: &str) {
+    fn element(&mut self, node: &TreeNode, path: &str) {
         for entry in node.entries().iter().filter(|entry| !["name", "type"].contains(&entry.key.as_str())) {
             let message = "unknown key, expected one of `name`, `type`".to_string();
             self.problem((entry.line, entry.column), &join(path, &entry.key), message);
@@ -88,7 +88,7 @@ impl Reader<'_> {
             return self.problem((node.line, node.column), path, message);
         };
         match &name.value.kind {
-            Kind::Scalar { text, .. } => {
+            NodeKind::Scalar { text, .. } => {
                 self.column(text, (name.value.line, name.value.column), &kind.value, &join(path, "type"));
             }
             _ => {
@@ -98,7 +98,7 @@ impl Reader<'_> {
         }
     }
 
-    fn column(&mut self, name: &str, name_position: (usize, usize), kind: &Node, path: &str) {
+    fn column(&mut self, name: &str, name_position: (usize, usize), kind: &TreeNode, path: &str) {
         if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
             let message = format!("found {}, expected a column name of letters, digits and `_`", quote(name));
             self.problem(name_position, path, message);
@@ -109,9 +109,9 @@ impl Reader<'_> {
             self.problem(name_position, path, message);
         }
         match &kind.kind {
-            Kind::Scalar { text, .. } if !kind.is_null() => {
+            NodeKind::Scalar { text, .. } if !kind.is_null() => {
                 let (name, type_text) = (name.to_string(), text.clone());
-                self.columns.push(Column { name, type_text, line: kind.line, column: kind.column });
+                self.columns.push(SchemaColumn { name, type_text, line: kind.line, column: kind.column });
             }
             _ => self.problem((kind.line, kind.column), path, format!("found {}, expected a type", kind.found())),
         }

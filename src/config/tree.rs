@@ -9,14 +9,14 @@ use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 use std::collections::HashMap;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Node {
+pub struct TreeNode {
     pub line: usize,
     pub column: usize,
-    pub kind: Kind,
+    pub kind: NodeKind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Kind {
+pub enum NodeKind {
     Scalar {
         /// As written: what messages show.
         raw: String,
@@ -25,38 +25,38 @@ pub enum Kind {
         /// Not in quotes.
         plain: bool,
     },
-    List(Vec<Entry>),
-    Map(Vec<Entry>),
+    List(Vec<TreeEntry>),
+    Map(Vec<TreeEntry>),
 }
 
 /// A key with its value, or an element of a list, whose key is `[0]`, `[1]`, …
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct TreeEntry {
     pub key: String,
     pub line: usize,
     pub column: usize,
-    pub value: Node,
+    pub value: TreeNode,
     /// Reported already: reading goes on without it.
     #[serde(skip)]
     pub skip: bool,
 }
 
-impl Node {
+impl TreeNode {
     pub fn is_null(&self) -> bool {
-        matches!(&self.kind, Kind::Scalar { text, plain: true, .. } if matches!(text.as_str(), "" | "~" | "null"))
+        matches!(&self.kind, NodeKind::Scalar { text, plain: true, .. } if matches!(text.as_str(), "" | "~" | "null"))
     }
 
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[TreeEntry] {
         match &self.kind {
-            Kind::Scalar { .. } => &[],
-            Kind::List(entries) | Kind::Map(entries) => entries,
+            NodeKind::Scalar { .. } => &[],
+            NodeKind::List(entries) | NodeKind::Map(entries) => entries,
         }
     }
 
-    pub fn entries_mut(&mut self) -> &mut [Entry] {
+    pub fn entries_mut(&mut self) -> &mut [TreeEntry] {
         match &mut self.kind {
-            Kind::Scalar { .. } => &mut [],
-            Kind::List(entries) | Kind::Map(entries) => entries,
+            NodeKind::Scalar { .. } => &mut [],
+            NodeKind::List(entries) | NodeKind::Map(entries) => entries,
         }
     }
 
@@ -65,12 +65,12 @@ impl Node {
         self.entries().iter().any(|entry| entry.skip)
     }
 
-    pub fn get(&self, key: &str) -> Option<&Entry> {
+    pub fn get(&self, key: &str) -> Option<&TreeEntry> {
         self.entries().iter().find(|entry| entry.key == key)
     }
 
     /// The deepest value on the way that is in the file, and whether it is the last one.
-    pub fn locate(&self, keys: &[&str]) -> (&Node, bool) {
+    pub fn locate(&self, keys: &[&str]) -> (&TreeNode, bool) {
         let mut node = self;
         for key in keys {
             match node.get(key) {
@@ -92,12 +92,12 @@ impl Node {
     /// What a message says was found here.
     pub fn found(&self) -> String {
         match &self.kind {
-            Kind::List(_) => "a list".to_string(),
-            Kind::Map(entries) if entries.is_empty() => "an empty mapping".to_string(),
-            Kind::Map(_) => "a mapping".to_string(),
-            Kind::Scalar { .. } if self.is_null() => "nothing".to_string(),
-            Kind::Scalar { raw, .. } if raw.is_empty() => "an empty text".to_string(),
-            Kind::Scalar { raw, .. } => quote(raw),
+            NodeKind::List(_) => "a list".to_string(),
+            NodeKind::Map(entries) if entries.is_empty() => "an empty mapping".to_string(),
+            NodeKind::Map(_) => "a mapping".to_string(),
+            NodeKind::Scalar { .. } if self.is_null() => "nothing".to_string(),
+            NodeKind::Scalar { raw, .. } if raw.is_empty() => "an empty text".to_string(),
+            NodeKind::Scalar { raw, .. } => quote(raw),
         }
     }
 }
@@ -129,9 +129,10 @@ const DEPTH_MAX: usize = 64;
 const NODES_MAX: usize = 200_000;
 
 /// The tree of the one document in `text`. Keys that stand twice become problems; a syntax error ends the reading.
-pub fn parse(text: &str, file: &str, problems: &mut Vec<Problem>) -> Result<Node, Errors> {
-    let mut reader = Reader { parser: Parser::new_from_str(text), file, anchors: HashMap::new(), nodes: 0, problems };
-    let mut root = Node { line: 1, column: 1, kind: Kind::Map(Vec::new()) };
+pub fn parse(text: &str, file: &str, problems: &mut Vec<Problem>) -> Result<TreeNode, Errors> {
+    let mut reader =
+        TreeReader { parser: Parser::new_from_str(text), file, anchors: HashMap::new(), nodes: 0, problems };
+    let mut root = TreeNode { line: 1, column: 1, kind: NodeKind::Map(Vec::new()) };
     let mut documents = 0;
     loop {
         match reader.next()? {
@@ -151,15 +152,15 @@ pub fn parse(text: &str, file: &str, problems: &mut Vec<Problem>) -> Result<Node
     }
 }
 
-struct Reader<'t> {
+struct TreeReader<'t> {
     parser: Parser<'t, StrInput<'t>>,
     file: &'t str,
-    anchors: HashMap<usize, Node>,
+    anchors: HashMap<usize, TreeNode>,
     nodes: usize,
     problems: &'t mut Vec<Problem>,
 }
 
-impl<'t> Reader<'t> {
+impl<'t> TreeReader<'t> {
     fn next(&mut self) -> Result<(Event<'t>, Span), Errors> {
         loop {
             match self.parser.next_event() {
@@ -187,7 +188,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn node(&mut self, (event, span): (Event<'t>, Span), path: &str, depth: usize) -> Result<Node, Errors> {
+    fn node(&mut self, (event, span): (Event<'t>, Span), path: &str, depth: usize) -> Result<TreeNode, Errors> {
         self.nodes += 1;
         if depth > DEPTH_MAX || self.nodes > NODES_MAX {
             let message = format!("nested deeper than {DEPTH_MAX} levels, or more than {NODES_MAX} values");
@@ -203,14 +204,14 @@ impl<'t> Reader<'t> {
         let (kind, anchor) = match event {
             Event::Scalar(text, style, anchor, _) => {
                 let (raw, text) = (text.to_string(), text.into_owned());
-                (Kind::Scalar { raw, text, plain: style == ScalarStyle::Plain }, anchor)
+                (NodeKind::Scalar { raw, text, plain: style == ScalarStyle::Plain }, anchor)
             }
-            Event::SequenceStart(_, anchor, _) => (Kind::List(self.list(path, depth)?), anchor),
-            Event::MappingStart(_, anchor, _) => (Kind::Map(self.map(path, depth)?), anchor),
+            Event::SequenceStart(_, anchor, _) => (NodeKind::List(self.list(path, depth)?), anchor),
+            Event::MappingStart(_, anchor, _) => (NodeKind::Map(self.map(path, depth)?), anchor),
             Event::Alias(id) => return self.alias(id, span, path),
             other => return Err(self.problem(span, path, &format!("found {other:?}, expected a value")).into()),
         };
-        let node = Node { line: span.start.line(), column: span.start.col() + 1, kind };
+        let node = TreeNode { line: span.start.line(), column: span.start.col() + 1, kind };
         if anchor > 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -218,7 +219,7 @@ impl<'t> Reader<'t> {
     }
 
     /// A copy of what the alias names. Its values keep the positions at which they are written.
-    fn alias(&mut self, id: usize, span: Span, path: &str) -> Result<Node, Errors> {
+    fn alias(&mut self, id: usize, span: Span, path: &str) -> Result<TreeNode, Errors> {
         let Some(node) = self.anchors.get(&id).cloned() else {
             return Err(self.problem(span, path, "found an alias inside what it names, expected it after").into());
         };
@@ -226,7 +227,7 @@ impl<'t> Reader<'t> {
         Ok(node)
     }
 
-    fn list(&mut self, path: &str, depth: usize) -> Result<Vec<Entry>, Errors> {
+    fn list(&mut self, path: &str, depth: usize) -> Result<Vec<TreeEntry>, Errors> {
         let mut entries = Vec::new();
         loop {
             let next = self.next()?;
@@ -235,12 +236,12 @@ impl<'t> Reader<'t> {
             }
             let key = format!("[{}]", entries.len());
             let value = self.node(next, &join(path, &key), depth + 1)?;
-            entries.push(Entry { key, line: value.line, column: value.column, value, skip: false });
+            entries.push(TreeEntry { key, line: value.line, column: value.column, value, skip: false });
         }
     }
 
-    fn map(&mut self, path: &str, depth: usize) -> Result<Vec<Entry>, Errors> {
-        let (mut entries, mut merged): (Vec<Entry>, _) = (Vec::new(), Vec::new());
+    fn map(&mut self, path: &str, depth: usize) -> Result<Vec<TreeEntry>, Errors> {
+        let (mut entries, mut merged): (Vec<TreeEntry>, _) = (Vec::new(), Vec::new());
         loop {
             let (event, span) = self.next()?;
             let (key, plain) = match event {
@@ -260,7 +261,7 @@ impl<'t> Reader<'t> {
                 self.problems.push(self.problem(span, &key_path, &message));
                 continue;
             }
-            entries.push(Entry { key, line: span.start.line(), column: span.start.col() + 1, value, skip: false });
+            entries.push(TreeEntry { key, line: span.start.line(), column: span.start.col() + 1, value, skip: false });
         }
         for (source, span) in merged {
             self.merge(&mut entries, source, span, path)?;
@@ -269,9 +270,9 @@ impl<'t> Reader<'t> {
     }
 
     /// Adds what `<<` names and the mapping itself has not.
-    fn merge(&mut self, entries: &mut Vec<Entry>, source: Node, span: Span, path: &str) -> Result<(), Errors> {
+    fn merge(&mut self, entries: &mut Vec<TreeEntry>, source: TreeNode, span: Span, path: &str) -> Result<(), Errors> {
         match source.kind {
-            Kind::Map(more) => {
+            NodeKind::Map(more) => {
                 for entry in more {
                     if !entries.iter().any(|own| own.key == entry.key) {
                         entries.push(entry);
@@ -279,10 +280,10 @@ impl<'t> Reader<'t> {
                 }
                 Ok(())
             }
-            Kind::List(sources) => {
+            NodeKind::List(sources) => {
                 sources.into_iter().try_for_each(|source| self.merge(entries, source.value, span, path))
             }
-            Kind::Scalar { .. } => {
+            NodeKind::Scalar { .. } => {
                 let message = format!("found {}, expected a mapping", source.found());
                 Err(self.problem(span, &join(path, "<<"), &message).into())
             }
@@ -290,6 +291,6 @@ impl<'t> Reader<'t> {
     }
 }
 
-fn count(node: &Node) -> usize {
+fn count(node: &TreeNode) -> usize {
     1 + node.entries().iter().map(|entry| count(&entry.value)).sum::<usize>()
 }

@@ -44,7 +44,7 @@ pub struct Body {
 }
 
 /// The scratch file that holds all of a body.
-pub struct Whole<'a> {
+pub struct WholeBody<'a> {
     pub path: &'a Path,
     pub file: &'a dyn File,
     pub crc32c: u32,
@@ -150,12 +150,12 @@ impl Drop for Body {
 }
 
 /// Reads a body.
-pub struct Reader<'b> {
+pub struct BodyReader<'b> {
     body: &'b Body,
     at: u64,
 }
 
-impl std::io::Read for Reader<'_> {
+impl std::io::Read for BodyReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let n = (self.body.len() - self.at).min(buffer.len() as u64) as usize;
         self.body.read_into(self.at, &mut buffer[..n])?;
@@ -206,8 +206,8 @@ impl Body {
     }
 
     /// All of it, from its beginning.
-    pub fn reader(&self) -> Reader<'_> {
-        Reader { body: self, at: 0 }
+    pub fn reader(&self) -> BodyReader<'_> {
+        BodyReader { body: self, at: 0 }
     }
 
     pub fn is_gzip(&self) -> std::io::Result<bool> {
@@ -235,9 +235,9 @@ impl Body {
     }
 
     /// The file that holds all of it, if one does.
-    pub fn whole(&self) -> Option<Whole<'_>> {
+    pub fn whole(&self) -> Option<WholeBody<'_>> {
         let (path, file) = self.file.as_ref().filter(|_| self.memory.is_empty())?;
-        Some(Whole { path, file: &**file, crc32c: self.crc })
+        Some(WholeBody { path, file: &**file, crc32c: self.crc })
     }
 
     /// Reads exactly `bytes` bytes from `offset`; both lie within the body.

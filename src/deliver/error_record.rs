@@ -1,7 +1,7 @@
 //! Firehose's error records: one JSON object per line, in the order AWS writes the members, so that whatever reads
 //! AWS's failure objects reads ours.
 
-use crate::record::Entry;
+use crate::record::EntryPoint;
 use crate::record::keyed::{self, Keys};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ struct DeliveryRecord<'a> {
 /// An error record as it is read again: ours, or one that AWS wrote, whose members come in other orders and spellings.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Written<'a> {
+struct WrittenRecord<'a> {
     #[serde(borrow)]
     raw_data: std::borrow::Cow<'a, str>,
     #[serde(alias = "ErrorCode")]
@@ -95,7 +95,7 @@ struct Written<'a> {
     partition_keys: BTreeMap<String, String>,
 }
 
-impl Written<'_> {
+impl WrittenRecord<'_> {
     /// Whether it has what only records have that reached their destination. One of OpenSearch may have an HTTP status for a
     /// code, and nothing else.
     fn is_of_destination(&self, code: &str) -> bool {
@@ -112,9 +112,9 @@ fn is_there<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D
 
 /// A failed record, read again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failed {
+pub struct FailedRecord {
     /// Where on the path it enters again: at the step that failed.
-    pub entry: Entry,
+    pub entry: EntryPoint,
     pub code: String,
     pub arrival_ms: u64,
     /// As its entry takes it.
@@ -136,10 +136,10 @@ const DESTINATION_CODES: [&str; 9] = [
     "AmazonOpenSearchService.",
 ];
 
-impl Failed {
+impl FailedRecord {
     /// Reads a line of a failure object. The error says what it is not.
-    pub fn read(line: &[u8]) -> Result<Failed, String> {
-        let written: Written = serde_json::from_slice(line).map_err(|e| format!("no error record: {e}"))?;
+    pub fn read(line: &[u8]) -> Result<FailedRecord, String> {
+        let written: WrittenRecord = serde_json::from_slice(line).map_err(|e| format!("no error record: {e}"))?;
         let record = base64_simd::STANDARD.decode_to_vec(written.raw_data.as_bytes());
         let record = record.map_err(|_| "no error record: `rawData` is not base64".to_owned())?;
         let is_conversion = written.last_error_code.is_some()
@@ -148,19 +148,19 @@ impl Failed {
         let code = written.error_code.as_ref().or(written.last_error_code.as_ref()).cloned().unwrap_or_default();
         let begins = |codes: &[&str]| codes.iter().any(|c| code.starts_with(c));
         let entry = match () {
-            () if written.entry.as_deref() == Some("source") => Entry::Again,
-            () if begins(&DESTINATION_CODES) || written.is_of_destination(&code) => Entry::Deliver,
-            () if is_conversion || begins(&CONVERSION_CODES) => Entry::Format,
-            () => Entry::Again,
+            () if written.entry.as_deref() == Some("source") => EntryPoint::Again,
+            () if begins(&DESTINATION_CODES) || written.is_of_destination(&code) => EntryPoint::Deliver,
+            () if is_conversion || begins(&CONVERSION_CODES) => EntryPoint::Format,
+            () => EntryPoint::Again,
         };
         let (entry, record) = match entry {
-            Entry::Format | Entry::Deliver if !written.partition_keys.is_empty() => {
+            EntryPoint::Format | EntryPoint::Deliver if !written.partition_keys.is_empty() => {
                 let keys = written.partition_keys.into_iter().collect();
-                (Entry::Keyed, keyed::pack(&keys, &record))
+                (EntryPoint::Keyed, keyed::pack(&keys, &record))
             }
             entry => (entry, record),
         };
-        Ok(Failed { entry, code, arrival_ms: written.arrival_timestamp, record })
+        Ok(FailedRecord { entry, code, arrival_ms: written.arrival_timestamp, record })
     }
 }
 
@@ -219,72 +219,72 @@ mod tests {
 
     #[test]
     fn records_that_aws_wrote_are_read_in_every_spelling_it_has() {
-        let cases: [(&str, Entry, &str); 12] = [
+        let cases: [(&str, EntryPoint, &str); 12] = [
             // Captures of 2026 and 2022, and the guide's (contract §4.5, §4.7).
             (
                 r#"{"rawData":"eA==","errorCode":"Lambda.FunctionError","errorMessage":"m","attemptsMade":4,"arrivalTimestamp":7,"attemptEndingTimestamp":8,"lambdaARN":"arn"}"#,
-                Entry::Again,
+                EntryPoint::Again,
                 "Lambda.FunctionError",
             ),
             (
                 r#"{"attemptsMade":4,"arrivalTimestamp":7,"errorCode":"Lambda.MissingRecordId","errorMessage":"m","attemptEndingTimestamp":8,"rawData":"eA==","lambdaArn":"arn"}"#,
-                Entry::Again,
+                EntryPoint::Again,
                 "Lambda.MissingRecordId",
             ),
             (
                 r#"{"attemptsMade":1,"arrivalTimestamp":7,"lastErrorCode":"DataFormatConversion.ParseError","lastErrorMessage":"m","attemptEndingTimestamp":8,"rawData":"eA==","sequenceNumber":"49","subSequenceNumber":null,"dataCatalogTable":{"catalogId":null}}"#,
-                Entry::Format,
+                EntryPoint::Format,
                 "DataFormatConversion.ParseError",
             ),
             (
                 r#"{"attemptsMade":1,"arrivalTimestamp":7,"ErrorCode":"DataFormatConversion.MalformedData","ErrorMessage":"m","rawData":"eA==","sequenceNumber":"49"}"#,
-                Entry::Format,
+                EntryPoint::Format,
                 "DataFormatConversion.MalformedData",
             ),
             (
                 r#"{"attemptsMade":5,"arrivalTimestamp":7,"errorCode":"HttpEndpoint.DestinationException","errorMessage":"m","rawData":"eA==","subsequenceNumber":0,"dataId":"4"}"#,
-                Entry::Deliver,
+                EntryPoint::Deliver,
                 "HttpEndpoint.DestinationException",
             ),
             (
                 r#"{"attemptsMade":5,"arrivalTimestamp":7,"errorCode":"Splunk.AckTimeout","errorMessage":"m","rawData":"eA==","EventId":"4.0"}"#,
-                Entry::Deliver,
+                EntryPoint::Deliver,
                 "Splunk.AckTimeout",
             ),
             (
                 r#"{"attemptsMade":5,"arrivalTimestamp":7,"errorCode":"400","errorMessage":"m","rawData":"eA==","esDocumentId":"4","esIndexName":"i","esTypeName":""}"#,
-                Entry::Deliver,
+                EntryPoint::Deliver,
                 "400",
             ),
             // An index that makes its ids itself; no id at all; OpenSearch Serverless; nothing but a status.
             (
                 r#"{"attemptsMade":5,"arrivalTimestamp":7,"errorCode":"es.Rejected","errorMessage":"m","rawData":"eA==","esDocumentId":null,"esIndexName":"i","esTypeName":""}"#,
-                Entry::Deliver,
+                EntryPoint::Deliver,
                 "es.Rejected",
             ),
             (
                 r#"{"attemptsMade":5,"arrivalTimestamp":7,"errorCode":"mapper_parsing_exception","errorMessage":"m","rawData":"eA==","esIndexName":"i","esTypeName":""}"#,
-                Entry::Deliver,
+                EntryPoint::Deliver,
                 "mapper_parsing_exception",
             ),
             (
                 r#"{"attemptsMade":5,"arrivalTimestamp":7,"errorCode":"mapper_parsing_exception","errorMessage":"m","rawData":"eA==","osIndexName":null}"#,
-                Entry::Deliver,
+                EntryPoint::Deliver,
                 "mapper_parsing_exception",
             ),
-            (r#"{"arrivalTimestamp":7,"errorCode":"429","rawData":"eA=="}"#, Entry::Deliver, "429"),
+            (r#"{"arrivalTimestamp":7,"errorCode":"429","rawData":"eA=="}"#, EntryPoint::Deliver, "429"),
             (
                 r#"{"attemptsMade":1,"arrivalTimestamp":7,"lastErrorCode":"DataFormatConversion.ParseError","lastErrorMessage":"m","rawData":"eA==","sequenceNumber":"4","entry":"source"}"#,
-                Entry::Again,
+                EntryPoint::Again,
                 "DataFormatConversion.ParseError",
             ),
         ];
         for (line, entry, code) in cases {
-            let expected = Failed { entry, code: code.to_owned(), arrival_ms: 7, record: b"x".to_vec() };
-            assert_eq!(Failed::read(line.as_bytes()), Ok(expected), "{line}");
+            let expected = FailedRecord { entry, code: code.to_owned(), arrival_ms: 7, record: b"x".to_vec() };
+            assert_eq!(FailedRecord::read(line.as_bytes()), Ok(expected), "{line}");
         }
         for wrong in ["", "x", "{}", r#"{"rawData":"*"}"#, r#"["rawData"]"#] {
-            assert!(Failed::read(wrong.as_bytes()).unwrap_err().starts_with("no error record"), "{wrong}");
+            assert!(FailedRecord::read(wrong.as_bytes()).unwrap_err().starts_with("no error record"), "{wrong}");
         }
     }
 
@@ -305,18 +305,18 @@ mod tests {
         let read = |keys: Option<&Keys>| {
             let mut line = Vec::new();
             record.conversion_line(4, keys, &mut line);
-            let failed = Failed::read(&line).unwrap();
+            let failed = FailedRecord::read(&line).unwrap();
             (failed.entry, failed.record, String::from_utf8(line).unwrap())
         };
         let (entry, packed, line) = read(Some(&keys));
         assert!(line.contains(r#""partitionKeys":{"country":"NO","day":"1"}"#), "{line}");
-        let mut batch = crate::record::Batch::default();
+        let mut batch = crate::record::Records::default();
         batch.push(&packed);
         let (records, found) = keyed::unpack(&batch).unwrap();
-        assert_eq!((entry, records.get(0), &found[0]), (Entry::Keyed, &b"x"[..], &keys));
+        assert_eq!((entry, records.get(0), &found[0]), (EntryPoint::Keyed, &b"x"[..], &keys));
         let (entry, record, line) = read(Some(&Vec::new()));
-        assert_eq!((entry, record), (Entry::Format, b"x".to_vec()));
+        assert_eq!((entry, record), (EntryPoint::Format, b"x".to_vec()));
         assert!(!line.contains("partitionKeys"), "{line}");
-        assert_eq!(read(None).0, Entry::Again);
+        assert_eq!(read(None).0, EntryPoint::Again);
     }
 }

@@ -18,37 +18,37 @@ pub const PIECE_BYTES: u64 = 1 << 20;
 
 /// The bytes could not be read: nothing is wrong with who was to get them.
 #[derive(Debug)]
-pub struct Unreadable(io::Error);
+pub struct UnreadableBody(io::Error);
 
 /// The receiving end, as the HTTP client sees it.
 pub struct Feed {
-    pieces: mpsc::Receiver<Result<Bytes, Unreadable>>,
+    pieces: mpsc::Receiver<Result<Bytes, UnreadableBody>>,
     left: u64,
 }
 
 /// What a request is put together from.
-pub enum Part<'b> {
+pub enum BodyPart<'b> {
     Bytes(&'b [u8]),
     /// Some of a body.
     Body(&'b Body, Range<u64>),
 }
 
-impl Part<'_> {
+impl BodyPart<'_> {
     fn len(&self) -> u64 {
         match self {
-            Part::Bytes(bytes) => bytes.len() as u64,
-            Part::Body(_, range) => range.end - range.start,
+            BodyPart::Bytes(bytes) => bytes.len() as u64,
+            BodyPart::Body(_, range) => range.end - range.start,
         }
     }
 }
 
 /// Bytes of all parts.
-pub fn len(parts: &[Part<'_>]) -> u64 {
-    parts.iter().map(Part::len).sum()
+pub fn len(parts: &[BodyPart<'_>]) -> u64 {
+    parts.iter().map(BodyPart::len).sum()
 }
 
 /// Sends a request with these parts, one after the other.
-pub async fn send<T>(parts: &[Part<'_>], request: impl AsyncFnOnce(Feed) -> T) -> T {
+pub async fn send<T>(parts: &[BodyPart<'_>], request: impl AsyncFnOnce(Feed) -> T) -> T {
     let (sender, pieces) = mpsc::channel(1);
     let feed = Feed { pieces, left: len(parts) };
     tokio::select! {
@@ -59,22 +59,22 @@ pub async fn send<T>(parts: &[Part<'_>], request: impl AsyncFnOnce(Feed) -> T) -
 }
 
 /// Reads piece after piece as they are taken; the request's answer ends it.
-async fn fill(parts: &[Part<'_>], sender: mpsc::Sender<Result<Bytes, Unreadable>>) -> Infallible {
+async fn fill(parts: &[BodyPart<'_>], sender: mpsc::Sender<Result<Bytes, UnreadableBody>>) -> Infallible {
     // A receiver that is gone means that the request is over; its answer says how.
     let _ = hand_over(parts, sender).await;
     std::future::pending().await
 }
 
 async fn hand_over(
-    parts: &[Part<'_>],
-    sender: mpsc::Sender<Result<Bytes, Unreadable>>,
-) -> Result<(), mpsc::error::SendError<Result<Bytes, Unreadable>>> {
+    parts: &[BodyPart<'_>],
+    sender: mpsc::Sender<Result<Bytes, UnreadableBody>>,
+) -> Result<(), mpsc::error::SendError<Result<Bytes, UnreadableBody>>> {
     for part in parts {
         match part {
-            Part::Bytes(bytes) => sender.send(Ok(Bytes::copy_from_slice(bytes))).await?,
-            Part::Body(body, range) => {
+            BodyPart::Bytes(bytes) => sender.send(Ok(Bytes::copy_from_slice(bytes))).await?,
+            BodyPart::Body(body, range) => {
                 for at in range.clone().step_by(PIECE_BYTES as usize) {
-                    let piece = body.piece(at, PIECE_BYTES.min(range.end - at) as usize).map_err(Unreadable);
+                    let piece = body.piece(at, PIECE_BYTES.min(range.end - at) as usize).map_err(UnreadableBody);
                     let broken = piece.is_err();
                     sender.send(piece).await?;
                     if broken {
@@ -89,9 +89,9 @@ async fn hand_over(
 
 impl HttpBody for Feed {
     type Data = Bytes;
-    type Error = Unreadable;
+    type Error = UnreadableBody;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Unreadable>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UnreadableBody>>> {
         let feed = self.get_mut();
         let piece = ready!(feed.pieces.poll_recv(cx));
         if let Some(Ok(piece)) = &piece {
@@ -109,10 +109,10 @@ impl HttpBody for Feed {
     }
 }
 
-impl fmt::Display for Unreadable {
+impl fmt::Display for UnreadableBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "read scratch: {}", self.0)
     }
 }
 
-impl std::error::Error for Unreadable {}
+impl std::error::Error for UnreadableBody {}

@@ -34,7 +34,7 @@ const IDLE: Duration = Duration::from_secs(20);
 const USER_AGENT: &str = "Amazon Kinesis Data Firehose Agent/1.0";
 
 /// See the module. Attempts block and belong on threads that may.
-pub struct Http {
+pub struct HttpSink {
     runtime: Handle,
     client: Client,
     url: String,
@@ -43,9 +43,9 @@ pub struct Http {
     timeout: Duration,
 }
 
-impl Http {
+impl HttpSink {
     /// Makes the client; nothing is sent yet. `arn` is the stream's.
-    pub fn connect(settings: &config::Http, arn: &str, runtime: Handle) -> Result<Http> {
+    pub fn connect(settings: &config::Http, arn: &str, runtime: Handle) -> Result<HttpSink> {
         let wrong = |what: &str, e: String| Error::new(Kind::Misconfigured, format!("`{what}` of the endpoint: {e}"));
         let mut client = ClientBuilder::new()
             .user_agent(USER_AGENT)
@@ -68,7 +68,7 @@ impl Http {
         let headers = headers(settings, arn).map_err(|(key, e)| wrong(key, e))?;
         let gzip = settings.content_encoding == ContentEncoding::Gzip;
         let (url, timeout) = (settings.url.clone(), settings.timeout);
-        Ok(Http { runtime: runtime.clone(), client, url, headers, gzip, timeout })
+        Ok(HttpSink { runtime: runtime.clone(), client, url, headers, gzip, timeout })
     }
 
     async fn send(&self, shipment: &Shipment, request: &request::Request) -> Attempt {
@@ -149,7 +149,7 @@ fn ascii(json: &str) -> String {
 }
 
 /// Reads an answer as far as it may go.
-async fn read(mut response: Response) -> reqwest::Result<answer::Answer> {
+async fn read(mut response: Response) -> reqwest::Result<answer::EndpointAnswer> {
     let mut body = Vec::new();
     let mut too_large = false;
     while let Some(piece) = response.chunk().await? {
@@ -161,7 +161,7 @@ async fn read(mut response: Response) -> reqwest::Result<answer::Answer> {
         }
     }
     let headers = response.headers();
-    Ok(answer::Answer {
+    Ok(answer::EndpointAnswer {
         status: response.status().as_u16(),
         is_json: headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).is_some_and(answer::is_json),
         is_encoded: headers.contains_key(CONTENT_ENCODING),
@@ -199,7 +199,7 @@ fn unanswered(e: &reqwest::Error) -> Attempt {
     }
 }
 
-impl Sink for Http {
+impl Sink for HttpSink {
     fn attempt(&self, shipment: &Shipment) -> Attempt {
         if shipment.only_look {
             // Nobody can be asked what it got; the plan's id tells a receiver as far as it looks.

@@ -17,21 +17,21 @@ use uuid::Uuid;
 const UUID_CHARS: usize = 36;
 
 /// See the module.
-pub struct Local {
+pub struct LocalSink {
     fs: Arc<dyn Fs>,
     root: PathBuf,
     /// In the names of unfinished files, where somebody else may be at the same object.
     mine: String,
 }
 
-impl Local {
+impl LocalSink {
     pub fn new(fs: Arc<dyn Fs>, root: PathBuf) -> Self {
-        Local { fs, root, mine: String::new() }
+        LocalSink { fs, root, mine: String::new() }
     }
 
     /// A directory to which other nodes may write the same objects.
     pub fn shared(fs: Arc<dyn Fs>, root: PathBuf) -> Self {
-        Local { fs, root, mine: format!("-{}", Uuid::new_v4()) }
+        LocalSink { fs, root, mine: format!("-{}", Uuid::new_v4()) }
     }
 
     /// The directory.
@@ -143,7 +143,7 @@ fn failure(e: io::Error, what: &str, path: &Path) -> Failure {
     Failure { misconfigured, nowhere: false, gone, reason: format!("{what} `{}`: {e}", path.display()) }
 }
 
-impl Shelf for Local {
+impl Shelf for LocalSink {
     fn list(&self, prefix: &str) -> Result<Vec<String>, Failure> {
         // A prefix may end within a name.
         let whole: String = prefix.split_inclusive('/').filter(|s| s.ends_with('/')).collect();
@@ -193,7 +193,7 @@ impl Shelf for Local {
     }
 }
 
-impl Sink for Local {
+impl Sink for LocalSink {
     fn attempt(&self, shipment: &Shipment) -> Attempt {
         let at = || format!("`{}`", self.path(&shipment.name).display());
         if shipment.only_look {
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn only_what_is_being_written_is_left_out_of_a_list() {
         let dir = tempfile::tempdir().unwrap();
-        let local = Local::new(Arc::new(RealFs), dir.path().to_owned());
+        let local = LocalSink::new(Arc::new(RealFs), dir.path().to_owned());
         let unfinished = [format!(".{}.tmp", Uuid::new_v4()), format!(".{}-{}.tmp", Uuid::new_v4(), Uuid::new_v4())];
         let objects = [".clicks-1-2026-11-24.tmp", ".tmp", "clicks.tmp"];
         #[expect(clippy::disallowed_methods, reason = "a test")]

@@ -1,21 +1,21 @@
 //! The records of a body that knows where they stand, one after the other, without holding all of them.
 
 use super::{Body, Spool};
-use crate::compress::Compress;
+use crate::compress::Compression;
 use crate::record::elements::{self, CLOSE, OPEN};
 use crate::record::index::{Index, Series, Stand};
 use std::io::{self, BufRead, Read};
 
 /// Base64 of text hardly repeats: more effort than the least gains a few percent at several times the cost.
-const GZIP: Compress = Compress::Gzip { level: 1 };
+const GZIP: Compression = Compression::Gzip { level: 1 };
 
 /// How the elements of requests are compressed.
-pub fn compress(gzip: bool) -> Compress {
-    if gzip { GZIP } else { Compress::None }
+pub fn compress(gzip: bool) -> Compression {
+    if gzip { GZIP } else { Compression::None }
 }
 
 /// See the module.
-pub struct Records<'b> {
+pub struct BodyRecords<'b> {
     text: Box<dyn BufRead + 'b>,
     arrivals: Box<dyn Iterator<Item = u64> + 'b>,
     /// Of records that stand one after the other; see [`Stand::Lines`].
@@ -25,7 +25,7 @@ pub struct Records<'b> {
     record: Vec<u8>,
 }
 
-impl<'b> Records<'b> {
+impl<'b> BodyRecords<'b> {
     pub fn new(body: &'b Body) -> io::Result<Self> {
         let index = body.index().ok_or_else(|| io::Error::other("a body holds no records"))?;
         let lengths = match &index.stand {
@@ -33,7 +33,7 @@ impl<'b> Records<'b> {
             Stand::Lines(lengths) => Some(Box::new(lengths.iter()) as Box<dyn Iterator<Item = u64>>),
         };
         let (text, arrivals) = (body.plain()?, Box::new(index.arrivals.iter()));
-        Ok(Records { text, arrivals, lengths, is_first: true, adds_newline: false, record: Vec::new() })
+        Ok(BodyRecords { text, arrivals, lengths, is_first: true, adds_newline: false, record: Vec::new() })
     }
 
     /// The next record with its arrival in milliseconds since the Unix epoch. `None` behind the last one.
@@ -161,7 +161,7 @@ impl Together {
 
 /// A body of records made elsewhere than on their way through a stream.
 pub struct Building {
-    compress: crate::compress::Encoder,
+    compress: crate::compress::CompressEncoder,
     arrivals: Series,
     spool: Spool,
 }
@@ -185,7 +185,7 @@ impl Building {
         if let Some(last) = self.compress.rest() {
             self.spool.tail().append(&mut last.compress());
         }
-        let gzip = matches!(self.compress, crate::compress::Encoder::Gzip(_));
+        let gzip = matches!(self.compress, crate::compress::CompressEncoder::Gzip(_));
         self.compress.end(self.spool.tail());
         self.spool.finish(to_scratch).of_records(Index { arrivals: self.arrivals, stand: Stand::Elements, gzip })
     }
@@ -197,7 +197,7 @@ mod tests {
 
     fn found(text: &[u8]) -> Vec<Vec<u8>> {
         let body = indexed(Body::of(text.to_vec())).unwrap();
-        let (mut records, mut found) = (Records::new(&body).unwrap(), Vec::new());
+        let (mut records, mut found) = (BodyRecords::new(&body).unwrap(), Vec::new());
         while let Some((_, record)) = records.read().unwrap() {
             found.push(record.to_vec());
         }

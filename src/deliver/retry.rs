@@ -22,12 +22,12 @@ pub fn pause(attempt: u32, misconfigured: bool, random: f64) -> Duration {
 pub struct Patience {
     /// For so long: Firehose's `RetryOptions.DurationInSeconds`.
     pub duration: Duration,
-    pub pace: Pace,
+    pub pace: RetryPace,
 }
 
 /// The pauses between attempts, and what of the time counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pace {
+pub enum RetryPace {
     /// Twice as long each time, plus or minus 15 percent. What counts is the pauses, not the waiting for answers.
     Doubling { first: Duration, max: Duration },
     /// Always the same. All time since the first attempt began counts.
@@ -39,11 +39,11 @@ impl Patience {
     /// `since_first` the time since the first attempt began, `random` in 0..1.
     pub fn pause(&self, refusals: u32, paused: Duration, since_first: Duration, random: f64) -> Option<Duration> {
         let (pause, spent) = match self.pace {
-            Pace::Doubling { first, max } => {
+            RetryPace::Doubling { first, max } => {
                 let window = first.saturating_mul(1 << (refusals - 1).min(16)).min(max);
                 (window.mul_f64(0.85 + 0.3 * random), paused)
             }
-            Pace::Every(pause) => (pause, since_first),
+            RetryPace::Every(pause) => (pause, since_first),
         };
         // The last attempt is made when the time is over, not long before.
         let left = self.duration.saturating_sub(spent);
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_cap_and_end_with_the_duration() {
         let seconds = Duration::from_secs;
-        let pace = Pace::Doubling { first: seconds(1), max: seconds(120) };
+        let pace = RetryPace::Doubling { first: seconds(1), max: seconds(120) };
         let patience = Patience { duration: seconds(600), pace };
         let pause = |n, paused| patience.pause(n, paused, seconds(9999), 0.5);
         let first: Vec<_> = (1..=9).map(|n| pause(n, seconds(0)).unwrap().as_secs()).collect();
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn a_fixed_pace_counts_from_the_first_attempt() {
         let minutes = |n: u64| Duration::from_secs(60 * n);
-        let patience = Patience { duration: minutes(60), pace: Pace::Every(minutes(5)) };
+        let patience = Patience { duration: minutes(60), pace: RetryPace::Every(minutes(5)) };
         assert_eq!(patience.pause(1, minutes(0), minutes(1), 0.9), Some(minutes(5)));
         assert_eq!(patience.pause(1, minutes(0), minutes(58), 0.9), Some(minutes(2)));
         assert_eq!(patience.pause(1, minutes(0), minutes(61), 0.9), None, "the first attempt took longer than that");

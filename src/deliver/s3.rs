@@ -20,12 +20,12 @@ mod multipart;
 mod put;
 mod region;
 
-pub use answer::{Answer, classify};
+pub use answer::{S3Answer, classify};
 
 use super::object::{Created, Failure, Looked, ObjectStore, attempt};
 use super::{Attempt, SINGLE_PUT_BYTES_MAX, Shelf, Shipment, Sink, Spool};
 use crate::config;
-use answer::Refusal;
+use answer::S3Refusal;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ServerSideEncryption, StorageClass};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +33,7 @@ use std::sync::{PoisonError, RwLock};
 use tokio::runtime::Handle;
 
 /// See the module. All calls block and belong on threads that may: a call from an asynchronous task panics.
-pub struct S3 {
+pub struct S3Sink {
     runtime: Handle,
     settings: config::S3,
     /// Replaced when its credentials are refused, so that new ones are read from where they come from.
@@ -44,11 +44,11 @@ pub struct S3 {
     bucket_seen: AtomicBool,
 }
 
-impl S3 {
+impl S3Sink {
     /// Makes the client. Nothing is sent yet, and credentials are read when they are first needed.
-    pub fn connect(settings: &config::S3, runtime: Handle) -> crate::error::Result<S3> {
+    pub fn connect(settings: &config::S3, runtime: Handle) -> crate::error::Result<S3Sink> {
         let client = runtime.block_on(connect::client(settings))?;
-        Ok(S3 {
+        Ok(S3Sink {
             runtime,
             settings: settings.clone(),
             client: RwLock::new(client),
@@ -68,13 +68,13 @@ impl S3 {
         Ok(heeds)
     }
 
-    async fn find_out(&self, key: &str) -> Result<bool, Refusal> {
+    async fn find_out(&self, key: &str) -> Result<bool, S3Refusal> {
         for _ in 0..2 {
             match self.put_probe(key, true).await {
                 Ok(()) => {}
-                Err(refusal) if refusal.answer == Answer::Taken => return Ok(true),
+                Err(refusal) if refusal.answer == S3Answer::Taken => return Ok(true),
                 // Unless it is something else that the store does not have.
-                Err(refusal) if refusal.answer == Answer::NotImplemented => {
+                Err(refusal) if refusal.answer == S3Answer::NotImplemented => {
                     return self.put_probe(key, false).await.map(|()| false);
                 }
                 Err(refusal) => return Err(refusal),
@@ -92,8 +92,8 @@ impl S3 {
     }
 
     /// What a refusal means for whoever asked; credentials that were refused are read anew for the next attempt.
-    fn failure(&self, refusal: Refusal) -> Failure {
-        if refusal.answer == Answer::Credentials && connect::may_change(&self.settings) {
+    fn failure(&self, refusal: S3Refusal) -> Failure {
+        if refusal.answer == S3Answer::Credentials && connect::may_change(&self.settings) {
             // A failure here would be the next attempt's again.
             if let Ok(client) = self.runtime.block_on(connect::client(&self.settings)) {
                 *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
@@ -102,10 +102,10 @@ impl S3 {
         refusal.into()
     }
 
-    fn created(&self, refusal: Refusal, conditional: bool) -> Created {
+    fn created(&self, refusal: S3Refusal, conditional: bool) -> Created {
         match refusal.answer {
-            Answer::Taken => Created::Taken,
-            Answer::NotImplemented if conditional => {
+            S3Answer::Taken => Created::Taken,
+            S3Answer::NotImplemented if conditional => {
                 self.conditions.store(false, Ordering::Release);
                 let reason = format!("{}; from now on it is asked first", refusal.reason);
                 Created::Failed(Failure { misconfigured: false, nowhere: false, gone: false, reason })
@@ -143,7 +143,7 @@ impl S3 {
     }
 }
 
-impl ObjectStore for S3 {
+impl ObjectStore for S3Sink {
     fn create(&self, shipment: &Shipment) -> Created {
         let conditional = self.has_conditions();
         let whole = shipment.body.len() <= SINGLE_PUT_BYTES_MAX;
@@ -168,7 +168,7 @@ impl ObjectStore for S3 {
     }
 }
 
-impl Shelf for S3 {
+impl Shelf for S3Sink {
     fn list(&self, prefix: &str) -> Result<Vec<String>, Failure> {
         self.names(prefix)
     }
@@ -182,7 +182,7 @@ impl Shelf for S3 {
     }
 }
 
-impl Sink for S3 {
+impl Sink for S3Sink {
     fn attempt(&self, shipment: &Shipment) -> Attempt {
         attempt(self, shipment)
     }

@@ -27,10 +27,10 @@ mod source;
 use super::{Attempt, Rejection, Shipment, Sink};
 use crate::config::{Dialect, Target};
 use crate::error::{Error, Kind, Result};
-use claim::{Claims, Loaded};
+use claim::{Claims, LoadedPlan};
 use connect::Door;
 use load::NotLoaded;
-use refusal::{Code, Refusal};
+use refusal::{Code, WarehouseRefusal};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,15 +41,15 @@ use uuid::Uuid;
 
 /// Plans whose staging is remembered. One that is forgotten is staged again, which finds it.
 const STAGED_MAX: usize = 1024;
-/// See [`Inner::may_be_of_rows`].
+/// See [`WarehouseInner::may_be_of_rows`].
 const REFUSED_IN_A_ROW_MAX: u32 = 10;
 /// A look asks for one row.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// See the module. All calls block and belong on threads that may: a call from an asynchronous task panics.
-pub struct Warehouse(Arc<Inner>);
+pub struct Warehouse(Arc<WarehouseInner>);
 
-struct Inner {
+struct WarehouseInner {
     target: Target,
     door: Door,
     stage: Arc<dyn Sink>,
@@ -68,7 +68,7 @@ impl Warehouse {
     pub fn connect(target: Result<Target, String>, stage: Arc<dyn Sink>, runtime: Handle) -> Result<Warehouse> {
         let target = target.map_err(|message| Error::new(Kind::Misconfigured, message))?;
         let loads = Semaphore::new(target.concurrency as usize);
-        Ok(Warehouse(Arc::new(Inner {
+        Ok(Warehouse(Arc::new(WarehouseInner {
             door: Door::new(&target)?,
             target,
             stage,
@@ -82,14 +82,14 @@ impl Warehouse {
 
     /// What keeps loads from working, each in a sentence. Everything is tried out, and nothing of it stays.
     pub fn check(&self) -> Vec<String> {
-        let Inner { door, target, runtime, .. } = &*self.0;
+        let WarehouseInner { door, target, runtime, .. } = &*self.0;
         let check = check::check(door, target);
         let checked = runtime.block_on(async { tokio::time::timeout(LOOK_TIMEOUT, check).await });
         checked.unwrap_or_else(|_| vec![self.0.no_answer()])
     }
 }
 
-impl Inner {
+impl WarehouseInner {
     /// The manifest of an object that was given up on; [`manifest::read`] reads it.
     fn manifest(&self, shipment: &Shipment, code: &str, message: &str) -> Vec<u8> {
         manifest::given_up(&self.target.bucket, &[shipment], code, message)
@@ -190,7 +190,7 @@ impl Inner {
                 false => None,
             };
             session.end().await;
-            Ok::<_, Refusal>(loaded)
+            Ok::<_, WarehouseRefusal>(loaded)
         };
         match self.runtime.block_on(async { tokio::time::timeout(LOOK_TIMEOUT, look).await }) {
             Ok(Ok(None)) => Attempt::Absent,
@@ -225,8 +225,8 @@ fn stored(attempt: Attempt) -> Result<String, Attempt> {
 }
 
 /// What it means that this plan is loaded as `loaded`.
-fn judge(loaded: &Loaded, shipment: &Shipment, tag: String) -> Attempt {
-    let ours = Loaded::of(shipment);
+fn judge(loaded: &LoadedPlan, shipment: &Shipment, tag: String) -> Attempt {
+    let ours = LoadedPlan::of(shipment);
     if *loaded == ours {
         return Attempt::Stored { tag };
     }

@@ -2,7 +2,7 @@
 //!
 //! A record that is gzip gets none: records of gzip one after the other are gzip again, with something between they are not.
 
-use crate::record::Batch;
+use crate::record::Records;
 use crate::record::index::{Index, Series, Stand};
 use crate::sabotage;
 
@@ -11,32 +11,32 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Settings of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lines {
+pub struct LinesFormat {
     /// Ends each record with a newline unless it has one.
     pub newline: bool,
 }
 
 /// One object of concatenated records.
-pub struct Encoder {
+pub struct LinesEncoder {
     newline: bool,
     /// Arrivals, and lengths as [`Stand::Lines`] has them, if somebody will want to find the records again.
     index: Option<Box<(Series, Series)>>,
 }
 
-impl Lines {
-    pub fn encoder(self) -> Encoder {
-        Encoder { newline: self.newline, index: None }
+impl LinesFormat {
+    pub fn encoder(self) -> LinesEncoder {
+        LinesEncoder { newline: self.newline, index: None }
     }
 
     /// One that notes where the records stand.
-    pub fn indexing_encoder(self) -> Encoder {
-        Encoder { index: Some(Default::default()), ..self.encoder() }
+    pub fn indexing_encoder(self) -> LinesEncoder {
+        LinesEncoder { index: Some(Default::default()), ..self.encoder() }
     }
 }
 
-impl Encoder {
+impl LinesEncoder {
     /// Appends the picked records, which arrived at `arrivals`.
-    pub fn push(&mut self, records: &Batch, picked: &[u32], arrivals: &[u64], out: &mut Vec<u8>) {
+    pub fn push(&mut self, records: &Records, picked: &[u32], arrivals: &[u64], out: &mut Vec<u8>) {
         for (at, &i) in picked.iter().enumerate() {
             if i == 3 && sabotage::on("encoder_loses_a_row") {
                 continue;
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     fn lines(records: &[&[u8]], newline: bool) -> Vec<u8> {
-        let (encoder, mut out) = (Lines { newline }.encoder(), Vec::new());
+        let (encoder, mut out) = (LinesFormat { newline }.encoder(), Vec::new());
         records.iter().for_each(|record| encoder.push_record(record, &mut out));
         out
     }

@@ -9,13 +9,13 @@ pub mod lines;
 pub mod parquet;
 pub mod schema;
 
-use crate::record::Batch;
+use crate::record::Records;
 use crate::record::index::Index;
 
 /// A stream's format.
-pub enum Format {
-    Lines(lines::Lines),
-    Parquet(Box<parquet::Parquet>),
+pub enum RecordFormat {
+    Lines(lines::LinesFormat),
+    Parquet(Box<parquet::ParquetFormat>),
 }
 
 /// A chunk of records, converted.
@@ -29,7 +29,7 @@ pub struct Converted {
 pub enum Rows {
     /// The records' own bytes.
     Bytes,
-    Columns(parquet::Columns),
+    Columns(parquet::ParquetColumns),
 }
 
 /// Why a record did not convert; code and message as Firehose has them (contract §6.5).
@@ -40,41 +40,41 @@ pub struct NotConverted {
 }
 
 /// One object's encoding.
-pub enum Encoder {
-    Elements(elements::Encoder),
-    Lines(lines::Encoder),
-    Parquet(Box<parquet::Encoder>),
+pub enum FormatEncoder {
+    Elements(elements::ElementsEncoder),
+    Lines(lines::LinesEncoder),
+    Parquet(Box<parquet::ParquetEncoder>),
 }
 
-impl Format {
-    pub fn convert(&self, records: &Batch) -> Converted {
+impl RecordFormat {
+    pub fn convert(&self, records: &Records) -> Converted {
         match self {
-            Format::Lines(_) => Converted { rows: Rows::Bytes, failed: Vec::new() },
-            Format::Parquet(parquet) => parquet.convert(records),
+            RecordFormat::Lines(_) => Converted { rows: Rows::Bytes, failed: Vec::new() },
+            RecordFormat::Parquet(parquet) => parquet.convert(records),
         }
     }
 
     /// A new object.
-    pub fn encoder(&self) -> Encoder {
+    pub fn encoder(&self) -> FormatEncoder {
         match self {
-            Format::Lines(lines) => Encoder::Lines(lines.encoder()),
-            Format::Parquet(parquet) => Encoder::Parquet(Box::new(parquet.encoder())),
+            RecordFormat::Lines(lines) => FormatEncoder::Lines(lines.encoder()),
+            RecordFormat::Parquet(parquet) => FormatEncoder::Parquet(Box::new(parquet.encoder())),
         }
     }
 
     /// The same, and it notes where the records stand, if they are in the object as they were given.
-    pub fn indexing_encoder(&self) -> Encoder {
+    pub fn indexing_encoder(&self) -> FormatEncoder {
         match self {
-            Format::Lines(lines) => Encoder::Lines(lines.indexing_encoder()),
-            Format::Parquet(_) => self.encoder(),
+            RecordFormat::Lines(lines) => FormatEncoder::Lines(lines.indexing_encoder()),
+            RecordFormat::Parquet(_) => self.encoder(),
         }
     }
 
     /// Firehose's extension of a format that has one of its own (contract §3.6).
     pub fn extension(&self) -> Option<&'static str> {
         match self {
-            Format::Lines(_) => None,
-            Format::Parquet(_) => Some(".parquet"),
+            RecordFormat::Lines(_) => None,
+            RecordFormat::Parquet(_) => Some(".parquet"),
         }
     }
 
@@ -82,19 +82,19 @@ impl Format {
     /// although the file is an ordinary one: measured on the service (contract §6.2), and readers of Parquet ignore it.
     pub fn content_encoding(&self) -> Option<&'static str> {
         match self {
-            Format::Lines(_) => None,
-            Format::Parquet(_) => Some("hadoop-snappy"),
+            RecordFormat::Lines(_) => None,
+            RecordFormat::Parquet(_) => Some("hadoop-snappy"),
         }
     }
 }
 
-impl Encoder {
+impl FormatEncoder {
     /// Appends the picked records' rows, which arrived at `arrivals`; bytes of the object that are done go to `out`.
-    pub fn push(&mut self, records: &Batch, rows: &Rows, picked: &[u32], arrivals: &[u64], out: &mut Vec<u8>) {
+    pub fn push(&mut self, records: &Records, rows: &Rows, picked: &[u32], arrivals: &[u64], out: &mut Vec<u8>) {
         match (self, rows) {
-            (Encoder::Elements(elements), _) => elements.push(records, picked, arrivals, out),
-            (Encoder::Lines(lines), Rows::Bytes) => lines.push(records, picked, arrivals, out),
-            (Encoder::Parquet(parquet), Rows::Columns(columns)) => parquet.push(columns, picked, out),
+            (FormatEncoder::Elements(elements), _) => elements.push(records, picked, arrivals, out),
+            (FormatEncoder::Lines(lines), Rows::Bytes) => lines.push(records, picked, arrivals, out),
+            (FormatEncoder::Parquet(parquet), Rows::Columns(columns)) => parquet.push(columns, picked, out),
             _ => unreachable!("rows and encoder come from the same format"),
         }
     }
@@ -103,9 +103,9 @@ impl Encoder {
     /// was appended, if that was noted.
     pub fn finish(self, out: &mut Vec<u8>) -> Option<Index> {
         match self {
-            Encoder::Elements(elements) => return Some(elements.index()),
-            Encoder::Lines(lines) => return lines.index(),
-            Encoder::Parquet(parquet) => parquet.finish(out),
+            FormatEncoder::Elements(elements) => return Some(elements.index()),
+            FormatEncoder::Lines(lines) => return lines.index(),
+            FormatEncoder::Parquet(parquet) => parquet.finish(out),
         }
         None
     }
@@ -113,9 +113,9 @@ impl Encoder {
     /// Bytes held in memory beyond what went to `out`.
     pub fn memory_bytes(&self) -> usize {
         match self {
-            Encoder::Elements(elements) => elements.memory_bytes(),
-            Encoder::Lines(lines) => lines.memory_bytes(),
-            Encoder::Parquet(parquet) => parquet.memory_bytes(),
+            FormatEncoder::Elements(elements) => elements.memory_bytes(),
+            FormatEncoder::Lines(lines) => lines.memory_bytes(),
+            FormatEncoder::Parquet(parquet) => parquet.memory_bytes(),
         }
     }
 }

@@ -6,7 +6,7 @@
 
 use super::dictionary::Dictionaries;
 use super::{Converted, NotConverted, Rows};
-use crate::record::Batch;
+use crate::record::Records;
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
@@ -27,25 +27,25 @@ const STAGED_BATCHES: usize = 32;
 const WRITER_BYTES_MAX: usize = 24 << 20;
 
 /// Settings of the format.
-pub struct Parquet {
+pub struct ParquetFormat {
     schema: SchemaRef,
     dictionaries: Arc<Dictionaries>,
 }
 
 /// The rows of a chunk.
-pub struct Columns {
+pub struct ParquetColumns {
     batches: Vec<RecordBatch>,
     /// Of each record, its rows, counted over all batches; empty if it failed.
     rows_of: Vec<Range<u32>>,
 }
 
-impl Parquet {
+impl ParquetFormat {
     pub fn new(schema: SchemaRef, compression: parquet::basic::Compression) -> Self {
-        Parquet { schema, dictionaries: Arc::new(Dictionaries::new(compression)) }
+        ParquetFormat { schema, dictionaries: Arc::new(Dictionaries::new(compression)) }
     }
 
-    pub fn encoder(&self) -> Encoder {
-        Encoder {
+    pub fn encoder(&self) -> ParquetEncoder {
+        ParquetEncoder {
             schema: self.schema.clone(),
             dictionaries: self.dictionaries.clone(),
             staged: Vec::new(),
@@ -62,12 +62,12 @@ impl Parquet {
             .expect("every type that a schema can name can be decoded")
     }
 
-    pub fn convert(&self, records: &Batch) -> Converted {
-        let mut chunk = Chunk {
+    pub fn convert(&self, records: &Records) -> Converted {
+        let mut chunk = ColumnChunk {
             parquet: self,
             records,
             decoder: self.decoder(),
-            columns: Columns { batches: Vec::new(), rows_of: vec![0..0; records.len()] },
+            columns: ParquetColumns { batches: Vec::new(), rows_of: vec![0..0; records.len()] },
             rows: 0,
             failed: Vec::new(),
         };
@@ -83,11 +83,11 @@ impl Parquet {
 }
 
 /// A conversion under way.
-struct Chunk<'a> {
-    parquet: &'a Parquet,
-    records: &'a Batch,
+struct ColumnChunk<'a> {
+    parquet: &'a ParquetFormat,
+    records: &'a Records,
     decoder: Decoder,
-    columns: Columns,
+    columns: ParquetColumns,
     rows: u32,
     failed: Vec<(usize, NotConverted)>,
 }
@@ -104,7 +104,7 @@ impl From<ArrowError> for Spoiled {
     }
 }
 
-impl Chunk<'_> {
+impl ColumnChunk<'_> {
     /// Decodes these records into one batch, or none of them.
     fn decode(&mut self, some: &[usize]) -> Result<(), Spoiled> {
         let decoded = self.try_decode(some);
@@ -197,7 +197,7 @@ fn check(record: &[u8]) -> Result<(), NotConverted> {
 }
 
 /// One Parquet object being written.
-pub struct Encoder {
+pub struct ParquetEncoder {
     schema: SchemaRef,
     dictionaries: Arc<Dictionaries>,
     staged: Vec<RecordBatch>,
@@ -207,8 +207,8 @@ pub struct Encoder {
 
 const IN_MEMORY: &str = "rows of the writer's own schema always encode into memory";
 
-impl Encoder {
-    pub fn push(&mut self, columns: &Columns, picked: &[u32], out: &mut Vec<u8>) {
+impl ParquetEncoder {
+    pub fn push(&mut self, columns: &ParquetColumns, picked: &[u32], out: &mut Vec<u8>) {
         let mut first_row = 0;
         let mut picked = picked.iter().map(|&i| columns.rows_of[i as usize].clone()).filter(|r| !r.is_empty());
         let mut next = picked.next();
@@ -283,10 +283,10 @@ mod tests {
     use crate::format::schema::schema;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-    fn format() -> Parquet {
+    fn format() -> ParquetFormat {
         let columns = [("id", "bigint"), ("name", "string"), ("tags", "array<string>")];
         let columns: Vec<_> = columns.iter().map(|(n, t)| (n.to_string(), t.to_string())).collect();
-        Parquet::new(schema(&columns).unwrap(), parquet::basic::Compression::SNAPPY)
+        ParquetFormat::new(schema(&columns).unwrap(), parquet::basic::Compression::SNAPPY)
     }
 
     fn rows_of(object: Vec<u8>) -> usize {
@@ -294,8 +294,8 @@ mod tests {
         reader.map(|b| b.unwrap().num_rows()).sum()
     }
 
-    fn batch(records: &[&str]) -> Batch {
-        let mut batch = Batch::default();
+    fn batch(records: &[&str]) -> Records {
+        let mut batch = Records::default();
         records.iter().for_each(|r| batch.push(r.as_bytes()));
         batch
     }
@@ -332,7 +332,7 @@ mod tests {
                      array<struct<a:int>> map<string,double> struct<a:int,b:timestamp>";
         for text in types.split_whitespace() {
             let columns = [("v".to_owned(), text.to_owned())];
-            let format = Parquet::new(schema(&columns).unwrap(), parquet::basic::Compression::SNAPPY);
+            let format = ParquetFormat::new(schema(&columns).unwrap(), parquet::basic::Compression::SNAPPY);
             let value = match text {
                 "boolean" => "true",
                 "string" | "char(3)" | "varchar(9)" => "\"abc\"",

@@ -23,14 +23,14 @@ struct Inode {
 }
 
 /// A change of names that reaches the disk whole or not at all (a rename sets one name and clears another).
-type Names = Vec<(PathBuf, Option<usize>)>;
+type NameChange = Vec<(PathBuf, Option<usize>)>;
 
 #[derive(Clone, Default)]
 struct Disk {
     inodes: Vec<Inode>,
     synced: BTreeMap<PathBuf, usize>,
     current: BTreeMap<PathBuf, usize>,
-    unsynced: Vec<Names>,
+    unsynced: Vec<NameChange>,
     operations: u64,
     crash_at: Option<u64>,
     capacity: Option<u64>,
@@ -160,7 +160,7 @@ fn put(bytes: &mut Vec<u8>, at: usize, written: &[u8]) {
     bytes[at..at + written.len()].copy_from_slice(written);
 }
 
-fn apply(map: &mut BTreeMap<PathBuf, usize>, names: &Names) {
+fn apply(map: &mut BTreeMap<PathBuf, usize>, names: &NameChange) {
     for (path, inode) in names {
         match inode {
             Some(i) => map.insert(path.clone(), *i),
@@ -185,7 +185,7 @@ impl Disk {
         Ok(self.is_over())
     }
 
-    fn rename_all(&mut self, names: Names) -> io::Result<()> {
+    fn rename_all(&mut self, names: NameChange) -> io::Result<()> {
         let last = self.change()?;
         apply(&mut self.current, &names);
         self.unsynced.push(names);
@@ -322,7 +322,7 @@ impl Fs for FakeFs {
         }
         // A journaling file system commits names in order: what came before in other directories goes along.
         if let Some(last) = disk.unsynced.iter().rposition(|names| names.iter().any(|(p, _)| p.parent() == Some(dir))) {
-            let done: Vec<Names> = disk.unsynced.drain(..=last).collect();
+            let done: Vec<NameChange> = disk.unsynced.drain(..=last).collect();
             for names in &done {
                 apply(&mut disk.synced, names);
             }

@@ -9,7 +9,7 @@
 //! of the rest u32 (seeded by the log's incarnation), sequence u64, and two numbers u64 that mean what their log says. The
 //! slot with the highest sequence that is true, in file or copy, holds.
 
-use super::{File, Fs, Looked, copy_of, count_missing_copy, look};
+use super::{File, FileLook, Fs, copy_of, count_missing_copy, look};
 use crate::error::{Error, Result};
 use std::io;
 use std::path::Path;
@@ -107,14 +107,14 @@ impl Identity {
         let mut is_there = [false; 2];
         for (path, is_there) in [path.to_owned(), copy_of(path)].iter().zip(&mut is_there) {
             let found = look(fs, path).map_err(|e| Error::io(format!("read `{}`", path.display()), e))?;
-            *is_there = !matches!(found, Looked::Absent);
+            *is_there = !matches!(found, FileLook::Absent);
             let bytes = match found {
-                Looked::Absent => continue,
-                Looked::Unreadable(e) => {
+                FileLook::Absent => continue,
+                FileLook::Unreadable(e) => {
                     noted.damage.push(format!("`{}` cannot be read: {e}", path.display()));
                     continue;
                 }
-                Looked::Bytes(bytes) => bytes,
+                FileLook::Bytes(bytes) => bytes,
             };
             let mut is_damaged = bytes.len() < FILE_BYTES;
             for slot in SLOTS_AT.iter().filter_map(|at| bytes.get(*at..at + SLOT_BYTES)) {

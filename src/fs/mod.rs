@@ -100,7 +100,7 @@ pub fn count_missing_copy() {
 }
 
 /// What there is of a file.
-pub enum Looked {
+pub enum FileLook {
     Absent,
     /// The medium does not give back what was written.
     Unreadable(io::Error),
@@ -108,16 +108,16 @@ pub enum Looked {
 }
 
 /// Reads a whole file of which there is a copy. Errors: those that say nothing of the file, as a want of descriptors.
-pub fn look(fs: &dyn Fs, path: &Path) -> io::Result<Looked> {
+pub fn look(fs: &dyn Fs, path: &Path) -> io::Result<FileLook> {
     use rustix::io::Errno;
     let is_of_medium = |e: &io::Error| {
         let errno = Errno::from_io_error(e);
         [Errno::IO, Errno::UCLEAN, Errno::BADMSG].iter().any(|damaged| errno == Some(*damaged))
     };
     match read(fs, path) {
-        Ok(bytes) => Ok(Looked::Bytes(bytes)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Looked::Absent),
-        Err(e) if is_of_medium(&e) => Ok(Looked::Unreadable(e)),
+        Ok(bytes) => Ok(FileLook::Bytes(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(FileLook::Absent),
+        Err(e) if is_of_medium(&e) => Ok(FileLook::Unreadable(e)),
         Err(e) => Err(e),
     }
 }

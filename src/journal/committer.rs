@@ -34,15 +34,15 @@ struct Queued {
 
 /// The way into a stream's journal.
 pub struct Committer {
-    shared: Arc<Shared>,
+    shared: Arc<CommitterShared>,
 }
 
-struct Shared {
+struct CommitterShared {
     /// The thread's.
     name: String,
     /// Held for the length of a commit. Whoever holds it may lock the queue, never the other way round.
     writer: Mutex<Writer>,
-    queue: Mutex<Queue>,
+    queue: Mutex<PutQueue>,
     more: Condvar,
     poisoned: AtomicBool,
     /// Why the last commit failed, if it did, and when.
@@ -55,7 +55,7 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct Queue {
+struct PutQueue {
     puts: VecDeque<Queued>,
     /// Of their records.
     bytes: usize,
@@ -65,7 +65,7 @@ struct Queue {
 }
 
 /// What a put finds.
-enum Turn {
+enum CommitTurn {
     Done(Result<u64>),
     Queued(oneshot::Receiver<Result<u64>>),
 }
@@ -81,7 +81,7 @@ impl Committer {
         let (poisoned, crowded) = (AtomicBool::new(false), AtomicBool::new(false));
         let (refusal, refused, committed) = (Mutex::default(), AtomicBool::new(false), Box::new(committed));
         let name = format!("commit {name}");
-        let shared = Shared { name, writer, queue, more, poisoned, refusal, refused, crowded, committed };
+        let shared = CommitterShared { name, writer, queue, more, poisoned, refusal, refused, crowded, committed };
         Committer { shared: Arc::new(shared) }
     }
 
@@ -91,8 +91,8 @@ impl Committer {
     /// though after `Poisoned` the records may still turn out to be durable.
     pub async fn put(&self, put: Put) -> Result<u64> {
         match self.shared.take_turn(put) {
-            Turn::Done(result) => result,
-            Turn::Queued(answered) => answered.await.map_err(|_| stopping())?,
+            CommitTurn::Done(result) => result,
+            CommitTurn::Queued(answered) => answered.await.map_err(|_| stopping())?,
         }
     }
 
@@ -116,7 +116,7 @@ impl Committer {
         let mut queue = self.shared.queue();
         queue.closed = true;
         self.shared.more.notify_all();
-        let runs = |queue: &mut Queue| queue.has_thread;
+        let runs = |queue: &mut PutQueue| queue.has_thread;
         drop(self.shared.more.wait_while(queue, runs).expect("nobody panics holding it"));
         // Also what is committed on another thread has ended now.
         drop(self.shared.writer());
@@ -129,8 +129,8 @@ impl Drop for Committer {
     }
 }
 
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+impl CommitterShared {
+    fn queue(&self) -> MutexGuard<'_, PutQueue> {
         self.queue.lock().expect("nobody panics holding it")
     }
 
@@ -139,14 +139,14 @@ impl Shared {
         self.writer.lock().ok()
     }
 
-    fn take_turn(self: &Arc<Self>, put: Put) -> Turn {
+    fn take_turn(self: &Arc<Self>, put: Put) -> CommitTurn {
         let mut queue = self.queue();
         if queue.closed {
-            return Turn::Done(Err(stopping()));
+            return CommitTurn::Done(Err(stopping()));
         }
         let bytes = put.batch.bytes().len();
         if queue.puts.len() >= QUEUE_PUTS_MAX || queue.bytes + bytes > QUEUE_BYTES_MAX {
-            return Turn::Done(Err(Error::new(Kind::Retry, "too many puts wait for the disk")));
+            return CommitTurn::Done(Err(Error::new(Kind::Retry, "too many puts wait for the disk")));
         }
         if queue.puts.is_empty()
             && bytes <= OWN_BYTES_MAX
@@ -157,13 +157,13 @@ impl Shared {
             drop(queue);
             let firsts = tokio::task::block_in_place(|| self.commit(&mut writer, vec![put]));
             drop(writer);
-            return Turn::Done(firsts.map(|firsts| firsts[0]));
+            return CommitTurn::Done(firsts.map(|firsts| firsts[0]));
         }
         if !queue.has_thread {
             let own = self.clone();
             let spawned = std::thread::Builder::new().name(self.name.clone()).spawn(move || own.run());
             if let Err(e) = spawned {
-                return Turn::Done(Err(Error::new(Kind::Retry, format!("start a thread: {e}"))));
+                return CommitTurn::Done(Err(Error::new(Kind::Retry, format!("start a thread: {e}"))));
             }
             queue.has_thread = true;
         }
@@ -171,7 +171,7 @@ impl Shared {
         queue.bytes += bytes;
         queue.puts.push_back(Queued { put, answer });
         self.more.notify_one();
-        Turn::Queued(answered)
+        CommitTurn::Queued(answered)
     }
 
     fn commit(&self, writer: &mut Writer, puts: Vec<Put>) -> Result<Vec<u64>> {
@@ -216,7 +216,7 @@ impl Shared {
 
     /// Waits for a put. `false`: there was none for a while, there will be none, or none can be taken: the thread ends.
     fn wait(&self) -> bool {
-        let idle = |queue: &mut Queue| queue.puts.is_empty() && !queue.closed;
+        let idle = |queue: &mut PutQueue| queue.puts.is_empty() && !queue.closed;
         let waited = self.more.wait_timeout_while(self.queue(), THREAD_IDLE, idle);
         let (mut queue, _) = waited.expect("nobody panics holding it");
         if self.writer.is_poisoned() {
@@ -237,7 +237,7 @@ impl Shared {
 }
 
 /// Of the thread: one that panics leaves nobody waiting for it.
-struct Ending<'s>(&'s Shared);
+struct Ending<'s>(&'s CommitterShared);
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
@@ -252,7 +252,7 @@ impl Drop for Ending<'_> {
     }
 }
 
-impl Queue {
+impl PutQueue {
     /// What goes into one commit.
     fn next(&mut self) -> (Vec<Put>, Vec<oneshot::Sender<Result<u64>>>) {
         let mut bytes = 0;
@@ -280,20 +280,20 @@ mod tests {
     use super::*;
     use crate::fs::Fs;
     use crate::fs::fake::FakeFs;
-    use crate::journal::{Budget, Journal, Limits};
-    use crate::record::{Batch, Entry};
+    use crate::journal::{Budget, Journal, JournalLimits};
+    use crate::record::{EntryPoint, Records};
     use std::path::Path;
 
     fn put() -> Put {
-        let mut batch = Batch::default();
+        let mut batch = Records::default();
         batch.push(b"a record");
-        Put { arrival_ms: 1, entry: Entry::Source, batch }
+        Put { arrival_ms: 1, entry: EntryPoint::Source, batch }
     }
 
     #[test]
     fn a_commit_that_panics_on_the_committers_thread_leaves_nobody_waiting() {
         let fs: Arc<dyn Fs> = Arc::new(FakeFs::new());
-        let open = Journal::open(fs, Path::new("/j"), [7; 16], Limits::default(), Budget::unlimited(), 0);
+        let open = Journal::open(fs, Path::new("/j"), [7; 16], JournalLimits::default(), Budget::unlimited(), 0);
         let committer = Committer::new("s", open.unwrap().1, || panic!("after the sync"));
         // A runtime of one thread must not wait for the disk: the committer's own does.
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn a_commit_that_panics_on_the_putters_thread_breaks_the_journal_until_it_is_opened_again() {
         let fs: Arc<dyn Fs> = Arc::new(FakeFs::new());
-        let open = Journal::open(fs, Path::new("/j"), [7; 16], Limits::default(), Budget::unlimited(), 0);
+        let open = Journal::open(fs, Path::new("/j"), [7; 16], JournalLimits::default(), Budget::unlimited(), 0);
         let (_, writer, _) = open.unwrap();
         let committer = Arc::new(Committer::new("s", writer, || panic!("after the sync")));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();

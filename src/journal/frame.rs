@@ -13,7 +13,7 @@
 //! 48     the records' bytes, then the end of each record (u32), padded to 8
 //! ```
 
-use crate::record::{Batch, Entry, Frame};
+use crate::record::{EntryPoint, Frame, Records};
 use std::sync::Arc;
 
 pub const MAGIC: [u8; 4] = *b"HJF1";
@@ -23,7 +23,7 @@ pub const ALIGN: usize = 8;
 
 /// A frame's header, not yet known to be true.
 #[derive(Clone, Copy, Debug)]
-pub struct Header {
+pub struct FrameHeader {
     pub crc: u32,
     pub data_bytes: u32,
     pub count: u32,
@@ -33,15 +33,15 @@ pub struct Header {
     pub entry: u8,
 }
 
-impl Header {
+impl FrameHeader {
     /// `None` if the bytes cannot be a header.
-    pub fn read(bytes: &[u8]) -> Option<Header> {
+    pub fn read(bytes: &[u8]) -> Option<FrameHeader> {
         let at = |i: usize| u32::from_le_bytes(bytes[i..i + 4].try_into().expect("four bytes"));
         let long = |i: usize| u64::from_le_bytes(bytes[i..i + 8].try_into().expect("eight bytes"));
         if bytes.len() < HEADER_BYTES || bytes[..4] != MAGIC || at(12) == 0 {
             return None;
         }
-        Some(Header {
+        Some(FrameHeader {
             crc: at(4),
             data_bytes: at(8),
             count: at(12),
@@ -89,7 +89,7 @@ pub fn encode(out: &mut Vec<u8>, seed: u32, frame: &Frame, durable: u64) {
 }
 
 /// The frame in `bytes`, which are exactly `header.frame_bytes()` long. `None` if it is not what was written.
-pub fn decode(seed: u32, header: &Header, bytes: &[u8]) -> Option<Frame> {
+pub fn decode(seed: u32, header: &FrameHeader, bytes: &[u8]) -> Option<Frame> {
     if crc32c::crc32c_append(seed, &bytes[8..]) != header.crc {
         return None;
     }
@@ -99,8 +99,8 @@ pub fn decode(seed: u32, header: &Header, bytes: &[u8]) -> Option<Frame> {
     Some(Frame {
         first: header.first,
         arrival_ms: header.arrival_ms,
-        entry: Entry::from_u8(header.entry)?,
-        batch: Arc::new(Batch::from_parts(data.to_vec(), ends)?),
+        entry: EntryPoint::from_u8(header.entry)?,
+        batch: Arc::new(Records::from_parts(data.to_vec(), ends)?),
         origins: Vec::new(),
     })
 }

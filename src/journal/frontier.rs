@@ -16,7 +16,7 @@ const MAGIC: [u8; 8] = *b"HYDRFRNT";
 
 /// What a journal held when it was last noted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownEnd {
     /// One above the last durable offset.
     pub durable: u64,
     /// Records accepted in this incarnation.
@@ -28,10 +28,10 @@ pub struct Frontier(FrontierFile);
 
 impl Frontier {
     /// What the file of the journal in `dir` says; nothing if there is none.
-    pub fn read(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<(Known, Noted)> {
+    pub fn read(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<(KnownEnd, Noted)> {
         let noted = look(fs, dir, incarnation)?;
         let [durable, accepted] = noted.words;
-        Ok((Known { durable, accepted }, noted))
+        Ok((KnownEnd { durable, accepted }, noted))
     }
 
     /// Opens the file for notes, or makes it.
@@ -41,7 +41,7 @@ impl Frontier {
     }
 
     /// Notes what is durable.
-    pub fn note(&mut self, known: Known) {
+    pub fn note(&mut self, known: KnownEnd) {
         self.0.note([known.durable, known.accepted]);
     }
 

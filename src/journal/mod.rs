@@ -35,7 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Sizes of a journal's parts, in bytes.
 #[derive(Clone, Debug)]
-pub struct Limits {
+pub struct JournalLimits {
     /// Size of the first segment of a life; each next one is twice as large.
     pub segment_bytes_min: u64,
     pub segment_bytes_max: u64,
@@ -43,9 +43,9 @@ pub struct Limits {
     pub tail_bytes_max: usize,
 }
 
-impl Default for Limits {
+impl Default for JournalLimits {
     fn default() -> Self {
-        Limits { segment_bytes_min: 64 << 10, segment_bytes_max: 64 << 20, tail_bytes_max: 32 << 20 }
+        JournalLimits { segment_bytes_min: 64 << 10, segment_bytes_max: 64 << 20, tail_bytes_max: 32 << 20 }
     }
 }
 
@@ -54,7 +54,7 @@ const SPARES_MAX: usize = 3;
 
 /// Where a segment stands in the lane; see [`Segment`].
 #[derive(Clone, Copy)]
-struct Place {
+struct SegmentPlace {
     number: u64,
     first: u64,
     previous_end: u64,
@@ -69,10 +69,10 @@ pub struct Journal {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     incarnation: [u8; 16],
-    limits: Limits,
+    limits: JournalLimits,
     /// Its own, below the stream's: what it took goes back with it, however it ends.
     budget: Arc<Budget>,
-    shared: Mutex<Shared>,
+    shared: Mutex<JournalState>,
 }
 
 /// A durable frame kept in memory.
@@ -88,7 +88,7 @@ impl Recent {
     }
 }
 
-struct Shared {
+struct JournalState {
     /// Oldest first. The writer writes to the last one, if it has written in this life.
     segments: VecDeque<Segment>,
     /// The newest durable frames, contiguous, oldest first.
@@ -107,10 +107,10 @@ struct Shared {
     damaged: BTreeSet<u64>,
 }
 
-impl Shared {
+impl JournalState {
     /// That of a journal with these segments, of which nothing else is known yet.
-    fn of(segments: Vec<Segment>) -> Shared {
-        Shared {
+    fn of(segments: Vec<Segment>) -> JournalState {
+        JournalState {
             segments: segments.into(),
             tail: VecDeque::new(),
             tail_bytes: 0,
@@ -222,7 +222,7 @@ impl Lane for Journal {
 }
 
 impl Journal {
-    fn shared(&self) -> MutexGuard<'_, Shared> {
+    fn shared(&self) -> MutexGuard<'_, JournalState> {
         self.shared.lock().expect("no holder of the journal's state panics")
     }
 
@@ -303,9 +303,9 @@ impl Journal {
     }
 
     /// Opens a new segment; its name is durable when this returns.
-    fn new_segment(&self, place: Place, size: u64) -> Result<Segment> {
+    fn new_segment(&self, place: SegmentPlace, size: u64) -> Result<Segment> {
         let (spare, size, file) = self.take_spare(size)?;
-        let Place { number, first, previous_end, records_before } = place;
+        let SegmentPlace { number, first, previous_end, records_before } = place;
         let segment = Segment { number, first, previous_end, records_before, size, file };
         segment.write_header(&self.incarnation).map_err(|e| self.poisoned("write a segment's header", e))?;
         let path = self.dir.join(segment::file_name(segment.number));

@@ -6,9 +6,9 @@
 //! anywhere and be run again, and a stream on a full disk opens, delivers, and makes room.
 
 use super::frame;
-use super::frontier::{Frontier, Known};
+use super::frontier::{Frontier, KnownEnd};
 use super::segment::{self, HEADER_BLOCK, Segment};
-use super::{Budget, Journal, Limits, SPARES_MAX, Shared, Spare, Writer};
+use super::{Budget, Journal, JournalLimits, JournalState, SPARES_MAX, Spare, Writer};
 use crate::error::{Error, Result};
 use crate::fs::{Fs, read_full_at};
 use crate::sabotage;
@@ -53,7 +53,7 @@ impl Journal {
         fs: Arc<dyn Fs>,
         dir: &Path,
         incarnation: [u8; 16],
-        limits: Limits,
+        limits: JournalLimits,
         budget: Arc<Budget>,
         floor: u64,
     ) -> Result<(Arc<Journal>, Writer, Recovered)> {
@@ -69,12 +69,12 @@ impl Journal {
             incarnation,
             limits,
             budget,
-            shared: Mutex::new(Shared {
+            shared: Mutex::new(JournalState {
                 spare_number: spares.iter().filter_map(|s| segment::spare_number(&s.0)).max().unwrap_or(0),
                 spares,
                 next_size,
                 tail_bytes_max,
-                ..Shared::of(segments)
+                ..JournalState::of(segments)
             }),
         });
         let writer = journal.clone().start_writer(floor, &mut recovered)?;
@@ -102,7 +102,7 @@ impl Journal {
         drop(shared);
         // From here on there is a note, be it of a journal that holds nothing: one that is missed was lost.
         if let Ok(mut frontier) = Frontier::open(&*self.fs, &self.dir, &self.incarnation) {
-            frontier.note(Known { durable: next, accepted });
+            frontier.note(KnownEnd { durable: next, accepted });
         }
         let (active, frontier, poison) = (None, None, None);
         Ok(Writer { journal: self, active, frontier, number, next, accepted, buffer: Vec::new(), start: 0, poison })

@@ -7,7 +7,7 @@
 //! A segment gets its name only after its header is durable, so a named segment always has a true header. Offsets
 //! between `previous_end` and `first` were never given to a record.
 
-use super::frame::{self, HEADER_BYTES, Header};
+use super::frame::{self, FrameHeader, HEADER_BYTES};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{DIRECT_ALIGN, File, Fs, read_full_at};
 use crate::record::Frame;
@@ -105,7 +105,7 @@ impl Segment {
         if read_full_at(&*self.file, &mut head, at)? < HEADER_BYTES {
             return Ok(None);
         }
-        let Some(header) = Header::read(&head) else { return Ok(None) };
+        let Some(header) = FrameHeader::read(&head) else { return Ok(None) };
         let length = header.frame_bytes();
         if at + length > self.size {
             return Ok(None);
@@ -132,7 +132,7 @@ impl Segment {
         let n = read_full_at(&*self.file, &mut rest, from)?;
         let mut patience = SEARCH_BYTES_MAX;
         for at in memchr::memmem::find_iter(&rest[..n], &frame::MAGIC).filter(|at| at % frame::ALIGN == 0) {
-            let Some(header) = Header::read(&rest[at..n]) else { continue };
+            let Some(header) = FrameHeader::read(&rest[at..n]) else { continue };
             let plausible = header.first >= at_least && header.frame_bytes() <= (n - at) as u64;
             if !plausible || patience == 0 && !(from + at as u64).is_multiple_of(HEADER_BLOCK) {
                 continue;

@@ -2,7 +2,7 @@
 
 use super::frontier::Frontier;
 use super::recover::{find_segments, read_tail};
-use super::{Budget, Journal, Limits, Shared};
+use super::{Budget, Journal, JournalLimits, JournalState};
 use crate::error::Result;
 use crate::fs::Fs;
 use crate::lane::{Cursor, Lane, Read};
@@ -43,9 +43,9 @@ pub fn survey(fs: Arc<dyn Fs>, dir: &Path, incarnation: &[u8; 16], from: u64, fl
         fs,
         dir: dir.to_path_buf(),
         incarnation: *incarnation,
-        limits: Limits::default(),
+        limits: JournalLimits::default(),
         budget: Budget::unlimited(),
-        shared: Mutex::new(Shared { durable: next, accepted, ..Shared::of(segments) }),
+        shared: Mutex::new(JournalState { durable: next, accepted, ..JournalState::of(segments) }),
     };
     let (mut cursor, mut lost) = (Cursor::at(from.min(next)), Vec::new());
     loop {

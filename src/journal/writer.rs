@@ -1,12 +1,12 @@
 //! The one writer of a journal: lays queued batches side by side, writes once, syncs once, then publishes them.
 
 use super::frame;
-use super::frontier::{Frontier, Known};
+use super::frontier::{Frontier, KnownEnd};
 use super::segment::{HEADER_BLOCK, Segment};
-use super::{Journal, Place, Recent, Shared};
+use super::{Journal, JournalState, Recent, SegmentPlace};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{DIRECT_ALIGN, File};
-use crate::record::{Batch, Entry, Frame};
+use crate::record::{EntryPoint, Frame, Records};
 use crate::sabotage;
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Put {
     pub arrival_ms: u64,
-    pub entry: Entry,
-    pub batch: Batch,
+    pub entry: EntryPoint,
+    pub batch: Records,
 }
 
 /// See the module. Not shared: whoever holds it is the committer.
@@ -78,7 +78,7 @@ impl Writer {
         let firsts = frames.iter().map(|r| r.frame.first).collect();
         self.accepted += next - self.next;
         self.next = next;
-        let known = Known { durable: next, accepted: self.accepted };
+        let known = KnownEnd { durable: next, accepted: self.accepted };
         self.frontier.iter_mut().for_each(|frontier| frontier.note(known));
         let needs_spare = self.active.as_mut().is_some_and(|active| {
             active.at += bytes;
@@ -119,7 +119,7 @@ impl Writer {
     fn roll(&mut self, needed: u64) -> Result<()> {
         let mut size = needed.max(self.journal.shared().next_size);
         let (first, previous_end) = (self.next, self.next);
-        let place = Place { number: self.number, first, previous_end, records_before: self.accepted };
+        let place = SegmentPlace { number: self.number, first, previous_end, records_before: self.accepted };
         let opened = loop {
             match self.journal.new_segment(place, size) {
                 Err(e) if e.kind == Kind::NoSpace && size > needed => {
@@ -160,9 +160,9 @@ impl Writer {
     }
 }
 
-impl Shared {
+impl JournalState {
     /// Shows durable frames to readers and forgets the oldest beyond the memory limit.
-    fn publish(&mut self, frames: Vec<Recent>, known: Known, needs_spare: bool) {
+    fn publish(&mut self, frames: Vec<Recent>, known: KnownEnd, needs_spare: bool) {
         for recent in frames {
             self.tail_bytes += recent.memory_bytes();
             self.tail.push_back(recent);

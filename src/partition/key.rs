@@ -33,32 +33,32 @@ impl Key {
     }
 }
 
-enum Piece<'a> {
+enum KeyPiece<'a> {
     Text(&'a str),
     Time(TimePattern),
     Random,
 }
 
 /// Takes a key's text apart; none if it is not one.
-fn pieces(key: &str) -> Option<Vec<Piece<'_>>> {
+fn pieces(key: &str) -> Option<Vec<KeyPiece<'_>>> {
     let mut pieces = Vec::new();
     let mut rest = key;
     while let Some((text, after)) = rest.split_once('!') {
-        pieces.push(Piece::Text(text));
+        pieces.push(KeyPiece::Text(text));
         rest = if let Some(rest) = after.strip_prefix('!') {
-            pieces.push(Piece::Text("!"));
+            pieces.push(KeyPiece::Text("!"));
             rest
         } else {
             let (body, rest) = after.strip_prefix('{')?.split_once('}')?;
             pieces.push(match body.split_once(':')? {
-                ("timestamp", pattern) => Piece::Time(TimePattern::parse(pattern).ok()?),
-                ("firehose", "random-string") => Piece::Random,
+                ("timestamp", pattern) => KeyPiece::Time(TimePattern::parse(pattern).ok()?),
+                ("firehose", "random-string") => KeyPiece::Random,
                 _ => return None,
             });
             rest
         };
     }
-    pieces.push(Piece::Text(rest));
+    pieces.push(KeyPiece::Text(rest));
     Some(pieces)
 }
 
@@ -68,9 +68,9 @@ pub fn evaluate(key: &Key, oldest_arrival: &Zoned, random: &mut dyn FnMut() -> S
     let mut out = String::with_capacity(key.0.len());
     for piece in pieces(&key.0).expect("a key is checked when it is made") {
         match piece {
-            Piece::Text(text) => out.push_str(text),
-            Piece::Time(pattern) => out.push_str(&pattern.format(oldest_arrival)),
-            Piece::Random => out.push_str(&random()),
+            KeyPiece::Text(text) => out.push_str(text),
+            KeyPiece::Time(pattern) => out.push_str(&pattern.format(oldest_arrival)),
+            KeyPiece::Random => out.push_str(&random()),
         }
     }
     out
@@ -89,7 +89,7 @@ pub struct ObjectName<'a> {
 
 impl ObjectName<'_> {
     /// The key of the object in its bucket: `<prefix><stream>-<version>-<yyyy>-<MM>-<dd>-<HH>-<mm>-<ss>-<uuid><extension>`
-    /// (developer guide, "s3-object-name"). At most [`OBJECT_KEY_BYTES_MAX`] for an evaluated prefix, a stream name of up
+    /// (developer guide, "s3-object-name"). At most `OBJECT_KEY_BYTES_MAX` for an evaluated prefix, a stream name of up
     /// to 64 characters and an extension of up to 128, which are Firehose's limits.
     pub fn below(&self, prefix: &str) -> String {
         let ObjectName { stream, version, oldest_arrival, id, extension } = self;

@@ -1,7 +1,7 @@
 //! Prefixes of object names: what Firehose calls `Prefix` and `ErrorOutputPrefix`, with their `!{namespace:value}`.
 //!
 //! A prefix is evaluated twice. When a record is buffered, [`Prefix::key`] fills in the partition values and the error
-//! type: records with equal keys share objects. When an object is planned, [`evaluate`] fills in the time of its
+//! type: records with equal keys share objects. When an object is planned, `evaluate` fills in the time of its
 //! oldest record and the random strings.
 //!
 //! Promises: a partition value changes only its own place in the name. It is percent-encoded but for
@@ -24,7 +24,7 @@ use std::ops::Range;
 
 use super::key::{Key, RANDOM_STRING_CHARS};
 use super::time_pattern::{PatternError, TimePattern};
-use error::Fault;
+use error::PrefixFault;
 pub use error::{KeyError, PrefixError};
 
 /// S3's limit for a whole object key.
@@ -33,7 +33,7 @@ pub const OBJECT_KEY_BYTES_MAX: usize = 1024;
 const CONFIGURED_CHARS_MAX: usize = 1024;
 /// Firehose's limit for a prefix after evaluation (developer guide, "s3-prefixes").
 const EVALUATED_CHARS_MAX: usize = 512;
-/// What [`object_name`] appends at most: stream name 64, version 20, time 19, UUID 36, hyphens 3, extension 128.
+/// What `object_name` appends at most: stream name 64, version 20, time 19, UUID 36, hyphens 3, extension 128.
 const NAME_BYTES_MAX: usize = 64 + 20 + 19 + 36 + 3 + 128;
 const EVALUATED_BYTES_MAX: usize = OBJECT_KEY_BYTES_MAX - NAME_BYTES_MAX;
 /// The longest error type: an error prefix is checked with it when it is parsed, so that no failure lacks a place.
@@ -63,25 +63,25 @@ pub enum Namespace {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefix {
     kind: PrefixKind,
-    parts: Vec<Part>,
+    parts: Vec<PrefixPart>,
     has_expressions: bool,
     /// The key of every record, if no value is to be filled in.
     only_key: Option<Key>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+enum PrefixPart {
     Text(String),
     /// An expression that a key leaves open, and the longest text it can become.
     Open {
         expression: String,
         widest: String,
     },
-    Value(Source),
+    Value(ValueSource),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Source {
+enum ValueSource {
     ErrorType,
     PartitionKey(Namespace, String),
 }
@@ -93,29 +93,29 @@ impl Prefix {
         let whole = |fault| Err(PrefixError { kind, column: None, fault });
         let chars = text.chars().count();
         if chars > CONFIGURED_CHARS_MAX {
-            return whole(Fault::TooLong { chars });
+            return whole(PrefixFault::TooLong { chars });
         }
         if text.is_empty() && kind == PrefixKind::Errors {
-            return whole(Fault::Empty);
+            return whole(PrefixFault::Empty);
         }
         if let Some(at) = text.chars().position(char::is_control) {
-            return Err(PrefixError { kind, column: Some(at + 1), fault: Fault::Control });
+            return Err(PrefixError { kind, column: Some(at + 1), fault: PrefixFault::Control });
         }
         let mut parts = split(text, kind)?;
-        let has_expressions = parts.iter().any(|part| !matches!(part, Part::Text(_)));
+        let has_expressions = parts.iter().any(|part| !matches!(part, PrefixPart::Text(_)));
         if !has_expressions {
             parts.extend(split(TIME_PART, kind)?);
         }
         let mut prefix = Prefix { kind, parts, has_expressions, only_key: None };
         let sample = prefix.fill(|source| match source {
-            Source::ErrorType => Cow::Borrowed(ERROR_TYPE_LONGEST),
-            Source::PartitionKey(..) => Cow::Borrowed("0"),
+            ValueSource::ErrorType => Cow::Borrowed(ERROR_TYPE_LONGEST),
+            ValueSource::PartitionKey(..) => Cow::Borrowed("0"),
         });
         if let Err((chars, bytes)) = sample.check_length() {
-            return whole(Fault::EvaluatesTooLong { chars, bytes });
+            return whole(PrefixFault::EvaluatesTooLong { chars, bytes });
         }
         if let Some(segment) = sample.shape.split('/').find_map(dots) {
-            return whole(Fault::Dots(segment));
+            return whole(PrefixFault::Dots(segment));
         }
         if sample.values.is_empty() {
             prefix.only_key = Some(Key::new(sample.key.into()));
@@ -127,7 +127,11 @@ impl Prefix {
     /// (developer guide, "s3-prefixes"; there must be no expression in the objects' prefix).
     pub fn errors_default(objects_prefix: &str) -> Result<Prefix, PrefixError> {
         if objects_prefix.contains("!{") {
-            return Err(PrefixError { kind: PrefixKind::Errors, column: None, fault: Fault::Missing { key: None } });
+            return Err(PrefixError {
+                kind: PrefixKind::Errors,
+                column: None,
+                fault: PrefixFault::Missing { key: None },
+            });
         }
         Prefix::parse(&format!("{objects_prefix}!{{firehose:{ERROR_TYPE}}}/{TIME_PART}"), PrefixKind::Errors)
     }
@@ -137,9 +141,9 @@ impl Prefix {
         let mut text = String::new();
         for part in &self.parts {
             match part {
-                Part::Text(fixed) => text.push_str(fixed),
-                Part::Value(Source::ErrorType) => text.push_str(error_type),
-                Part::Open { .. } | Part::Value(Source::PartitionKey(..)) => break,
+                PrefixPart::Text(fixed) => text.push_str(fixed),
+                PrefixPart::Value(ValueSource::ErrorType) => text.push_str(error_type),
+                PrefixPart::Open { .. } | PrefixPart::Value(ValueSource::PartitionKey(..)) => break,
             }
         }
         text
@@ -154,7 +158,7 @@ impl Prefix {
     pub fn partition_keys_used(&self) -> Vec<(Namespace, String)> {
         let mut used = Vec::new();
         for part in &self.parts {
-            if let Part::Value(Source::PartitionKey(namespace, name)) = part
+            if let PrefixPart::Value(ValueSource::PartitionKey(namespace, name)) = part
                 && !used.iter().any(|(n, k)| n == namespace && k == name)
             {
                 used.push((*namespace, name.clone()));
@@ -168,12 +172,14 @@ impl Prefix {
         if let Some(key) = &self.only_key {
             return Ok(key.clone());
         }
-        let find = |source: &Source| match source {
-            Source::ErrorType => error_output_type,
-            Source::PartitionKey(_, name) => partition_keys.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str()),
+        let find = |source: &ValueSource| match source {
+            ValueSource::ErrorType => error_output_type,
+            ValueSource::PartitionKey(_, name) => {
+                partition_keys.iter().find(|(k, _)| k == name).map(|(_, v)| v.as_str())
+            }
         };
         for part in &self.parts {
-            if let Part::Value(source) = part {
+            if let PrefixPart::Value(source) = part {
                 match find(source) {
                     None => return Err(KeyError::Missing { key: source.name().to_owned() }),
                     Some("") => return Err(KeyError::Empty { key: source.name().to_owned() }),
@@ -190,16 +196,16 @@ impl Prefix {
         Ok(Key::new(filled.key.into()))
     }
 
-    fn fill<'a>(&'a self, value: impl Fn(&'a Source) -> Cow<'a, str>) -> Filled<'a> {
+    fn fill<'a>(&'a self, value: impl Fn(&'a ValueSource) -> Cow<'a, str>) -> Filled<'a> {
         let mut filled = Filled { key: String::new(), shape: String::new(), values: Vec::new() };
         for part in &self.parts {
             match part {
-                Part::Text(text) => filled.push(text),
-                Part::Open { expression, widest } => {
+                PrefixPart::Text(text) => filled.push(text),
+                PrefixPart::Open { expression, widest } => {
                     filled.key.push_str(expression);
                     filled.shape.push_str(widest);
                 }
-                Part::Value(source) => {
+                PrefixPart::Value(source) => {
                     let start = filled.shape.len();
                     filled.push(&value(source));
                     filled.values.push((start..filled.shape.len(), source.name()));
@@ -210,11 +216,11 @@ impl Prefix {
     }
 }
 
-impl Source {
+impl ValueSource {
     fn name(&self) -> &str {
         match self {
-            Source::ErrorType => ERROR_TYPE,
-            Source::PartitionKey(_, name) => name,
+            ValueSource::ErrorType => ERROR_TYPE,
+            ValueSource::PartitionKey(_, name) => name,
         }
     }
 }
@@ -275,18 +281,18 @@ fn encode(value: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-fn split(text: &str, kind: PrefixKind) -> Result<Vec<Part>, PrefixError> {
+fn split(text: &str, kind: PrefixKind) -> Result<Vec<PrefixPart>, PrefixError> {
     let mut parts = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find("!{") {
         if at > 0 {
-            parts.push(Part::Text(rest[..at].to_owned()));
+            parts.push(PrefixPart::Text(rest[..at].to_owned()));
         }
         let column = text[..text.len() - rest.len() + at].chars().count() + 1;
         let error = |fault| PrefixError { kind, column: Some(column), fault };
-        let (body, after) = rest[at + 2..].split_once('}').ok_or(error(Fault::NoEnd))?;
+        let (body, after) = rest[at + 2..].split_once('}').ok_or(error(PrefixFault::NoEnd))?;
         if body.contains("!{") {
-            return Err(error(Fault::NoEnd));
+            return Err(error(PrefixFault::NoEnd));
         }
         parts.push(
             expression(body, kind)
@@ -295,34 +301,34 @@ fn split(text: &str, kind: PrefixKind) -> Result<Vec<Part>, PrefixError> {
         rest = after;
     }
     if !rest.is_empty() {
-        parts.push(Part::Text(rest.to_owned()));
+        parts.push(PrefixPart::Text(rest.to_owned()));
     }
     Ok(parts)
 }
 
 /// Reads what is between `!{` and `}`.
-fn expression(body: &str, kind: PrefixKind) -> Result<Part, Fault> {
+fn expression(body: &str, kind: PrefixKind) -> Result<PrefixPart, PrefixFault> {
     let named = || body.to_owned();
-    let (namespace, value) = body.split_once(':').ok_or_else(|| Fault::NoColon(named()))?;
+    let (namespace, value) = body.split_once(':').ok_or_else(|| PrefixFault::NoColon(named()))?;
     let partition_key = |namespace| match kind {
-        PrefixKind::Errors => Err(Fault::NotAllowed(named())),
-        PrefixKind::Objects => Ok(Part::Value(Source::PartitionKey(namespace, value.to_owned()))),
+        PrefixKind::Errors => Err(PrefixFault::NotAllowed(named())),
+        PrefixKind::Objects => Ok(PrefixPart::Value(ValueSource::PartitionKey(namespace, value.to_owned()))),
     };
     match (namespace, value) {
-        ("timestamp" | "partitionKeyFromLambda" | "partitionKeyFromQuery", "") => Err(Fault::NoValue(named())),
+        ("timestamp" | "partitionKeyFromLambda" | "partitionKeyFromQuery", "") => Err(PrefixFault::NoValue(named())),
         ("timestamp", pattern) => {
-            let widest = TimePattern::parse(pattern).map_err(Fault::Time)?.widest();
-            Ok(Part::Open { expression: format!("!{{{body}}}"), widest })
+            let widest = TimePattern::parse(pattern).map_err(PrefixFault::Time)?.widest();
+            Ok(PrefixPart::Open { expression: format!("!{{{body}}}"), widest })
         }
         ("firehose", "random-string") => {
-            Ok(Part::Open { expression: format!("!{{{body}}}"), widest: "0".repeat(RANDOM_STRING_CHARS) })
+            Ok(PrefixPart::Open { expression: format!("!{{{body}}}"), widest: "0".repeat(RANDOM_STRING_CHARS) })
         }
-        ("firehose", ERROR_TYPE) if kind == PrefixKind::Objects => Err(Fault::NotAllowed(named())),
-        ("firehose", ERROR_TYPE) => Ok(Part::Value(Source::ErrorType)),
-        ("firehose", _) => Err(Fault::UnknownValue(named())),
+        ("firehose", ERROR_TYPE) if kind == PrefixKind::Objects => Err(PrefixFault::NotAllowed(named())),
+        ("firehose", ERROR_TYPE) => Ok(PrefixPart::Value(ValueSource::ErrorType)),
+        ("firehose", _) => Err(PrefixFault::UnknownValue(named())),
         ("partitionKeyFromLambda", _) => partition_key(Namespace::Lambda),
         ("partitionKeyFromQuery", _) => partition_key(Namespace::Query),
-        _ => Err(Fault::UnknownNamespace(namespace.to_owned())),
+        _ => Err(PrefixFault::UnknownNamespace(namespace.to_owned())),
     }
 }
 
@@ -333,10 +339,12 @@ pub fn check_pair(objects: &Prefix, errors: Option<&Prefix>) -> Result<(), Prefi
     let error = |fault| Err(PrefixError { kind: PrefixKind::Errors, column: None, fault });
     match errors {
         None if objects.has_expressions => {
-            error(Fault::Missing { key: objects.partition_keys_used().into_iter().next().map(|(_, name)| name) })
+            error(PrefixFault::Missing { key: objects.partition_keys_used().into_iter().next().map(|(_, name)| name) })
         }
-        Some(errors) if errors.has_expressions && !errors.parts.contains(&Part::Value(Source::ErrorType)) => {
-            error(Fault::NoErrorType)
+        Some(errors)
+            if errors.has_expressions && !errors.parts.contains(&PrefixPart::Value(ValueSource::ErrorType)) =>
+        {
+            error(PrefixFault::NoErrorType)
         }
         _ => Ok(()),
     }

@@ -22,11 +22,11 @@ use field::{Field, Offset, Show, Style, Unit};
 /// A pattern, parsed once and formatted many times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimePattern {
-    items: Vec<Item>,
+    items: Vec<PatternItem>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Item {
+enum PatternItem {
     Literal(char),
     /// `pad` is the least width in characters, filled with spaces on the left (`ppp`).
     Field {
@@ -54,10 +54,10 @@ impl TimePattern {
                 }
                 // Everything is available in a point in time with a zone, so an optional section is always printed.
                 '[' => open_sections += 1,
-                ']' if open_sections == 0 => return Err(here(Fault::NoOpenSection)),
+                ']' if open_sections == 0 => return Err(here(PatternFault::NoOpenSection)),
                 ']' => open_sections -= 1,
-                '{' | '}' | '#' => return Err(here(Fault::Reserved(c))),
-                _ => items.push(Item::Literal(c)),
+                '{' | '}' | '#' => return Err(here(PatternFault::Reserved(c))),
+                _ => items.push(PatternItem::Literal(c)),
             }
             at += 1;
         }
@@ -69,9 +69,9 @@ impl TimePattern {
         let mut out = String::with_capacity(self.items.len() * 2);
         for item in &self.items {
             match item {
-                Item::Literal(c) => out.push(*c),
-                Item::Field { field, pad: 0 } => field::write(&mut out, *field, at),
-                Item::Field { field, pad } => {
+                PatternItem::Literal(c) => out.push(*c),
+                PatternItem::Field { field, pad: 0 } => field::write(&mut out, *field, at),
+                PatternItem::Field { field, pad } => {
                     let mut text = String::new();
                     field::write(&mut text, *field, at);
                     pad_into(&mut out, *pad, &text);
@@ -87,8 +87,8 @@ impl TimePattern {
         let mut out = String::new();
         for item in &self.items {
             match item {
-                Item::Literal(c) => out.push(*c),
-                Item::Field { field, pad } => pad_into(&mut out, *pad, &"0".repeat(field.width_max())),
+                PatternItem::Literal(c) => out.push(*c),
+                PatternItem::Field { field, pad } => pad_into(&mut out, *pad, &"0".repeat(field.width_max())),
             }
         }
         out
@@ -101,43 +101,43 @@ fn pad_into(out: &mut String, pad: usize, text: &str) {
 }
 
 /// Reads a run of one letter at `at` (and the run it pads, if it is `p`); returns where to go on.
-fn letters(chars: &[char], at: usize, items: &mut Vec<Item>) -> Result<usize, PatternError> {
+fn letters(chars: &[char], at: usize, items: &mut Vec<PatternItem>) -> Result<usize, PatternError> {
     let run = |from: usize| chars[from..].iter().take_while(|c| **c == chars[from]).count();
     let (mut from, mut pad) = (at, 0);
     if chars[at] == 'p' {
         pad = run(at);
         from = at + pad;
         if !chars.get(from).is_some_and(char::is_ascii_alphabetic) {
-            return Err(PatternError { column: at + 1, fault: Fault::NothingToPad });
+            return Err(PatternError { column: at + 1, fault: PatternFault::NothingToPad });
         }
     }
     let (letter, count) = (chars[from], run(from));
-    let field =
-        field(letter, count).ok_or(PatternError { column: from + 1, fault: Fault::Letters { letter, count } })?;
-    items.push(Item::Field { field, pad });
+    let field = field(letter, count)
+        .ok_or(PatternError { column: from + 1, fault: PatternFault::Letters { letter, count } })?;
+    items.push(PatternItem::Field { field, pad });
     Ok(from + count)
 }
 
 /// Reads quoted text at `at`; returns where to go on.
-fn quoted(chars: &[char], at: usize, items: &mut Vec<Item>) -> Result<usize, PatternError> {
+fn quoted(chars: &[char], at: usize, items: &mut Vec<PatternItem>) -> Result<usize, PatternError> {
     let (before, mut next) = (items.len(), at + 1);
     loop {
         match (chars.get(next), chars.get(next + 1)) {
             (Some('\''), Some('\'')) => {
-                items.push(Item::Literal('\''));
+                items.push(PatternItem::Literal('\''));
                 next += 2;
             }
             (Some('\''), _) => {
                 if items.len() == before {
-                    items.push(Item::Literal('\''));
+                    items.push(PatternItem::Literal('\''));
                 }
                 return Ok(next + 1);
             }
             (Some(c), _) => {
-                items.push(Item::Literal(*c));
+                items.push(PatternItem::Literal(*c));
                 next += 1;
             }
-            (None, _) => return Err(PatternError { column: at + 1, fault: Fault::OpenQuote }),
+            (None, _) => return Err(PatternError { column: at + 1, fault: PatternFault::OpenQuote }),
         }
     }
 }
@@ -219,11 +219,11 @@ fn offset(count: usize, zero: &'static str) -> Option<Field> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatternError {
     column: usize,
-    fault: Fault,
+    fault: PatternFault,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Fault {
+enum PatternFault {
     Letters { letter: char, count: usize },
     Reserved(char),
     OpenQuote,
@@ -259,10 +259,10 @@ impl fmt::Display for PatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "time pattern, column {}: ", self.column)?;
         match self.fault {
-            Fault::Letters { letter: 'v', .. } | Fault::Letters { letter: 'z', count: 4 } => {
+            PatternFault::Letters { letter: 'v', .. } | PatternFault::Letters { letter: 'z', count: 4 } => {
                 write!(f, "zone names in words are not supported, expected `z`, `VV`, `O` or `xxx`")
             }
-            Fault::Letters { letter, count } => match counts_allowed(letter) {
+            PatternFault::Letters { letter, count } => match counts_allowed(letter) {
                 Some(allowed) => write!(f, "letter `{letter}` {count} times in a row, expected {allowed}"),
                 None => write!(
                     f,
@@ -270,10 +270,10 @@ impl fmt::Display for PatternError {
                      or quoted text such as `'{letter}'`"
                 ),
             },
-            Fault::Reserved(c) => write!(f, "`{c}` is reserved, expected it quoted: `'{c}'`"),
-            Fault::OpenQuote => write!(f, "quoted text has no end, expected `'` (and `''` for a quote)"),
-            Fault::NoOpenSection => write!(f, "`]` without `[`"),
-            Fault::NothingToPad => write!(f, "padding `p` without a letter after it, expected such as `ppH`"),
+            PatternFault::Reserved(c) => write!(f, "`{c}` is reserved, expected it quoted: `'{c}'`"),
+            PatternFault::OpenQuote => write!(f, "quoted text has no end, expected `'` (and `''` for a quote)"),
+            PatternFault::NoOpenSection => write!(f, "`]` without `[`"),
+            PatternFault::NothingToPad => write!(f, "padding `p` without a letter after it, expected such as `ppH`"),
         }
     }
 }

@@ -12,7 +12,7 @@ const AT_ONCE_MIN: usize = 4;
 
 /// See the module.
 #[derive(Debug)]
-pub struct Room {
+pub struct ReadRoom {
     free: Arc<Semaphore>,
     /// All of it.
     units: usize,
@@ -21,16 +21,16 @@ pub struct Room {
 
 /// A part of a room, given back when this goes.
 #[derive(Debug)]
-pub struct Part {
+pub struct RoomPart {
     permits: OwnedSemaphorePermit,
     taken: Arc<AtomicUsize>,
 }
 
-impl Room {
+impl ReadRoom {
     /// `taken`: where the bytes that are taken are added up, with those of other rooms.
-    pub fn new(bytes: usize, taken: Arc<AtomicUsize>) -> Room {
+    pub fn new(bytes: usize, taken: Arc<AtomicUsize>) -> ReadRoom {
         let units = (bytes / UNIT).min(u32::MAX as usize);
-        Room { free: Arc::new(Semaphore::new(units)), units, taken }
+        ReadRoom { free: Arc::new(Semaphore::new(units)), units, taken }
     }
 
     /// The most that one answer takes, and that a lane which is stalled should hold.
@@ -39,16 +39,16 @@ impl Room {
     }
 
     /// Waits until there are so many bytes, and takes them; who wants more than a small room's part takes that.
-    pub async fn take(&self, bytes: usize) -> Part {
+    pub async fn take(&self, bytes: usize) -> RoomPart {
         let wanted = bytes.div_ceil(UNIT).min(self.units / AT_ONCE_MIN);
         let wanted = u32::try_from(wanted).expect("no more than there are");
         let permits = self.free.clone().acquire_many_owned(wanted).await.expect("it is never closed");
         self.taken.fetch_add(permits.num_permits() * UNIT, Ordering::Relaxed);
-        Part { permits, taken: self.taken.clone() }
+        RoomPart { permits, taken: self.taken.clone() }
     }
 }
 
-impl Part {
+impl RoomPart {
     /// How much it is.
     pub fn bytes(&self) -> usize {
         self.permits.num_permits() * UNIT
@@ -62,7 +62,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for RoomPart {
     fn drop(&mut self) {
         self.taken.fetch_sub(self.bytes(), Ordering::Relaxed);
     }
@@ -76,7 +76,7 @@ mod tests {
     #[tokio::test]
     async fn who_finds_no_room_waits_and_nobody_for_ever() {
         let taken = Arc::new(AtomicUsize::new(0));
-        let room = Room::new(24 << 20, taken.clone());
+        let room = ReadRoom::new(24 << 20, taken.clone());
         let taken = || taken.load(Ordering::Relaxed);
         let mut some = Vec::new();
         for bytes in [6 << 20, 6 << 20, 6 << 20, 5 << 20, 1 << 20] {

@@ -4,7 +4,7 @@ use super::engine::Engine;
 use super::supervise::Stream;
 use crate::error::Result;
 use crate::journal::Put;
-use crate::record::{Batch, Entry};
+use crate::record::{EntryPoint, Records};
 use crate::stream::engine::outbox::AbandonCount;
 use crate::stream::lane::sinks::Sinks;
 use crate::stream::plan::loss::AcknowledgedLoss;
@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 
 impl Stream {
     /// Makes failed records durable that are put in again, each batch as one frame.
-    pub(super) fn put_again(&self, batch: Batch, entry: Entry) -> Result<u64> {
+    pub(super) fn put_again(&self, batch: Records, entry: EntryPoint) -> Result<u64> {
         let put = Put { arrival_ms: self.shared.clock.wall_ms(), entry, batch };
         self.shared.runtime.block_on(self.put.put(put))
     }

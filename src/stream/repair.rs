@@ -8,8 +8,8 @@ use crate::error::{Error, Kind, Result};
 use crate::fs::{Fs, read};
 use crate::journal::{segment, survey};
 use crate::stream::lane::meta::{META, Meta, is_used, read_or_make_meta};
-use crate::stream::plan::list::{List, ListBuilder};
-use crate::stream::state_log::ledger::{Contents, Line, Sums, files};
+use crate::stream::plan::list::{ListBuilder, OffsetList};
+use crate::stream::state_log::ledger::{Contents, LedgerSums, Line, files};
 use crate::stream::state_log::plan_log::{ASIDE, MAGIC, PlanLog, recover};
 use crate::stream::state_log::sealed;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ pub struct Repair {
 enum Means {
     None,
     /// A plan log with this state.
-    PlanLog(Box<recover::Found>),
+    PlanLog(Box<recover::FoundLog>),
     /// The directory begins anew; what there was is kept here.
     Anew(PathBuf),
 }
@@ -181,7 +181,7 @@ fn settle(state: &mut State, line: &Line, actions: &mut Vec<String>) {
 }
 
 /// The list of a line whose records follow each other, proved by its digest.
-fn run(line: &Line) -> Option<List> {
+fn run(line: &Line) -> Option<OffsetList> {
     if line.end.checked_sub(line.first) != Some(line.outputs) {
         return None;
     }
@@ -190,7 +190,7 @@ fn run(line: &Line) -> Option<List> {
     Some(list.finish()).filter(|list| list.digest() == line.digest.0)
 }
 
-fn plan(number: u64, outlet: Outlet, line: &Line, list: List) -> Plan {
+fn plan(number: u64, outlet: Outlet, line: &Line, list: OffsetList) -> Plan {
     Plan {
         number,
         id: line.plan,
@@ -222,8 +222,8 @@ fn unlisted(state: &State, low: u64, end: u64) -> Vec<(u64, u64)> {
     gaps
 }
 
-fn read_ledger(fs: &dyn Fs, dir: &Path) -> Result<(Sums, Vec<Line>)> {
-    let (mut sums, mut lines) = (Sums::default(), Vec::new());
+fn read_ledger(fs: &dyn Fs, dir: &Path) -> Result<(LedgerSums, Vec<Line>)> {
+    let (mut sums, mut lines) = (LedgerSums::default(), Vec::new());
     for number in files(fs, dir)? {
         let Some(contents) = Contents::read(fs, dir, number)? else { continue };
         sums = contents.totals();

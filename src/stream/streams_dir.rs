@@ -16,12 +16,12 @@ pub(super) struct StreamsDir {
     fs: Arc<dyn Fs>,
     path: PathBuf,
     /// Directories that are nobody's as far as can be told, and why, as they were last found.
-    unreadable: RwLock<BTreeMap<String, Unreadable>>,
+    unreadable: RwLock<BTreeMap<String, UnreadableDir>>,
 }
 
 /// Why a directory is no stream's.
 #[derive(Clone, PartialEq, Eq)]
-struct Unreadable {
+struct UnreadableDir {
     why: String,
     /// It may be that of any stream.
     is_nameless: bool,
@@ -46,7 +46,7 @@ impl StreamsDir {
         let unreadable = self.unreadable.read().expect("nobody panics holding it");
         match unreadable.iter().find(|(_, unreadable)| unreadable.is_nameless) {
             None => Ok(self.path.join(Uuid::new_v4().to_string())),
-            Some((dir, Unreadable { why, .. })) => Err(format!(
+            Some((dir, UnreadableDir { why, .. })) => Err(format!(
                 "`{}` may be its directory and does not say so ({why}): put its `META` back, see `hydrant repair`, or move it \
                  away for the stream to begin anew",
                 self.path.join(dir).display()
@@ -85,13 +85,13 @@ impl StreamsDir {
                         let (name, other) = (&meta.name, other.display());
                         let why =
                             format!("`{}` says that it is stream `{name}` too, which is in `{other}`", dir.display());
-                        unreadable.insert(entry, Unreadable { why, is_nameless: false });
+                        unreadable.insert(entry, UnreadableDir { why, is_nameless: false });
                     }
                 },
                 // A directory without META was being made when the process died: it never held a record.
                 Err(_) if is_nothing(fs, &dir) => {}
                 // Whose it is cannot be told, so it is shown as what it is: a stream that is not open.
-                Err(e) => drop(unreadable.insert(entry, Unreadable { why: e.to_string(), is_nameless: true })),
+                Err(e) => drop(unreadable.insert(entry, UnreadableDir { why: e.to_string(), is_nameless: true })),
             }
         }
         let mut known = self.unreadable.write().expect("nobody panics holding it");

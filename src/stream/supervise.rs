@@ -7,7 +7,7 @@ use crate::alarm::{Alarm, AlarmBoard, AlarmKind};
 use crate::config::StreamConfig;
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Budget, Committer, Put};
-use crate::record::{Batch, Entry};
+use crate::record::{EntryPoint, Records};
 use crate::stream::lane::handle::LaneHandle;
 use crate::stream::lane::meta::Meta;
 use crate::stream::lane::open::{LaneToOpen, Opened, disk_limit, open};
@@ -93,14 +93,14 @@ impl Stream {
     }
 
     /// Makes a batch durable; see [`Committer::put`]. Also refused: a stream that has stopped or is retired.
-    pub async fn put(&self, batch: Batch) -> Result<u64> {
+    pub async fn put(&self, batch: Records) -> Result<u64> {
         if self.running.has_ended() {
             return Err(Error::new(Kind::Poisoned, format!("stream `{}` has stopped", self.name)));
         }
         if self.is_retired() {
             return Err(Error::new(Kind::Invalid, format!("stream `{}` is retired", self.name)));
         }
-        self.put.put(Put { arrival_ms: self.shared.clock.wall_ms(), entry: Entry::Source, batch }).await
+        self.put.put(Put { arrival_ms: self.shared.clock.wall_ms(), entry: EntryPoint::Source, batch }).await
     }
 
     fn note_unkept(&self, unkept: Option<Error>) {

@@ -31,7 +31,7 @@ pub fn init_logs(log: &Log) {
     let colours = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours);
     // The default says on standard error that it could not write there, and panics.
-    let builder = builder.log_internal_errors(false).with_writer(|| Lines);
+    let builder = builder.log_internal_errors(false).with_writer(|| LogLines);
     let _ = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::Human => builder.try_init(),
@@ -92,9 +92,9 @@ pub fn write_line(line: &[u8]) {
 }
 
 /// Where the formatter writes: it hands over one line at a time.
-struct Lines;
+struct LogLines;
 
-impl Write for Lines {
+impl Write for LogLines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         write_line(line);
         Ok(line.len())

@@ -4,7 +4,7 @@
 use crate::model::{Life, World};
 use crate::service::scale;
 use hydrant::journal::Put;
-use hydrant::record::{Batch, Entry as Stage};
+use hydrant::record::{EntryPoint as Stage, Records};
 use hydrant::sabotage;
 use hydrant::stream::plan::Entry;
 use hydrant::stream::plan::list::ListBuilder;
@@ -205,7 +205,7 @@ fn put_in_again_and_not_noted(seed: u64) -> Result<bool, String> {
     let from = life.engine.journal_end();
     let take = Entry::Take { object: "errors/x".into(), lines: lines.finish(), from };
     life.engine.note_take(vec![take], None).map_err(|e| e.to_string())?;
-    let mut batch = Batch::default();
+    let mut batch = Records::default();
     for number in 0..2 {
         world.records.insert(number, (b'p', true));
         batch.push(format!("{number:05}p").as_bytes());

@@ -5,7 +5,7 @@ use crate::model::{DIR, Life, World};
 use hydrant::deliver::Attempt;
 use hydrant::fs::{Fs, read};
 use hydrant::journal::Put;
-use hydrant::record::{Batch, Entry};
+use hydrant::record::{EntryPoint, Records};
 use hydrant::stream::engine::Progress;
 use hydrant::stream::plan::{Outlet, Plan};
 use std::path::Path;
@@ -14,12 +14,12 @@ use std::path::Path;
 fn planned(world: &mut World, records: u64) -> Life {
     let mut life = world.start().unwrap();
     for first in (0..records).step_by(3) {
-        let mut batch = Batch::default();
+        let mut batch = Records::default();
         for number in first..(first + 3).min(records) {
             world.records.insert(number, (b'p', true));
             batch.push(format!("{number:05}p").as_bytes());
         }
-        let put = Put { arrival_ms: 1_790_000_000_000, entry: Entry::Source, batch };
+        let put = Put { arrival_ms: 1_790_000_000_000, entry: EntryPoint::Source, batch };
         world.commit(&mut life, put);
     }
     while life.engine.step().unwrap() == Progress::Busy {}

@@ -3,9 +3,9 @@
 use hydrant::error::Kind;
 use hydrant::fs::fake::FakeFs;
 use hydrant::fs::{Fs, real::RealFs};
-use hydrant::journal::{Budget, Journal, Limits, Put, Writer, survey};
+use hydrant::journal::{Budget, Journal, JournalLimits, Put, Writer, survey};
 use hydrant::lane::{Cursor, Lane, Read};
-use hydrant::record::{Batch, Entry, Frame};
+use hydrant::record::{EntryPoint, Frame, Records};
 use hydrant::stream::plan::list::ListBuilder;
 use hydrant::stream::plan::{self, Epoch, Mark, Outlet, Plan, Reason, Track};
 use hydrant::stream::state_log::plan_log::PlanLog;
@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 pub(crate) const INCARNATION: [u8; 16] = *b"golden-format-01";
 
-pub(crate) fn limits() -> Limits {
+pub(crate) fn limits() -> JournalLimits {
     // No tail in memory: what is read comes from the segments.
-    Limits { segment_bytes_min: 32768, segment_bytes_max: 65536, tail_bytes_max: 0 }
+    JournalLimits { segment_bytes_min: 32768, segment_bytes_max: 65536, tail_bytes_max: 0 }
 }
 
 fn open(fs: &Arc<dyn Fs>, dir: &Path, budget: Arc<Budget>) -> (Arc<Journal>, Writer) {
@@ -26,9 +26,9 @@ fn open(fs: &Arc<dyn Fs>, dir: &Path, budget: Arc<Budget>) -> (Arc<Journal>, Wri
 }
 
 pub(crate) fn put(text: &str, records: usize) -> Put {
-    let mut batch = Batch::default();
+    let mut batch = Records::default();
     (0..records).for_each(|i| batch.push(format!("{text}-{i}").as_bytes()));
-    Put { arrival_ms: 1_790_000_000_000, entry: Entry::Source, batch }
+    Put { arrival_ms: 1_790_000_000_000, entry: EntryPoint::Source, batch }
 }
 
 /// Everything from `from` on: frames, and what was reported lost.
@@ -109,7 +109,7 @@ fn a_full_budget_refuses_and_takes_again_after_recycling() {
 fn segments_are_recycled_and_no_more_are_made_once_they_have_grown() {
     let fake = FakeFs::new();
     let (fs, dir): (Arc<dyn Fs>, _) = (Arc::new(fake.clone()), PathBuf::from("/j"));
-    let limits = Limits { segment_bytes_min: 8192, segment_bytes_max: 131_072, tail_bytes_max: 0 };
+    let limits = JournalLimits { segment_bytes_min: 8192, segment_bytes_max: 131_072, tail_bytes_max: 0 };
     let (journal, mut writer, _) =
         Journal::open(fs.clone(), &dir, INCARNATION, limits, Budget::unlimited(), 0).unwrap();
     let mut run = |commits: u64| {

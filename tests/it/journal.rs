@@ -6,9 +6,9 @@ use hydrant::error::Kind;
 use hydrant::fs::Fs;
 use hydrant::fs::fake::FakeFs;
 use hydrant::journal::segment::Segment;
-use hydrant::journal::{Budget, Journal, Limits, Put, Recovered, Writer, survey};
+use hydrant::journal::{Budget, Journal, JournalLimits, Put, Recovered, Writer, survey};
 use hydrant::lane::{Cursor, Lane, Read};
-use hydrant::record::{Batch, Entry, Frame};
+use hydrant::record::{EntryPoint, Frame, Records};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ fn open_at(fake: &FakeFs, floor: u64) -> (Arc<Journal>, Writer, Recovered) {
     Journal::open(disk(fake), Path::new(DIR), INCARNATION, limits(), Budget::unlimited(), floor).unwrap()
 }
 
-fn open_within(fake: &FakeFs, limits: Limits, budget: &Arc<Budget>) -> (Arc<Journal>, Writer) {
+fn open_within(fake: &FakeFs, limits: JournalLimits, budget: &Arc<Budget>) -> (Arc<Journal>, Writer) {
     let opened = Journal::open(disk(fake), Path::new(DIR), INCARNATION, limits, budget.clone(), 0);
     let (journal, writer, _) = opened.unwrap();
     (journal, writer)
@@ -274,8 +274,8 @@ fn a_journal_over_its_budget_is_opened_and_read_all_the_same() {
 }
 
 /// Segments that grow from 32 KiB, as far as the budget lets them.
-fn growing() -> Limits {
-    Limits { segment_bytes_max: 1 << 20, ..limits() }
+fn growing() -> JournalLimits {
+    JournalLimits { segment_bytes_max: 1 << 20, ..limits() }
 }
 
 /// Puts single records until the budget refuses.
@@ -331,7 +331,7 @@ fn spares_too_small_for_a_large_put_make_room_for_a_segment_that_is_not() {
     let (journal, mut writer) = open_within(&fake, growing(), &budget);
     fill(&mut writer);
     journal.recycle(journal.durable()).unwrap();
-    let large = || Put { batch: Batch::from_parts(vec![7; 36 << 10], vec![36 << 10]).unwrap(), ..put("", 0) };
+    let large = || Put { batch: Records::from_parts(vec![7; 36 << 10], vec![36 << 10]).unwrap(), ..put("", 0) };
     for i in 0..20 {
         let first = writer.commit(vec![large()]).unwrap_or_else(|e| panic!("put {i}: {e}"))[0];
         journal.recycle(first).unwrap();
@@ -378,7 +378,7 @@ fn a_small_spare_is_kept_until_there_is_room_for_a_larger_one() {
 
 /// A journal with all its frames in memory, in several segments.
 fn remembered(fake: &FakeFs) -> (Arc<Journal>, Vec<Frame>) {
-    let limits = Limits { tail_bytes_max: usize::MAX, ..limits() };
+    let limits = JournalLimits { tail_bytes_max: usize::MAX, ..limits() };
     let (journal, mut writer) = open_within(fake, limits, &Budget::unlimited());
     for i in 0..40 {
         writer.commit(vec![put(&i.to_string(), 2), put("x", 1), put("y", 3)]).unwrap();
@@ -451,11 +451,11 @@ fn what_every_reader_has_passed_is_forgotten_and_the_rest_is_kept_as_far_as_memo
 #[test]
 fn segments_follow_the_size_of_the_commits_that_need_them() {
     let fake = FakeFs::new();
-    let limits = Limits { segment_bytes_min: 8192, segment_bytes_max: 1 << 20, tail_bytes_max: 0 };
+    let limits = JournalLimits { segment_bytes_min: 8192, segment_bytes_max: 1 << 20, tail_bytes_max: 0 };
     let (_, mut writer) = open_within(&fake, limits, &Budget::unlimited());
-    let batch = Batch::from_parts(vec![b'x'; 60_000], vec![60_000]).unwrap();
+    let batch = Records::from_parts(vec![b'x'; 60_000], vec![60_000]).unwrap();
     for _ in 0..16 {
-        writer.commit(vec![Put { arrival_ms: 1, entry: Entry::Source, batch: batch.clone() }]).unwrap();
+        writer.commit(vec![Put { arrival_ms: 1, entry: EntryPoint::Source, batch: batch.clone() }]).unwrap();
     }
     let sizes: Vec<u64> = files(&fake, ".seg").into_iter().map(|(_, size)| size).collect();
     // One that holds a commit and no more, the next one as large, and then twice as large each time.
@@ -465,11 +465,11 @@ fn segments_follow_the_size_of_the_commits_that_need_them() {
 #[test]
 fn records_full_of_what_looks_like_frames_do_not_keep_a_journal_from_being_opened() {
     let fake = FakeFs::new();
-    let limits = Limits { segment_bytes_min: 2 << 20, segment_bytes_max: 2 << 20, tail_bytes_max: 0 };
+    let limits = JournalLimits { segment_bytes_min: 2 << 20, segment_bytes_max: 2 << 20, tail_bytes_max: 0 };
     // Each sixteen bytes claim to begin a frame of one record and a megabyte, at an offset far above (what follows).
     let claim = [&b"HJF1"[..], &[0; 4], &(1u32 << 20).to_le_bytes(), &1u32.to_le_bytes()].concat();
-    let claims = Batch::from_parts(claim.repeat(32 << 10), vec![512 << 10]).unwrap();
-    let claims = || Put { arrival_ms: 1, entry: Entry::Source, batch: claims.clone() };
+    let claims = Records::from_parts(claim.repeat(32 << 10), vec![512 << 10]).unwrap();
+    let claims = || Put { arrival_ms: 1, entry: EntryPoint::Source, batch: claims.clone() };
     {
         let (_, mut writer) = open_within(&fake, limits.clone(), &Budget::unlimited());
         for put in [put("before", 2), claims(), claims(), put("behind", 3)] {

@@ -3,25 +3,25 @@
 
 use hydrant::alarm::AlarmKind;
 use hydrant::clock::{Clock, Manual};
-use hydrant::compress::Compress;
+use hydrant::compress::Compression;
 use hydrant::deliver::object::{Created, Failure, Looked, ObjectStore, Owner, attempt};
-use hydrant::deliver::records::Records;
-use hydrant::deliver::retry::{Pace, Patience};
-use hydrant::deliver::{Attempt, Rejection, Shipment, Sink, local::Local};
+use hydrant::deliver::records::BodyRecords;
+use hydrant::deliver::retry::{Patience, RetryPace};
+use hydrant::deliver::{Attempt, Rejection, Shipment, Sink, local::LocalSink};
 use hydrant::destination::{Payload, StoreName};
 use hydrant::error::{Error, Kind, Result};
-use hydrant::format::{Format, lines::Lines};
+use hydrant::format::{RecordFormat, lines::LinesFormat};
 use hydrant::fs::fake::FakeFs;
 use hydrant::fs::{Fs, read};
 use hydrant::journal::{self, Budget, Journal, Put, Writer};
 use hydrant::lane::Lane;
 use hydrant::partition::prefix::{Prefix, PrefixKind};
-use hydrant::record::{Batch, Entry, Origin};
+use hydrant::record::{EntryPoint, Origin, Records};
 use hydrant::sabotage;
 use hydrant::stream::engine::home::{Bounds, Home};
 use hydrant::stream::engine::memory::NodeMemory;
 use hydrant::stream::engine::{Engine, EngineSettings, Progress};
-use hydrant::stream::pipeline::live::{Limits, Live};
+use hydrant::stream::pipeline::live::{Live, PlanLimits};
 use hydrant::stream::pipeline::load::Routes;
 use hydrant::stream::pipeline::route::{BackupRoute, FailureRoute, Route};
 use hydrant::stream::pipeline::workers::Workers;
@@ -29,7 +29,7 @@ use hydrant::stream::plan::Outlet;
 use hydrant::stream::state_log::blobs::Blobs;
 use hydrant::stream::state_log::ledger::stubs;
 use hydrant::stream::state_log::plan_log::PlanLog;
-use hydrant::transform::{Failed, Transform, Transformed, Verdict};
+use hydrant::transform::{RecordTransform, TransformFailure, TransformVerdict, Transformed};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -87,29 +87,33 @@ struct Scripted {
     rng: Arc<Mutex<Rng>>,
 }
 
-impl Transform for Scripted {
+impl RecordTransform for Scripted {
     fn batch_limits(&self) -> (usize, usize) {
         (7, 1 << 20)
     }
 
-    fn apply(&self, records: &Batch, _arrivals: &[u64], _origins: &[Origin]) -> Result<Transformed> {
+    fn apply(&self, records: &Records, _arrivals: &[u64], _origins: &[Origin]) -> Result<Transformed> {
         let mut done = Transformed::default();
         for record in records.iter() {
             let kind = record[record.len() - 1];
             if kind.is_ascii_uppercase() && self.rng.lock().unwrap().chance(30) {
-                let failed =
-                    Failed { code: "Transform.Timeout", message: "slow".into(), attempts: 2, may_differ: true };
-                done.verdicts.push(Verdict::Failed(failed));
+                let failed = TransformFailure {
+                    code: "Transform.Timeout",
+                    message: "slow".into(),
+                    attempts: 2,
+                    may_differ: true,
+                };
+                done.verdicts.push(TransformVerdict::Failed(failed));
                 continue;
             }
             done.verdicts.push(match outputs(kind, self.configuration) {
-                Err(()) => Verdict::Failed(Failed {
+                Err(()) => TransformVerdict::Failed(TransformFailure {
                     code: "Transform.ProcessingFailed",
                     message: "asked to".into(),
                     attempts: 1,
                     may_differ: false,
                 }),
-                Ok(keys) if keys.is_empty() => Verdict::Dropped,
+                Ok(keys) if keys.is_empty() => TransformVerdict::Dropped,
                 Ok(keys) => {
                     let first = done.outputs.len() as u32;
                     for (i, key) in keys.iter().enumerate() {
@@ -117,7 +121,7 @@ impl Transform for Scripted {
                         done.outputs.push(format!("{text}#{i}/{}@{}", keys.len(), self.configuration).as_bytes());
                         done.partition_keys.push(vec![("k".into(), key.to_string())]);
                     }
-                    Verdict::Kept { first, count: keys.len() as u32 }
+                    TransformVerdict::Kept { first, count: keys.len() as u32 }
                 }
             });
         }
@@ -141,22 +145,22 @@ impl Routes for Loader {
             })),
             prefix: prefix("main/!{partitionKeyFromLambda:k}/", PrefixKind::Objects),
             error_prefix: prefix("errors/!{firehose:error-output-type}/", PrefixKind::Errors),
-            format: Format::Lines(Lines { newline: true }),
-            compress: Compress::None,
+            format: RecordFormat::Lines(LinesFormat { newline: true }),
+            compress: Compression::None,
             extension: None,
             time_zone: jiff::tz::TimeZone::UTC,
             store: place(store),
             takes: if store == ENDPOINT { Payload::Records } else { Payload::Objects },
             failures: FailureRoute {
                 store: place(if store == ENDPOINT { LOCAL } else { store }),
-                compress: Compress::None,
+                compress: Compression::None,
                 undelivered: "http-endpoint-failed",
                 manifests: None,
             },
             backup: Some(BackupRoute {
                 store: place(if store == LOCAL { MODEL } else { LOCAL }),
                 prefix: prefix("raw/", PrefixKind::Objects),
-                compress: Compress::None,
+                compress: Compression::None,
             }),
         }))
     }
@@ -285,7 +289,7 @@ impl Sink for ModelEndpoint {
             return refused();
         }
         let mut taken = Vec::new();
-        let mut records = match Records::new(&shipment.body) {
+        let mut records = match BodyRecords::new(&shipment.body) {
             Ok(records) => records,
             Err(e) => return Attempt::Retry { reason: e.to_string() },
         };
@@ -429,7 +433,7 @@ impl World {
             ledger_file_bytes: 1500,
         };
         let log = PlanLog::open(fs.clone(), &dir, self.incarnation, bounds.reserve_bytes)?;
-        let limits = journal::Limits { segment_bytes_min: 16384, segment_bytes_max: 65536, tail_bytes_max: 256 };
+        let limits = journal::JournalLimits { segment_bytes_min: 16384, segment_bytes_max: 65536, tail_bytes_max: 256 };
         let floor = log.state().floor();
         let (journal, writer, _) =
             Journal::open(fs.clone(), &dir, self.incarnation, limits, Budget::unlimited(), floor)?;
@@ -441,8 +445,8 @@ impl World {
             backup_interval: Duration::from_secs(60),
             failures_with_backup: false,
             limits: match self.definition.starts_with(ENDPOINT) {
-                true => Limits { outputs_max: 5, bytes_max: 60 },
-                false => Limits::NONE,
+                true => PlanLimits { outputs_max: 5, bytes_max: 60 },
+                false => PlanLimits::NONE,
             },
             shipments_max: [3; 3],
             shipments_of_lanes_max: [3; 3],
@@ -451,7 +455,7 @@ impl World {
             gzip_requests: self.ordered,
             patience: Some(Patience {
                 duration: Duration::from_secs(80),
-                pace: Pace::Doubling { first, max: 2 * first },
+                pace: RetryPace::Doubling { first, max: 2 * first },
             }),
         };
         let rng = self.rng.clone();
@@ -475,7 +479,7 @@ impl World {
         let settings = EngineSettings { live, loader, definition: self.definition.as_bytes().to_vec() };
         let engine = Engine::open(home, settings, log, journal.clone())?;
         let mut sinks: HashMap<&'static str, Box<dyn Sink>> = HashMap::new();
-        sinks.insert(LOCAL, Box::new(Local::new(fs, PathBuf::from("/bucket"))));
+        sinks.insert(LOCAL, Box::new(LocalSink::new(fs, PathBuf::from("/bucket"))));
         sinks.insert(MODEL, Box::new(ModelStore { bucket: self.bucket.clone(), rng: self.rng.clone() }));
         sinks.insert(MISTYPED, Box::new(ModelStore { bucket: self.mistyped.clone(), rng: self.rng.clone() }));
         let (bucket, endpoint, rng) = (self.bucket.clone(), self.endpoint.clone(), self.rng.clone());
@@ -557,7 +561,7 @@ impl World {
         let mut puts = Vec::new();
         let mut numbers = Vec::new();
         for _ in 0..1 + self.below(2) {
-            let mut batch = Batch::default();
+            let mut batch = Records::default();
             for _ in 0..1 + self.below(4) {
                 let number = self.records.len() as u64;
                 let kind = KINDS[self.below(KINDS.len() as u64) as usize];
@@ -565,7 +569,7 @@ impl World {
                 batch.push(format!("{number:05}{}", kind as char).as_bytes());
                 numbers.push(number);
             }
-            puts.push(Put { arrival_ms: self.clock.wall_ms(), entry: Entry::Source, batch });
+            puts.push(Put { arrival_ms: self.clock.wall_ms(), entry: EntryPoint::Source, batch });
         }
         if sabotage::on("ack_before_sync") {
             numbers.iter().for_each(|n| self.records.get_mut(n).unwrap().1 = true);
@@ -581,10 +585,10 @@ impl World {
 
     /// Puts one record with a given number that is delivered as it is.
     pub fn put_plain(&mut self, life: &mut Life, number: u64) -> Result<()> {
-        let mut batch = Batch::default();
+        let mut batch = Records::default();
         batch.push(format!("{number:05}p").as_bytes());
         self.records.insert(number, (b'p', true));
-        let put = Put { arrival_ms: 1_790_000_000_000, entry: Entry::Source, batch };
+        let put = Put { arrival_ms: 1_790_000_000_000, entry: EntryPoint::Source, batch };
         life.writer.commit(vec![put]).map(drop)
     }
 
@@ -638,9 +642,9 @@ impl World {
         let lines: Vec<u8> = objects.flat_map(|(_, bytes)| bytes).collect();
         let records = lines
             .split_inclusive(|&b| b == b'\n')
-            .map(|line| hydrant::deliver::error_record::Failed::read(line).unwrap())
+            .map(|line| hydrant::deliver::error_record::FailedRecord::read(line).unwrap())
             .map(|failed| match failed.entry {
-                Entry::Keyed => hydrant::record::keyed::unpack_one(&failed.record).unwrap().1.to_vec(),
+                EntryPoint::Keyed => hydrant::record::keyed::unpack_one(&failed.record).unwrap().1.to_vec(),
                 _ => failed.record,
             });
         records.map(|record| String::from_utf8_lossy(&record)[..5].parse().unwrap()).collect()

@@ -12,7 +12,7 @@ use aws_sdk_s3::types::ChecksumMode;
 use hydrant::config::{Checksum, Conditional, ObjectEncoding, S3 as Settings, Sse};
 use hydrant::deliver::body::Scratch;
 use hydrant::deliver::object::{Created, Looked, ObjectStore};
-use hydrant::deliver::s3::S3;
+use hydrant::deliver::s3::S3Sink;
 use hydrant::deliver::{Attempt, Shipment, Sink, Spool};
 use hydrant::fs::real::RealFs;
 use std::path::PathBuf;
@@ -48,8 +48,8 @@ pub fn settings(bucket: &str) -> Settings {
     }
 }
 
-pub fn connect(settings: &Settings) -> S3 {
-    S3::connect(settings, RUNTIME.handle().clone()).expect("settings are complete")
+pub fn connect(settings: &Settings) -> S3Sink {
+    S3Sink::connect(settings, RUNTIME.handle().clone()).expect("settings are complete")
 }
 
 /// MinIO as somebody else sees it.
@@ -71,7 +71,7 @@ impl Eye {
         Eye { client: bucket::client_of(endpoint, keys), bucket: bucket.to_owned() }
     }
 
-    pub fn sink(&self) -> S3 {
+    pub fn sink(&self) -> S3Sink {
         connect(&settings(&self.bucket))
     }
 
@@ -349,7 +349,7 @@ fn of_many_racing_plans_one_gets_the_name() {
 }
 
 /// Attempts all at once. A writer that finds the name under way but not yet taken is told to try again, and does.
-fn race(sink: &S3, racers: &[Shipment]) -> Vec<Attempt> {
+fn race(sink: &S3Sink, racers: &[Shipment]) -> Vec<Attempt> {
     let again = |racer: &Shipment| loop {
         match sink.attempt(racer) {
             Attempt::Retry { reason } => assert!(reason.starts_with("the name was taken"), "{reason}"),

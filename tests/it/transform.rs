@@ -2,9 +2,9 @@
 //! prebuilt blueprint.
 
 use hydrant::error::Kind;
-use hydrant::record::Batch;
+use hydrant::record::Records;
 use hydrant::transform::wasm::{Module, Settings, WasmTransform, code, inspect};
-use hydrant::transform::{Failed, Transform, Transformed, Verdict};
+use hydrant::transform::{RecordTransform, TransformFailure, TransformVerdict, Transformed};
 use serde_json::json;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -45,7 +45,7 @@ fn hasty(millis: u64) -> Settings {
 }
 
 fn run<R: AsRef<[u8]>>(transform: &mut WasmTransform, records: &[R]) -> Transformed {
-    let mut batch = Batch::default();
+    let mut batch = Records::default();
     records.iter().for_each(|r| batch.push(r.as_ref()));
     let out = transform.apply(&batch, &vec![1_790_000_000_000; records.len()], &[]).unwrap();
     assert_eq!(out.verdicts.len(), records.len(), "every record has a verdict");
@@ -65,9 +65,9 @@ fn harmless(n: usize, at: &[(usize, &str)]) -> Vec<String> {
 /// What became of a record, in words: its outputs, `dropped`, or its code.
 fn fate(out: &Transformed, i: usize) -> String {
     match &out.verdicts[i] {
-        Verdict::Dropped => "dropped".to_owned(),
-        Verdict::Failed(failed) => failed.code.to_owned(),
-        Verdict::Kept { first, count } => {
+        TransformVerdict::Dropped => "dropped".to_owned(),
+        TransformVerdict::Failed(failed) => failed.code.to_owned(),
+        TransformVerdict::Kept { first, count } => {
             let output = |o: usize| {
                 let keys = out.partition_keys.get(o).into_iter().flatten();
                 let keys: String = keys.map(|(k, v)| format!(" {k}={v}")).collect();
@@ -82,9 +82,9 @@ fn fates(out: &Transformed) -> Vec<String> {
     (0..out.verdicts.len()).map(|i| fate(out, i)).collect()
 }
 
-fn failed(out: &Transformed, i: usize) -> &Failed {
+fn failed(out: &Transformed, i: usize) -> &TransformFailure {
     match &out.verdicts[i] {
-        Verdict::Failed(failed) => failed,
+        TransformVerdict::Failed(failed) => failed,
         other => panic!("record {i}: {other:?}"),
     }
 }

@@ -18,7 +18,7 @@ const SHOWN_BYTES_MAX: usize = 4096;
 const ERROR_MESSAGE_CHARS_MAX: usize = 8192;
 
 /// An answer, read.
-pub(super) struct Answer {
+pub(super) struct EndpointAnswer {
     pub status: u16,
     pub is_json: bool,
     pub is_encoded: bool,
@@ -47,7 +47,7 @@ pub(super) fn refused(code: &str, message: String, busy: bool) -> Attempt {
     Attempt::Refused { code: code.to_owned(), message, busy, instead: None }
 }
 
-impl Answer {
+impl EndpointAnswer {
     /// What became of the request `id`.
     pub(super) fn judge(&self, id: &str) -> Attempt {
         let shown = || self.shown();
@@ -119,12 +119,12 @@ mod tests {
 
     const ID: &str = "ed4acda5-034f-9f42-bba1-f29aea6d7d8f";
 
-    fn ok(body: &str) -> Answer {
+    fn ok(body: &str) -> EndpointAnswer {
         let body = body.replace("ID", ID).into_bytes();
-        Answer { status: 200, is_json: true, is_encoded: false, has_length: true, too_large: false, body }
+        EndpointAnswer { status: 200, is_json: true, is_encoded: false, has_length: true, too_large: false, body }
     }
 
-    fn code(answer: &Answer) -> String {
+    fn code(answer: &EndpointAnswer) -> String {
         match answer.judge(ID) {
             Attempt::Stored { .. } => "stored".into(),
             Attempt::Refused { code, busy, .. } => format!("{code}{}", if busy { " busy" } else { "" }),
@@ -158,13 +158,14 @@ mod tests {
         }
         let long = format!(r#"{{"requestId":"ID","timestamp":1,"errorMessage":"{}"}}"#, "x".repeat(8193));
         assert_eq!(code(&ok(&long)), INVALID_RESPONSE);
-        let wrong: [fn(&mut Answer); 3] = [|a| a.is_json = false, |a| a.is_encoded = true, |a| a.has_length = false];
+        let wrong: [fn(&mut EndpointAnswer); 3] =
+            [|a| a.is_json = false, |a| a.is_encoded = true, |a| a.has_length = false];
         for wrong in wrong {
             let mut answer = ok(good);
             wrong(&mut answer);
             assert_eq!(code(&answer), INVALID_RESPONSE);
         }
-        assert_eq!(code(&Answer { too_large: true, ..ok(good) }), RESPONSE_TOO_LARGE);
+        assert_eq!(code(&EndpointAnswer { too_large: true, ..ok(good) }), RESPONSE_TOO_LARGE);
         assert!(is_json("Application/JSON; charset=utf-8") && !is_json("text/html") && !is_json("application/jsonl"));
     }
 
@@ -180,9 +181,11 @@ mod tests {
             (503, format!("{DESTINATION_EXCEPTION} busy")),
             (413, "too large".to_owned()),
         ] {
-            assert_eq!(code(&Answer { status, ..ok("{}") }), expected, "{status}");
+            assert_eq!(code(&EndpointAnswer { status, ..ok("{}") }), expected, "{status}");
         }
-        let Attempt::TooLarge { message, .. } = (Answer { status: 413, ..ok("too much") }).judge(ID) else { panic!() };
+        let Attempt::TooLarge { message, .. } = (EndpointAnswer { status: 413, ..ok("too much") }).judge(ID) else {
+            panic!()
+        };
         assert_eq!(message, "The following response was received from the endpoint destination. 413: too much");
     }
 }

@@ -12,14 +12,14 @@ pub(super) struct Resolver {
 
 /// What an address is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
+enum AddressReach {
     Public,
     Private,
     /// Link-local, the metadata services among it, multicast, unspecified: never an endpoint.
     Never,
 }
 
-fn reach(address: IpAddr) -> Reach {
+fn reach(address: IpAddr) -> AddressReach {
     match address {
         IpAddr::V4(v4) => reach_v4(v4),
         IpAddr::V6(v6) => reach_v6(v6),
@@ -28,67 +28,67 @@ fn reach(address: IpAddr) -> Reach {
 
 /// Blocks of IPv4 that are special (IANA, "IPv4 Special-Purpose Address Registry"), the narrower ones first, and metadata
 /// services outside link-local addresses. Whatever else there is is public.
-const V4: [(Ipv4Addr, u32, Reach); 24] = [
+const V4: [(Ipv4Addr, u32, AddressReach); 24] = [
     // Oracle's metadata service, Alibaba's, Azure's.
-    (Ipv4Addr::new(192, 0, 0, 192), 32, Reach::Never),
-    (Ipv4Addr::new(100, 100, 100, 200), 32, Reach::Never),
-    (Ipv4Addr::new(168, 63, 129, 16), 32, Reach::Never),
-    (Ipv4Addr::new(0, 0, 0, 0), 8, Reach::Never),
-    (Ipv4Addr::new(169, 254, 0, 0), 16, Reach::Never),
-    (Ipv4Addr::new(255, 255, 255, 255), 32, Reach::Never),
-    (Ipv4Addr::new(224, 0, 0, 0), 4, Reach::Never),
-    (Ipv4Addr::new(10, 0, 0, 0), 8, Reach::Private),
-    (Ipv4Addr::new(100, 64, 0, 0), 10, Reach::Private),
-    (Ipv4Addr::new(127, 0, 0, 0), 8, Reach::Private),
-    (Ipv4Addr::new(172, 16, 0, 0), 12, Reach::Private),
-    (Ipv4Addr::new(192, 168, 0, 0), 16, Reach::Private),
-    (Ipv4Addr::new(192, 0, 0, 9), 32, Reach::Public),
-    (Ipv4Addr::new(192, 0, 0, 10), 32, Reach::Public),
-    (Ipv4Addr::new(192, 0, 0, 0), 24, Reach::Private),
-    (Ipv4Addr::new(192, 0, 2, 0), 24, Reach::Private),
-    (Ipv4Addr::new(192, 31, 196, 0), 24, Reach::Public),
-    (Ipv4Addr::new(192, 52, 193, 0), 24, Reach::Public),
-    (Ipv4Addr::new(192, 88, 99, 0), 24, Reach::Private),
-    (Ipv4Addr::new(192, 175, 48, 0), 24, Reach::Public),
-    (Ipv4Addr::new(198, 18, 0, 0), 15, Reach::Private),
-    (Ipv4Addr::new(198, 51, 100, 0), 24, Reach::Private),
-    (Ipv4Addr::new(203, 0, 113, 0), 24, Reach::Private),
-    (Ipv4Addr::new(240, 0, 0, 0), 4, Reach::Private),
+    (Ipv4Addr::new(192, 0, 0, 192), 32, AddressReach::Never),
+    (Ipv4Addr::new(100, 100, 100, 200), 32, AddressReach::Never),
+    (Ipv4Addr::new(168, 63, 129, 16), 32, AddressReach::Never),
+    (Ipv4Addr::new(0, 0, 0, 0), 8, AddressReach::Never),
+    (Ipv4Addr::new(169, 254, 0, 0), 16, AddressReach::Never),
+    (Ipv4Addr::new(255, 255, 255, 255), 32, AddressReach::Never),
+    (Ipv4Addr::new(224, 0, 0, 0), 4, AddressReach::Never),
+    (Ipv4Addr::new(10, 0, 0, 0), 8, AddressReach::Private),
+    (Ipv4Addr::new(100, 64, 0, 0), 10, AddressReach::Private),
+    (Ipv4Addr::new(127, 0, 0, 0), 8, AddressReach::Private),
+    (Ipv4Addr::new(172, 16, 0, 0), 12, AddressReach::Private),
+    (Ipv4Addr::new(192, 168, 0, 0), 16, AddressReach::Private),
+    (Ipv4Addr::new(192, 0, 0, 9), 32, AddressReach::Public),
+    (Ipv4Addr::new(192, 0, 0, 10), 32, AddressReach::Public),
+    (Ipv4Addr::new(192, 0, 0, 0), 24, AddressReach::Private),
+    (Ipv4Addr::new(192, 0, 2, 0), 24, AddressReach::Private),
+    (Ipv4Addr::new(192, 31, 196, 0), 24, AddressReach::Public),
+    (Ipv4Addr::new(192, 52, 193, 0), 24, AddressReach::Public),
+    (Ipv4Addr::new(192, 88, 99, 0), 24, AddressReach::Private),
+    (Ipv4Addr::new(192, 175, 48, 0), 24, AddressReach::Public),
+    (Ipv4Addr::new(198, 18, 0, 0), 15, AddressReach::Private),
+    (Ipv4Addr::new(198, 51, 100, 0), 24, AddressReach::Private),
+    (Ipv4Addr::new(203, 0, 113, 0), 24, AddressReach::Private),
+    (Ipv4Addr::new(240, 0, 0, 0), 4, AddressReach::Private),
 ];
 
-fn reach_v4(address: Ipv4Addr) -> Reach {
+fn reach_v4(address: Ipv4Addr) -> AddressReach {
     let is_in = |block: Ipv4Addr, bits: u32| (address.to_bits() ^ block.to_bits()).leading_zeros() >= bits;
-    V4.iter().find(|(block, bits, _)| is_in(*block, *bits)).map_or(Reach::Public, |(.., reach)| *reach)
+    V4.iter().find(|(block, bits, _)| is_in(*block, *bits)).map_or(AddressReach::Public, |(.., reach)| *reach)
 }
 
 /// The same of IPv6, where whatever else there is is private: only 2000::/3 has been given to anybody.
-const V6: [(Ipv6Addr, u32, Reach); 18] = [
+const V6: [(Ipv6Addr, u32, AddressReach); 18] = [
     // The metadata services of EC2 and of Google's.
-    (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0), 32, Reach::Never),
-    (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128, Reach::Never),
-    (Ipv6Addr::UNSPECIFIED, 128, Reach::Never),
-    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, Reach::Never),
-    (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, Reach::Never),
+    (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0), 32, AddressReach::Never),
+    (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128, AddressReach::Never),
+    (Ipv6Addr::UNSPECIFIED, 128, AddressReach::Never),
+    (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, AddressReach::Never),
+    (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, AddressReach::Never),
     // What is sent to these is dropped.
-    (Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0), 64, Reach::Never),
-    (Ipv6Addr::new(0x100, 0, 0, 1, 0, 0, 0, 0), 64, Reach::Never),
-    (Ipv6Addr::LOCALHOST, 128, Reach::Private),
-    (Ipv6Addr::new(0x2001, 1, 0, 0, 0, 0, 0, 1), 128, Reach::Public),
-    (Ipv6Addr::new(0x2001, 1, 0, 0, 0, 0, 0, 2), 127, Reach::Public),
-    (Ipv6Addr::new(0x2001, 3, 0, 0, 0, 0, 0, 0), 32, Reach::Public),
-    (Ipv6Addr::new(0x2001, 4, 0x112, 0, 0, 0, 0, 0), 48, Reach::Public),
-    (Ipv6Addr::new(0x2001, 0x20, 0, 0, 0, 0, 0, 0), 28, Reach::Public),
-    (Ipv6Addr::new(0x2001, 0x30, 0, 0, 0, 0, 0, 0), 28, Reach::Public),
-    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23, Reach::Private),
-    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32, Reach::Private),
-    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20, Reach::Private),
-    (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3, Reach::Public),
+    (Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0), 64, AddressReach::Never),
+    (Ipv6Addr::new(0x100, 0, 0, 1, 0, 0, 0, 0), 64, AddressReach::Never),
+    (Ipv6Addr::LOCALHOST, 128, AddressReach::Private),
+    (Ipv6Addr::new(0x2001, 1, 0, 0, 0, 0, 0, 1), 128, AddressReach::Public),
+    (Ipv6Addr::new(0x2001, 1, 0, 0, 0, 0, 0, 2), 127, AddressReach::Public),
+    (Ipv6Addr::new(0x2001, 3, 0, 0, 0, 0, 0, 0), 32, AddressReach::Public),
+    (Ipv6Addr::new(0x2001, 4, 0x112, 0, 0, 0, 0, 0), 48, AddressReach::Public),
+    (Ipv6Addr::new(0x2001, 0x20, 0, 0, 0, 0, 0, 0), 28, AddressReach::Public),
+    (Ipv6Addr::new(0x2001, 0x30, 0, 0, 0, 0, 0, 0), 28, AddressReach::Public),
+    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23, AddressReach::Private),
+    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32, AddressReach::Private),
+    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20, AddressReach::Private),
+    (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3, AddressReach::Public),
 ];
 
-fn reach_v6(address: Ipv6Addr) -> Reach {
+fn reach_v6(address: Ipv6Addr) -> AddressReach {
     let special = |address: Ipv6Addr| {
         let is_in = |block: Ipv6Addr, bits: u32| (address.to_bits() ^ block.to_bits()).leading_zeros() >= bits;
-        V6.iter().find(|(block, bits, _)| is_in(*block, *bits)).map_or(Reach::Private, |(.., reach)| *reach)
+        V6.iter().find(|(block, bits, _)| is_in(*block, *bits)).map_or(AddressReach::Private, |(.., reach)| *reach)
     };
     let v4 = |high: u16, low: u16| reach_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
     match address.segments() {
@@ -102,10 +102,10 @@ fn reach_v6(address: Ipv6Addr) -> Reach {
         // A network's own translator, which has the address at either place (RFC 6052, RFC 8215).
         [0x64, 0xff9b, 1, a, b, c, high, low] => {
             let inside = v4(a, b << 8 | c >> 8);
-            if inside == Reach::Never && a != 0 || v4(high, low) == Reach::Never && high != 0 {
-                return Reach::Never;
+            if inside == AddressReach::Never && a != 0 || v4(high, low) == AddressReach::Never && high != 0 {
+                return AddressReach::Never;
             }
-            Reach::Private
+            AddressReach::Private
         }
         _ => special(address),
     }
@@ -114,9 +114,9 @@ fn reach_v6(address: Ipv6Addr) -> Reach {
 impl Resolver {
     fn allows(&self, host: &str, address: IpAddr) -> bool {
         match reach(address) {
-            Reach::Public => true,
-            Reach::Private => self.allow_private || host.eq_ignore_ascii_case("localhost"),
-            Reach::Never => false,
+            AddressReach::Public => true,
+            AddressReach::Private => self.allow_private || host.eq_ignore_ascii_case("localhost"),
+            AddressReach::Never => false,
         }
     }
 }
@@ -132,7 +132,7 @@ impl Resolve for Resolver {
             if let (Some(first), true) = (found.first(), allowed.is_empty()) {
                 let ip = first.ip();
                 let what = match reach(ip) {
-                    Reach::Never => "which is never an endpoint".to_owned(),
+                    AddressReach::Never => "which is never an endpoint".to_owned(),
                     _ => "a private address: allow it with `allow_private: true`".to_owned(),
                 };
                 let message = format!("`{host}` leads to {ip}, {what}");

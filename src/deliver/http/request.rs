@@ -1,8 +1,8 @@
 //! A plan's records as the body of a request: what stands around the elements that the plan's body holds.
 
 use crate::compress::gzip::Around;
-use crate::deliver::feed::Part;
-use crate::deliver::records::{Building, Records};
+use crate::deliver::feed::BodyPart;
+use crate::deliver::records::{BodyRecords, Building};
 use crate::deliver::{Body, Shipment};
 use std::io;
 use std::sync::Arc;
@@ -36,18 +36,18 @@ impl Request {
     }
 
     /// One after the other.
-    pub fn parts(&self) -> [Part<'_>; 3] {
+    pub fn parts(&self) -> [BodyPart<'_>; 3] {
         let (from, to) = match self.gzip {
             true => (Around::FRONT_BYTES as u64, self.elements.len() - Around::BACK_BYTES as u64),
             false => (0, self.elements.len()),
         };
-        [Part::Bytes(&self.front), Part::Body(&self.elements, from..to), Part::Bytes(&self.back)]
+        [BodyPart::Bytes(&self.front), BodyPart::Body(&self.elements, from..to), BodyPart::Bytes(&self.back)]
     }
 }
 
 fn recoded(body: &Body, gzip: bool) -> io::Result<Body> {
     let mut building = Building::new(body.spool(), gzip);
-    let mut records = Records::new(body)?;
+    let mut records = BodyRecords::new(body)?;
     while let Some((arrival, record)) = records.read()? {
         building.push(arrival, record);
     }
@@ -66,8 +66,8 @@ mod tests {
         let mut bytes = Vec::new();
         for part in request.parts() {
             match part {
-                Part::Bytes(some) => bytes.extend_from_slice(some),
-                Part::Body(body, range) => {
+                BodyPart::Bytes(some) => bytes.extend_from_slice(some),
+                BodyPart::Body(body, range) => {
                     bytes.extend(body.read(range.start, (range.end - range.start) as usize).unwrap())
                 }
             }
@@ -109,7 +109,7 @@ mod tests {
                 let found: Vec<Vec<u8>> = found.map(|d| base64_simd::STANDARD.decode_to_vec(d).unwrap()).collect();
                 assert!(found == given, "made {made}, sent {sent}");
             }
-            let mut records = Records::new(&shipment.body).unwrap();
+            let mut records = BodyRecords::new(&shipment.body).unwrap();
             for (i, record) in (1000..).zip(&given) {
                 assert!(records.read().unwrap() == Some((i, record.as_slice())));
             }

@@ -1,7 +1,7 @@
 //! What an answer that is no success asks of us, in one table, and how it is told to people.
 
-use super::{S3, region};
-use crate::deliver::feed::Unreadable;
+use super::{S3Sink, region};
+use crate::deliver::feed::UnreadableBody;
 use crate::deliver::object::Failure;
 use crate::error::bounded;
 use aws_credential_types::provider::error::CredentialsError;
@@ -16,7 +16,7 @@ const CONNECTION_FAILED: &str = "ConnectionFailed";
 
 /// The reaction to an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum S3Answer {
     /// The name is taken, or another writer is at it: look.
     Taken,
     /// The store lacks something that was asked for; with a condition in the request, most likely that.
@@ -31,42 +31,44 @@ pub enum Answer {
 
 /// Reads an answer by its HTTP status and the store's error code. Answers to `HEAD` have no code. What is not known
 /// is tried again: a retry is never wrong, only quiet.
-pub fn classify(status: u16, code: Option<&str>) -> Answer {
+pub fn classify(status: u16, code: Option<&str>) -> S3Answer {
     match (status, code.unwrap_or_default()) {
         // Throttling comes with every status, and with KMS's name in front.
-        (429, _) => Answer::Retry,
-        (_, code) if code.contains("Throttl") || code.contains("RequestLimit") => Answer::Retry,
-        (_, "SlowDown" | "SlowDownWrite" | "SlowDownRead" | "RequestTimeout" | "TooManyRequests") => Answer::Retry,
+        (429, _) => S3Answer::Retry,
+        (_, code) if code.contains("Throttl") || code.contains("RequestLimit") => S3Answer::Retry,
+        (_, "SlowDown" | "SlowDownWrite" | "SlowDownRead" | "RequestTimeout" | "TooManyRequests") => S3Answer::Retry,
 
-        (412, _) | (_, "PreconditionFailed" | "ConditionalRequestConflict") => Answer::Taken,
-        (409, "OperationAborted" | "") => Answer::Taken,
+        (412, _) | (_, "PreconditionFailed" | "ConditionalRequestConflict") => S3Answer::Taken,
+        (409, "OperationAborted" | "") => S3Answer::Taken,
 
-        (501, _) | (_, "NotImplemented") => Answer::NotImplemented,
+        (501, _) | (_, "NotImplemented") => S3Answer::NotImplemented,
 
-        (_, "ExpiredToken" | "ExpiredTokenException" | "InvalidToken" | "TokenRefreshRequired") => Answer::Credentials,
-        (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidClientTokenId") => Answer::Credentials,
+        (_, "ExpiredToken" | "ExpiredTokenException" | "InvalidToken" | "TokenRefreshRequired") => {
+            S3Answer::Credentials
+        }
+        (_, "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidClientTokenId") => S3Answer::Credentials,
         // `HEAD` with an expired token or an unknown key.
-        (400 | 401 | 403, "") => Answer::Credentials,
+        (400 | 401 | 403, "") => S3Answer::Credentials,
 
-        (500.., _) => Answer::Retry,
-        (_, "NoSuchBucket" | "InvalidBucketName" | "InvalidBucketState") => Answer::Misconfigured,
-        (_, "PermanentRedirect" | "TemporaryRedirect" | "Redirect") => Answer::Misconfigured,
-        (_, "IllegalLocationConstraintException" | "IllegalLocationConstraint") => Answer::Misconfigured,
-        (_, "AuthorizationHeaderMalformed" | "AuthorizationQueryParametersError") => Answer::Misconfigured,
-        (_, "InvalidStorageClass" | "InvalidEncryptionAlgorithmError") => Answer::Misconfigured,
-        (_, "AccountProblem" | "InvalidPayer" | "NotSignedUp" | "SubscriptionRequired") => Answer::Misconfigured,
-        (_, "KeyTooLongError" | "MetadataTooLarge" | "EntityTooLarge" | "MethodNotAllowed") => Answer::Misconfigured,
-        (_, code) if code.starts_with("KMS.") => Answer::Misconfigured,
+        (500.., _) => S3Answer::Retry,
+        (_, "NoSuchBucket" | "InvalidBucketName" | "InvalidBucketState") => S3Answer::Misconfigured,
+        (_, "PermanentRedirect" | "TemporaryRedirect" | "Redirect") => S3Answer::Misconfigured,
+        (_, "IllegalLocationConstraintException" | "IllegalLocationConstraint") => S3Answer::Misconfigured,
+        (_, "AuthorizationHeaderMalformed" | "AuthorizationQueryParametersError") => S3Answer::Misconfigured,
+        (_, "InvalidStorageClass" | "InvalidEncryptionAlgorithmError") => S3Answer::Misconfigured,
+        (_, "AccountProblem" | "InvalidPayer" | "NotSignedUp" | "SubscriptionRequired") => S3Answer::Misconfigured,
+        (_, "KeyTooLongError" | "MetadataTooLarge" | "EntityTooLarge" | "MethodNotAllowed") => S3Answer::Misconfigured,
+        (_, code) if code.starts_with("KMS.") => S3Answer::Misconfigured,
         // Whatever else is forbidden, or answers that no store gives: the endpoint is somebody else.
-        (401 | 402 | 403 | 405, _) | (301 | 302 | 307 | 308 | 404, "") => Answer::Misconfigured,
-        _ => Answer::Retry,
+        (401 | 402 | 403 | 405, _) | (301 | 302 | 307 | 308 | 404, "") => S3Answer::Misconfigured,
+        _ => S3Answer::Retry,
     }
 }
 
 /// A request that did not work out: what it asks of us, and one line for people.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    pub answer: Answer,
+pub(super) struct S3Refusal {
+    pub answer: S3Answer,
     pub reason: String,
     /// It may have been carried out, and a look now would probably tell; after a time-out it would be too early.
     pub outcome_unknown: bool,
@@ -74,33 +76,33 @@ pub(super) struct Refusal {
     code: String,
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Failure {
+impl From<S3Refusal> for Failure {
+    fn from(refusal: S3Refusal) -> Failure {
         // An answer that means nothing for the request it came to is tried again.
-        let misconfigured = !matches!(refusal.answer, Answer::Retry | Answer::Taken);
+        let misconfigured = !matches!(refusal.answer, S3Answer::Retry | S3Answer::Taken);
         let gone = ["NoSuchKey", "InvalidObjectState"].contains(&&*refusal.code);
         Failure { misconfigured, nowhere: refusal.code == "NoSuchBucket", gone, reason: refusal.reason }
     }
 }
 
-impl Refusal {
+impl S3Refusal {
     /// When its request carries no condition: what the store does not have is something else.
-    pub(super) fn without_condition(self) -> Refusal {
-        let answer = if self.answer == Answer::NotImplemented { Answer::Misconfigured } else { self.answer };
-        Refusal { answer, ..self }
+    pub(super) fn without_condition(self) -> S3Refusal {
+        let answer = if self.answer == S3Answer::NotImplemented { S3Answer::Misconfigured } else { self.answer };
+        S3Refusal { answer, ..self }
     }
 
     /// When its upload was to be completed: one that nobody knows any more was completed, by a request whose answer
     /// was lost, or aborted; looking tells.
-    pub(super) fn on_complete(self) -> Refusal {
-        let answer = if self.code == "NoSuchUpload" { Answer::Taken } else { self.answer };
-        Refusal { answer, ..self }
+    pub(super) fn on_complete(self) -> S3Refusal {
+        let answer = if self.code == "NoSuchUpload" { S3Answer::Taken } else { self.answer };
+        S3Refusal { answer, ..self }
     }
 }
 
-impl S3 {
+impl S3Sink {
     /// Reads an SDK error. `act` is what was under way: `put`.
-    pub(super) fn refusal<E>(&self, act: &str, name: &str, error: &SdkError<E, HttpResponse>) -> Refusal
+    pub(super) fn refusal<E>(&self, act: &str, name: &str, error: &SdkError<E, HttpResponse>) -> S3Refusal
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
@@ -110,77 +112,77 @@ impl S3 {
             _ => {
                 let (answer, code) = unanswered(error);
                 let made = self.made(answer, code, (act, name), &told(error));
-                return Refusal { outcome_unknown: code == CONNECTION_FAILED, ..made };
+                return S3Refusal { outcome_unknown: code == CONNECTION_FAILED, ..made };
             }
         };
         let status = raw.status().as_u16();
         // `NotFound` is the SDK's own word for a 404 without a body.
         let code = code.filter(|c| !c.is_empty() && *c != "NotFound");
         // An error within a 200 is none of the table's statuses; its code decides.
-        let answer = if status < 300 && code.is_none() { Answer::Retry } else { classify(status, code) };
+        let answer = if status < 300 && code.is_none() { S3Answer::Retry } else { classify(status, code) };
         let shown = code.map_or_else(|| code_of(status), str::to_owned);
         let text = format!("HTTP {status}, {}", message.unwrap_or("no message"));
         let (answer, text) = self.or_elsewhere(answer, text, raw);
         let made = self.made(answer, &shown, (act, name), &text);
-        Refusal { outcome_unknown: matches!(status, 200..=299 | 500 | 502 | 504), ..made }
+        S3Refusal { outcome_unknown: matches!(status, 200..=299 | 500 | 502 | 504), ..made }
     }
 
     /// Says where the bucket is if the settings have another region: other credentials do not help then.
-    fn or_elsewhere(&self, answer: Answer, text: String, raw: &HttpResponse) -> (Answer, String) {
+    fn or_elsewhere(&self, answer: S3Answer, text: String, raw: &HttpResponse) -> (S3Answer, String) {
         let ours = self.settings.region.as_str();
         match (answer, region::named(raw)) {
-            (Answer::Misconfigured | Answer::Credentials, Some(theirs)) if theirs != ours => {
+            (S3Answer::Misconfigured | S3Answer::Credentials, Some(theirs)) if theirs != ours => {
                 let text = format!("the bucket is in `{theirs}`, this stream says `{ours}`: {text}");
-                (Answer::Misconfigured, text)
+                (S3Answer::Misconfigured, text)
             }
             _ => (answer, text),
         }
     }
 
-    pub(super) fn taken(&self, name: &str) -> Refusal {
-        self.made(Answer::Taken, "PreconditionFailed", ("put", name), "something stands there")
+    pub(super) fn taken(&self, name: &str) -> S3Refusal {
+        self.made(S3Answer::Taken, "PreconditionFailed", ("put", name), "something stands there")
     }
 
-    pub(super) fn no_bucket(&self) -> Refusal {
-        self.made(Answer::Misconfigured, "NoSuchBucket", ("look for", ""), "HTTP 404, there is no such bucket")
+    pub(super) fn no_bucket(&self) -> S3Refusal {
+        self.made(S3Answer::Misconfigured, "NoSuchBucket", ("look for", ""), "HTTP 404, there is no such bucket")
     }
 
     /// An answer that says success but cannot be one.
-    pub(super) fn unusable(&self, act: &str, name: &str, found: &str) -> Refusal {
-        self.made(Answer::Retry, "BadAnswer", (act, name), found)
+    pub(super) fn unusable(&self, act: &str, name: &str, found: &str) -> S3Refusal {
+        self.made(S3Answer::Retry, "BadAnswer", (act, name), found)
     }
 
-    fn made(&self, answer: Answer, code: &str, (act, name): (&str, &str), text: &str) -> Refusal {
+    fn made(&self, answer: S3Answer, code: &str, (act, name): (&str, &str), text: &str) -> S3Refusal {
         let bucket = &self.settings.bucket;
         let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let text = bounded(text, MESSAGE_CHARS_MAX);
         let reason = format!("S3.{code}: {act} `s3://{bucket}/{name}`: {text}");
-        Refusal { answer, reason, outcome_unknown: false, code: code.to_owned() }
+        S3Refusal { answer, reason, outcome_unknown: false, code: code.to_owned() }
     }
 }
 
 /// Requests that got no answer.
-fn unanswered<E>(error: &SdkError<E, HttpResponse>) -> (Answer, &'static str)
+fn unanswered<E>(error: &SdkError<E, HttpResponse>) -> (S3Answer, &'static str)
 where
     E: Error + 'static,
 {
     match cause(error) {
-        Some(CredentialsError::ProviderTimedOut(_)) => return (Answer::Retry, "CredentialsTimeout"),
-        Some(_) => return (Answer::Credentials, "CredentialsNotLoaded"),
+        Some(CredentialsError::ProviderTimedOut(_)) => return (S3Answer::Retry, "CredentialsTimeout"),
+        Some(_) => return (S3Answer::Credentials, "CredentialsNotLoaded"),
         None => {}
     }
-    if cause::<Unreadable>(error).is_some() {
-        return (Answer::Retry, "ScratchUnreadable");
+    if cause::<UnreadableBody>(error).is_some() {
+        return (S3Answer::Retry, "ScratchUnreadable");
     }
     match error {
-        SdkError::TimeoutError(_) => (Answer::Retry, "Timeout"),
-        SdkError::DispatchFailure(e) if e.is_timeout() => (Answer::Retry, "Timeout"),
+        SdkError::TimeoutError(_) => (S3Answer::Retry, "Timeout"),
+        SdkError::DispatchFailure(e) if e.is_timeout() => (S3Answer::Retry, "Timeout"),
         // It never left: such as a region that is no name.
-        SdkError::ConstructionFailure(_) => (Answer::Misconfigured, "InvalidRequest"),
+        SdkError::ConstructionFailure(_) => (S3Answer::Misconfigured, "InvalidRequest"),
         SdkError::DispatchFailure(e) if e.is_other() && cause::<hyper::Error>(error).is_none() => {
-            (Answer::Misconfigured, "InvalidRequest")
+            (S3Answer::Misconfigured, "InvalidRequest")
         }
-        _ => (Answer::Retry, CONNECTION_FAILED),
+        _ => (S3Answer::Retry, CONNECTION_FAILED),
     }
 }
 
@@ -227,7 +229,7 @@ mod tests {
 
     #[test]
     fn every_answer_has_its_reaction() {
-        use Answer::*;
+        use S3Answer::*;
         let cases = [
             (412, "PreconditionFailed", Taken),
             (412, "", Taken),

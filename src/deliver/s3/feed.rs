@@ -2,27 +2,27 @@
 
 use crate::deliver::Body;
 pub(super) use crate::deliver::feed::PIECE_BYTES;
-use crate::deliver::feed::{self, Part};
+use crate::deliver::feed::{self, BodyPart};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumAlgorithm;
 use std::sync::Arc;
 
 /// A checksum in the header of its algorithm; all absent where none is asked for, or the SDK makes it itself.
 #[derive(Default)]
-pub(super) struct Sums {
+pub(super) struct Checksums {
     pub crc32: Option<String>,
     pub crc32_c: Option<String>,
     pub crc64_nvme: Option<String>,
     pub sha256: Option<String>,
 }
 
-impl Sums {
+impl Checksums {
     /// The checksum of `bytes` bytes of the body from `at`, read once for it.
     ///
     /// Left to itself the SDK sends the checksum of a stream behind it, in a trailer. A process that dies in the middle
     /// of one leaves MinIO (7aac2a2c5b7c, `readTrailers`) reading for ever, with the name locked and memory growing.
-    pub(super) fn ahead(body: &Body, at: u64, bytes: u64, algorithm: Option<&ChecksumAlgorithm>) -> Sums {
-        let (mut sums, Some(algorithm)) = (Sums::default(), algorithm) else { return Sums::default() };
+    pub(super) fn ahead(body: &Body, at: u64, bytes: u64, algorithm: Option<&ChecksumAlgorithm>) -> Checksums {
+        let (mut sums, Some(algorithm)) = (Checksums::default(), algorithm) else { return Checksums::default() };
         if bytes <= PIECE_BYTES {
             return sums;
         }
@@ -60,5 +60,5 @@ pub(super) async fn send<T>(body: &Arc<Body>, at: u64, bytes: u64, request: impl
         return request(ByteStream::from(piece)).await;
     }
     let streamed = async |feed| request(ByteStream::from_body_1_x(feed)).await;
-    feed::send(&[Part::Body(body, at..at + bytes)], streamed).await
+    feed::send(&[BodyPart::Body(body, at..at + bytes)], streamed).await
 }

@@ -1,16 +1,16 @@
 //! What stands at a name.
 
-use super::S3;
-use super::answer::Refusal;
+use super::S3Sink;
+use super::answer::S3Refusal;
 use super::put::tag;
 use crate::deliver::Spool;
 use crate::deliver::object::{Failure, Looked, Owner};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
-impl S3 {
+impl S3Sink {
     /// Asks for the object; never answers `Looked::Failed`.
-    pub(super) async fn find(&self, name: &str) -> Result<Looked, Refusal> {
+    pub(super) async fn find(&self, name: &str) -> Result<Looked, S3Refusal> {
         match self.client().head_object().bucket(&self.settings.bucket).key(name).send().await {
             Ok(found) => {
                 self.bucket_is_there();
@@ -68,7 +68,7 @@ impl S3 {
     }
 
     /// Refused as taken if something stands at the name.
-    pub(super) async fn is_free(&self, name: &str) -> Result<(), Refusal> {
+    pub(super) async fn is_free(&self, name: &str) -> Result<(), S3Refusal> {
         match self.find(name).await? {
             Looked::Absent => Ok(()),
             _ => Err(self.taken(name)),
@@ -77,7 +77,7 @@ impl S3 {
 
     /// What a refusal means once a look at the name, if its request may have been carried out, has found something
     /// there or not. A look that fails leaves it as it is.
-    pub(super) async fn or_found(&self, name: &str, refusal: Refusal) -> Refusal {
+    pub(super) async fn or_found(&self, name: &str, refusal: S3Refusal) -> S3Refusal {
         if !refusal.outcome_unknown {
             return refusal;
         }
@@ -88,7 +88,7 @@ impl S3 {
     }
 
     /// The answer to `HEAD` has no body that would tell a missing object from a missing bucket.
-    async fn see_bucket(&self) -> Result<(), Refusal> {
+    async fn see_bucket(&self) -> Result<(), S3Refusal> {
         if self.bucket_seen.load(Ordering::Acquire) {
             return Ok(());
         }

@@ -1,8 +1,8 @@
 //! An object in parts: created by the last request, which carries the condition.
 
-use super::S3;
-use super::answer::Refusal;
-use super::feed::{self, Sums};
+use super::S3Sink;
+use super::answer::S3Refusal;
+use super::feed::{self, Checksums};
 use super::put::{CONTENT_TYPE, condition, metadata, tag};
 use crate::deliver::{PIECE_BYTES, Shipment};
 use crate::sabotage;
@@ -13,9 +13,9 @@ use std::time::Duration;
 /// An abort is a courtesy; whoever waits for it wants to try again.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-impl S3 {
+impl S3Sink {
     /// Sends the object in parts, from the start; what an earlier attempt left is not looked for.
-    pub(super) async fn put_parts(&self, shipment: &Shipment, conditional: bool) -> Result<String, Refusal> {
+    pub(super) async fn put_parts(&self, shipment: &Shipment, conditional: bool) -> Result<String, S3Refusal> {
         let upload = self.begin(shipment).await?;
         let done = self.send_and_complete(shipment, &upload, conditional).await;
         if done.is_err() {
@@ -28,7 +28,7 @@ impl S3 {
         done
     }
 
-    async fn begin(&self, shipment: &Shipment) -> Result<String, Refusal> {
+    async fn begin(&self, shipment: &Shipment) -> Result<String, S3Refusal> {
         let (encryption, key) = self.encryption();
         let begun = self
             .client()
@@ -50,7 +50,12 @@ impl S3 {
         begun.upload_id.filter(|id| !id.is_empty()).ok_or_else(no_id)
     }
 
-    async fn send_and_complete(&self, shipment: &Shipment, upload: &str, conditional: bool) -> Result<String, Refusal> {
+    async fn send_and_complete(
+        &self,
+        shipment: &Shipment,
+        upload: &str,
+        conditional: bool,
+    ) -> Result<String, S3Refusal> {
         let mut parts = Vec::new();
         let mut at = 0;
         while at < shipment.body.len() {
@@ -89,8 +94,8 @@ impl S3 {
         upload: &str,
         number: i32,
         (at, bytes): (u64, u64),
-    ) -> Result<CompletedPart, Refusal> {
-        let sums = Sums::ahead(&shipment.body, at, bytes, self.checksum().as_ref());
+    ) -> Result<CompletedPart, S3Refusal> {
+        let sums = Checksums::ahead(&shipment.body, at, bytes, self.checksum().as_ref());
         let request = self
             .client()
             .upload_part()

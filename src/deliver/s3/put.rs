@@ -1,8 +1,8 @@
 //! An object as one request.
 
-use super::S3;
-use super::answer::Refusal;
-use super::feed::{self, Sums};
+use super::S3Sink;
+use super::answer::S3Refusal;
+use super::feed::{self, Checksums};
 use crate::deliver::Shipment;
 use crate::sabotage;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
@@ -31,9 +31,9 @@ pub(super) fn tag(e_tag: Option<&str>) -> String {
     e_tag.unwrap_or_default().trim_matches('"').to_owned()
 }
 
-impl S3 {
+impl S3Sink {
     /// Sends the object. An unconditional write is never sent without a look directly before it.
-    pub(super) async fn put(&self, shipment: &Shipment, conditional: bool) -> Result<String, Refusal> {
+    pub(super) async fn put(&self, shipment: &Shipment, conditional: bool) -> Result<String, S3Refusal> {
         if !conditional {
             self.is_free(&shipment.name).await?;
         }
@@ -43,7 +43,7 @@ impl S3 {
             .set_content_encoding(self.content_encoding(shipment))
             .set_metadata(Some(metadata(shipment)));
         let bytes = shipment.body.len();
-        let sums = Sums::ahead(&shipment.body, 0, bytes, self.checksum().as_ref());
+        let sums = Checksums::ahead(&shipment.body, 0, bytes, self.checksum().as_ref());
         let request = request
             .set_checksum_crc32(sums.crc32)
             .set_checksum_crc32_c(sums.crc32_c)
@@ -64,7 +64,7 @@ impl S3 {
     }
 
     /// Creates a small object that is no shipment, with all that a shipment's request has.
-    pub(super) async fn put_probe(&self, name: &str, conditional: bool) -> Result<(), Refusal> {
+    pub(super) async fn put_probe(&self, name: &str, conditional: bool) -> Result<(), S3Refusal> {
         // No two probes are the same, so that two stores can be told apart by them.
         let content = uuid::Uuid::new_v4().to_string().into_bytes();
         let request = self.put_request(name, conditional).body(ByteStream::from(content));

@@ -4,10 +4,10 @@
 //! of them is named by the database, the others again; where none is named (a foreign key is looked at when the statement
 //! ends), each half. What of a record can be told to be wrong without the database is not sent.
 
-use super::refusal::{self, Refusal};
-use super::rows::{Broken, Columns, Rows};
+use super::refusal::{self, WarehouseRefusal};
+use super::rows::{Broken, TableColumns, TableRows};
 use crate::config::TableName;
-use crate::deliver::records::Records;
+use crate::deliver::records::BodyRecords;
 use crate::deliver::{Body, Rejection};
 use crate::error::bounded;
 use bytes::Bytes;
@@ -25,7 +25,7 @@ const REJECTED_MAX: usize = 500;
 const MESSAGE_CHARS_MAX: usize = 500;
 
 /// A record as COPY takes it.
-struct Item {
+struct RejectedItem {
     record: u64,
     bytes: Vec<u8>,
     /// Lines that it takes.
@@ -35,7 +35,7 @@ struct Item {
 /// How records become what COPY takes.
 pub(super) enum Input {
     /// JSON objects, for these columns.
-    Json(Arc<Columns>),
+    Json(Arc<TableColumns>),
     /// Each is what it is, and a newline where it has none.
     Csv,
 }
@@ -59,9 +59,10 @@ pub(super) struct Search<'s> {
 impl Search<'_> {
     /// Goes through the records of a body until it is at its end or has found enough. The rows of the others are in the table
     /// as far as the transaction sees it.
-    pub async fn run(&mut self, body: &Body) -> Result<(), Refusal> {
-        let unreadable = |e: io::Error| Refusal::new(refusal::Code::DataLoadFailed, format!("read the object: {e}"));
-        let mut records = Records::new(body).map_err(unreadable)?;
+    pub async fn run(&mut self, body: &Body) -> Result<(), WarehouseRefusal> {
+        let unreadable =
+            |e: io::Error| WarehouseRefusal::new(refusal::Code::DataLoadFailed, format!("read the object: {e}"));
+        let mut records = BodyRecords::new(body).map_err(unreadable)?;
         self.hold_table().await.map_err(|e| self.refused(&e))?;
         let (mut items, mut bytes) = (Vec::new(), 0);
         for record in 0.. {
@@ -99,25 +100,25 @@ impl Search<'_> {
     }
 
     /// The record as COPY takes it, or what is wrong with it.
-    fn item(&self, record: u64, given: &[u8]) -> Result<Item, String> {
+    fn item(&self, record: u64, given: &[u8]) -> Result<RejectedItem, String> {
         match &self.input {
             Input::Json(columns) => {
-                let (mut rows, mut bytes) = (Rows::new(given, columns.clone()), Vec::new());
+                let (mut rows, mut bytes) = (TableRows::new(given, columns.clone()), Vec::new());
                 while let Some(mut piece) = rows.piece().map_err(|broken: Broken| broken.what())? {
                     bytes.append(&mut piece);
                 }
-                Ok(Item { record, bytes, lines: rows.count() })
+                Ok(RejectedItem { record, bytes, lines: rows.count() })
             }
             Input::Csv => {
                 let bytes = csv(given).map_err(|found| format!(": {found}"))?;
                 let lines = memchr::memchr_iter(b'\n', &bytes).count() as u64;
-                Ok(Item { record, bytes, lines })
+                Ok(RejectedItem { record, bytes, lines })
             }
         }
     }
 
     /// Puts in what is taken of some records, and notes what is not.
-    async fn try_all(&mut self, items: &[Item]) -> Result<(), Refusal> {
+    async fn try_all(&mut self, items: &[RejectedItem]) -> Result<(), WarehouseRefusal> {
         let mut open = vec![items];
         while let Some(items) = open.pop() {
             if items.is_empty() || self.rejected.len() >= REJECTED_MAX {
@@ -150,7 +151,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    async fn copy(&self, items: &[Item]) -> Result<(), tokio_postgres::Error> {
+    async fn copy(&self, items: &[RejectedItem]) -> Result<(), tokio_postgres::Error> {
         self.client.batch_execute("SAVEPOINT hydrant_rows").await?;
         let bytes: Vec<u8> = items.iter().flat_map(|item| &item.bytes).copied().collect();
         let mut sink = pin!(self.client.copy_in::<_, Bytes>(&self.statement).await?);
@@ -162,12 +163,12 @@ impl Search<'_> {
         self.client.batch_execute("RELEASE SAVEPOINT hydrant_rows").await
     }
 
-    async fn execute(&self, statement: &str) -> Result<(), Refusal> {
+    async fn execute(&self, statement: &str) -> Result<(), WarehouseRefusal> {
         self.client.batch_execute(statement).await.map_err(|e| self.refused(&e))
     }
 
-    fn refused(&self, e: &tokio_postgres::Error) -> Refusal {
-        Refusal::during(&format!("load into {}", self.table), e)
+    fn refused(&self, e: &tokio_postgres::Error) -> WarehouseRefusal {
+        WarehouseRefusal::during(&format!("load into {}", self.table), e)
     }
 }
 
@@ -189,7 +190,7 @@ pub(super) fn csv(given: &[u8]) -> Result<Vec<u8>, &'static str> {
 }
 
 /// The item of which this is a line, counted from 1.
-fn at_line(items: &[Item], line: u64) -> Option<usize> {
+fn at_line(items: &[RejectedItem], line: u64) -> Option<usize> {
     let mut behind = 0;
     items.iter().position(|item| {
         behind += item.lines;

@@ -4,7 +4,7 @@ use super::claim::Claims;
 use super::columns;
 use super::connect::{Door, Session};
 use super::load::{begin, list};
-use super::refusal::{Code, Refusal};
+use super::refusal::{Code, WarehouseRefusal};
 use crate::config::{Dialect, Target};
 use crate::deliver::{Body, Shipment};
 use std::pin::pin;
@@ -33,14 +33,14 @@ pub(super) async fn check(door: &Door, target: &Target) -> Vec<String> {
     problems.into_iter().map(|refusal| advice(target, refusal)).collect()
 }
 
-async fn rehearse_copy(session: &Session, target: &Target) -> Result<(), Refusal> {
+async fn rehearse_copy(session: &Session, target: &Target) -> Result<(), WarehouseRefusal> {
     execute(session, "begin", &begin(target)).await?;
     match target.dialect {
         Dialect::Redshift { .. } => ask_redshift(session, target).await,
         Dialect::Postgres { .. } => {
             let columns = columns::find(session, target).await?;
             let names: Vec<String> = columns.into_iter().map(|column| column.name).collect();
-            let refused = |e| Refusal::during(&format!("load into {}", target.table), &e);
+            let refused = |e| WarehouseRefusal::during(&format!("load into {}", target.table), &e);
             let statement = format!("COPY {}{} FROM STDIN", target.table, list(&names));
             let sink: CopyInSink<bytes::Bytes> = session.client.copy_in(&statement).await.map_err(refused)?;
             pin!(sink).finish().await.map(drop).map_err(refused)
@@ -49,7 +49,7 @@ async fn rehearse_copy(session: &Session, target: &Target) -> Result<(), Refusal
 }
 
 /// Redshift's COPY cannot be rehearsed without an object.
-async fn ask_redshift(session: &Session, target: &Target) -> Result<(), Refusal> {
+async fn ask_redshift(session: &Session, target: &Target) -> Result<(), WarehouseRefusal> {
     let name = super::claim::literal(&target.table.to_string(), true);
     let columns = match target.columns.is_empty() {
         true => "*".to_owned(),
@@ -57,16 +57,16 @@ async fn ask_redshift(session: &Session, target: &Target) -> Result<(), Refusal>
     };
     let act = format!("look into {}", target.table);
     let answers = session.client.simple_query(&format!("SELECT has_table_privilege({name}, 'INSERT')")).await;
-    let answers = answers.map_err(|e| Refusal::during(&act, &e))?;
+    let answers = answers.map_err(|e| WarehouseRefusal::during(&act, &e))?;
     let may = answers.iter().any(|answer| matches!(answer, SimpleQueryMessage::Row(row) if row.get(0) == Some("t")));
     if !may {
         let message = format!("load into {}: the user has no right to INSERT", target.table);
-        return Err(Refusal::new(Code::InsufficientPrivilege, message));
+        return Err(WarehouseRefusal::new(Code::InsufficientPrivilege, message));
     }
     execute(session, &act, &format!("SELECT {columns} FROM {} WHERE false", target.table)).await
 }
 
-async fn rehearse_claim(session: &Session, target: &Target) -> Result<(), Refusal> {
+async fn rehearse_claim(session: &Session, target: &Target) -> Result<(), WarehouseRefusal> {
     let claims = Claims::of(target);
     let is_there = claims.exists(session).await?;
     execute(session, "begin", &begin(target)).await?;
@@ -87,12 +87,12 @@ async fn rehearse_claim(session: &Session, target: &Target) -> Result<(), Refusa
     claims.claim(session, &nobody).await.map(drop)
 }
 
-async fn execute(session: &Session, act: &str, statement: &str) -> Result<(), Refusal> {
-    session.client.batch_execute(statement).await.map_err(|e| Refusal::during(act, &e))
+async fn execute(session: &Session, act: &str, statement: &str) -> Result<(), WarehouseRefusal> {
+    session.client.batch_execute(statement).await.map_err(|e| WarehouseRefusal::during(act, &e))
 }
 
 /// The refusal and what may be done about it.
-fn advice(target: &Target, refusal: Refusal) -> String {
+fn advice(target: &Target, refusal: WarehouseRefusal) -> String {
     let user = &target.username;
     let advice = match refusal.code {
         Code::AuthenticationFailed => format!("check `username` and `password` of {user} and what the server allows"),

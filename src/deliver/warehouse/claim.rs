@@ -5,7 +5,7 @@
 //! transaction, and then looked into.
 
 use super::connect::Session;
-use super::refusal::{Code, Refusal};
+use super::refusal::{Code, WarehouseRefusal};
 use crate::config::{Dialect, TableName, Target};
 use crate::deliver::Shipment;
 use tokio_postgres::SimpleQueryMessage;
@@ -19,14 +19,14 @@ pub(super) struct Claims {
 
 /// What a plan was loaded as.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Loaded {
+pub(super) struct LoadedPlan {
     pub outputs: String,
     pub digest: String,
 }
 
-impl Loaded {
-    pub fn of(shipment: &Shipment) -> Loaded {
-        Loaded { outputs: shipment.outputs.to_string(), digest: format!("{:032x}", shipment.digest) }
+impl LoadedPlan {
+    pub fn of(shipment: &Shipment) -> LoadedPlan {
+        LoadedPlan { outputs: shipment.outputs.to_string(), digest: format!("{:032x}", shipment.digest) }
     }
 }
 
@@ -35,7 +35,7 @@ impl Loaded {
 pub(super) enum Claim {
     /// It is this transaction's to load.
     Made,
-    Found(Loaded),
+    Found(LoadedPlan),
 }
 
 impl Claims {
@@ -46,7 +46,7 @@ impl Claims {
 
     /// Makes the table if it is not there. Outside a transaction: an error here must not spoil one, and in Redshift it
     /// would have the transaction look at an older state.
-    pub async fn prepare(&self, session: &Session) -> Result<(), Refusal> {
+    pub async fn prepare(&self, session: &Session) -> Result<(), WarehouseRefusal> {
         // Asked first: `IF NOT EXISTS` wants the right to create also where there is nothing to do.
         if self.exists(session).await? {
             return Ok(());
@@ -55,11 +55,11 @@ impl Claims {
             Ok(()) => Ok(()),
             // Two that create it at once are not both told that it is there.
             Err(_) if self.exists(session).await? => Ok(()),
-            Err(e) => Err(Refusal::during(&format!("create the table {}", self.table), &e)),
+            Err(e) => Err(WarehouseRefusal::during(&format!("create the table {}", self.table), &e)),
         }
     }
 
-    pub async fn exists(&self, session: &Session) -> Result<bool, Refusal> {
+    pub async fn exists(&self, session: &Session) -> Result<bool, WarehouseRefusal> {
         match session.client.batch_execute(&format!("SELECT plan FROM {} WHERE false", self.table)).await {
             Ok(()) => Ok(true),
             Err(e) if e.code().is_some_and(|state| state.code() == "42P01") => Ok(false),
@@ -76,7 +76,7 @@ impl Claims {
     }
 
     /// Claims a plan within the session's transaction.
-    pub async fn claim(&self, session: &Session, shipment: &Shipment) -> Result<Claim, Refusal> {
+    pub async fn claim(&self, session: &Session, shipment: &Shipment) -> Result<Claim, WarehouseRefusal> {
         if self.redshift {
             self.lock(session).await?;
             if let Some(loaded) = self.find(session, shipment.id).await? {
@@ -86,22 +86,23 @@ impl Claims {
         if self.insert(session, shipment).await? == 1 {
             return Ok(Claim::Made);
         }
-        let gone = || Refusal::new(Code::DataLoadFailed, format!("a row of {} vanished under our eyes", self.table));
+        let gone =
+            || WarehouseRefusal::new(Code::DataLoadFailed, format!("a row of {} vanished under our eyes", self.table));
         self.find(session, shipment.id).await?.map(Claim::Found).ok_or_else(gone)
     }
 
-    async fn lock(&self, session: &Session) -> Result<(), Refusal> {
+    async fn lock(&self, session: &Session) -> Result<(), WarehouseRefusal> {
         let locked = session.client.batch_execute(&format!("LOCK TABLE {}", self.table)).await;
         locked.map_err(|e| self.refusal("lock", &e))
     }
 
-    async fn insert(&self, session: &Session, shipment: &Shipment) -> Result<u64, Refusal> {
+    async fn insert(&self, session: &Session, shipment: &Shipment) -> Result<u64, WarehouseRefusal> {
         let (now, or_nothing) = match self.redshift {
             true => ("GETDATE()", ""),
             // Waits for an older transaction as a violated key would, but does not end this one.
             false => ("now() AT TIME ZONE 'UTC'", " ON CONFLICT (plan) DO NOTHING"),
         };
-        let Loaded { outputs, digest } = Loaded::of(shipment);
+        let LoadedPlan { outputs, digest } = LoadedPlan::of(shipment);
         let (plan, object) = (shipment.id, self.literal(&shipment.name));
         let statement = format!(
             "INSERT INTO {} (plan, object, outputs, digest, loaded_at) VALUES ('{plan}', {object}, {outputs}, \
@@ -117,13 +118,13 @@ impl Claims {
     }
 
     /// What a plan was loaded as, if it was.
-    pub async fn find(&self, session: &Session, plan: Uuid) -> Result<Option<Loaded>, Refusal> {
+    pub async fn find(&self, session: &Session, plan: Uuid) -> Result<Option<LoadedPlan>, WarehouseRefusal> {
         let statement = format!("SELECT outputs, digest FROM {} WHERE plan = '{plan}'", self.table);
         let answers = session.client.simple_query(&statement).await.map_err(|e| self.refusal("look into", &e))?;
         Ok(answers.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => {
                 let text = |i| row.get(i).unwrap_or_default().to_owned();
-                Some(Loaded { outputs: text(0), digest: text(1) })
+                Some(LoadedPlan { outputs: text(0), digest: text(1) })
             }
             _ => None,
         }))
@@ -133,8 +134,8 @@ impl Claims {
         literal(text, self.redshift)
     }
 
-    fn refusal(&self, act: &str, e: &tokio_postgres::Error) -> Refusal {
-        Refusal::during(&format!("{act} {}", self.table), e)
+    fn refusal(&self, act: &str, e: &tokio_postgres::Error) -> WarehouseRefusal {
+        WarehouseRefusal::during(&format!("{act} {}", self.table), e)
     }
 }
 

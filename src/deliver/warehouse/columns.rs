@@ -2,16 +2,17 @@
 
 use super::claim::literal;
 use super::connect::Session;
-use super::refusal::{Code, Refusal};
-use super::rows::{Column, Kind};
+use super::refusal::{Code, WarehouseRefusal};
+use super::rows::{ColumnKind, TableColumn};
 use crate::config::Target;
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 /// The columns to load: those that the settings name, else all that take a value.
-pub(super) async fn find(session: &Session, target: &Target) -> Result<Vec<Column>, Refusal> {
+pub(super) async fn find(session: &Session, target: &Target) -> Result<Vec<TableColumn>, WarehouseRefusal> {
     let act = format!("look up the columns of {}", target.table);
-    let answers = session.client.simple_query(&statement(target)).await.map_err(|e| Refusal::during(&act, &e))?;
-    let all: Vec<(Column, bool)> = answers
+    let answers =
+        session.client.simple_query(&statement(target)).await.map_err(|e| WarehouseRefusal::during(&act, &e))?;
+    let all: Vec<(TableColumn, bool)> = answers
         .iter()
         .filter_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => Some((column(row), row.get("made") == Some("t"))),
@@ -19,9 +20,9 @@ pub(super) async fn find(session: &Session, target: &Target) -> Result<Vec<Colum
         })
         .collect();
     if target.columns.is_empty() {
-        let given: Vec<Column> = all.into_iter().filter(|(_, made)| !made).map(|(column, _)| column).collect();
+        let given: Vec<TableColumn> = all.into_iter().filter(|(_, made)| !made).map(|(column, _)| column).collect();
         if given.is_empty() {
-            return Err(Refusal::new(Code::MissingColumn, format!("{act}: found none that takes a value")));
+            return Err(WarehouseRefusal::new(Code::MissingColumn, format!("{act}: found none that takes a value")));
         }
         return Ok(given);
     }
@@ -29,7 +30,7 @@ pub(super) async fn find(session: &Session, target: &Target) -> Result<Vec<Colum
         let found = all.iter().find(|(column, _)| column.name == *name).map(|(column, _)| column.clone());
         let names = || all.iter().map(|(column, _)| format!("`{}`", column.name)).collect::<Vec<_>>().join(", ");
         found.ok_or_else(|| {
-            Refusal::new(Code::ColumnNotFound, format!("{act}: there is no `{name}`, found {}", names()))
+            WarehouseRefusal::new(Code::ColumnNotFound, format!("{act}: there is no `{name}`, found {}", names()))
         })
     };
     target.columns.iter().map(named).collect()
@@ -49,12 +50,12 @@ fn statement(target: &Target) -> String {
     )
 }
 
-fn column(row: &SimpleQueryRow) -> Column {
+fn column(row: &SimpleQueryRow) -> TableColumn {
     let is_json = |name| matches!(row.get(name), Some("json" | "jsonb"));
     let kind = match row.get("is_array") {
-        Some("t") => Kind::Array { json: is_json("element") },
-        _ if is_json("type") => Kind::Json,
-        _ => Kind::Plain,
+        Some("t") => ColumnKind::Array { json: is_json("element") },
+        _ if is_json("type") => ColumnKind::Json,
+        _ => ColumnKind::Plain,
     };
-    Column { name: row.get("name").unwrap_or_default().to_owned(), kind }
+    TableColumn { name: row.get("name").unwrap_or_default().to_owned(), kind }
 }

@@ -1,6 +1,6 @@
 //! A session with the database, and its end: nothing of it outlives whoever holds it.
 
-use super::refusal::{Code, Refusal};
+use super::refusal::{Code, WarehouseRefusal};
 use crate::config::{Target, WarehouseTls, WarehouseTlsMode};
 use crate::deliver::trust;
 use crate::error::{Error, Kind, Result};
@@ -79,7 +79,7 @@ impl Door {
     }
 
     /// Connects and logs in.
-    pub async fn open(&self) -> Result<Session, Refusal> {
+    pub async fn open(&self) -> Result<Session, WarehouseRefusal> {
         let opened = async {
             match &self.tls {
                 Some(tls) => {
@@ -94,10 +94,10 @@ impl Door {
         };
         let act = format!("connect to {}", self.place);
         match tokio::time::timeout(self.timeout, opened).await {
-            Ok(opened) => opened.map_err(|e| Refusal::connecting(&act, &e)),
+            Ok(opened) => opened.map_err(|e| WarehouseRefusal::connecting(&act, &e)),
             Err(_) => {
                 let message = format!("{act}: no answer within {:?}", self.timeout);
-                Err(Refusal { code: Code::ConnectionFailed, message })
+                Err(WarehouseRefusal { code: Code::ConnectionFailed, message })
             }
         }
     }

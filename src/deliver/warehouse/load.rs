@@ -6,13 +6,13 @@
 //! confirms its packets, or at `timeout`, and rolls back.
 
 use super::apart::{self, Input, Search};
-use super::claim::{Claim, Claims, Loaded, literal};
+use super::claim::{Claim, Claims, LoadedPlan, literal};
 use super::connect::{Door, PROBES, SILENCE_BEFORE_PROBE, SILENCE_BETWEEN_PROBES, Session};
-use super::refusal::{self, Code, Refusal, text};
-use super::rows::{Broken, Column, Rows};
+use super::refusal::{self, Code, WarehouseRefusal, text};
+use super::rows::{Broken, TableColumn, TableRows};
 use super::{columns, source};
 use crate::config::{Dialect, Target, WarehouseInput, quoted_name};
-use crate::deliver::records::Records;
+use crate::deliver::records::BodyRecords;
 use crate::deliver::{Attempt, Rejection, Shipment};
 use crate::sabotage;
 use bytes::Bytes;
@@ -27,15 +27,15 @@ const PIECE_BYTES: usize = 256 << 10;
 
 /// Why nothing is loaded.
 pub(super) enum NotLoaded {
-    Refused(Refusal),
+    Refused(WarehouseRefusal),
     /// The database does not take these records.
     Rejected(Vec<Rejection>),
     /// The object is not where it has to be before its rows are.
     NotStaged(Attempt),
 }
 
-impl From<Refusal> for NotLoaded {
-    fn from(refusal: Refusal) -> NotLoaded {
+impl From<WarehouseRefusal> for NotLoaded {
+    fn from(refusal: WarehouseRefusal) -> NotLoaded {
         NotLoaded::Refused(refusal)
     }
 }
@@ -46,7 +46,7 @@ pub(super) async fn load(
     target: &Target,
     shipment: &Shipment,
     stage: impl AsyncFn() -> Result<(), Attempt>,
-) -> Result<Loaded, NotLoaded> {
+) -> Result<LoadedPlan, NotLoaded> {
     let session = door.open().await?;
     let transaction = Transaction { session: &session, target, claims: Claims::of(target), shipment };
     match tokio::time::timeout(target.timeout, transaction.run(stage)).await {
@@ -66,7 +66,7 @@ pub(super) async fn load(
         Err(_) => {
             door.cancel(session).await;
             let message = format!("load into {}: no end within {:?}, cancelled", target.table, target.timeout);
-            Err(Refusal::new(Code::DataLoadFailed, message).into())
+            Err(WarehouseRefusal::new(Code::DataLoadFailed, message).into())
         }
     }
 }
@@ -77,9 +77,9 @@ pub(super) async fn look(
     target: &Target,
     claims: &Claims,
     shipment: &Shipment,
-) -> Result<Option<Loaded>, Refusal> {
+) -> Result<Option<LoadedPlan>, WarehouseRefusal> {
     let execute = async |act: &str, statement: &str| {
-        session.client.batch_execute(statement).await.map_err(|e| Refusal::during(act, &e))
+        session.client.batch_execute(statement).await.map_err(|e| WarehouseRefusal::during(act, &e))
     };
     execute("begin", &begin(target)).await?;
     let claim = claims.claim(session, shipment).await?;
@@ -118,7 +118,7 @@ struct Transaction<'l> {
 
 /// Why a COPY came to nothing.
 struct NotCopied {
-    refusal: Refusal,
+    refusal: WarehouseRefusal,
     /// It may be the fault of some records.
     is_of_rows: bool,
     /// This one.
@@ -127,15 +127,15 @@ struct NotCopied {
     at_commit: bool,
 }
 
-impl From<Refusal> for NotCopied {
-    fn from(refusal: Refusal) -> NotCopied {
+impl From<WarehouseRefusal> for NotCopied {
+    fn from(refusal: WarehouseRefusal) -> NotCopied {
         NotCopied { refusal, is_of_rows: false, named: None, at_commit: false }
     }
 }
 
 impl Transaction<'_> {
     /// All of it. On an error the session is left as it is: its end is the transaction's.
-    async fn run(&self, stage: impl AsyncFn() -> Result<(), Attempt>) -> Result<Loaded, NotLoaded> {
+    async fn run(&self, stage: impl AsyncFn() -> Result<(), Attempt>) -> Result<LoadedPlan, NotLoaded> {
         self.claims.prepare(self.session).await?;
         if let Some(loaded) = self.claim().await? {
             return Ok(loaded);
@@ -152,7 +152,7 @@ impl Transaction<'_> {
             Err(e) => e,
         };
         if let Some(record) = failed.named {
-            let Refusal { code, message } = failed.refusal;
+            let WarehouseRefusal { code, message } = failed.refusal;
             return Err(NotLoaded::Rejected(vec![Rejection { record, code: code.of(self.target), message }]));
         }
         if !failed.is_of_rows || self.shipment.body.index().is_none() {
@@ -166,7 +166,7 @@ impl Transaction<'_> {
         &self,
         failed: NotCopied,
         stage: impl AsyncFn() -> Result<(), Attempt>,
-    ) -> Result<Loaded, NotLoaded> {
+    ) -> Result<LoadedPlan, NotLoaded> {
         self.execute("roll back", "ROLLBACK").await?;
         if let Some(loaded) = self.claim().await? {
             return Ok(loaded);
@@ -185,7 +185,7 @@ impl Transaction<'_> {
     }
 
     /// Begins and claims the plan; what it was loaded as if somebody has loaded it.
-    async fn claim(&self) -> Result<Option<Loaded>, Refusal> {
+    async fn claim(&self) -> Result<Option<LoadedPlan>, WarehouseRefusal> {
         self.execute("begin", &begin(self.target)).await?;
         match self.claims.claim(self.session, self.shipment).await? {
             Claim::Found(loaded) if !sabotage::on("claimed_is_loaded_again") => {
@@ -203,16 +203,16 @@ impl Transaction<'_> {
         }
     }
 
-    async fn commit(&self) -> Result<Loaded, NotCopied> {
+    async fn commit(&self) -> Result<LoadedPlan, NotCopied> {
         sabotage::point("load.copied");
         let committed = self.session.client.batch_execute("COMMIT").await;
         committed.map_err(|e| NotCopied { at_commit: true, ..self.not_copied("commit", &e) })?;
         sabotage::point("load.committed");
-        Ok(Loaded::of(self.shipment))
+        Ok(LoadedPlan::of(self.shipment))
     }
 
-    async fn execute(&self, act: &str, statement: &str) -> Result<(), Refusal> {
-        self.session.client.batch_execute(statement).await.map_err(|e| Refusal::during(act, &e))
+    async fn execute(&self, act: &str, statement: &str) -> Result<(), WarehouseRefusal> {
+        self.session.client.batch_execute(statement).await.map_err(|e| WarehouseRefusal::during(act, &e))
     }
 
     fn act(&self) -> String {
@@ -220,7 +220,7 @@ impl Transaction<'_> {
     }
 
     fn not_copied(&self, act: &str, e: &tokio_postgres::Error) -> NotCopied {
-        NotCopied { is_of_rows: refusal::is_of_rows(e), ..Refusal::during(act, e).into() }
+        NotCopied { is_of_rows: refusal::is_of_rows(e), ..WarehouseRefusal::during(act, e).into() }
     }
 
     /// Has Redshift fetch the object that the working manifest lists.
@@ -235,7 +235,7 @@ impl Transaction<'_> {
         let (table, columns) = (&self.target.table, list(&self.target.columns));
         let statement = format!("COPY {table}{columns} FROM {from} {role} MANIFEST {options};");
         let Err(e) = self.session.client.batch_execute(&statement).await else { return Ok(()) };
-        let (mut refusal, mut named) = (Refusal::during(&self.act(), &e), None);
+        let (mut refusal, mut named) = (WarehouseRefusal::during(&self.act(), &e), None);
         if refusal.code == Code::DataLoadFailed && !e.is_closed() {
             let (line, details) = self.details().await;
             refusal.message.push_str(&details);
@@ -270,7 +270,7 @@ impl Transaction<'_> {
         let mut bytes = source::bytes(self.shipment);
         match input {
             WarehouseInput::Csv if self.shipment.body.index().is_some() => {
-                let mut records = Records::new(&self.shipment.body).map_err(unreadable)?;
+                let mut records = BodyRecords::new(&self.shipment.body).map_err(unreadable)?;
                 let mut number = 0;
                 self.send(&self.copy_csv(), || csv_records(&mut records, &mut number)).await
             }
@@ -278,7 +278,7 @@ impl Transaction<'_> {
             WarehouseInput::Json => {
                 let columns = columns::find(self.session, self.target).await?;
                 let statement = self.copy_json(&columns);
-                let mut rows = Rows::new(bytes, Arc::new(columns.into()));
+                let mut rows = TableRows::new(bytes, Arc::new(columns.into()));
                 self.send(&statement, || rows.piece()).await
             }
         }
@@ -288,13 +288,13 @@ impl Transaction<'_> {
         format!("COPY {}{} FROM STDIN WITH (FORMAT csv)", self.target.table, list(&self.target.columns))
     }
 
-    fn copy_json(&self, columns: &[Column]) -> String {
+    fn copy_json(&self, columns: &[TableColumn]) -> String {
         let names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
         format!("COPY {}{} FROM STDIN", self.target.table, list(&names))
     }
 
     /// The records that are not taken, and whether any is. All others are, as far as this transaction sees it.
-    async fn rejected(&self, looks_at_once: bool) -> Result<(Vec<Rejection>, bool), Refusal> {
+    async fn rejected(&self, looks_at_once: bool) -> Result<(Vec<Rejection>, bool), WarehouseRefusal> {
         let (statement, input) = match &self.target.dialect {
             Dialect::Postgres { input: WarehouseInput::Json } => {
                 let columns = columns::find(self.session, self.target).await?;
@@ -319,7 +319,7 @@ impl Transaction<'_> {
         let mut sink = pin!(sink);
         let broken = |broken: Broken| NotCopied {
             is_of_rows: matches!(broken, Broken::Record { .. }),
-            ..Refusal::new(Code::DataLoadFailed, format!("{}: {broken}", self.act())).into()
+            ..WarehouseRefusal::new(Code::DataLoadFailed, format!("{}: {broken}", self.act())).into()
         };
         while let Some(piece) = piece().map_err(broken)? {
             sink.send(Bytes::from(piece)).await.map_err(refused)?;
@@ -331,7 +331,7 @@ impl Transaction<'_> {
 
 /// The record of a shipment in which this line of its object stands, from 1.
 fn record_at(shipment: &Shipment, line: u64) -> Option<u64> {
-    let mut records = Records::new(&shipment.body).ok()?;
+    let mut records = BodyRecords::new(&shipment.body).ok()?;
     let mut before = 0;
     let mut found = None;
     for record in 0.. {
@@ -351,12 +351,12 @@ fn record_at(shipment: &Shipment, line: u64) -> Option<u64> {
     found
 }
 
-fn unreadable(e: std::io::Error) -> Refusal {
-    Refusal::new(Code::DataLoadFailed, format!("read the object: {e}"))
+fn unreadable(e: std::io::Error) -> WarehouseRefusal {
+    WarehouseRefusal::new(Code::DataLoadFailed, format!("read the object: {e}"))
 }
 
 /// The next records, a piece.
-fn csv_records(records: &mut Records, number: &mut u64) -> Result<Option<Vec<u8>>, Broken> {
+fn csv_records(records: &mut BodyRecords, number: &mut u64) -> Result<Option<Vec<u8>>, Broken> {
     let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 4);
     while piece.len() < PIECE_BYTES
         && let Some((_, record)) = records.read().map_err(Broken::Unreadable)?

@@ -44,23 +44,23 @@ pub struct Load {
 }
 
 #[derive(Serialize, Deserialize)]
-struct File {
-    entries: Vec<Entry>,
+struct ManifestFile {
+    entries: Vec<ManifestEntry>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hydrant: Option<Ours>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Entry {
+struct ManifestEntry {
     url: String,
     #[serde(default)]
     mandatory: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    meta: Option<Meta>,
+    meta: Option<ManifestMeta>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Meta {
+struct ManifestMeta {
     #[serde(default)]
     content_length: Option<u64>,
 }
@@ -68,13 +68,13 @@ struct Meta {
 #[derive(Serialize, Deserialize)]
 struct Ours {
     version: u32,
-    plans: Vec<Plan>,
+    plans: Vec<ManifestPlan>,
     #[serde(default)]
     error: Option<Cause>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Plan {
+struct ManifestPlan {
     id: Uuid,
     object: String,
     outputs: u64,
@@ -90,7 +90,7 @@ struct Cause {
 
 /// The manifest of objects that were given up on.
 pub fn given_up(bucket: &str, shipments: &[&Shipment], code: &str, message: &str) -> Vec<u8> {
-    let plan = |shipment: &&Shipment| Plan {
+    let plan = |shipment: &&Shipment| ManifestPlan {
         id: shipment.id,
         object: shipment.name.clone(),
         outputs: shipment.outputs,
@@ -100,7 +100,7 @@ pub fn given_up(bucket: &str, shipments: &[&Shipment], code: &str, message: &str
     let error = Some(Cause { code: code.to_owned(), message: message.to_owned() });
     let ours = Ours { version: VERSION, plans: shipments.iter().map(plan).collect(), error };
     let entries = shipments.iter().map(|shipment| entry(bucket, shipment)).collect();
-    bytes(&File { entries, hydrant: Some(ours) })
+    bytes(&ManifestFile { entries, hydrant: Some(ours) })
 }
 
 /// The name of the manifest from which an object is loaded.
@@ -114,17 +114,17 @@ pub(super) fn working(bucket: &str, shipment: &Shipment) -> Shipment {
         id: derived("working manifest", shipment.id.as_bytes()),
         name: working_name(&shipment.name),
         content_encoding: None,
-        body: Arc::new(Body::of(bytes(&File { entries: vec![entry(bucket, shipment)], hydrant: None }))),
+        body: Arc::new(Body::of(bytes(&ManifestFile { entries: vec![entry(bucket, shipment)], hydrant: None }))),
         ..shipment.clone()
     }
 }
 
-fn entry(bucket: &str, shipment: &Shipment) -> Entry {
-    let meta = Some(Meta { content_length: Some(shipment.body.len()) });
-    Entry { url: format!("s3://{bucket}/{}", shipment.name), mandatory: true, meta }
+fn entry(bucket: &str, shipment: &Shipment) -> ManifestEntry {
+    let meta = Some(ManifestMeta { content_length: Some(shipment.body.len()) });
+    ManifestEntry { url: format!("s3://{bucket}/{}", shipment.name), mandatory: true, meta }
 }
 
-fn bytes(file: &File) -> Vec<u8> {
+fn bytes(file: &ManifestFile) -> Vec<u8> {
     serde_json::to_vec(file).expect("texts and numbers can always be written as JSON")
 }
 
@@ -135,7 +135,7 @@ pub fn begins(bytes: &[u8]) -> bool {
 
 /// Reads a manifest, Firehose's as well: its objects get plans that follow from their addresses.
 pub fn read(bytes: &[u8]) -> Result<Manifest, String> {
-    let file: File = serde_json::from_slice(bytes).map_err(|e| format!("found no manifest: {e}"))?;
+    let file: ManifestFile = serde_json::from_slice(bytes).map_err(|e| format!("found no manifest: {e}"))?;
     let (plans, error) = match file.hydrant {
         None => (Vec::new(), None),
         Some(ours) if ours.version == VERSION => (ours.plans, ours.error),
@@ -145,7 +145,7 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, String> {
     Ok(Manifest { loads, error: error.map(|cause| (cause.code, cause.message)) })
 }
 
-fn load(entry: Entry, plans: &[Plan]) -> Result<Load, String> {
+fn load(entry: ManifestEntry, plans: &[ManifestPlan]) -> Result<Load, String> {
     let place = entry.url.strip_prefix("s3://").and_then(|place| place.split_once('/'));
     let (bucket, object) = place
         .filter(|(bucket, object)| !bucket.is_empty() && !object.is_empty())

@@ -47,33 +47,33 @@ impl Code {
 
 /// Why an attempt came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct WarehouseRefusal {
     pub code: Code,
     pub message: String,
 }
 
-impl Refusal {
-    pub fn new(code: Code, message: impl Into<String>) -> Refusal {
-        Refusal { code, message: message.into() }
+impl WarehouseRefusal {
+    pub fn new(code: Code, message: impl Into<String>) -> WarehouseRefusal {
+        WarehouseRefusal { code, message: message.into() }
     }
 
     /// While connecting and logging in.
-    pub fn connecting(act: &str, e: &tokio_postgres::Error) -> Refusal {
-        let refusal = Refusal::during(act, e);
+    pub fn connecting(act: &str, e: &tokio_postgres::Error) -> WarehouseRefusal {
+        let refusal = WarehouseRefusal::during(act, e);
         // The client's own complaints about credentials have no code: a method it does not know, no password given.
         let logging_in = ["authentication error", "invalid configuration"];
         match e.as_db_error() {
             None if logging_in.iter().any(|text| e.to_string().starts_with(text)) => {
-                Refusal { code: Code::AuthenticationFailed, ..refusal }
+                WarehouseRefusal { code: Code::AuthenticationFailed, ..refusal }
             }
             _ => refusal,
         }
     }
 
     /// While a statement was under way.
-    pub fn during(act: &str, e: &tokio_postgres::Error) -> Refusal {
+    pub fn during(act: &str, e: &tokio_postgres::Error) -> WarehouseRefusal {
         let code = e.as_db_error().map_or(Code::ConnectionFailed, code);
-        Refusal { code, message: bounded(format!("{act}: {}", text(e)), MESSAGE_CHARS_MAX) }
+        WarehouseRefusal { code, message: bounded(format!("{act}: {}", text(e)), MESSAGE_CHARS_MAX) }
     }
 }
 

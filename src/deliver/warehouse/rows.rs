@@ -26,7 +26,7 @@ const OBJECT_BYTES_MAX: usize = 64 << 20;
 
 /// How a column takes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ColumnKind {
     /// Strings by their characters, all else by its text.
     Plain,
     /// The value's own text, strings in their quotes.
@@ -37,9 +37,9 @@ pub enum Kind {
 
 /// A column that is loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Column {
+pub struct TableColumn {
     pub name: String,
-    pub kind: Kind,
+    pub kind: ColumnKind,
 }
 
 /// Why there is no further line.
@@ -52,9 +52,9 @@ pub enum Broken {
 }
 
 /// The way from input to lines.
-pub struct Rows<R> {
+pub struct TableRows<R> {
     source: R,
-    columns: Arc<Columns>,
+    columns: Arc<TableColumns>,
     input: Vec<u8>,
     /// Read at once.
     input_bytes: usize,
@@ -67,10 +67,19 @@ pub struct Rows<R> {
     values: Vec<Option<Range<usize>>>,
 }
 
-impl<R: Read> Rows<R> {
-    pub fn new(source: R, columns: Arc<Columns>) -> Rows<R> {
+impl<R: Read> TableRows<R> {
+    pub fn new(source: R, columns: Arc<TableColumns>) -> TableRows<R> {
         let values = vec![None; columns.list.len()];
-        Rows { source, columns, input: Vec::new(), input_bytes: INPUT_BYTES, at: 0, ended: false, count: 0, values }
+        TableRows {
+            source,
+            columns,
+            input: Vec::new(),
+            input_bytes: INPUT_BYTES,
+            at: 0,
+            ended: false,
+            count: 0,
+            values,
+        }
     }
 
     /// The next lines, a piece; none when there are no more.
@@ -120,7 +129,7 @@ impl<R: Read> Rows<R> {
             }
             self.values.fill(None);
             let begin = left.as_ptr() as usize;
-            let object = Object { columns: &self.columns, values: &mut self.values, begin };
+            let object = RowObject { columns: &self.columns, values: &mut self.values, begin };
             match object.deserialize(&mut Deserializer::from_slice(left)) {
                 Ok(bytes) => return Ok(Some(end(left, bytes))),
                 Err(e) if !self.ended && is_cut(&e, left) && left.len() <= OBJECT_BYTES_MAX => self.read()?,
@@ -150,11 +159,11 @@ impl<R: Read> Rows<R> {
 }
 
 /// One value as its column takes it.
-fn write(value: &[u8], kind: Kind, out: &mut Vec<u8>) -> Result<(), String> {
+fn write(value: &[u8], kind: ColumnKind, out: &mut Vec<u8>) -> Result<(), String> {
     match (value[0], kind) {
         (b'n', _) => out.extend_from_slice(text::NULL),
-        (b'"', Kind::Plain | Kind::Array { .. }) => text::string(value, out)?,
-        (b'[', Kind::Array { json }) => text::escape(array::literal(value, json)?.as_bytes(), out),
+        (b'"', ColumnKind::Plain | ColumnKind::Array { .. }) => text::string(value, out)?,
+        (b'[', ColumnKind::Array { json }) => text::escape(array::literal(value, json)?.as_bytes(), out),
         (b'"' | b'{' | b'[', _) => text::escape(value, out),
         _ => out.extend_from_slice(value),
     }
@@ -186,19 +195,19 @@ fn plainly(e: &serde_json::Error) -> String {
 }
 
 /// The columns that are loaded.
-pub struct Columns {
-    list: Vec<Column>,
+pub struct TableColumns {
+    list: Vec<TableColumn>,
     places: HashMap<String, usize>,
 }
 
-impl From<Vec<Column>> for Columns {
-    fn from(list: Vec<Column>) -> Columns {
+impl From<Vec<TableColumn>> for TableColumns {
+    fn from(list: Vec<TableColumn>) -> TableColumns {
         let places = list.iter().enumerate().map(|(i, column)| (column.name.clone(), i)).collect();
-        Columns { list, places }
+        TableColumns { list, places }
     }
 }
 
-impl Columns {
+impl TableColumns {
     /// Records mostly have their keys in one order: the column after the last one is asked first.
     fn find(&self, key: &str, likely: usize) -> Option<usize> {
         match self.list.get(likely) {
@@ -209,13 +218,13 @@ impl Columns {
 }
 
 /// Reads an object and notes where the columns' values stand; gives the end of its last value.
-struct Object<'r> {
-    columns: &'r Columns,
+struct RowObject<'r> {
+    columns: &'r TableColumns,
     values: &'r mut [Option<Range<usize>>],
     begin: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for Object<'_> {
+impl<'de> DeserializeSeed<'de> for RowObject<'_> {
     type Value = usize;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<usize, D::Error> {
@@ -223,7 +232,7 @@ impl<'de> DeserializeSeed<'de> for Object<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Object<'_> {
+impl<'de> Visitor<'de> for RowObject<'_> {
     type Value = usize;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -232,7 +241,7 @@ impl<'de> Visitor<'de> for Object<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<usize, A::Error> {
         let (mut likely, mut last) = (0, 0);
-        while let Some(column) = map.next_key_seed(Key { columns: self.columns, likely })? {
+        while let Some(column) = map.next_key_seed(ColumnKey { columns: self.columns, likely })? {
             let value = map.next_value::<&'de RawValue>()?.get();
             // It is borrowed from the input that begins at `begin`.
             let at = value.as_ptr() as usize - self.begin;
@@ -247,12 +256,12 @@ impl<'de> Visitor<'de> for Object<'_> {
 }
 
 /// Reads a key: the column of this name.
-struct Key<'r> {
-    columns: &'r Columns,
+struct ColumnKey<'r> {
+    columns: &'r TableColumns,
     likely: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for Key<'_> {
+impl<'de> DeserializeSeed<'de> for ColumnKey<'_> {
     type Value = Option<usize>;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
@@ -260,7 +269,7 @@ impl<'de> DeserializeSeed<'de> for Key<'_> {
     }
 }
 
-impl Visitor<'_> for Key<'_> {
+impl Visitor<'_> for ColumnKey<'_> {
     type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {

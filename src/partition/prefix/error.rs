@@ -9,11 +9,11 @@ use super::{CONFIGURED_CHARS_MAX, EVALUATED_BYTES_MAX, EVALUATED_CHARS_MAX, Patt
 pub struct PrefixError {
     pub(super) kind: PrefixKind,
     pub(super) column: Option<usize>,
-    pub(super) fault: Fault,
+    pub(super) fault: PrefixFault,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum PrefixFault {
     TooLong {
         chars: usize,
     },
@@ -38,11 +38,11 @@ pub(super) enum Fault {
     NoErrorType,
 }
 
-impl Fault {
+impl PrefixFault {
     /// How far into the expression the fault is.
     pub(super) fn columns_after_start(&self) -> usize {
         match self {
-            Fault::Time(error) => "!{timestamp:".len() + error.column() - 1,
+            PrefixFault::Time(error) => "!{timestamp:".len() + error.column() - 1,
             _ => 0,
         }
     }
@@ -72,7 +72,7 @@ impl fmt::Display for PrefixKind {
 impl fmt::Display for PrefixError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // AWS's text, with AWS's misspelling: clients match on it (terraform-provider-aws PR 13416).
-        if let Fault::Missing { key } = &self.fault {
+        if let PrefixFault::Missing { key } = &self.fault {
             f.write_str(
                 "Ths supplied prefix(es) do not satisfy the following constraint: \
                  ErrorOutputPrefix cannot be null or empty when Prefix contains expressions",
@@ -88,19 +88,19 @@ impl fmt::Display for PrefixError {
         }
         f.write_str(": ")?;
         match &self.fault {
-            Fault::TooLong { chars } => write!(f, "{chars} characters, expected at most {CONFIGURED_CHARS_MAX}"),
-            Fault::EvaluatesTooLong { chars, bytes } => write!(
+            PrefixFault::TooLong { chars } => write!(f, "{chars} characters, expected at most {CONFIGURED_CHARS_MAX}"),
+            PrefixFault::EvaluatesTooLong { chars, bytes } => write!(
                 f,
                 "evaluates to as many as {chars} characters ({bytes} bytes), \
                  expected at most {EVALUATED_CHARS_MAX} ({EVALUATED_BYTES_MAX} bytes)"
             ),
-            Fault::Empty => f.write_str("is empty, expected some text or no error prefix at all"),
-            Fault::Control => f.write_str("control character, expected printable text"),
-            Fault::Dots(segment) => write!(f, "path segment `{segment}`, expected a name"),
-            Fault::NoEnd => f.write_str("`!{` without `}`, expected an expression `!{namespace:value}`"),
-            Fault::NoColon(body) => write!(f, "`!{{{body}}}`, expected an expression `!{{namespace:value}}`"),
-            Fault::NoValue(body) => write!(f, "`!{{{body}}}` has no value, expected `!{{namespace:value}}`"),
-            Fault::UnknownNamespace(found) => write!(
+            PrefixFault::Empty => f.write_str("is empty, expected some text or no error prefix at all"),
+            PrefixFault::Control => f.write_str("control character, expected printable text"),
+            PrefixFault::Dots(segment) => write!(f, "path segment `{segment}`, expected a name"),
+            PrefixFault::NoEnd => f.write_str("`!{` without `}`, expected an expression `!{namespace:value}`"),
+            PrefixFault::NoColon(body) => write!(f, "`!{{{body}}}`, expected an expression `!{{namespace:value}}`"),
+            PrefixFault::NoValue(body) => write!(f, "`!{{{body}}}` has no value, expected `!{{namespace:value}}`"),
+            PrefixFault::UnknownNamespace(found) => write!(
                 f,
                 "unknown namespace `{found}`, expected one of {}",
                 match self.kind {
@@ -108,7 +108,7 @@ impl fmt::Display for PrefixError {
                     PrefixKind::Errors => "`timestamp`, `firehose`",
                 }
             ),
-            Fault::UnknownValue(body) => write!(
+            PrefixFault::UnknownValue(body) => write!(
                 f,
                 "unknown value `!{{{body}}}`, expected `!{{firehose:random-string}}`{}",
                 match self.kind {
@@ -116,7 +116,7 @@ impl fmt::Display for PrefixError {
                     PrefixKind::Errors => " or `!{firehose:error-output-type}`",
                 }
             ),
-            Fault::NotAllowed(body) => write!(
+            PrefixFault::NotAllowed(body) => write!(
                 f,
                 "`!{{{body}}}` is not allowed, expected it only in the {}",
                 match self.kind {
@@ -124,11 +124,11 @@ impl fmt::Display for PrefixError {
                     PrefixKind::Errors => PrefixKind::Objects,
                 }
             ),
-            Fault::Time(error) => write!(f, "{error}"),
-            Fault::NoErrorType => {
+            PrefixFault::Time(error) => write!(f, "{error}"),
+            PrefixFault::NoErrorType => {
                 f.write_str("has expressions, but not `!{firehose:error-output-type}`, expected it at least once")
             }
-            Fault::Missing { .. } => Ok(()),
+            PrefixFault::Missing { .. } => Ok(()),
         }
     }
 }
@@ -136,7 +136,7 @@ impl fmt::Display for PrefixError {
 impl std::error::Error for PrefixError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.fault {
-            Fault::Time(error) => Some(error),
+            PrefixFault::Time(error) => Some(error),
             _ => None,
         }
     }

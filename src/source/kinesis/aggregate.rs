@@ -84,7 +84,7 @@ fn append<'a>(message: &'a [u8], out: &mut Vec<UserRecord<'a>>) -> Option<()> {
     Some(())
 }
 
-struct Record<'a> {
+struct AggregatedRecord<'a> {
     /// Index into the table of partition keys.
     key: u64,
     /// Index into the table of explicit hash keys.
@@ -92,7 +92,7 @@ struct Record<'a> {
     data: &'a [u8],
 }
 
-fn record(bytes: &[u8]) -> Option<Record<'_>> {
+fn record(bytes: &[u8]) -> Option<AggregatedRecord<'_>> {
     let (mut key, mut hash_key, mut data) = (None, None, None);
     let mut fields = Fields { rest: bytes, depth: 1 };
     while let Some((number, value)) = fields.next()? {
@@ -104,7 +104,7 @@ fn record(bytes: &[u8]) -> Option<Record<'_>> {
             _ => {}
         }
     }
-    Some(Record { key: key?, hash_key, data: data? })
+    Some(AggregatedRecord { key: key?, hash_key, data: data? })
 }
 
 /// Tags say nothing to us, but a broken one breaks the message for the KCL.

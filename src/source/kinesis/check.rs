@@ -1,7 +1,7 @@
 //! Whether a stream of Kinesis can be read as the configuration says. Everything is tried out, and nothing is made: neither
 //! a consumer nor a table.
 
-use super::client::{At, Kinesis};
+use super::client::{At, KinesisClient};
 use super::leases::Leases;
 use crate::config;
 
@@ -27,8 +27,8 @@ pub async fn check(settings: &config::Kinesis) -> Vec<(Vec<&'static str>, String
 }
 
 /// Reads what every life of a stream begins with; the stream's ARN.
-async fn stream(settings: &config::Kinesis) -> Result<(Kinesis, String), String> {
-    let kinesis = Kinesis::connect(settings).await.map_err(|e| e.to_string())?;
+async fn stream(settings: &config::Kinesis) -> Result<(KinesisClient, String), String> {
+    let kinesis = KinesisClient::connect(settings).await.map_err(|e| e.to_string())?;
     let summary = kinesis.summary().await.map_err(|e| e.to_string())?;
     let shards = kinesis.shards().await.map_err(|e| e.to_string())?;
     let shard = shards.last().ok_or("ListShards: found no shard, expected one")?;

@@ -1,6 +1,6 @@
 //! The API of Kinesis Data Streams as far as a reader needs it.
 
-use super::whole::{self, Whole, WholeEvents};
+use super::whole::{self, WholeAnswer, WholeEvents};
 use crate::aws::Login;
 use crate::config;
 use crate::error::{Error, Kind, Result};
@@ -27,7 +27,7 @@ pub type Subscription = EventReceiver<SubscribeToShardEventStream, SubscribeToSh
 
 /// See the module. Nothing is retried here. Clones are one: what is changed in one is changed in all.
 #[derive(Clone)]
-pub struct Kinesis {
+pub struct KinesisClient {
     connected: Arc<ArcSwap<Connected>>,
 }
 
@@ -38,7 +38,7 @@ struct Connected {
 
 /// What is known of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
+pub struct StreamSummary {
     pub arn: String,
     /// Milliseconds since the Unix epoch. A stream that was deleted and made again is another one.
     pub created_ms: u64,
@@ -49,7 +49,7 @@ pub struct Summary {
 
 /// A shard as the stream lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedShard {
     pub id: String,
     /// The shards that it was made from by a split (one) or a merge (two); they may not be listed any more.
     pub parents: Vec<String>,
@@ -70,7 +70,7 @@ pub enum At<'a> {
 
 /// Why Kinesis did not do what was asked.
 #[derive(Clone, Debug)]
-pub struct Refused {
+pub struct RefusedCall {
     pub what: What,
     /// Its code and message, or what the connection said.
     pub message: String,
@@ -129,14 +129,14 @@ impl Intercept for Date {
     }
 }
 
-impl Kinesis {
+impl KinesisClient {
     /// Makes the client. Nothing is sent yet.
-    pub async fn connect(settings: &config::Kinesis) -> Result<Kinesis> {
-        Ok(Kinesis { connected: Arc::new(ArcSwap::new(connected(settings).await?)) })
+    pub async fn connect(settings: &config::Kinesis) -> Result<KinesisClient> {
+        Ok(KinesisClient { connected: Arc::new(ArcSwap::new(connected(settings).await?)) })
     }
 
     /// The next calls are made as another one makes them.
-    pub fn follow(&self, other: &Kinesis) {
+    pub fn follow(&self, other: &KinesisClient) {
         self.connected.store(other.connected.load_full());
     }
 
@@ -160,14 +160,14 @@ impl Kinesis {
         if given.starts_with("arn:") { (None, Some(given)) } else { (Some(given), None) }
     }
 
-    pub async fn summary(&self) -> Result<Summary> {
+    pub async fn summary(&self) -> Result<StreamSummary> {
         let (name, arn) = self.stream();
         let request = self.client().describe_stream_summary().set_stream_name(name).set_stream_arn(arn);
         let date = Date::default();
         let answer = request
             .customize()
             .interceptor(date.clone())
-            .interceptor(Whole::of::<whole::DescribeStreamSummary>())
+            .interceptor(WholeAnswer::of::<whole::DescribeStreamSummary>())
             .send()
             .await
             .map_err(|e| refused("DescribeStreamSummary", &e).about("DescribeStreamSummary"))?;
@@ -175,7 +175,7 @@ impl Kinesis {
         let found =
             found.ok_or_else(|| Error::new(Kind::Retry, "DescribeStreamSummary: an answer without a summary"))?;
         let created = found.stream_creation_timestamp().to_millis().unwrap_or(0);
-        Ok(Summary {
+        Ok(StreamSummary {
             arn: found.stream_arn().to_owned(),
             created_ms: created.max(0) as u64,
             retention: Duration::from_secs(3600 * found.retention_period_hours().max(0) as u64),
@@ -185,7 +185,7 @@ impl Kinesis {
 
     /// Every shard whose records may still be there. Parents are named by every shard that has them: a list in which they
     /// are not is none.
-    pub async fn shards(&self) -> Result<Vec<Listed>> {
+    pub async fn shards(&self) -> Result<Vec<ListedShard>> {
         let (mut shards, mut token) = (Vec::new(), None);
         loop {
             let request = self.client().list_shards();
@@ -196,10 +196,10 @@ impl Kinesis {
                     request.set_stream_name(name).set_stream_arn(arn)
                 }
             };
-            let request = request.customize().interceptor(Whole::of::<whole::ListShards>());
+            let request = request.customize().interceptor(WholeAnswer::of::<whole::ListShards>());
             let answer = request.send().await.map_err(|e| refused("ListShards", &e).about("ListShards"))?;
             shards.extend(answer.shards().iter().map(|shard| {
-                Listed {
+                ListedShard {
                     id: shard.shard_id().to_owned(),
                     parents: [shard.parent_shard_id(), shard.adjacent_parent_shard_id()]
                         .into_iter()
@@ -229,7 +229,7 @@ impl Kinesis {
         }
     }
 
-    pub async fn iterator(&self, shard: &str, at: At<'_>) -> std::result::Result<String, Refused> {
+    pub async fn iterator(&self, shard: &str, at: At<'_>) -> std::result::Result<String, RefusedCall> {
         let (name, arn) = self.stream();
         let request = self.client().get_shard_iterator().set_stream_name(name).set_stream_arn(arn).shard_id(shard);
         let request = match at {
@@ -242,9 +242,9 @@ impl Kinesis {
                 request.shard_iterator_type(ShardIteratorType::AtSequenceNumber).starting_sequence_number(sequence)
             }
         };
-        let request = request.customize().interceptor(Whole::of::<whole::GetShardIterator>());
+        let request = request.customize().interceptor(WholeAnswer::of::<whole::GetShardIterator>());
         let answer = request.send().await.map_err(|e| refused("GetShardIterator", &e))?;
-        let none = || Refused { what: What::Other, message: "an answer without an iterator".to_owned() };
+        let none = || RefusedCall { what: What::Other, message: "an answer without an iterator".to_owned() };
         answer.shard_iterator.ok_or_else(none)
     }
 
@@ -252,7 +252,7 @@ impl Kinesis {
     pub async fn consumer(&self, stream_arn: &str, name: &str) -> Result<String> {
         for _ in 0..CONSUMER_TRIES {
             let asked = self.client().describe_stream_consumer().stream_arn(stream_arn).consumer_name(name);
-            let asked = asked.customize().interceptor(Whole::of::<whole::DescribeStreamConsumer>());
+            let asked = asked.customize().interceptor(WholeAnswer::of::<whole::DescribeStreamConsumer>());
             match asked.send().await {
                 Ok(answer) => {
                     let found = answer.consumer_description();
@@ -291,7 +291,7 @@ impl Kinesis {
         consumer: &str,
         shard: &str,
         at: At<'_>,
-    ) -> std::result::Result<Subscription, Refused> {
+    ) -> std::result::Result<Subscription, RefusedCall> {
         let start = StartingPosition::builder();
         let start = match at {
             At::TrimHorizon => start.r#type(ShardIteratorType::TrimHorizon),
@@ -301,7 +301,7 @@ impl Kinesis {
             }
             At::Sequence(sequence) => start.r#type(ShardIteratorType::AtSequenceNumber).sequence_number(sequence),
         };
-        let start = start.build().map_err(|e| Refused { what: What::Other, message: e.to_string() })?;
+        let start = start.build().map_err(|e| RefusedCall { what: What::Other, message: e.to_string() })?;
         let request = self.client().subscribe_to_shard().consumer_arn(consumer).shard_id(shard);
         let request = request.starting_position(start).customize().interceptor(WholeEvents);
         let answer = request.send().await.map_err(|e| refused("SubscribeToShard", &e))?;
@@ -309,14 +309,14 @@ impl Kinesis {
     }
 
     /// So many records at most.
-    pub async fn records(&self, iterator: &str, most: usize) -> std::result::Result<GetRecordsOutput, Refused> {
+    pub async fn records(&self, iterator: &str, most: usize) -> std::result::Result<GetRecordsOutput, RefusedCall> {
         let request = self.client().get_records().shard_iterator(iterator).limit(most as i32);
-        let request = request.customize().interceptor(Whole::of::<whole::GetRecords>());
+        let request = request.customize().interceptor(WholeAnswer::of::<whole::GetRecords>());
         request.send().await.map_err(|e| refused("GetRecords", &e))
     }
 }
 
-impl Refused {
+impl RefusedCall {
     fn about(self, operation: &str) -> Error {
         let kind =
             if matches!(self.what, What::Throttled | What::Unanswered) { Kind::Retry } else { Kind::Misconfigured };
@@ -326,11 +326,11 @@ impl Refused {
 
 /// Two shards of which one must have been made from the other, though it does not say so: of those whose parents are not
 /// listed no two have a hash key in common. That two share the last and the first of theirs is how some emulators count.
-fn without_its_parents(shards: &[Listed]) -> Option<(&str, &str)> {
+fn without_its_parents(shards: &[ListedShard]) -> Option<(&str, &str)> {
     let ids: HashSet<&String> = shards.iter().map(|shard| &shard.id).collect();
-    let is_first = |shard: &&Listed| !shard.parents.iter().any(|parent| ids.contains(parent));
+    let is_first = |shard: &&ListedShard| !shard.parents.iter().any(|parent| ids.contains(parent));
     let number = |text: &str| text.parse::<u128>().unwrap_or(u128::MAX);
-    let range = |shard: &Listed| shard.hash_keys.as_ref().map(|(first, last)| (number(first), number(last)));
+    let range = |shard: &ListedShard| shard.hash_keys.as_ref().map(|(first, last)| (number(first), number(last)));
     let mut firsts: Vec<_> = shards.iter().filter(is_first).filter_map(|s| Some((range(s)?, s.id.as_str()))).collect();
     firsts.sort_unstable();
     let overlap = firsts.windows(2).find(|pair| pair[1].0.0 < pair[0].0.1);
@@ -342,7 +342,7 @@ pub(super) fn unfit(operation: &'static str) {
     metrics::counter!("hydrant_kinesis_answers_unfit", &[("Operation", operation)]).increment(1);
 }
 
-fn refused<E>(operation: &'static str, error: &SdkError<E>) -> Refused
+fn refused<E>(operation: &'static str, error: &SdkError<E>) -> RefusedCall
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
@@ -353,10 +353,13 @@ where
         unfit(operation);
         // Not the answer itself, which may be records.
         let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
-        return Refused { what: What::Unanswered, message: format!("an answer that cannot be what was sent{cause}") };
+        return RefusedCall {
+            what: What::Unanswered,
+            message: format!("an answer that cannot be what was sent{cause}"),
+        };
     }
     let Some(code) = meta.and_then(|m| m.code()) else {
-        return Refused { what: What::Unanswered, message: DisplayErrorContext(error).to_string() };
+        return RefusedCall { what: What::Unanswered, message: DisplayErrorContext(error).to_string() };
     };
     let what = match code {
         "ProvisionedThroughputExceededException"
@@ -372,5 +375,5 @@ where
     let failed = matches!(error, SdkError::ServiceError(e) if e.raw().status().is_server_error());
     let what = if failed && what == What::Other { What::Unanswered } else { what };
     let message = meta.and_then(|m| m.message()).unwrap_or("no message");
-    Refused { what, message: format!("{code}: {message}") }
+    RefusedCall { what, message: format!("{code}: {message}") }
 }

@@ -1,15 +1,15 @@
 //! Where reading a shard ends: at its end, or where nothing is left of it. What is not read any more is never passed over
 //! without a word.
 
-use super::client::{Listed, Refused, What, unfit};
+use super::client::{ListedShard, RefusedCall, What, unfit};
 use super::leases::NewLeases;
-use super::reader::{Reader, Stop};
+use super::reader::{ShardReader, Stop};
 use crate::record::Position;
 
 /// What the oldest record is where there is none.
 const NOTHING: &str = "none";
 
-impl Reader {
+impl ShardReader {
     /// Whether the stream still has the shard, or does not say.
     pub(super) async fn is_listed(&self) -> bool {
         self.kinesis.shards().await.map_or(true, |listed| listed.iter().any(|shard| shard.id == self.id))
@@ -41,10 +41,10 @@ impl Reader {
     /// closed, and what it became is known.
     pub(super) async fn is_listed_as_ended(&self) -> Result<(), Stop> {
         let listed = self.kinesis.shards().await.map_err(|e| {
-            Stop::Refused(Refused { what: What::Unanswered, message: format!("whether the shard has ended: {e}") })
+            Stop::Refused(RefusedCall { what: What::Unanswered, message: format!("whether the shard has ended: {e}") })
         })?;
         let is_closed = listed.iter().any(|shard| shard.id == self.id && shard.is_closed);
-        let children: Vec<&Listed> = listed.iter().filter(|shard| shard.parents.contains(&self.id)).collect();
+        let children: Vec<&ListedShard> = listed.iter().filter(|shard| shard.parents.contains(&self.id)).collect();
         if is_closed && !children.is_empty() {
             return self.make_leases(&children).await;
         }
@@ -57,17 +57,20 @@ impl Reader {
 
     /// Makes the leases of children, where nodes share the shards, before their parent's says that it has ended: the library
     /// looks for no others.
-    async fn make_leases(&self, children: &[&Listed]) -> Result<(), Stop> {
+    async fn make_leases(&self, children: &[&ListedShard]) -> Result<(), Stop> {
         let Some(NewLeases { leases, begin }) = &self.new_leases else { return Ok(()) };
         for child in children {
             leases.create_lease(child, *begin, self.created_ms).await.map_err(|e| {
-                Stop::Refused(Refused { what: What::Unanswered, message: format!("the leases of its children: {e}") })
+                Stop::Refused(RefusedCall {
+                    what: What::Unanswered,
+                    message: format!("the leases of its children: {e}"),
+                })
             })?;
         }
         Ok(())
     }
 
-    /// The same, and it is the end then. `behind` as for [`Reader::end`].
+    /// The same, and it is the end then. `behind` as for [`ShardReader::end`].
     pub(super) async fn end_as_listed(&self, behind: &mut Option<Position>) -> Result<(), Stop> {
         self.is_listed_as_ended().await?;
         self.end(behind)

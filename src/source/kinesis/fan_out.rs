@@ -1,8 +1,8 @@
 //! Reading a shard by being sent its records: SubscribeToShard, which lasts for five minutes at most and is then asked for
 //! again, from where the last one had got to. Whatever keeps records from being sent, they are asked for meanwhile.
 
-use super::client::{Refused, What, unfit};
-use super::reader::{Reader, Stop};
+use super::client::{RefusedCall, What, unfit};
+use super::reader::{ShardReader, Stop};
 use aws_sdk_kinesis::error::SdkError;
 use aws_sdk_kinesis::types::SubscribeToShardEventStream;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const END_WITHIN: Duration = Duration::from_secs(10);
 /// What an event takes for each byte of its records: as it came, and as it is held by the lane.
 const EVENT_COPIES: usize = 2;
 
-impl Reader {
+impl ShardReader {
     /// Reads as a consumer with this ARN until the end of the shard.
     pub(super) async fn subscribe(&mut self, consumer: &str, tries: &mut u32) -> Result<(), Stop> {
         let Some(at) = self.at() else { return Ok(()) };
@@ -85,7 +85,7 @@ impl Reader {
         }
     }
     /// Whether a refusal keeps records from being sent, so that they are to be asked for.
-    pub(super) fn is_no_use(&mut self, refused: &Refused) -> bool {
+    pub(super) fn is_no_use(&mut self, refused: &RefusedCall) -> bool {
         match refused.what {
             What::Throttled => self.put_off.get_or_insert_with(Instant::now).elapsed() > PUT_OFF_MAX,
             What::Unanswered | What::Missing | What::Other => true,

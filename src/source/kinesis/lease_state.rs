@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 /// The state of a shard's lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct KeptLeaseState {
     /// 0: none was ever written.
     pub version: u64,
     /// Which commit wrote it.
@@ -46,7 +46,7 @@ pub struct StateCommit<'a> {
 
 impl Leases {
     /// The state of a shard's lane, with its lease.
-    pub async fn load(&self, shard: &str) -> Result<(Lease, Kept)> {
+    pub async fn load(&self, shard: &str) -> Result<(Lease, KeptLeaseState)> {
         let get = self.client().get_item().table_name(&self.table).key("leaseKey", text(shard)).consistent_read(true);
         let answer = get.send().await.map_err(self.during("GetItem"))?;
         let gone = || Error::new(Kind::Retry, format!("table `{}` has no lease `{shard}` any more", self.table));
@@ -70,7 +70,7 @@ impl Leases {
         let commit = text_of(&row, "hydrantCommit").unwrap_or_default().to_owned();
         let [version, hand_overs] =
             ["hydrantVersion", "hydrantHandOvers"].map(|name| number_of(&row, name).unwrap_or(0));
-        Ok((found, Kept { version, commit, state, hand_overs }))
+        Ok((found, KeptLeaseState { version, commit, state, hand_overs }))
     }
 
     /// Writes a lane's state and its checkpoint, if the lease is still ours and the state still has this version. `shard`:

@@ -6,7 +6,7 @@
 //! that the state is written only under the condition that the owner is still who writes, and that the state is still
 //! the one that was read (`hydrantVersion`). Renewals move the counter and not the version.
 
-use super::client::{Listed, login};
+use super::client::{ListedShard, login};
 use super::lease::{Lease, SHARD_END, ShardBegin, TRIM_HORIZON};
 use super::lease_row::{lease, number, text, text_of};
 use crate::aws::Login;
@@ -111,7 +111,7 @@ impl Leases {
     }
 
     /// Makes the lease of a shard that has none yet. Nobody owns it.
-    pub async fn create_lease(&self, shard: &Listed, begin: ShardBegin, created_ms: u64) -> Result<()> {
+    pub async fn create_lease(&self, shard: &ListedShard, begin: ShardBegin, created_ms: u64) -> Result<()> {
         let mut put = self
             .client()
             .put_item()

@@ -1,7 +1,7 @@
 //! Reading a shard by asking for its records: GetShardIterator and GetRecords, within the limits of a shard.
 
 use super::client::What;
-use super::reader::{Reader, Stop};
+use super::reader::{ShardReader, Stop};
 use crate::lane::Start;
 use crate::sabotage;
 use std::time::Duration;
@@ -30,14 +30,14 @@ const RECORDS_GROW: usize = 16;
 
 /// How much is asked for at once, and how often: as the answers before tell.
 #[derive(Default)]
-struct Pace {
+struct PollPace {
     /// Bytes of the last answer, if it was read to the end, and until when the next one is like it.
     calm: Option<(usize, Instant)>,
     /// Records of the last answer that had any, and the bytes that they took.
     last: Option<(usize, usize)>,
 }
 
-impl Pace {
+impl PollPace {
     /// Bytes that the next answer may have.
     fn expected_bytes(&self) -> usize {
         let like_it = self.calm.filter(|(_, until)| Instant::now() < *until).map(|(bytes, _)| GROWS * bytes);
@@ -70,7 +70,7 @@ impl Pace {
     }
 }
 
-impl Reader {
+impl ShardReader {
     /// Reads from where it is with a new iterator, until the end of the shard or until then.
     pub(super) async fn poll(&mut self, until: Option<Instant>, tries: &mut u32) -> Result<(), Stop> {
         let Some(at) = self.at() else { return Ok(()) };
@@ -80,7 +80,7 @@ impl Reader {
         let mut got = Instant::now();
         // Where the last answer said that the shard ends.
         let mut end_at: Option<Start> = None;
-        let mut pace = Pace::default();
+        let mut pace = PollPace::default();
         while self.shard.has_room().await && until.is_none_or(|until| Instant::now() < until) {
             let part = self.room.take(COPIES * pace.expected_bytes()).await;
             if got.elapsed() > ITERATOR_AGE_MAX

@@ -2,12 +2,12 @@
 //! apart here, and goes on behind the last record that was taken.
 
 use super::aggregate::{UserRecord, user_records};
-use super::client::{At, Kinesis, Refused, What};
+use super::client::{At, KinesisClient, RefusedCall, What};
 use super::leases::NewLeases;
 use super::shard::{Shard, Taken};
 use crate::lane::Start;
 use crate::record::{Origin, Position};
-use crate::source::room::{Part, Room};
+use crate::source::room::{ReadRoom, RoomPart};
 use aws_sdk_kinesis::types::Record;
 use std::cmp::Ordering;
 use std::sync::{Arc, Mutex};
@@ -19,8 +19,8 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 /// What reads a shard, and where it is. See the module.
-pub struct Reader {
-    pub kinesis: Kinesis,
+pub struct ShardReader {
+    pub kinesis: KinesisClient,
     /// The delivery stream's name, for metrics.
     pub stream: String,
     pub id: String,
@@ -34,7 +34,7 @@ pub struct Reader {
     /// The ARN of the consumer that records are sent to, if they are not asked for.
     pub consumer: Consumer,
     /// Where answers find room.
-    pub room: Arc<Room>,
+    pub room: Arc<ReadRoom>,
     /// When the newest record had been read, the last time.
     pub up_to_date: Option<Instant>,
     /// Since when subscriptions are put off, as they are while another one is not over.
@@ -65,7 +65,7 @@ pub type Consumer = Arc<Mutex<Option<String>>>;
 
 /// What stands in the way.
 pub enum Stop {
-    Refused(Refused),
+    Refused(RefusedCall),
     /// The record behind which to begin is not there any more; what the oldest is.
     Passed {
         expected: Position,
@@ -77,7 +77,7 @@ pub enum Stop {
     NotSent(String),
 }
 
-impl Reader {
+impl ShardReader {
     /// Reads until the end of the shard, or until nobody reads any more.
     pub async fn run(mut self) {
         let mut tries = 0;
@@ -123,7 +123,7 @@ impl Reader {
                 Ok(()) => continue,
                 Err(stop) => stop,
             };
-            is_suspect = matches!(stop, Stop::Refused(Refused { what: What::Missing, .. }));
+            is_suspect = matches!(stop, Stop::Refused(RefusedCall { what: What::Missing, .. }));
             self.report(&stop, tries);
             let pause = self.pause(&mut tries);
             let least = match (&stop, &consumer) {
@@ -143,13 +143,13 @@ impl Reader {
     /// Says what stands in the way, after so many refusals in a row.
     pub(super) fn report(&self, stop: &Stop, tries: u32) {
         let alarm = match stop {
-            Stop::Refused(Refused { what: What::Throttled, .. }) => {
+            Stop::Refused(RefusedCall { what: What::Throttled, .. }) => {
                 let labels = [("DeliveryStreamName", self.stream.clone())];
                 metrics::counter!("hydrant_ThrottledGetRecords", &labels).increment(1);
                 None
             }
             // Another iterator is asked for; that it expired is nobody's trouble.
-            Stop::Refused(Refused { what: What::Iterator, .. }) if tries == 0 => None,
+            Stop::Refused(RefusedCall { what: What::Iterator, .. }) if tries == 0 => None,
             Stop::Refused(refused) => Some(refused.message.clone()),
             Stop::Unended(message) | Stop::NotSent(message) => Some(message.clone()),
             Stop::Passed { expected, found } => Some(format!(
@@ -202,7 +202,7 @@ impl Reader {
         self.up_to_date.is_some_and(|at| at.elapsed() < UP_TO_DATE)
     }
 
-    /// An answer has been taken, which is so far behind the newest record. `behind` as for [`Reader::take`].
+    /// An answer has been taken, which is so far behind the newest record. `behind` as for [`ShardReader::take`].
     pub(super) fn took(&mut self, behind: &Option<Position>, behind_ms: i64) {
         // Who still looks for where to go on does not know what there was.
         if behind_ms <= 0 && (behind.is_none() || self.is_up_to_date()) {
@@ -212,7 +212,12 @@ impl Reader {
 
     /// Hands over the records of an answer, which takes a `part` of the room. `behind`: the record that the first of them is
     /// or follows, if that is still to be seen.
-    pub fn take(&mut self, records: &[Record], behind: &mut Option<Position>, part: Option<Part>) -> Result<(), Stop> {
+    pub fn take(
+        &mut self,
+        records: &[Record],
+        behind: &mut Option<Position>,
+        part: Option<RoomPart>,
+    ) -> Result<(), Stop> {
         let shard: Arc<str> = self.id.as_str().into();
         let mut taken = Vec::with_capacity(records.len());
         let mut of_record: Vec<UserRecord> = Vec::new();
@@ -293,12 +298,12 @@ mod tests {
         record.approximate_arrival_timestamp(arrived).build().unwrap()
     }
 
-    async fn poll(start: Start, bound: bool) -> Reader {
+    async fn poll(start: Start, bound: bool) -> ShardReader {
         let settings = r#"{"stream":"s","access_key_id":"a","secret_access_key":"b"}"#;
-        let kinesis = Kinesis::connect(&serde_json::from_str(settings).unwrap()).await.unwrap();
+        let kinesis = KinesisClient::connect(&serde_json::from_str(settings).unwrap()).await.unwrap();
         // Plans that list something list what is ahead.
         let shard = Shard::new(&start, if bound { start.offset() + 1 } else { 0 });
-        Reader {
+        ShardReader {
             kinesis,
             stream: "r".into(),
             id: "0".into(),
@@ -307,7 +312,7 @@ mod tests {
             start,
             bound,
             consumer: Consumer::default(),
-            room: Arc::new(Room::new(1 << 20, Arc::default())),
+            room: Arc::new(ReadRoom::new(1 << 20, Arc::default())),
             up_to_date: None,
             put_off: None,
             passed: None,
@@ -340,7 +345,7 @@ mod tests {
         }
     }
 
-    fn may_have_lost(reader: &Reader) -> bool {
+    fn may_have_lost(reader: &ShardReader) -> bool {
         reader.shard.alarms().iter().any(|alarm| alarm.kind == AlarmKind::RecordsExpired)
     }
 
@@ -358,7 +363,7 @@ mod tests {
     }
 
     /// Takes an answer that begins where the poll stands; offsets, positions and data of what was read.
-    fn taken(poll: &mut Reader, records: &[Record]) -> Result<Vec<(u64, String, String)>, Stop> {
+    fn taken(poll: &mut ShardReader, records: &[Record]) -> Result<Vec<(u64, String, String)>, Stop> {
         let mut behind = poll.behind();
         let mut cursor = Cursor::at(poll.shard.end());
         poll.take(records, &mut behind, None)?;

@@ -6,8 +6,8 @@ mod lane;
 use crate::alarm::{Alarm, AlarmKind};
 use crate::clock::wall_ms;
 use crate::lane::Start;
-use crate::record::{Batch, Entry, Frame, Origin, Position};
-use crate::source::room::Part;
+use crate::record::{EntryPoint, Frame, Origin, Position, Records};
+use crate::source::room::RoomPart;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -23,16 +23,16 @@ const UNSEEN_MAX: usize = 1000;
 
 /// See the module.
 pub struct Shard {
-    state: Mutex<State>,
+    state: Mutex<ShardState>,
     /// There is room again, or the shard is closed.
     room: Notify,
 }
 
-struct State {
+struct ShardState {
     frames: VecDeque<Arc<Frame>>,
     bytes: usize,
     /// What frames take of the room, with the ends of those that do.
-    parts: VecDeque<(u64, Part)>,
+    parts: VecDeque<(u64, RoomPart)>,
     bytes_max: usize,
     /// The most of the room that is taken: others want to read too.
     part_bytes_max: usize,
@@ -77,7 +77,7 @@ impl Shard {
             Start::After { offset, position } => VecDeque::from([(*offset, position.clone())]),
             _ => VecDeque::new(),
         };
-        let state = State {
+        let state = ShardState {
             frames: VecDeque::new(),
             bytes: 0,
             parts: VecDeque::new(),
@@ -100,13 +100,13 @@ impl Shard {
         Arc::new(Shard { state: Mutex::new(state), room: Notify::new() })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ShardState> {
         self.state.lock().expect("no holder of a shard's state panics")
     }
 
     /// Appends records in the order of the shard. Records that arrived at the same time become one frame. Of `part` is kept
     /// what they take, until every track has passed them.
-    pub fn push<'a>(&self, records: impl IntoIterator<Item = Taken<'a>>, part: Option<Part>) {
+    pub fn push<'a>(&self, records: impl IntoIterator<Item = Taken<'a>>, part: Option<RoomPart>) {
         let mut state = self.state();
         if state.closed {
             return;
@@ -129,8 +129,8 @@ impl Shard {
             let frame = frame.get_or_insert_with(|| Frame {
                 first,
                 arrival_ms,
-                entry: Entry::Source,
-                batch: Arc::new(Batch::default()),
+                entry: EntryPoint::Source,
+                batch: Arc::new(Records::default()),
                 origins: Vec::new(),
             });
             Arc::make_mut(&mut frame.batch).push(data);
@@ -296,7 +296,7 @@ impl Shard {
     }
 }
 
-impl State {
+impl ShardState {
     fn has_room(&self) -> bool {
         let taken: usize = self.parts.iter().map(|(_, part)| part.bytes()).sum();
         self.bytes <= self.bytes_max && (taken == 0 || taken < self.part_bytes_max)

@@ -3,7 +3,7 @@
 use super::*;
 use crate::error::Kind;
 use crate::lane::{Cursor, Lane, Read};
-use crate::source::room::Room;
+use crate::source::room::ReadRoom;
 
 fn taken(n: u64, arrival_ms: u64) -> Taken<'static> {
     let position = Position { sequence: n.to_string().into(), sub_sequence: 0 };
@@ -81,7 +81,7 @@ fn it_begins_again_behind_a_record_that_is_settled_and_never_before_one_that_is_
 
 #[tokio::test]
 async fn a_stalled_lane_leaves_others_room() {
-    let room = Room::new(64 << 10, Default::default());
+    let room = ReadRoom::new(64 << 10, Default::default());
     let stuck = Shard::new(&Start::TrimHorizon, 0);
     stuck.hold_at_most(room.part_bytes_max());
     stuck.trim_tail(0, 1 << 30);

@@ -21,13 +21,13 @@ use std::fmt;
 #[serde(rename_all = "PascalCase")]
 pub(super) struct DescribeStreamSummary {
     #[serde(rename = "StreamDescriptionSummary")]
-    _summary: Summary,
+    _summary: WholeSummary,
 }
 
 #[derive(Deserialize)]
-struct Summary {
+struct WholeSummary {
     #[serde(rename = "StreamARN")]
-    _arn: Text,
+    _arn: WholeText,
     #[serde(rename = "StreamCreationTimestamp")]
     _created: Above,
     #[serde(rename = "RetentionPeriodHours")]
@@ -37,19 +37,19 @@ struct Summary {
 #[derive(Deserialize)]
 pub(super) struct ListShards {
     #[serde(rename = "Shards", deserialize_with = "some")]
-    _shards: Vec<Shard>,
+    _shards: Vec<WholeShard>,
     #[serde(rename = "NextToken", default)]
-    _next: Option<Text>,
+    _next: Option<WholeText>,
 }
 
 #[derive(Deserialize)]
-struct Shard {
+struct WholeShard {
     #[serde(rename = "ShardId")]
-    _id: Text,
+    _id: WholeText,
     #[serde(rename = "ParentShardId", default)]
-    _parent: Option<Text>,
+    _parent: Option<WholeText>,
     #[serde(rename = "AdjacentParentShardId", default)]
-    _other: Option<Text>,
+    _other: Option<WholeText>,
     #[serde(rename = "HashKeyRange")]
     _hash_keys: HashKeys,
     #[serde(rename = "SequenceNumberRange")]
@@ -75,15 +75,15 @@ struct Sequence {
 #[derive(Deserialize)]
 pub(super) struct GetShardIterator {
     #[serde(rename = "ShardIterator")]
-    _iterator: Text,
+    _iterator: WholeText,
 }
 
 #[derive(Deserialize)]
 pub(super) struct GetRecords {
     #[serde(rename = "Records")]
-    _records: Vec<Record>,
+    _records: Vec<WholeRecord>,
     #[serde(rename = "NextShardIterator", default)]
-    _next: Option<Text>,
+    _next: Option<WholeText>,
     #[serde(rename = "MillisBehindLatest")]
     _behind: i64,
 }
@@ -92,16 +92,16 @@ pub(super) struct GetRecords {
 #[derive(Deserialize)]
 pub(super) struct SubscribeToShardEvent {
     #[serde(rename = "Records")]
-    _records: Vec<Record>,
+    _records: Vec<WholeRecord>,
     #[serde(rename = "ContinuationSequenceNumber", default)]
-    _next: Option<Text>,
+    _next: Option<WholeText>,
     #[serde(rename = "MillisBehindLatest")]
     _behind: i64,
 }
 
 /// Its key may be missing: a stream can spread its records by itself.
 #[derive(Deserialize)]
-struct Record {
+struct WholeRecord {
     #[serde(rename = "SequenceNumber")]
     _sequence: Digits,
     #[serde(rename = "ApproximateArrivalTimestamp")]
@@ -114,21 +114,21 @@ struct Record {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct DescribeStreamConsumer {
     #[serde(rename = "ConsumerDescription")]
-    _consumer: Consumer,
+    _consumer: WholeConsumer,
 }
 
 #[derive(Deserialize)]
-struct Consumer {
+struct WholeConsumer {
     #[serde(rename = "ConsumerARN")]
-    _arn: Text,
+    _arn: WholeText,
     #[serde(rename = "ConsumerStatus")]
-    _status: Text,
+    _status: WholeText,
 }
 
 /// A text that is looked at and not kept.
-struct Seen(fn(&str) -> bool, &'static str);
+struct SeenText(fn(&str) -> bool, &'static str);
 
-impl Visitor<'_> for Seen {
+impl Visitor<'_> for SeenText {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -144,11 +144,11 @@ impl Visitor<'_> for Seen {
 }
 
 /// A text with something in it.
-struct Text;
+struct WholeText;
 
-impl<'d> Deserialize<'d> for Text {
-    fn deserialize<D: Deserializer<'d>>(from: D) -> Result<Text, D::Error> {
-        from.deserialize_str(Seen(|text| !text.is_empty(), "a text that is not empty")).map(|()| Text)
+impl<'d> Deserialize<'d> for WholeText {
+    fn deserialize<D: Deserializer<'d>>(from: D) -> Result<WholeText, D::Error> {
+        from.deserialize_str(SeenText(|text| !text.is_empty(), "a text that is not empty")).map(|()| WholeText)
     }
 }
 
@@ -158,7 +158,7 @@ struct Digits;
 impl<'d> Deserialize<'d> for Digits {
     fn deserialize<D: Deserializer<'d>>(from: D) -> Result<Digits, D::Error> {
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        from.deserialize_str(Seen(is_number, "a number as a text")).map(|()| Digits)
+        from.deserialize_str(SeenText(is_number, "a number as a text")).map(|()| Digits)
     }
 }
 
@@ -167,7 +167,7 @@ struct Given;
 
 impl<'d> Deserialize<'d> for Given {
     fn deserialize<D: Deserializer<'d>>(from: D) -> Result<Given, D::Error> {
-        from.deserialize_str(Seen(|_| true, "a text")).map(|()| Given)
+        from.deserialize_str(SeenText(|_| true, "a text")).map(|()| Given)
     }
 }
 
@@ -195,15 +195,15 @@ type Look = fn(&[u8]) -> Result<(), serde_json::Error>;
 
 /// Looks at the answers of one operation: one that lacks something becomes an error.
 #[derive(Debug)]
-pub(super) struct Whole(Look);
+pub(super) struct WholeAnswer(Look);
 
-impl Whole {
-    pub fn of<T: de::DeserializeOwned>() -> Whole {
-        Whole(|bytes| serde_json::from_slice::<T>(bytes).map(drop))
+impl WholeAnswer {
+    pub fn of<T: de::DeserializeOwned>() -> WholeAnswer {
+        WholeAnswer(|bytes| serde_json::from_slice::<T>(bytes).map(drop))
     }
 }
 
-impl Intercept for Whole {
+impl Intercept for WholeAnswer {
     fn name(&self) -> &'static str {
         "Whole"
     }
@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     fn looked(text: &str) -> Option<String> {
-        (Whole::of::<GetRecords>().0)(text.as_bytes()).err().map(|e| e.to_string())
+        (WholeAnswer::of::<GetRecords>().0)(text.as_bytes()).err().map(|e| e.to_string())
     }
 
     #[test]

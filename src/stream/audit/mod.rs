@@ -8,13 +8,13 @@ use crate::fs::Fs;
 use crate::journal::{Survey, missing_note, survey};
 use crate::stream::lane::meta::{Meta, is_used};
 use crate::stream::lane::{places, reached};
-use crate::stream::plan::list::{Item, position_hash};
+use crate::stream::plan::list::{ListItem, position_hash};
 use crate::stream::plan::loss::Loss;
 use crate::stream::plan::state::State;
 use crate::stream::plan::{Outlet, Track};
 use crate::stream::redrive::marks::RedriveMarks;
-use crate::stream::state_log::ledger::names::{Names, read_ledger};
-use crate::stream::state_log::ledger::{Line, Sums};
+use crate::stream::state_log::ledger::names::{ObjectNames, read_ledger};
+use crate::stream::state_log::ledger::{LedgerSums, Line};
 use crate::stream::state_log::plan_log::recover;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -73,14 +73,14 @@ impl Audit {
                 self.redriven += redriven.min(line.outputs);
             }
             match stores.check(line) {
-                Ok(Found::AsItWas) => {}
+                Ok(FoundObject::AsItWas) => {}
                 // It has done all it was there for.
-                Ok(Found::Absent) if is_failure && redriven == line.outputs => {}
-                Ok(Found::Absent) if is_failure => problems.push(format!(
+                Ok(FoundObject::Absent) if is_failure && redriven == line.outputs => {}
+                Ok(FoundObject::Absent) if is_failure => problems.push(format!(
                     "it is not there any more, and {redriven} of its {} records were redriven",
                     line.outputs
                 )),
-                Ok(Found::Absent) => problems.push("it is not there any more".into()),
+                Ok(FoundObject::Absent) => problems.push("it is not there any more".into()),
                 Err(why) => problems.push(why),
             }
             let problems = problems.into_iter();
@@ -107,13 +107,13 @@ impl Audit {
 /// Where an audit looks at objects. Errors say what is wrong with them.
 pub trait Stores {
     /// Looks at the object of a line.
-    fn check(&self, line: &Line) -> std::result::Result<Found, String>;
+    fn check(&self, line: &Line) -> std::result::Result<FoundObject, String>;
     /// How many lines a failure object holds that the ledger does not name; `None`: it is not there.
     fn lines_of(&self, store: &str, name: &str) -> std::result::Result<Option<u64>, String>;
 }
 
 /// How an object was found.
-pub enum Found {
+pub enum FoundObject {
     AsItWas,
     Absent,
 }
@@ -126,7 +126,7 @@ fn is_shard(fs: &dyn Fs, dir: &Path, state: &State) -> Result<bool> {
 }
 
 /// Audits the stream in `dir`. What names its objects comes with it.
-pub fn audit(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<(Audit, Names)> {
+pub fn audit(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<(Audit, ObjectNames)> {
     let incarnation = meta.incarnation.as_bytes();
     // The order matters while the service runs: what is settled was accepted before.
     let (sums, names, mut damage) = read_ledger(&**fs, &dir.join("ledger"))?;
@@ -170,7 +170,7 @@ pub fn audit(fs: &Arc<dyn Fs>, dir: &Path, meta: &Meta) -> Result<(Audit, Names)
 }
 
 /// The ledger with the lines of marks that have none there, as far as the state can make them: the next start writes them.
-fn with_kept_lines(mut sums: Sums, mut names: Names, state: &State) -> (Sums, Names) {
+fn with_kept_lines(mut sums: LedgerSums, mut names: ObjectNames, state: &State) -> (LedgerSums, ObjectNames) {
     let mut kept: Vec<Line> = state.plans.values().filter_map(Line::of).filter(|line| line.mark > sums.mark).collect();
     kept.sort_unstable_by_key(|line| line.mark);
     for line in kept {
@@ -183,7 +183,7 @@ fn with_kept_lines(mut sums: Sums, mut names: Names, state: &State) -> (Sums, Na
 }
 
 /// Marks that stand neither in the ledger nor, for a line to be made of them, in the plan log.
-fn without_line(state: &State, sums: &Sums) -> Option<(u64, u64)> {
+fn without_line(state: &State, sums: &LedgerSums) -> Option<(u64, u64)> {
     let kept: BTreeSet<u64> = state.plans.values().filter_map(|p| Some(p.mark.as_ref()?.mark)).collect();
     let mut missing = (sums.mark + 1..=state.marks).filter(|mark| !kept.contains(mark));
     let first = missing.next()?;
@@ -236,9 +236,9 @@ fn settled_above(state: &State, track: Track, low: u64) -> Vec<u64> {
     let settled = state.plans.values().filter(|p| !p.is_open() && p.outlet.track() == track);
     for item in settled.flat_map(|p| p.list.items()) {
         match item {
-            Item::Whole { first, count } => offsets.extend((first..first + count).filter(|o| *o >= low)),
-            Item::Part { offset, .. } if offset >= low && !incomplete.contains(&offset) => offsets.push(offset),
-            Item::Part { .. } => {}
+            ListItem::Whole { first, count } => offsets.extend((first..first + count).filter(|o| *o >= low)),
+            ListItem::Part { offset, .. } if offset >= low && !incomplete.contains(&offset) => offsets.push(offset),
+            ListItem::Part { .. } => {}
         }
     }
     offsets.sort_unstable();
@@ -256,7 +256,7 @@ fn pending(state: &State, journal: &Survey) -> u64 {
     records_between(journal, low, journal.end).saturating_sub(settled_above(state, Track::Main, low).len() as u64)
 }
 
-fn compare_ledger(state: &State, sums: &Sums, audit: &mut Audit) {
+fn compare_ledger(state: &State, sums: &LedgerSums, audit: &mut Audit) {
     for outlet in Outlet::ALL {
         let (ours, theirs) = (state.totals[outlet as usize], sums.outlet(outlet));
         // A line follows its mark: at rest the ledger is at the last mark, at any time not ahead of it.
@@ -280,7 +280,7 @@ fn compare_ledger(state: &State, sums: &Sums, audit: &mut Audit) {
 
 /// The sum of all lists' digests must be that of the offsets settled: a record missing from one plan and doubled in
 /// another would leave every count right. Where records have several outputs, counts are all there is.
-fn compare_digest(state: &State, journal: &Survey, sums: &Sums, audit: &mut Audit) {
+fn compare_digest(state: &State, journal: &Survey, sums: &LedgerSums, audit: &mut Audit) {
     let main = || Outlet::ALL.into_iter().filter(|o| o.track() == Track::Main).map(|o| sums.outlet(o));
     if sums.mark != state.marks || main().any(|o| o.records != o.outputs) {
         return;

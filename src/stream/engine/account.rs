@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::lane::Read;
-use crate::stream::plan::list::Item;
+use crate::stream::plan::list::ListItem;
 use crate::stream::plan::{Outlet, Track};
 use std::collections::BTreeSet;
 
@@ -23,8 +23,8 @@ impl Engine {
         for list in lists.chain(open) {
             for item in list.items() {
                 match item {
-                    Item::Whole { count, .. } => whole += count,
-                    Item::Part { offset, .. } => drop(buffered.insert(offset)),
+                    ListItem::Whole { count, .. } => whole += count,
+                    ListItem::Part { offset, .. } => drop(buffered.insert(offset)),
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Records that are read again: what plans of an earlier life list of them ends there, and open ones get their bytes anew.
 
 use super::Engine;
-use super::buffer::Slot;
+use super::buffer::BufferSlot;
 use super::fill::{Pick, push_line};
 use super::outbox::Rebuilding;
 use super::reread::{Bound, RereadRecords};
@@ -10,11 +10,11 @@ use crate::destination::Payload;
 use crate::error::{Error, Kind, Result};
 use crate::format::Rows;
 use crate::partition::key::Key;
-use crate::record::Batch;
+use crate::record::Records;
 use crate::record::keyed::{self, Keys};
 use crate::sabotage;
-use crate::stream::pipeline::route::{Chunk, Judged, Raw, Told, Verdict};
-use crate::stream::plan::replay::Listed;
+use crate::stream::pipeline::route::{Chunk, Judged, Raw, RecordVerdict, Told};
+use crate::stream::plan::replay::ListedOutput;
 use crate::stream::plan::{Outlet, Plan};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -58,7 +58,7 @@ impl Engine {
         let judged = self.route(epoch)?.judge(&again.chunk, now_ms)?;
         let mut alone: BTreeMap<usize, Judged> = BTreeMap::new();
         for (i, bound) in again.bounds.iter().enumerate() {
-            let timed_out = matches!(judged.verdicts[i], Verdict::Failed { may_differ: true, .. });
+            let timed_out = matches!(judged.verdicts[i], RecordVerdict::Failed { may_differ: true, .. });
             if let Some(Bound::Outputs(listed)) = bound
                 && timed_out
                 && !sabotage::on("bound_record_judged_again")
@@ -91,7 +91,7 @@ impl Engine {
         single.push_of(chunk, i);
         for _ in 0..BOUND_TRIES {
             let judged = self.route(epoch)?.judge(&single, now_ms)?;
-            if !matches!(judged.verdicts[0], Verdict::Failed { may_differ: true, .. }) {
+            if !matches!(judged.verdicts[0], RecordVerdict::Failed { may_differ: true, .. }) {
                 return Ok(Some(judged));
             }
         }
@@ -99,7 +99,7 @@ impl Engine {
     }
 
     /// Whether what is open of a record's outputs is given up on: then it need not be known what they were.
-    fn is_told_of(&self, listed: &[Listed]) -> bool {
+    fn is_told_of(&self, listed: &[ListedOutput]) -> bool {
         let open = || listed.iter().map(|l| &self.state().plans[&l.plan]).filter(|plan| plan.is_open());
         open().next().is_some() && open().all(Plan::tells_of_outputs)
     }
@@ -126,7 +126,7 @@ impl Engine {
                 None => &[],
             };
             match verdict {
-                Verdict::Kept { first, count } if listed.first().is_none_or(|l| l.of == *count) => {
+                RecordVerdict::Kept { first, count } if listed.first().is_none_or(|l| l.of == *count) => {
                     for number in 0..*count {
                         let output = first + number;
                         match listed.iter().find(|l| l.output == number) {
@@ -148,13 +148,13 @@ impl Engine {
                 verdict => {
                     // Of what is settled nothing is made again.
                     let tells = |plan: &Plan| plan.is_open() && plan.tells_of_outputs();
-                    let (tells, others): (Vec<Listed>, Vec<Listed>) =
+                    let (tells, others): (Vec<ListedOutput>, Vec<ListedOutput>) =
                         listed.iter().partition(|l| tells(&self.state().plans[&l.plan]));
                     self.hold_all(&others, again.chunk.offsets[i], verdict);
                     let of = listed.first().filter(|_| !tells.is_empty()).map_or(0, |l| l.of);
                     for output in (0..of).filter(|output| listed.iter().all(|l| l.output != *output)) {
                         // The record itself is told of, for all its outputs that are nowhere.
-                        let slot = Slot::open(Outlet::Dropped, Key::from_persisted("").expect("an empty key"));
+                        let slot = BufferSlot::open(Outlet::Dropped, Key::from_persisted("").expect("an empty key"));
                         self.buffer(&slot, again.chunk.arrivals[i])?.push(&again.chunk, i, (output, of), 0);
                     }
                     let first = tells.first().map(|l| l.plan);
@@ -184,7 +184,7 @@ impl Engine {
             rebuilding.filling.push(&judged.outputs, &judged.rows, outputs, arrivals);
             return Ok(());
         }
-        let (mut packed, none) = (Batch::default(), Keys::new());
+        let (mut packed, none) = (Records::default(), Keys::new());
         for &output in outputs {
             let keys = judged.partition_keys.get(output as usize).filter(|_| has_keys).unwrap_or(&none);
             packed.push(&keyed::pack(keys, judged.outputs.get(output as usize)));
@@ -213,13 +213,13 @@ impl Engine {
         &mut self,
         plan: u64,
         (chunk, i): (&Chunk, usize),
-        now: &Verdict,
+        now: &RecordVerdict,
         judged: &Judged,
     ) -> Result<()> {
         let outlet = self.state().plans[&plan].outlet;
         let may_be_output = outlet == Outlet::ConversionFailed || !chunk.entry.is_before_transform();
         let raw = match now {
-            Verdict::Failed { raw, .. } if may_be_output => *raw,
+            RecordVerdict::Failed { raw, .. } if may_be_output => *raw,
             _ => Raw::Source,
         };
         let (raw, keys) = judged.given(chunk, i, raw);
@@ -236,11 +236,11 @@ impl Engine {
     }
 
     /// A record's outputs are listed, and now it gives others: its open plans are never sent as something else.
-    fn hold_all(&mut self, listed: &[Listed], offset: u64, now: &Verdict) {
+    fn hold_all(&mut self, listed: &[ListedOutput], offset: u64, now: &RecordVerdict) {
         let now = match now {
-            Verdict::Kept { count, .. } => format!("{count} outputs"),
-            Verdict::Dropped => "none".to_owned(),
-            Verdict::Failed { reason, .. } => format!("a failure ({})", reason.code),
+            RecordVerdict::Kept { count, .. } => format!("{count} outputs"),
+            RecordVerdict::Dropped => "none".to_owned(),
+            RecordVerdict::Failed { reason, .. } => format!("a failure ({})", reason.code),
         };
         for l in listed {
             if self.state().plans[&l.plan].is_open() {

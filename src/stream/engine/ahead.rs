@@ -22,7 +22,7 @@ pub(super) struct Judging {
 
 /// See the module. In the order of the lane, all under one epoch, the first at the main track's cursor.
 #[derive(Default)]
-pub(super) struct Ahead(pub(super) VecDeque<Judging>);
+pub(super) struct JudgedAhead(pub(super) VecDeque<Judging>);
 
 /// What a track finds next.
 pub(super) enum Next {
@@ -39,7 +39,7 @@ pub(super) enum Next {
     End,
 }
 
-impl Ahead {
+impl JudgedAhead {
     pub(super) fn forget(&mut self) {
         self.0.clear();
     }

@@ -7,19 +7,19 @@ use crate::sabotage;
 use crate::stream::plan::Entry;
 use crate::stream::plan::state::State;
 use crate::stream::state_log::ledger::{Ledger, Line};
-use crate::stream::state_log::log::Log;
+use crate::stream::state_log::log::StateLog;
 use std::path::Path;
 
 /// See the module. A line follows its mark: the ledger is never ahead of the log.
 pub(super) struct Books {
-    log: Log,
+    log: StateLog,
     ledger: Ledger,
     pub(super) archive: Archive,
 }
 
 impl Books {
     /// Opens the ledger beside a log. Errors: `Corrupt` and `Misconfigured` if the log's state is older than the ledger.
-    pub(super) fn open(home: &Home, log: Log) -> Result<Books> {
+    pub(super) fn open(home: &Home, log: StateLog) -> Result<Books> {
         let (dir, kept) = (home.dir.join("ledger"), log.state().kept_marks());
         let mut ledger = Ledger::open(home.fs.clone(), dir, home.bounds.ledger_file_bytes, kept)?;
         refuse_older_state(&log, &ledger, &home.dir)?;
@@ -46,7 +46,7 @@ impl Books {
         &mut self.ledger
     }
 
-    /// Makes all of `entries` durable together, then applies them; or none of them. Blocks. Errors: see [`Log::commit`].
+    /// Makes all of `entries` durable together, then applies them; or none of them. Blocks. Errors: see [`StateLog::commit`].
     pub(super) fn commit(&mut self, entries: Vec<Entry>) -> Result<()> {
         if sabotage::on("ledger_line_before_mark") {
             self.write_lines_ahead(&entries)?;
@@ -147,14 +147,14 @@ fn is_left_in_memory(entries: &[Entry]) -> bool {
 }
 
 /// A state that is older than the ledger is not believed: what was delivered since would be delivered again.
-fn refuse_older_state(log: &Log, ledger: &Ledger, dir: &Path) -> Result<()> {
+fn refuse_older_state(log: &StateLog, ledger: &Ledger, dir: &Path) -> Result<()> {
     let (of_state, of_ledger, dir) = (log.state().marks, ledger.mark(), dir.display());
     if of_ledger <= of_state || sabotage::on("short_plan_log_believed") {
         return Ok(());
     }
     Err(match log {
         // Lines of a lane that begins anew would be taken for lines that are there.
-        Log::Shared(_) => Error::new(
+        StateLog::Shared(_) => Error::new(
             Kind::Misconfigured,
             format!(
                 "`{dir}` has the ledger of a state that is not in the lease table any more: found mark {of_state} at most \
@@ -162,7 +162,7 @@ fn refuse_older_state(log: &Log, ledger: &Ledger, dir: &Path) -> Result<()> {
                  checkpoint"
             ),
         ),
-        Log::Files(_) => Error::new(
+        StateLog::Files(_) => Error::new(
             Kind::Corrupt,
             format!(
                 "the plan log in `{dir}` is older than the ledger beside it: found mark {of_state}, expected {of_ledger} \

@@ -3,10 +3,10 @@
 
 use crate::compress;
 use crate::deliver::{Body, Spool, body::Scratch};
-use crate::format::{Encoder, Rows};
+use crate::format::{FormatEncoder, Rows};
 use crate::partition::key::Key;
 use crate::record::index::Index;
-use crate::record::{Batch, Origin};
+use crate::record::{Origin, Records};
 use crate::stream::pipeline::route::Chunk;
 use crate::stream::pipeline::workers::{Job, Workers};
 use crate::stream::plan::lengths::Lengths;
@@ -19,21 +19,21 @@ use std::time::Duration;
 
 /// Where a buffer belongs. Failures have one key an outlet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Slot {
+pub(super) struct BufferSlot {
     pub(super) outlet: Outlet,
     pub(super) key: Key,
     /// 0: it is filled. Others are as large as their sink allows and about to be cut.
     pub(super) closed: u32,
 }
 
-impl Slot {
-    pub(super) fn open(outlet: Outlet, key: Key) -> Slot {
-        Slot { outlet, key, closed: 0 }
+impl BufferSlot {
+    pub(super) fn open(outlet: Outlet, key: Key) -> BufferSlot {
+        BufferSlot { outlet, key, closed: 0 }
     }
 }
 
 /// See the module.
-pub struct Buffer {
+pub struct KeyBuffer {
     pub list: ListBuilder,
     pub reasons: Vec<Reason>,
     /// Of a backup.
@@ -50,8 +50,8 @@ pub struct Buffer {
 
 /// An object's bytes being made: encoded here, compressed in pieces by whoever has the time, put together in order.
 pub struct Filling {
-    encoder: Encoder,
-    compress: compress::Encoder,
+    encoder: FormatEncoder,
+    compress: compress::CompressEncoder,
     pieces: VecDeque<(usize, Job<Vec<u8>>)>,
     spool: Spool,
     workers: Arc<Workers>,
@@ -67,10 +67,15 @@ const YIELDED_BYTES_MIN: usize = 64 << 10;
 const ENCODED_BYTES: usize = 128 << 10;
 
 impl Filling {
-    pub fn new(encoder: Encoder, compress: compress::Encoder, scratch: &Arc<Scratch>, workers: &Arc<Workers>) -> Self {
+    pub fn new(
+        encoder: FormatEncoder,
+        compress: compress::CompressEncoder,
+        scratch: &Arc<Scratch>,
+        workers: &Arc<Workers>,
+    ) -> Self {
         let spool = match encoder {
             // There is one buffer of them, and each is sent soon.
-            Encoder::Elements(_) => Spool::holding(scratch, ELEMENTS_BYTES),
+            FormatEncoder::Elements(_) => Spool::holding(scratch, ELEMENTS_BYTES),
             _ => Spool::new(scratch),
         };
         let (pieces, workers) = (VecDeque::new(), workers.clone());
@@ -78,7 +83,7 @@ impl Filling {
     }
 
     /// Appends the picked records' rows, which arrived at `arrivals`.
-    pub fn push(&mut self, records: &Batch, rows: &Rows, picked: &[u32], arrivals: &[u64]) {
+    pub fn push(&mut self, records: &Records, rows: &Rows, picked: &[u32], arrivals: &[u64]) {
         if !matches!(rows, Rows::Bytes) {
             return self.write(|encoder, out| encoder.push(records, rows, picked, arrivals, out));
         }
@@ -93,7 +98,7 @@ impl Filling {
     }
 
     /// Lets `write` append rows through the encoder.
-    pub fn write(&mut self, write: impl FnOnce(&mut Encoder, &mut Vec<u8>)) {
+    pub fn write(&mut self, write: impl FnOnce(&mut FormatEncoder, &mut Vec<u8>)) {
         write(&mut self.encoder, self.compress.raw(self.spool.tail()));
         while let Some(piece) = self.compress.piece() {
             self.pieces.push_back((piece.len(), self.workers.start(move || piece.compress())));
@@ -116,7 +121,7 @@ impl Filling {
     pub fn finish(mut self, to_scratch: bool) -> Body {
         self.collect(0);
         let Filling { encoder, mut compress, mut spool, .. } = self;
-        let gzip = matches!(compress, compress::Encoder::Gzip(_));
+        let gzip = matches!(compress, compress::CompressEncoder::Gzip(_));
         let index = encoder.finish(compress.raw(spool.tail()));
         if let Some(last) = compress.rest() {
             spool.tail().append(&mut last.compress());
@@ -144,9 +149,9 @@ impl Filling {
     }
 }
 
-impl Buffer {
+impl KeyBuffer {
     pub fn new(filling: Filling, opened: Duration) -> Self {
-        Buffer {
+        KeyBuffer {
             list: ListBuilder::default(),
             reasons: Vec::new(),
             lengths: Lengths::default(),

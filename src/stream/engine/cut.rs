@@ -1,7 +1,7 @@
 //! When a buffer becomes an object, and the decision that it does: persisted before anything is sent because of it.
 
 use super::Engine;
-use super::buffer::Slot;
+use super::buffer::BufferSlot;
 use crate::destination::Payload;
 use crate::error::Result;
 use crate::partition::key::{self, Key, ObjectName};
@@ -27,16 +27,16 @@ impl Engine {
         Ok(busy)
     }
 
-    fn pressed(&self) -> Vec<Slot> {
+    fn pressed(&self) -> Vec<BufferSlot> {
         self.buffers.pressed(self.home.memory_allowed(), self.home.bounds.open_keys_max)
     }
 
-    pub(super) fn cut_where(&mut self, pick: impl Fn(&Slot) -> bool) -> Result<bool> {
+    pub(super) fn cut_where(&mut self, pick: impl Fn(&BufferSlot) -> bool) -> Result<bool> {
         self.cut(self.buffers.slots_where(pick))
     }
 
     /// Turns buffers into plans, persisted in one commit, and hands out their shipments.
-    pub(super) fn cut(&mut self, slots: Vec<Slot>) -> Result<bool> {
+    pub(super) fn cut(&mut self, slots: Vec<BufferSlot>) -> Result<bool> {
         if slots.is_empty() {
             return Ok(false);
         }
@@ -71,7 +71,7 @@ impl Engine {
         Ok(true)
     }
 
-    fn ship_cut(&mut self, slots: &[Slot], plans: &[Plan]) -> Result<()> {
+    fn ship_cut(&mut self, slots: &[BufferSlot], plans: &[Plan]) -> Result<()> {
         for (slot, plan) in slots.iter().zip(plans) {
             let Some(buffer) = self.buffers.remove(slot) else { continue };
             if plan.outlet.has_sink() {
@@ -85,8 +85,8 @@ impl Engine {
 
     /// The decision to be persisted for a buffer, and where its records stand in an external log:
     /// name, time and randomness are evaluated now, once.
-    fn plan(&mut self, number: u64, slot: &Slot) -> Result<(Plan, Option<Span>)> {
-        let Slot { outlet, key, .. } = slot;
+    fn plan(&mut self, number: u64, slot: &BufferSlot) -> Result<(Plan, Option<Span>)> {
+        let BufferSlot { outlet, key, .. } = slot;
         let epoch = self.readers[outlet.track()].epoch();
         let id = self.random_uuid();
         let buffer = self.buffers.get(slot).expect("only buffers that are open are cut");

@@ -4,7 +4,7 @@
 use super::Engine;
 use super::ship::alternate_name;
 use crate::error::Result;
-use crate::stream::plan::list::{List, ListBuilder};
+use crate::stream::plan::list::{ListBuilder, OffsetList};
 use crate::stream::plan::{Abandoned, Entry, Mark, Outlet, Plan, Track};
 
 impl Engine {
@@ -65,7 +65,7 @@ impl Engine {
     }
 
     /// The plan of what is left of `old`.
-    fn child(&mut self, number: u64, old: &Plan, list: List) -> Plan {
+    fn child(&mut self, number: u64, old: &Plan, list: OffsetList) -> Plan {
         let id = self.random_uuid();
         let lost = self.readers[old.outlet.track()].lost();
         let offsets = old.list.outputs_of().map(|(offset, ..)| offset);
@@ -78,7 +78,7 @@ impl Engine {
     }
 
     /// The plan of what is lost of `old`, and its mark.
-    fn lost_plan(&mut self, number: u64, old: &Plan, list: List) -> [Entry; 2] {
+    fn lost_plan(&mut self, number: u64, old: &Plan, list: OffsetList) -> [Entry; 2] {
         let plan = Plan {
             number,
             id: self.random_uuid(),

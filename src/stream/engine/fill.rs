@@ -1,17 +1,17 @@
 //! Reading a lane into buffers, and into open plans that an earlier life left behind.
 
 use super::Engine;
-use super::buffer::Buffer;
-use super::buffer::Slot;
+use super::buffer::BufferSlot;
+use super::buffer::KeyBuffer;
 use super::outbox::Rebuilding;
 use super::reread::RereadRecords;
 use crate::error::{Error, Kind, Result};
 use crate::format::Rows;
 use crate::partition::key::Key;
-use crate::record::Entry as Stage;
+use crate::record::EntryPoint as Stage;
 use crate::sabotage;
-use crate::stream::pipeline::live::Limits;
-use crate::stream::pipeline::route::{Chunk, Judged, Told, Verdict, error_line};
+use crate::stream::pipeline::live::PlanLimits;
+use crate::stream::pipeline::route::{Chunk, Judged, RecordVerdict, Told, error_line};
 use crate::stream::plan::{Entry, Outlet, Plan, Reason, Track};
 use std::collections::BTreeMap;
 
@@ -104,7 +104,7 @@ impl Engine {
             return Ok(());
         }
         self.readers[track].lose(from..to);
-        let slot = Slot::open(Outlet::Lost, Key::from_persisted("").expect("an empty key"));
+        let slot = BufferSlot::open(Outlet::Lost, Key::from_persisted("").expect("an empty key"));
         let mut listed = Vec::new();
         // What is in the buffer is there because there was no room to plan it the last time.
         let known = self.buffers.get(&slot).map_or(0, |b| b.list.behind());
@@ -123,10 +123,10 @@ impl Engine {
     }
 
     /// The buffer of a slot, opened if need be, for records that arrived at `arrival_ms`.
-    pub(super) fn buffer(&mut self, slot: &Slot, arrival_ms: u64) -> Result<&mut Buffer> {
+    pub(super) fn buffer(&mut self, slot: &BufferSlot, arrival_ms: u64) -> Result<&mut KeyBuffer> {
         if self.buffers.get(slot).is_none() {
             let filling = self.filling(self.readers[slot.outlet.track()].epoch(), slot.outlet)?;
-            self.buffers.open(slot, Buffer::new(filling, self.home.clock.steady()));
+            self.buffers.open(slot, KeyBuffer::new(filling, self.home.clock.steady()));
         }
         Ok(self.buffers.receive(slot, arrival_ms))
     }
@@ -136,7 +136,7 @@ impl Engine {
         let mut picks: Vec<Vec<Pick>> = vec![Vec::new(); judged.keys.len()];
         for (i, verdict) in judged.verdicts.iter().enumerate() {
             match verdict {
-                Verdict::Kept { first, count } => {
+                RecordVerdict::Kept { first, count } => {
                     for output in 0..*count {
                         let key = judged.key_of[(first + output) as usize] as usize;
                         picks[key].push((i as u32, first + output, output, *count));
@@ -151,7 +151,7 @@ impl Engine {
     /// Puts kept outputs into the buffers of their keys.
     pub(super) fn place_outputs(&mut self, chunk: &Chunk, judged: &Judged, picks: &[Vec<Pick>]) -> Result<()> {
         for (key, picks) in judged.keys.iter().zip(picks).filter(|(_, p)| !p.is_empty()) {
-            let slot = Slot::open(Outlet::Destination, key.clone());
+            let slot = BufferSlot::open(Outlet::Destination, key.clone());
             let mut picks = picks.as_slice();
             while !picks.is_empty() {
                 let (fit, rest) = picks.split_at(self.room(&slot, picks, judged));
@@ -167,9 +167,9 @@ impl Engine {
     }
 
     /// How many of `picks` the slot's buffer may still take before it is what its sink takes at most.
-    fn room(&self, slot: &Slot, picks: &[Pick], judged: &Judged) -> usize {
-        let Limits { outputs_max, bytes_max } = self.live.limits;
-        if self.live.limits == Limits::NONE {
+    fn room(&self, slot: &BufferSlot, picks: &[Pick], judged: &Judged) -> usize {
+        let PlanLimits { outputs_max, bytes_max } = self.live.limits;
+        if self.live.limits == PlanLimits::NONE {
             return picks.len();
         }
         let buffer = self.buffers.get(slot);
@@ -184,7 +184,7 @@ impl Engine {
         picks.iter().take_while(fits).count()
     }
 
-    fn fill(&mut self, slot: &Slot, chunk: &Chunk, judged: &Judged, picks: &[Pick]) -> Result<()> {
+    fn fill(&mut self, slot: &BufferSlot, chunk: &Chunk, judged: &Judged, picks: &[Pick]) -> Result<()> {
         let arrivals: Vec<u64> = picks.iter().map(|p| chunk.arrivals[p.0 as usize]).collect();
         let buffer = self.buffer(slot, arrivals.iter().copied().min().unwrap_or(0))?;
         let mut outputs = Vec::with_capacity(picks.len());
@@ -201,26 +201,26 @@ impl Engine {
         &mut self,
         epoch: u32,
         (chunk, i): (&Chunk, usize),
-        verdict: &Verdict,
+        verdict: &RecordVerdict,
         judged: &Judged,
     ) -> Result<()> {
         let (offset, arrival) = (chunk.offsets[i], chunk.arrivals[i]);
         match verdict {
-            Verdict::Kept { .. } => {}
-            Verdict::Dropped => {
-                let slot = Slot::open(Outlet::Dropped, Key::from_persisted("").expect("an empty key"));
+            RecordVerdict::Kept { .. } => {}
+            RecordVerdict::Dropped => {
+                let slot = BufferSlot::open(Outlet::Dropped, Key::from_persisted("").expect("an empty key"));
                 let buffer = self.buffer(&slot, arrival)?;
                 buffer.push(chunk, i, (0, 1), chunk.records.get(i).len());
                 if sabotage::on("drop_counted_twice") && offset % 7 == 3 {
                     let key = self.route(epoch)?.failure_key(Outlet::ProcessingFailed);
-                    let slot = Slot::open(Outlet::ProcessingFailed, key);
+                    let slot = BufferSlot::open(Outlet::ProcessingFailed, key);
                     let reason = Reason { code: String::new(), message: String::new(), attempts: 1, ended_ms: 0 };
                     let told = Told { reason: &reason, offset, output: 0, arrival_ms: arrival, raw: &[], keys: None };
                     self.place_failure(&slot, chunk, i, &told)?;
                 }
             }
-            Verdict::Failed { outlet, reason, raw, .. } => {
-                let slot = Slot::open(*outlet, self.route(epoch)?.failure_key(*outlet));
+            RecordVerdict::Failed { outlet, reason, raw, .. } => {
+                let slot = BufferSlot::open(*outlet, self.route(epoch)?.failure_key(*outlet));
                 let (raw, keys) = judged.given(chunk, i, *raw);
                 let told = Told { reason, offset, output: 0, arrival_ms: arrival, raw, keys };
                 self.place_failure(&slot, chunk, i, &told)?;
@@ -229,7 +229,7 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn place_failure(&mut self, slot: &Slot, chunk: &Chunk, i: usize, told: &Told) -> Result<()> {
+    pub(super) fn place_failure(&mut self, slot: &BufferSlot, chunk: &Chunk, i: usize, told: &Told) -> Result<()> {
         let buffer = self.buffer(slot, told.arrival_ms)?;
         buffer.push(chunk, i, (0, 1), told.raw.len());
         buffer.reasons.push(told.reason.clone());
@@ -268,7 +268,7 @@ impl Engine {
             }
         }
         if let Some(key) = key.filter(|_| !fresh.is_empty()) {
-            let buffer = self.buffer(&Slot::open(Outlet::Backup, key), chunk.arrivals[fresh[0] as usize])?;
+            let buffer = self.buffer(&BufferSlot::open(Outlet::Backup, key), chunk.arrivals[fresh[0] as usize])?;
             for &i in &fresh {
                 let bytes = chunk.records.get(i as usize).len();
                 buffer.push(&chunk, i as usize, (0, 1), bytes);
@@ -282,11 +282,11 @@ impl Engine {
     }
 }
 
-pub(super) fn push_line(encoder: &mut crate::format::Encoder, out: &mut Vec<u8>, outlet: Outlet, told: &Told) {
+pub(super) fn push_line(encoder: &mut crate::format::FormatEncoder, out: &mut Vec<u8>, outlet: Outlet, told: &Told) {
     let mut line = Vec::new();
     error_line(outlet, told, &mut line);
     match encoder {
-        crate::format::Encoder::Lines(lines) => lines.push_record(&line, out),
+        crate::format::FormatEncoder::Lines(lines) => lines.push_record(&line, out),
         _ => unreachable!("error records are lines"),
     }
 }

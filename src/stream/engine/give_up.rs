@@ -8,15 +8,15 @@ use super::cut::NewObject;
 use super::outbox::GivenUpPlan;
 use super::ship::alternate_name;
 use crate::alarm::Alarm;
-use crate::deliver::records::Records;
+use crate::deliver::records::BodyRecords;
 use crate::deliver::{Body, Spool};
 use crate::error::{Error, Kind, Result, bounded};
 use crate::format::Rows;
-use crate::record::Batch;
+use crate::record::Records;
 use crate::record::keyed::{self, Keys};
 use crate::sabotage;
 use crate::stream::pipeline::route::{Told, error_line};
-use crate::stream::plan::list::{List, ListBuilder};
+use crate::stream::plan::list::{ListBuilder, OffsetList};
 use crate::stream::plan::{Abandoned, Entry, Outlet, Plan, Reason, Track};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -140,7 +140,7 @@ impl Engine {
         match &abandoned.contents {
             Some(contents) => filling.write(|_, out| out.extend_from_slice(contents)),
             None => {
-                let mut records = Records::new(&body).map_err(unreadable)?;
+                let mut records = BodyRecords::new(&body).map_err(unreadable)?;
                 let mut line = Vec::new();
                 let mut before = None;
                 for (offset, output, own) in outputs {
@@ -228,9 +228,10 @@ impl Engine {
     fn in_two(&mut self, number: u64, body: &Body, side: impl Fn(u64) -> usize) -> Result<[(Plan, Body); 2]> {
         let old = self.state().plans[&number].clone();
         let (next, full) = (self.state().next_plan, self.is_held_full());
-        let new = |filling| Side { filling, list: ListBuilder::default(), bytes: 0, waiting: Waiting::default() };
+        let new =
+            |filling| Side { filling, list: ListBuilder::default(), bytes: 0, waiting: WaitingRecords::default() };
         let mut sides = [new(self.filling(old.epoch, old.outlet)?), new(self.filling(old.epoch, old.outlet)?)];
-        let mut records = Records::new(body).map_err(unreadable)?;
+        let mut records = BodyRecords::new(body).map_err(unreadable)?;
         for (i, (offset, output, of)) in (0..).zip(old.list.outputs_of()) {
             let read = records.read().map_err(unreadable)?;
             let (arrival, record) =
@@ -269,13 +270,13 @@ struct Side {
     list: ListBuilder,
     filling: Filling,
     bytes: u64,
-    waiting: Waiting,
+    waiting: WaitingRecords,
 }
 
 /// Records that are not encoded yet: many at once cost less.
 #[derive(Default)]
-struct Waiting {
-    records: Batch,
+struct WaitingRecords {
+    records: Records,
     arrivals: Vec<u64>,
 }
 
@@ -290,12 +291,12 @@ impl Side {
     }
 
     fn encode(&mut self) {
-        let Waiting { records, arrivals } = std::mem::take(&mut self.waiting);
+        let WaitingRecords { records, arrivals } = std::mem::take(&mut self.waiting);
         let picked: Vec<u32> = (0..records.len() as u32).collect();
         self.filling.push(&records, &Rows::Bytes, &picked, &arrivals);
     }
 
-    fn finish(mut self, to_scratch: bool) -> (List, Body) {
+    fn finish(mut self, to_scratch: bool) -> (OffsetList, Body) {
         self.encode();
         (self.list.finish(), self.filling.finish(to_scratch))
     }

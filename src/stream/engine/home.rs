@@ -4,7 +4,7 @@ use super::memory::StreamMemory;
 use crate::clock::Clock;
 use crate::fs::Fs;
 use crate::stream::pipeline::workers::Workers;
-use crate::stream::state_log::objects::Objects;
+use crate::stream::state_log::objects::StateObjects;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ pub struct Home {
     pub dir: PathBuf,
     pub incarnation: [u8; 16],
     /// Where other nodes find what they need of the lane, if they may run it.
-    pub objects: Option<Arc<Objects>>,
+    pub objects: Option<Arc<StateObjects>>,
     /// The stream's name, for object names and messages.
     pub stream: String,
     pub clock: Arc<dyn Clock>,

@@ -1,7 +1,7 @@
 //! The memory of all streams of a node: counted, and shared out only when it becomes scarce. A stream may use its cap as
 //! long as all together stay below the node's limit, and above it a fair part, but never less than it needs to go on.
 
-use crate::source::room::Room;
+use crate::source::room::ReadRoom;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -37,8 +37,8 @@ impl NodeMemory {
 
     /// Room for what is on its way from a stream's source: none waits for another's that does not answer. A limit that
     /// changes later does not change it.
-    pub fn room(&self) -> Arc<Room> {
-        Arc::new(Room::new(self.limit.load(Ordering::Relaxed) / READING, self.reading.clone()))
+    pub fn room(&self) -> Arc<ReadRoom> {
+        Arc::new(ReadRoom::new(self.limit.load(Ordering::Relaxed) / READING, self.reading.clone()))
     }
 
     fn used(&self) -> usize {

@@ -55,8 +55,8 @@ use crate::stream::plan::state::State;
 use crate::stream::plan::{Entry, Track};
 use crate::stream::state_log::blobs::Blobs;
 use crate::stream::state_log::ledger::Ledger;
-use crate::stream::state_log::log::Log;
-use crate::stream::state_log::objects::Objects;
+use crate::stream::state_log::log::StateLog;
+use crate::stream::state_log::objects::StateObjects;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -108,8 +108,8 @@ pub struct EngineSettings {
 }
 
 impl Engine {
-    /// Opens a stream's state. The caller opens the lane with [`floor`] of the log before.
-    pub fn open(home: Home, settings: EngineSettings, log: impl Into<Log>, lane: Arc<dyn Lane>) -> Result<Engine> {
+    /// Opens a stream's state. The caller opens the lane with `floor` of the log before.
+    pub fn open(home: Home, settings: EngineSettings, log: impl Into<StateLog>, lane: Arc<dyn Lane>) -> Result<Engine> {
         let EngineSettings { live, loader, definition } = settings;
         let (fs, log) = (home.fs.clone(), log.into());
         let books = Books::open(&home, log)?;
@@ -171,7 +171,7 @@ impl Engine {
     }
 
     /// Where other nodes find what they need of the lane.
-    pub(in crate::stream) fn objects(&self) -> Option<Arc<Objects>> {
+    pub(in crate::stream) fn objects(&self) -> Option<Arc<StateObjects>> {
         self.home.objects.clone()
     }
 

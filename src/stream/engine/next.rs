@@ -1,7 +1,7 @@
 //! What a track finds next in its lane, and the main track's chunks that are judged ahead of their turn.
 
 use super::Engine;
-use super::ahead::{Ahead, Judging, Next, WHOLE_FRAME_BYTES};
+use super::ahead::{JudgedAhead, Judging, Next, WHOLE_FRAME_BYTES};
 use crate::error::Result;
 use crate::lane::{Cursor, Read};
 use crate::stream::pipeline::route::Chunk;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 impl Engine {
     /// The main track's chunks that are judged ahead of their turn.
-    pub(super) fn ahead(&mut self) -> &mut Ahead {
+    pub(super) fn ahead(&mut self) -> &mut JudgedAhead {
         &mut self.readers[Track::Main].ahead
     }
 

@@ -1,13 +1,13 @@
 //! One track's way through a lane: where it stands, what plans of an earlier life say of the records ahead of it, and what the
 //! medium did not give back.
 
-use super::ahead::Ahead;
+use super::ahead::JudgedAhead;
 use super::reread::{Bound, RereadRecords};
 use crate::lane::Cursor;
 use crate::sabotage;
 use crate::stream::pipeline::route::Chunk;
 use crate::stream::plan::Track;
-use crate::stream::plan::replay::{Listed, Replay};
+use crate::stream::plan::replay::{ListedOutput, Replay};
 use crate::stream::plan::state::State;
 use std::ops::{Index, IndexMut, Range};
 
@@ -20,7 +20,7 @@ pub(super) struct TrackReader {
     epoch: u32,
     lost: LostOffsets,
     /// Chunks behind the cursor that are being judged. Only the main track's are.
-    pub(super) ahead: Ahead,
+    pub(super) ahead: JudgedAhead,
     /// Records read again that cannot be placed yet.
     pub(super) waiting: Option<RereadRecords>,
 }
@@ -33,7 +33,7 @@ impl TrackReader {
             replay: Replay::new(state, track, low),
             epoch: 0,
             lost: LostOffsets::default(),
-            ahead: Ahead::default(),
+            ahead: JudgedAhead::default(),
             waiting: None,
         }
     }
@@ -65,7 +65,7 @@ impl TrackReader {
 
     /// What plans of an earlier life list of the record at `offset`. Offsets must rise from call to call; `found` is emptied
     /// first.
-    pub(super) fn listed_at(&mut self, offset: u64, found: &mut Vec<Listed>) {
+    pub(super) fn listed_at(&mut self, offset: u64, found: &mut Vec<ListedOutput>) {
         self.replay.at(offset, found);
     }
 
@@ -117,9 +117,9 @@ impl TrackReader {
     }
 }
 
-fn bound(listed: &[Listed], state: &State) -> Option<Bound> {
+fn bound(listed: &[ListedOutput], state: &State) -> Option<Bound> {
     let first = listed.first()?;
-    let settled = |l: &&Listed| !state.plans[&l.plan].is_open();
+    let settled = |l: &&ListedOutput| !state.plans[&l.plan].is_open();
     if sabotage::on("skip_when_one_output_is_listed") && listed.iter().any(|l| settled(&l)) {
         return Some(Bound::Done);
     }

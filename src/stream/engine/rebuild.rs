@@ -3,13 +3,13 @@
 use super::Engine;
 use super::buffer::Filling;
 use super::outbox::{PackedOutputs, Rebuilding};
-use crate::compress::Compress;
+use crate::compress::Compression;
 use crate::deliver::records;
 use crate::destination::Payload;
 use crate::error::Result;
-use crate::format::elements::Encoder as Elements;
-use crate::format::lines::Lines;
-use crate::format::{Encoder, Format};
+use crate::format::elements::ElementsEncoder as Elements;
+use crate::format::lines::LinesFormat;
+use crate::format::{FormatEncoder, RecordFormat};
 use crate::stream::plan::{Outlet, Track};
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ impl Engine {
             let packed = tells.then(PackedOutputs::default);
             let filling = match packed {
                 Some(_) => {
-                    let (elements, compress) = (Encoder::Elements(Elements::default()), records::compress(false));
+                    let (elements, compress) = (FormatEncoder::Elements(Elements::default()), records::compress(false));
                     Filling::new(elements, compress.encoder(), &self.scratch, &self.home.workers)
                 }
                 None => self.filling(epoch, outlet)?,
@@ -36,16 +36,16 @@ impl Engine {
 
     /// An empty object of an outlet under an epoch.
     pub(super) fn filling(&mut self, epoch: u32, outlet: Outlet) -> Result<Filling> {
-        let as_is = || Format::Lines(Lines { newline: false }).encoder();
+        let as_is = || RecordFormat::Lines(LinesFormat { newline: false }).encoder();
         let gzip = self.live.gzip_requests;
         let route = self.route(epoch)?;
         let (encoder, compress) = match outlet {
             Outlet::Destination if route.takes == Payload::Records => {
-                (Encoder::Elements(Elements::default()), records::compress(gzip))
+                (FormatEncoder::Elements(Elements::default()), records::compress(gzip))
             }
             Outlet::Destination if route.takes == Payload::Rows => (route.format.indexing_encoder(), route.compress),
             Outlet::Destination => (route.format.encoder(), route.compress),
-            Outlet::Backup => (as_is(), route.backup.as_ref().map_or(Compress::None, |b| b.compress)),
+            Outlet::Backup => (as_is(), route.backup.as_ref().map_or(Compression::None, |b| b.compress)),
             _ => (as_is(), route.failures.compress),
         };
         Ok(Filling::new(encoder, compress.encoder(), &self.scratch, &self.home.workers))

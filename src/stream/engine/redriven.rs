@@ -1,6 +1,6 @@
 //! What became of records that were put in again, in this life.
 
-use crate::stream::plan::list::Item;
+use crate::stream::plan::list::ListItem;
 use crate::stream::plan::{Outlet, Plan};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -26,8 +26,8 @@ impl RedrivenRecords {
         let mut ended = 0;
         for item in plan.list.items() {
             let (first, count) = match item {
-                Item::Whole { first, count } => (first, count),
-                Item::Part { offset, .. } => (offset, 1),
+                ListItem::Whole { first, count } => (first, count),
+                ListItem::Part { offset, .. } => (offset, 1),
             };
             let overlap = |r: &Range<u64>| r.end.min(first + count).saturating_sub(r.start.max(first));
             ended += self.offsets.iter().map(overlap).sum::<u64>();

@@ -2,7 +2,7 @@
 
 use crate::lane::Cursor;
 use crate::stream::pipeline::route::Chunk;
-use crate::stream::plan::replay::Listed;
+use crate::stream::plan::replay::ListedOutput;
 use std::collections::BTreeSet;
 
 /// What plans of an earlier life say of a record.
@@ -12,7 +12,7 @@ pub(super) enum Bound {
     /// An open failure plan lists it: its line is made from the reason the plan keeps.
     Failure(u64),
     /// Plans list these of its outputs, settled or open; the rest is still to be made.
-    Outputs(Vec<Listed>),
+    Outputs(Vec<ListedOutput>),
 }
 
 /// Records of which plans of an earlier life may know something, read again.

@@ -7,7 +7,7 @@ use crate::alarm::Alarm;
 use crate::error::{Kind, Result};
 use crate::lane::Start;
 use crate::sabotage;
-use crate::stream::plan::list::Item;
+use crate::stream::plan::list::ListItem;
 use crate::stream::plan::state::Completed;
 use crate::stream::plan::{Entry, Mark, Plan, Track};
 
@@ -22,7 +22,7 @@ impl Engine {
         low = self.buffers.of_track(track).filter_map(|b| b.list.first()).fold(low, u64::min);
         let open = self.state().open_plans().filter(|p| p.outlet.track() == track && !settling.contains(&p.number));
         if sabotage::on("low_passes_incomplete") {
-            let whole = open.filter(|p| p.list.items().all(|i| matches!(i, Item::Whole { .. })));
+            let whole = open.filter(|p| p.list.items().all(|i| matches!(i, ListItem::Whole { .. })));
             return whole.map(|p| p.list.first()).fold(low, u64::min).max(self.state().low_of(track));
         }
         open.map(|p| p.list.first()).fold(low, u64::min).max(self.state().low_of(track))

@@ -8,7 +8,7 @@ use super::Engine;
 use super::redriven::RedrivenRecords;
 use crate::error::Result;
 use crate::lane::{Cursor, Read};
-use crate::record::Entry as Stage;
+use crate::record::EntryPoint as Stage;
 use crate::stream::plan::state::RedrivenLines;
 use crate::stream::plan::{Entry, Track};
 use std::collections::BTreeMap;

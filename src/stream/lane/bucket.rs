@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 /// A bucket as all lanes of a stream use it.
 pub(super) struct Bucket {
-    s3: s3::S3,
+    s3: s3::S3Sink,
     /// What it said when it was last asked: what it calls the probe's content.
     answer: Mutex<Option<Result<String, Failure>>>,
     /// How often it was asked.
@@ -37,7 +37,7 @@ fn may_differ(reached: &Reached, settings: &S3) -> bool {
 }
 
 impl Bucket {
-    pub(super) fn new(s3: s3::S3) -> Bucket {
+    pub(super) fn new(s3: s3::S3Sink) -> Bucket {
         Bucket { s3, answer: Mutex::default(), asked: AtomicU64::new(0) }
     }
 

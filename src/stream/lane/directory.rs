@@ -2,7 +2,7 @@
 //! is not there at the moment, and may have an object already.
 
 use super::reached::{Reached, ReachedStores, StorePlace};
-use crate::deliver::local::Local;
+use crate::deliver::local::LocalSink;
 use crate::deliver::object::Failure;
 use crate::deliver::{Attempt, Shelf, Shipment, Sink, Spool};
 use crate::error::Kind;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// See the module.
 pub(super) struct NotedDirectory {
-    local: Local,
+    local: LocalSink,
     reached: Arc<ReachedStores>,
     place: StorePlace,
     /// It is noted.
@@ -19,7 +19,7 @@ pub(super) struct NotedDirectory {
 }
 
 impl NotedDirectory {
-    pub(super) fn new(local: Local, reached: Arc<ReachedStores>, place: StorePlace) -> NotedDirectory {
+    pub(super) fn new(local: LocalSink, reached: Arc<ReachedStores>, place: StorePlace) -> NotedDirectory {
         let is_noted = AtomicBool::new(reached.may_have_been(&place));
         NotedDirectory { local, reached, place, is_noted }
     }

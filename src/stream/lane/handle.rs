@@ -1,6 +1,6 @@
 //! A running lane, as who started it sees it: what can be asked of it, and how.
 
-use super::mailbox::{Command, Mailbox, Reload};
+use super::mailbox::{LaneCommand, Mailbox, Reload};
 use super::meta::EPOCHS;
 use super::open;
 use super::pool::Threads;
@@ -14,7 +14,7 @@ use crate::config::StreamConfig;
 use crate::error::{Error, Kind, Result};
 use crate::stream::engine::Engine;
 use crate::stream::pipeline::settings;
-use crate::stream::state_log::objects::Objects;
+use crate::stream::state_log::objects::StateObjects;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -31,7 +31,7 @@ pub(in crate::stream) struct LaneHandle {
     /// As status and logs call it: the stream's name, and the shard's behind it if it is one.
     name: String,
     /// Where other nodes find what they need of it.
-    objects: Option<Arc<Objects>>,
+    objects: Option<Arc<StateObjects>>,
 }
 
 impl LaneHandle {
@@ -77,7 +77,7 @@ impl LaneHandle {
         let (told, commands) = (self.told.clone(), self.commands.clone());
         move || {
             if !told.swap(true, Ordering::AcqRel) {
-                let _ = commands.send(Command::Records);
+                let _ = commands.send(LaneCommand::Records);
             }
         }
     }
@@ -98,7 +98,7 @@ impl LaneHandle {
             Status { stream: self.name.clone(), state: "stopped".into(), ..Status::default() }
                 .with(Alarm::new(AlarmKind::Stopped, "its lane has ended, and is opened again"))
         };
-        if self.commands.send(Command::Status(answer)).is_err() {
+        if self.commands.send(LaneCommand::Status(answer)).is_err() {
             return gone();
         }
         status.recv().unwrap_or_else(|_| gone())
@@ -111,7 +111,7 @@ impl LaneHandle {
     ) -> Result<T> {
         let (answer, answered) = channel();
         let work = Box::new(move |engine: &mut Engine, sinks: &mut Sinks| drop(answer.send(work(engine, sinks))));
-        self.commands.send(Command::Do(work)).map_err(|_| self.gone())?;
+        self.commands.send(LaneCommand::Do(work)).map_err(|_| self.gone())?;
         answered.recv().map_err(|_| self.gone())
     }
 
@@ -137,13 +137,13 @@ impl LaneHandle {
             loader: open::loader(common, Some(config)),
             answer,
         };
-        self.commands.send(Command::Reload(Box::new(reload))).map_err(|_| self.gone())?;
+        self.commands.send(LaneCommand::Reload(Box::new(reload))).map_err(|_| self.gone())?;
         answered.recv().map_err(|_| self.gone())?
     }
 
     /// Begins to deliver what is held and then to end.
     pub(in crate::stream) fn drain(&self) {
-        let _ = self.commands.send(Command::Drain);
+        let _ = self.commands.send(LaneCommand::Drain);
     }
 
     /// Whether it has ended.
@@ -153,7 +153,7 @@ impl LaneHandle {
 
     /// Tells it to end where it is.
     pub(in crate::stream) fn tell_to_stop(&self) {
-        let _ = self.commands.send(Command::Stop);
+        let _ = self.commands.send(LaneCommand::Stop);
     }
 
     /// Ends it where it is.

@@ -11,15 +11,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{SendError, Sender};
 use tokio::sync::Notify;
 
-/// See [`Command::Do`].
-pub(super) type Work = Box<dyn FnOnce(&mut Engine, &mut Sinks) + Send>;
+/// What is done on a lane's own thread: see [`LaneCommand::Do`].
+pub(super) type LaneWork = Box<dyn FnOnce(&mut Engine, &mut Sinks) + Send>;
 
-pub(super) enum Command {
+pub(super) enum LaneCommand {
     Records,
     Reply(u64, Attempt),
     Reload(Box<Reload>),
     /// Something is done on the stream's own thread.
-    Do(Work),
+    Do(LaneWork),
     Status(Sender<Status>),
     /// Deliver what is held, then end.
     Drain,
@@ -38,13 +38,13 @@ pub(super) struct Reload {
 /// The way to a lane.
 #[derive(Clone)]
 pub(super) struct Mailbox {
-    pub(super) commands: Sender<Command>,
+    pub(super) commands: Sender<LaneCommand>,
     /// Rung for each: no thread waits for them.
     pub(super) bell: Arc<Notify>,
 }
 
 impl Mailbox {
-    pub(super) fn send(&self, command: Command) -> std::result::Result<(), SendError<Command>> {
+    pub(super) fn send(&self, command: LaneCommand) -> std::result::Result<(), SendError<LaneCommand>> {
         self.commands.send(command)?;
         self.bell.notify_one();
         Ok(())

@@ -14,8 +14,8 @@ use crate::stream::pipeline::load::Loader;
 use crate::stream::pipeline::settings::{default_live, definition, live, live_transform};
 use crate::stream::plan::Entry;
 use crate::stream::state_log::blobs::Blobs;
-use crate::stream::state_log::log::Log;
-use crate::stream::state_log::objects::Objects;
+use crate::stream::state_log::log::StateLog;
+use crate::stream::state_log::objects::StateObjects;
 use crate::stream::state_log::plan_log::{self, PlanLog};
 use crate::stream::state_log::shared_log::SharedLog;
 use std::io::ErrorKind::NotFound;
@@ -55,7 +55,7 @@ pub fn open(lane: &LaneToOpen) -> Result<Opened> {
     fs.create_dir_all(&journal_dir).map_err(|e| Error::io("create the journal's directory", e))?;
     let (floor, was_noted) = (log.state().floor(), log.was_noted());
     let (journal, writer, recovered) =
-        Journal::open(fs.clone(), &journal_dir, incarnation, journal::Limits::default(), budget.clone(), floor)?;
+        Journal::open(fs.clone(), &journal_dir, incarnation, journal::JournalLimits::default(), budget.clone(), floor)?;
     if recovered.records_rewritten > 0 {
         tracing::info!(stream = meta.name, ?recovered, "journal recovered");
     }
@@ -90,7 +90,7 @@ fn refuse_without_plans(fs: &dyn Fs, dir: &Path) -> Result<()> {
 /// Where the state of a shard's lane is kept, if not beside it.
 pub struct Elsewhere {
     pub log: SharedLog,
-    pub objects: Arc<Objects>,
+    pub objects: Arc<StateObjects>,
 }
 
 /// Opens the lane of a shard. `begin`: where to begin to read it, if it was not opened before.
@@ -98,7 +98,7 @@ pub fn open_shard(lane: &LaneToOpen, begin: Start, elsewhere: Option<Elsewhere>)
     let LaneToOpen { common, dir, meta, .. } = *lane;
     let shared = &common.shared;
     let bounds = Bounds { reserve_bytes: SHARD_RESERVE_BYTES, ..Bounds::default() };
-    let (mut log, objects): (Log, _) = match elsewhere {
+    let (mut log, objects): (StateLog, _) = match elsewhere {
         Some(elsewhere) => (elsewhere.log.into(), Some(elsewhere.objects)),
         None => {
             refuse_without_plans(&*shared.fs, dir)?;
@@ -122,9 +122,9 @@ pub fn open_shard(lane: &LaneToOpen, begin: Start, elsewhere: Option<Elsewhere>)
 fn engine(
     opened: &LaneToOpen,
     bounds: Bounds,
-    log: Log,
+    log: StateLog,
     lane: Arc<dyn Lane>,
-    objects: Option<Arc<Objects>>,
+    objects: Option<Arc<StateObjects>>,
 ) -> Result<Engine> {
     let LaneToOpen { common, dir, meta, config } = *opened;
     let shared = &common.shared;

@@ -2,7 +2,7 @@
 //! more, a backup that was switched off. What configurations said of it is in a file of the stream's directory, newest
 //! first, with references in place of secrets.
 
-use crate::config::{Loaded, Places, StreamConfig};
+use crate::config::{LoadedPlaces, Places, StreamConfig};
 use crate::destination::{DestinationKind, Way};
 use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
@@ -15,19 +15,19 @@ use std::path::Path;
 const FILE: &str = "PLACES";
 
 #[derive(Default, Serialize, Deserialize)]
-struct Kept {
+struct KeptPlaces {
     versions: Vec<Places>,
 }
 
 /// What configurations before the one in force say, newest first.
 #[derive(Default)]
-pub struct Before(pub(super) Vec<Version>);
+pub struct Before(pub(super) Vec<PlacesVersion>);
 
 /// What one of them says of ways that no newer one has.
-pub(super) struct Version {
+pub(super) struct PlacesVersion {
     pub(super) ways: Vec<Way>,
     pub(super) kind: Option<DestinationKind>,
-    pub(super) loaded: Loaded,
+    pub(super) loaded: LoadedPlaces,
 }
 
 /// What [`keep`] found and did.
@@ -47,7 +47,7 @@ pub(in crate::stream) fn keep(fs: &dyn Fs, dir: &Path, config: Option<&StreamCon
     let (before, versions) = load(&found, config.map(|config| &config.places), &path.display().to_string());
     let mut unkept = None;
     if !versions.is_empty() && (versions != found || damage.is_some()) {
-        match sealed::write(fs, &path, &Kept { versions }) {
+        match sealed::write(fs, &path, &KeptPlaces { versions }) {
             Err(e) if e.kind == Kind::NoSpace => unkept = Some(e),
             done => done?,
         }
@@ -63,7 +63,7 @@ pub(in crate::stream) fn damage(fs: &dyn Fs, dir: &Path) -> Result<Option<String
 /// The versions that are kept, and what of them is damaged. A file that cannot be read is an error: it may be whole.
 fn read(fs: &dyn Fs, dir: &Path) -> Result<(Vec<Places>, Option<String>)> {
     let what = "plans that go where the configuration does not lead any more may have to be given up on";
-    match sealed::read::<Kept>(fs, &dir.join(FILE)) {
+    match sealed::read::<KeptPlaces>(fs, &dir.join(FILE)) {
         Ok(Some((kept, damage))) => Ok((kept.versions, damage)),
         // Every stream that this version has run has one; a shard has those of its stream.
         Ok(None)
@@ -90,7 +90,7 @@ fn load(found: &[Places], current: Option<&Places>, file: &str) -> (Before, Vec<
             continue;
         }
         let loaded = version.load(file, &|name| std::env::var(name).ok());
-        before.push(Version { ways, kind: version.kind(), loaded });
+        before.push(PlacesVersion { ways, kind: version.kind(), loaded });
         kept.push(version.clone());
     }
     (Before(before), kept)
@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn kept(fs: &FakeFs) -> usize {
-        sealed::read::<Kept>(fs, &Path::new(DIR).join(FILE)).unwrap().unwrap().0.versions.len()
+        sealed::read::<KeptPlaces>(fs, &Path::new(DIR).join(FILE)).unwrap().unwrap().0.versions.len()
     }
 
     #[test]

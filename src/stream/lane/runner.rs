@@ -1,7 +1,7 @@
 //! A lane at work: it owns the engine, does what is asked of it between two steps, and starts uploads, which run on the
 //! runtime's blocking threads. Lanes share a few threads.
 
-use super::mailbox::{Command, Mailbox, Reload};
+use super::mailbox::{LaneCommand, Mailbox, Reload};
 use super::pool::Threads;
 use super::shared::NodeShared;
 use super::sinks::Sinks;
@@ -37,9 +37,9 @@ const SLICE: Duration = Duration::from_millis(20);
 /// The lane itself.
 pub(super) struct Runner {
     pub(super) engine: Engine,
-    pub(super) commands: Receiver<Command>,
+    pub(super) commands: Receiver<LaneCommand>,
     /// What ended the last wait, to be obeyed first.
-    pub(super) woken_by: Option<Command>,
+    pub(super) woken_by: Option<LaneCommand>,
     pub(super) own: Mailbox,
     /// A `Records` is under way: nobody sends another.
     pub(super) told: Arc<AtomicBool>,
@@ -61,7 +61,7 @@ pub(super) struct Runner {
 }
 
 /// What ended a turn of the loop.
-enum Turn {
+enum LaneTurn {
     Again,
     Wait(Option<Duration>),
     End,
@@ -164,10 +164,10 @@ impl Runner {
                 return Ok(end);
             }
             match self.turn()? {
-                Turn::Again if threads.are_waited_for() && began.elapsed() >= SLICE => return Ok(Rest::Again),
-                Turn::Again => {}
-                Turn::End => return Ok(Rest::End),
-                Turn::Wait(until) => return Ok(Rest::Until(until)),
+                LaneTurn::Again if threads.are_waited_for() && began.elapsed() >= SLICE => return Ok(Rest::Again),
+                LaneTurn::Again => {}
+                LaneTurn::End => return Ok(Rest::End),
+                LaneTurn::Wait(until) => return Ok(Rest::Until(until)),
             }
         }
     }
@@ -180,7 +180,7 @@ impl Runner {
         let mut deadline = began + pause;
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Records) => deadline = deadline.min(Instant::now() + GATHER),
+                Ok(LaneCommand::Records) => deadline = deadline.min(Instant::now() + GATHER),
                 Ok(other) => {
                     self.woken_by = Some(other);
                     break;
@@ -202,7 +202,7 @@ impl Runner {
         self.told.store(false, Ordering::Release);
     }
 
-    fn turn(&mut self) -> Result<Turn> {
+    fn turn(&mut self) -> Result<LaneTurn> {
         let stepped = self.engine.step();
         self.ship();
         let turn = match stepped {
@@ -212,23 +212,23 @@ impl Runner {
                 if self.turns_busy.is_multiple_of(64) {
                     let _ = self.engine.prepare_spare();
                 }
-                Turn::Again
+                LaneTurn::Again
             }
             Ok(Progress::Idle { until }) => {
                 self.alarm = None;
                 // A spare segment is written while nothing else is to do; without room the commit path tries itself.
                 let _ = self.engine.prepare_spare();
                 match self.draining {
-                    true if self.engine.is_drained() || self.engine.waits_to_be_read_again() => Turn::End,
-                    true if self.engine.flush()? => Turn::Again,
+                    true if self.engine.is_drained() || self.engine.waits_to_be_read_again() => LaneTurn::End,
+                    true if self.engine.flush()? => LaneTurn::Again,
                     // It would wait for somebody to let it go on.
-                    true if self.engine.state().paused => Turn::End,
-                    _ => Turn::Wait(until),
+                    true if self.engine.state().paused => LaneTurn::End,
+                    _ => LaneTurn::Wait(until),
                 }
             }
             Err(e) if matches!(e.kind, Kind::NoSpace | Kind::Misconfigured | Kind::Retry) => {
                 self.alarm = Some(Alarm::of_error(&e));
-                Turn::Wait(Some(self.shared.clock.steady() + RETRY_STEP))
+                LaneTurn::Wait(Some(self.shared.clock.steady() + RETRY_STEP))
             }
             Err(e) => return Err(e),
         };
@@ -274,7 +274,7 @@ impl Runner {
             let attempt = std::panic::catch_unwind(AssertUnwindSafe(|| sink.attempt(&shipment)));
             let attempt = attempt.unwrap_or_else(|_| Attempt::Retry { reason: "the sink panicked".into() });
             crate::sabotage::point("upload.answered");
-            let _ = replies.send(Command::Reply(plan, attempt));
+            let _ = replies.send(LaneCommand::Reply(plan, attempt));
         };
         self.shared.runtime.spawn(async move {
             let _passing = gate.acquire().await;
@@ -283,38 +283,38 @@ impl Runner {
     }
 
     /// What one that an error has ended still does: its status is answered, and shows why. Whether to end.
-    fn obey_ended(&mut self, command: Command) -> bool {
+    fn obey_ended(&mut self, command: LaneCommand) -> bool {
         match command {
-            Command::Status(answer) => drop(answer.send(self.status())),
-            Command::Reload(reload) => {
+            LaneCommand::Status(answer) => drop(answer.send(self.status())),
+            LaneCommand::Reload(reload) => {
                 let message = format!("stream `{}` has stopped", self.name);
                 drop(reload.answer.send(Err(Error::new(Kind::Stopping, message))));
             }
-            Command::Drain | Command::Stop => return true,
-            Command::Records | Command::Reply(..) | Command::Do(_) => {}
+            LaneCommand::Drain | LaneCommand::Stop => return true,
+            LaneCommand::Records | LaneCommand::Reply(..) | LaneCommand::Do(_) => {}
         }
         false
     }
 
     /// Whether to end at once.
-    fn obey(&mut self, command: Command) -> bool {
+    fn obey(&mut self, command: LaneCommand) -> bool {
         if self.ended {
             return self.obey_ended(command);
         }
         match command {
-            Command::Records => self.told.store(false, Ordering::Release),
-            Command::Reply(plan, attempt) => self.engine.reply(plan, attempt),
-            Command::Status(answer) => {
+            LaneCommand::Records => self.told.store(false, Ordering::Release),
+            LaneCommand::Reply(plan, attempt) => self.engine.reply(plan, attempt),
+            LaneCommand::Status(answer) => {
                 for (name, n) in self.engine.take_metrics() {
                     let labels = [("DeliveryStreamName", self.engine.stream().to_owned()), ("name", name)];
                     metrics::counter!("hydrant_transform_metrics", &labels).increment(n);
                 }
                 drop(answer.send(self.status()));
             }
-            Command::Do(work) => work(&mut self.engine, &mut self.sinks),
-            Command::Drain => self.draining = true,
-            Command::Stop => return true,
-            Command::Reload(reload) => {
+            LaneCommand::Do(work) => work(&mut self.engine, &mut self.sinks),
+            LaneCommand::Drain => self.draining = true,
+            LaneCommand::Stop => return true,
+            LaneCommand::Reload(reload) => {
                 let Reload { definition, live, sinks, loader, answer } = *reload;
                 let done = self.engine.reload(&definition, Box::new(loader));
                 self.epoch.store(self.engine.epoch(), Ordering::Relaxed);
@@ -372,7 +372,7 @@ impl Runner {
 mod tests {
     use super::*;
     use crate::journal::{Budget, Put, Writer};
-    use crate::record::{Batch, Entry};
+    use crate::record::{EntryPoint, Records};
     use crate::stream::engine::memory::NodeMemory;
     use crate::stream::lane::handle::LaneHandle;
     use crate::stream::lane::meta::Meta;
@@ -421,10 +421,10 @@ mod tests {
     fn a_lane_with_much_to_do_lets_others_have_their_thread() {
         let threads = one_thread();
         let [(busy, mut writer), (other, _)] = [lane(&threads), lane(&threads)];
-        let mut batch = Batch::with_capacity(5000, 5000 * 40);
+        let mut batch = Records::with_capacity(5000, 5000 * 40);
         (0..5000).for_each(|i| batch.push(format!("{{\"number\":{i},\"of\":\"a record\"}}").as_bytes()));
         for _ in 0..PUTS {
-            let put = Put { arrival_ms: 1, entry: Entry::Source, batch: batch.clone() };
+            let put = Put { arrival_ms: 1, entry: EntryPoint::Source, batch: batch.clone() };
             writer.commit(vec![put]).expect("the disk takes it");
         }
         let read = || busy.ask(|engine, _| engine.next_offset(Track::Main)).expect("it runs");

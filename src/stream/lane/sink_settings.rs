@@ -1,7 +1,7 @@
 //! How each place of a stream is reached today, those included that the configuration does not lead to any more.
 
-use super::places::{Before, Version};
-use crate::config::{BackupMode, Destination, Http, Loaded, S3, Store, StreamConfig, Target};
+use super::places::{Before, PlacesVersion};
+use crate::config::{BackupMode, Destination, Http, LoadedPlaces, S3, Store, StreamConfig, Target};
 use crate::destination::{DestinationKind, StoreName, Way};
 use crate::error::{Error, Kind};
 use crate::stream::plan::Outlet;
@@ -58,12 +58,12 @@ impl SinkSettings {
     }
 
     /// Takes from a version the settings of a way that no newer one has; why there are none, if so.
-    fn add(&mut self, way: Way, version: &Version) -> Option<String> {
+    fn add(&mut self, way: Way, version: &PlacesVersion) -> Option<String> {
         let s3 = |destination: &Destination| match destination.store() {
             Some(Store::S3(s3)) => Some(s3.clone()),
             _ => None,
         };
-        let Loaded { destination, backup } = &version.loaded;
+        let LoadedPlaces { destination, backup } = &version.loaded;
         if way == Way::BackupBucket {
             self.buckets[1] = backup.as_ref().ok().and_then(|b| s3(&b.as_ref()?.destination));
             return backup.as_ref().err().map(|e| e.to_string());

@@ -8,7 +8,7 @@ use super::resources::LaneResources;
 use super::sink_settings::SinkSettings;
 use crate::config::S3;
 use crate::deliver::warehouse::Warehouse;
-use crate::deliver::{Shelf, Sink, http, local::Local, s3};
+use crate::deliver::{Shelf, Sink, http, local::LocalSink, s3};
 use crate::destination::{DestinationKind, StoreName};
 use crate::error::{Error, Kind, Result};
 use crate::stream::pipeline::live::Gate;
@@ -33,7 +33,7 @@ pub struct Sinks {
 
 /// A sink in use.
 enum MadeSink {
-    Local(Arc<Local>),
+    Local(Arc<LocalSink>),
     Directory(Arc<NotedDirectory>),
     ProbedBucket(Arc<ProbedBucket>),
     Other(Arc<dyn Sink>),
@@ -125,10 +125,10 @@ impl Sinks {
         match (name, bucket, &self.settings.http) {
             (StoreName::Table(kind, staged), ..) => self.make_warehouse(*kind, name, staged),
             (StoreName::Directory(dir), ..) if self.settings.is_shared => {
-                Ok(MadeSink::Local(Arc::new(Local::shared(self.common.shared.fs.clone(), dir.clone()))))
+                Ok(MadeSink::Local(Arc::new(LocalSink::shared(self.common.shared.fs.clone(), dir.clone()))))
             }
             (StoreName::Directory(dir), ..) => {
-                let local = Local::new(self.common.shared.fs.clone(), dir.clone());
+                let local = LocalSink::new(self.common.shared.fs.clone(), dir.clone());
                 Ok(match &self.remembered {
                     Some(reached) => {
                         MadeSink::Directory(Arc::new(NotedDirectory::new(local, reached.clone(), place.clone())))
@@ -139,7 +139,7 @@ impl Sinks {
             (StoreName::Bucket(bucket), Some(settings), _) => {
                 let settings = S3 { bucket: bucket.clone(), ..settings.clone() };
                 let runtime = self.common.shared.runtime.clone();
-                let connect = || Ok(Bucket::new(s3::S3::connect(&settings, runtime)?));
+                let connect = || Ok(Bucket::new(s3::S3Sink::connect(&settings, runtime)?));
                 Ok(MadeSink::ProbedBucket(Arc::new(ProbedBucket::new(
                     self.common.bucket(place, connect)?,
                     &self.stream,
@@ -150,7 +150,7 @@ impl Sinks {
             }
             (StoreName::Endpoint, _, Some(settings)) => {
                 let runtime = self.common.shared.runtime.clone();
-                let connect = || Ok(Arc::new(http::Http::connect(settings, &self.arn, runtime)?) as Arc<dyn Sink>);
+                let connect = || Ok(Arc::new(http::HttpSink::connect(settings, &self.arn, runtime)?) as Arc<dyn Sink>);
                 self.common.sink(place, None, connect).map(MadeSink::Other)
             }
             (StoreName::Bucket(_), None, _) | (StoreName::Endpoint, _, None) => Err(self.settings.no_settings(name)),

@@ -14,7 +14,7 @@ pub struct Live {
     /// Failures are buffered as the backup is.
     pub failures_with_backup: bool,
     /// What the destination takes in one plan.
-    pub limits: Limits,
+    pub limits: PlanLimits,
     /// Shipments under way at once, by [`Gate`].
     pub shipments_max: [usize; Gate::ALL.len()],
     /// The same of all lanes of a stream together.
@@ -31,13 +31,13 @@ pub struct Live {
 
 /// The most of a plan, in outputs and in bytes of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct PlanLimits {
     pub outputs_max: u64,
     pub bytes_max: u64,
 }
 
-impl Limits {
-    pub const NONE: Limits = Limits { outputs_max: u64::MAX, bytes_max: u64::MAX };
+impl PlanLimits {
+    pub const NONE: PlanLimits = PlanLimits { outputs_max: u64::MAX, bytes_max: u64::MAX };
 }
 
 /// Ways out that must not wait for each other: a store that does not answer keeps only its own from being sent.

@@ -3,15 +3,15 @@
 
 use super::known::Known;
 use super::route::{BackupRoute, FailureRoute, Route};
-use crate::compress::Compress;
+use crate::compress::Compression;
 use crate::config::definition::{CompressDefinition, Definition, FailuresDefinition, FormatDefinition, StepDefinition};
 use crate::config::{ParquetCompression, Wasi};
 use crate::destination::{DestinationKind, Payload, StoreName};
 use crate::error::{Error, Kind, Result};
-use crate::format::{Format, lines::Lines, parquet::Parquet, schema};
+use crate::format::{RecordFormat, lines::LinesFormat, parquet::ParquetFormat, schema};
 use crate::partition::prefix::{Prefix, PrefixError, PrefixKind};
 use crate::stream::state_log::blobs::{Blobs, hash, unhex};
-use crate::transform::Transform;
+use crate::transform::RecordTransform;
 use crate::transform::wasm::{Module, Settings, WasmTransform};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -113,7 +113,7 @@ impl Loader {
         })
     }
 
-    fn transform(&self, step: Option<&StepDefinition>, blobs: &Blobs) -> Result<Option<Box<dyn Transform>>> {
+    fn transform(&self, step: Option<&StepDefinition>, blobs: &Blobs) -> Result<Option<Box<dyn RecordTransform>>> {
         let Some(StepDefinition::Wasm(wasm)) = step else { return Ok(None) };
         let settings = Settings {
             config: wasm.config.clone().filter(|config| !config.is_null()),
@@ -147,17 +147,17 @@ fn objects_store(kind: DestinationKind, place: &str) -> Result<StoreName> {
     store.objects().cloned().ok_or_else(|| Error::new(Kind::Corrupt, message()))
 }
 
-fn compress(definition: &CompressDefinition) -> Compress {
+fn compress(definition: &CompressDefinition) -> Compression {
     match *definition {
-        CompressDefinition::None => Compress::None,
-        CompressDefinition::Gzip { level } => Compress::Gzip { level },
+        CompressDefinition::None => Compression::None,
+        CompressDefinition::Gzip { level } => Compression::Gzip { level },
     }
 }
 
-fn format(definition: &FormatDefinition, blobs: &Blobs) -> Result<Format> {
+fn format(definition: &FormatDefinition, blobs: &Blobs) -> Result<RecordFormat> {
     let (columns, compression) = match definition {
-        FormatDefinition::Raw => return Ok(Format::Lines(Lines { newline: false })),
-        FormatDefinition::Lines => return Ok(Format::Lines(Lines { newline: true })),
+        FormatDefinition::Raw => return Ok(RecordFormat::Lines(LinesFormat { newline: false })),
+        FormatDefinition::Lines => return Ok(RecordFormat::Lines(LinesFormat { newline: true })),
         FormatDefinition::Parquet { schema, compression } => (blob(schema, blobs)?, compression),
     };
     let columns: Vec<(String, String)> =
@@ -168,7 +168,7 @@ fn format(definition: &FormatDefinition, blobs: &Blobs) -> Result<Format> {
         ParquetCompression::Uncompressed => parquet::basic::Compression::UNCOMPRESSED,
         ParquetCompression::Snappy => parquet::basic::Compression::SNAPPY,
     };
-    Ok(Format::Parquet(Box::new(Parquet::new(schema, compression))))
+    Ok(RecordFormat::Parquet(Box::new(ParquetFormat::new(schema, compression))))
 }
 
 fn time_zone(name: Option<&str>) -> Result<jiff::tz::TimeZone> {

@@ -1,26 +1,26 @@
 //! What an epoch does to records: transform, then partition, then format, joined. The only place where these steps
 //! meet; no plans, no I/O.
 
-use crate::compress::Compress;
+use crate::compress::Compression;
 use crate::deliver::error_record::ErrorRecord;
 use crate::destination::{Payload, StoreName};
 use crate::error::{Error, Kind, Result};
-use crate::format::{Format, NotConverted, Rows};
+use crate::format::{NotConverted, RecordFormat, Rows};
 use crate::partition::key::Key;
 use crate::partition::prefix::Prefix;
-use crate::record::{Batch, Entry, Origin, keyed};
+use crate::record::{EntryPoint, Origin, Records, keyed};
 use crate::stream::plan::{Outlet, Reason};
-use crate::transform::{Failed, PartitionKeys, Transform, Verdict as FromTransform};
+use crate::transform::{PartitionKeys, RecordTransform, TransformFailure, TransformVerdict as FromTransform};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A stream's configuration in force, as far as an epoch fixes it.
 pub struct Route {
-    pub transform: Option<Box<dyn Transform>>,
+    pub transform: Option<Box<dyn RecordTransform>>,
     pub prefix: Prefix,
     pub error_prefix: Prefix,
-    pub format: Format,
-    pub compress: Compress,
+    pub format: RecordFormat,
+    pub compress: Compression,
     /// Replaces the format's extension (`FileExtension`).
     pub extension: Option<String>,
     pub time_zone: jiff::tz::TimeZone,
@@ -34,7 +34,7 @@ pub struct Route {
 /// Where failures go.
 pub struct FailureRoute {
     pub store: StoreName,
-    pub compress: Compress,
+    pub compress: Compression,
     /// Of records that the destination did not take: their Firehose error type, below the error prefix.
     pub undelivered: &'static str,
     /// Where manifests go of objects that were given up on whole, if the destination has such.
@@ -51,18 +51,18 @@ const BACKUP_FAILED: &str = "backup-failed";
 pub struct BackupRoute {
     pub store: StoreName,
     pub prefix: Prefix,
-    pub compress: Compress,
+    pub compress: Compression,
 }
 
 /// Records of a lane on their way, with what the journal knows of each.
 #[derive(Default)]
 pub struct Chunk {
-    pub records: Arc<Batch>,
+    pub records: Arc<Records>,
     pub offsets: Vec<u64>,
     pub arrivals: Vec<u64>,
     /// Where each stands in a log that is somebody else's; else empty.
     pub origins: Vec<Origin>,
-    pub entry: Entry,
+    pub entry: EntryPoint,
 }
 
 impl Chunk {
@@ -84,7 +84,7 @@ impl Chunk {
 /// A chunk, judged.
 pub struct Judged {
     /// The chunk's own records where there is no transform.
-    pub outputs: Arc<Batch>,
+    pub outputs: Arc<Records>,
     pub rows: Rows,
     /// Distinct keys, and of each output the index of its key.
     pub keys: Vec<Key>,
@@ -92,11 +92,11 @@ pub struct Judged {
     /// Of each output, as far as a transform gave any.
     pub partition_keys: Vec<PartitionKeys>,
     /// One per record.
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Vec<RecordVerdict>,
 }
 
 /// How a record ends.
-pub enum Verdict {
+pub enum RecordVerdict {
     /// Outputs `first .. first + count`.
     Kept {
         first: u32,
@@ -129,16 +129,16 @@ impl Route {
         let (outputs, partition_keys, mut verdicts) = match &self.transform {
             Some(transform) if chunk.entry.is_before_transform() => {
                 let done = transform.apply(&chunk.records, &chunk.arrivals, &chunk.origins)?;
-                let verdicts = done.verdicts.into_iter().map(|v| Verdict::from_transform(v, now_ms)).collect();
+                let verdicts = done.verdicts.into_iter().map(|v| RecordVerdict::from_transform(v, now_ms)).collect();
                 (Arc::new(done.outputs), done.partition_keys, verdicts)
             }
-            _ if chunk.entry == Entry::Keyed => {
+            _ if chunk.entry == EntryPoint::Keyed => {
                 let unpacked = keyed::unpack(&chunk.records);
                 let (outputs, keys) =
                     unpacked.ok_or_else(|| Error::new(Kind::Bug, "a record with keys was not packed so"))?;
-                (Arc::new(outputs), keys, Verdict::all_kept(chunk.records.len()))
+                (Arc::new(outputs), keys, RecordVerdict::all_kept(chunk.records.len()))
             }
-            _ => (chunk.records.clone(), Vec::new(), Verdict::all_kept(chunk.records.len())),
+            _ => (chunk.records.clone(), Vec::new(), RecordVerdict::all_kept(chunk.records.len())),
         };
         let is_source = chunk.entry.is_before_transform();
         let (keys, key_of, bad_keys) = self.partition(&partition_keys, outputs.len());
@@ -253,17 +253,17 @@ impl Route {
     }
 }
 
-impl Verdict {
+impl RecordVerdict {
     /// Every record is its own output.
-    fn all_kept(records: usize) -> Vec<Verdict> {
-        (0..records as u32).map(|first| Verdict::Kept { first, count: 1 }).collect()
+    fn all_kept(records: usize) -> Vec<RecordVerdict> {
+        (0..records as u32).map(|first| RecordVerdict::Kept { first, count: 1 }).collect()
     }
 
-    fn from_transform(verdict: FromTransform, now_ms: u64) -> Verdict {
+    fn from_transform(verdict: FromTransform, now_ms: u64) -> RecordVerdict {
         match verdict {
-            FromTransform::Kept { first, count } => Verdict::Kept { first, count },
-            FromTransform::Dropped => Verdict::Dropped,
-            FromTransform::Failed(Failed { code, message, attempts, may_differ }) => Verdict::Failed {
+            FromTransform::Kept { first, count } => RecordVerdict::Kept { first, count },
+            FromTransform::Dropped => RecordVerdict::Dropped,
+            FromTransform::Failed(TransformFailure { code, message, attempts, may_differ }) => RecordVerdict::Failed {
                 outlet: Outlet::ProcessingFailed,
                 reason: Reason { code: code.to_owned(), message, attempts, ended_ms: now_ms },
                 raw: Raw::Source,
@@ -290,27 +290,31 @@ impl Judged {
 
 /// Turns records with a failed output into failed records, whole: none of their other outputs is kept. Failures come in
 /// order of outputs; the first one of a record counts. `is_source`: the records are as their source gave them.
-fn fail_outputs(verdicts: &mut [Verdict], is_source: bool, failures: impl Iterator<Item = (usize, Outlet, Reason)>) {
+fn fail_outputs(
+    verdicts: &mut [RecordVerdict],
+    is_source: bool,
+    failures: impl Iterator<Item = (usize, Outlet, Reason)>,
+) {
     let mut failures = failures.peekable();
     for verdict in verdicts {
         if failures.peek().is_none() {
             return;
         }
-        let Verdict::Kept { first, count } = *verdict else { continue };
+        let RecordVerdict::Kept { first, count } = *verdict else { continue };
         let range = first as usize..(first + count) as usize;
         while let Some((i, outlet, reason)) = failures.next_if(|(i, ..)| *i < range.end) {
-            if range.contains(&i) && matches!(verdict, Verdict::Kept { .. }) {
+            if range.contains(&i) && matches!(verdict, RecordVerdict::Kept { .. }) {
                 // Alone, an output can be tried again from where it failed; one of several only from the source.
                 let from_source = is_source && (count > 1 || outlet == Outlet::ProcessingFailed);
                 let raw = if from_source { Raw::Source } else { Raw::Output(i as u32) };
-                *verdict = Verdict::Failed { outlet, reason, raw, may_differ: false };
+                *verdict = RecordVerdict::Failed { outlet, reason, raw, may_differ: false };
             }
         }
     }
 }
 
 /// Outputs that would become no row of a table: nobody would miss them there. Code and message are Firehose's (contract §6.5).
-fn without_row(outputs: &Batch) -> impl Iterator<Item = (usize, NotConverted)> {
+fn without_row(outputs: &Records) -> impl Iterator<Item = (usize, NotConverted)> {
     let blank = outputs.iter().enumerate().filter(|(_, output)| output.trim_ascii().is_empty());
     blank.map(|(i, _)| {
         let message = "The record was empty or contained only whitespace.".to_owned();

@@ -1,10 +1,10 @@
 //! From a configuration to what is in force: the definition of its epoch, and what applies at once.
 
-use super::live::{Gate, Limits, Live};
+use super::live::{Gate, Live, PlanLimits};
 use super::load::LiveTransform;
 use crate::config::{ContentEncoding, Destination, Format, Store, StreamConfig, Transform};
 use crate::deliver::http;
-use crate::deliver::retry::{Pace, Patience};
+use crate::deliver::retry::{Patience, RetryPace};
 use crate::error::{Error, Kind, Result};
 use crate::stream::state_log::blobs::{Blobs, hash, hex};
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub fn default_live() -> Live {
         backup_size_bytes: size,
         backup_interval: interval,
         failures_with_backup: false,
-        limits: Limits::NONE,
+        limits: PlanLimits::NONE,
         shipments_max: [SHIPMENTS_MAX; 3],
         shipments_of_lanes_max: [SHIPMENTS_OF_LANES_MAX; 3],
         adaptive: false,
@@ -55,20 +55,20 @@ pub fn live(config: &StreamConfig) -> Live {
     };
     if let Destination::Http(http) = &config.destination {
         // For S3 the size is a hint; receivers of requests have limits of their own.
-        live.limits = Limits { outputs_max: http::RECORDS_MAX, bytes_max: live.size_bytes.min(http::BYTES_MAX) };
+        live.limits = PlanLimits { outputs_max: http::RECORDS_MAX, bytes_max: live.size_bytes.min(http::BYTES_MAX) };
         live.shipments_max[Gate::Destination as usize] = if http.ordered { 1 } else { http.concurrency as usize };
         // It is the receiver that is to be spared.
         live.shipments_of_lanes_max[Gate::Destination as usize] = http.concurrency as usize;
         (live.adaptive, live.ordered) = (true, http.ordered);
         live.gzip_requests = http.content_encoding == ContentEncoding::Gzip;
-        let pace = Pace::Doubling { first: http.retry_first, max: http.retry_max };
+        let pace = RetryPace::Doubling { first: http.retry_first, max: http.retry_max };
         live.patience = Some(Patience { duration: http.retry_duration, pace });
     }
     if let Some(warehouse) = config.destination.warehouse() {
         // The next object is staged while the ones before it are loaded; the sink keeps the loads apart.
         live.shipments_max[Gate::Destination as usize] = warehouse.concurrency as usize + 1;
         live.shipments_of_lanes_max[Gate::Destination as usize] = warehouse.concurrency as usize + 1;
-        let (duration, pace) = (warehouse.retry_duration, Pace::Every(warehouse.retry_every));
+        let (duration, pace) = (warehouse.retry_duration, RetryPace::Every(warehouse.retry_every));
         live.patience = Some(Patience { duration, pace });
     }
     live

@@ -10,31 +10,31 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 /// The threads, and what they have to do. They end when this goes.
 pub struct Workers {
-    queue: Arc<Queue>,
+    queue: Arc<JobQueue>,
     threads: usize,
 }
 
 #[derive(Default)]
-struct Queue {
-    waiting: Mutex<Waiting>,
+struct JobQueue {
+    waiting: Mutex<WaitingJobs>,
     more: Condvar,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct WaitingJobs {
     work: VecDeque<Arc<dyn Work>>,
     ended: bool,
 }
 
 /// Work that has been started; [`Job::finish`] has its result. What is dropped before anybody began it is not done.
-pub struct Job<T: Send + 'static>(Arc<Slot<T>>);
+pub struct Job<T: Send + 'static>(Arc<JobSlot<T>>);
 
-struct Slot<T> {
-    state: Mutex<State<T>>,
+struct JobSlot<T> {
+    state: Mutex<JobState<T>>,
     done: Condvar,
 }
 
-enum State<T> {
+enum JobState<T> {
     Waiting(Box<dyn FnOnce() -> T + Send>),
     Running,
     Done(std::thread::Result<T>),
@@ -52,7 +52,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Workers {
     pub fn new(threads: usize) -> Arc<Workers> {
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(JobQueue::default());
         let start = |i: &usize| {
             let queue = queue.clone();
             let thread = std::thread::Builder::new().name(format!("work {i}"));
@@ -65,7 +65,7 @@ impl Workers {
 
     /// Leaves `work` to whoever asks for its result: for what takes less time than waking a thread.
     pub fn later<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Job<T> {
-        Job(Arc::new(Slot { state: Mutex::new(State::Waiting(Box::new(work))), done: Condvar::new() }))
+        Job(Arc::new(JobSlot { state: Mutex::new(JobState::Waiting(Box::new(work))), done: Condvar::new() }))
     }
 
     /// Has `work` done by a thread, some time.
@@ -86,7 +86,7 @@ impl Drop for Workers {
     }
 }
 
-impl Queue {
+impl JobQueue {
     fn serve(&self) {
         while let Some(work) = self.next() {
             work.run();
@@ -107,20 +107,20 @@ impl Queue {
     }
 }
 
-impl<T: Send> Work for Slot<T> {
+impl<T: Send> Work for JobSlot<T> {
     fn run(&self) {
         let work = {
             let mut state = lock(&self.state);
-            if !matches!(*state, State::Waiting(_)) {
+            if !matches!(*state, JobState::Waiting(_)) {
                 return;
             }
-            let State::Waiting(work) = std::mem::replace(&mut *state, State::Running) else {
+            let JobState::Waiting(work) = std::mem::replace(&mut *state, JobState::Running) else {
                 unreachable!("just seen")
             };
             work
         };
         let result = catch_unwind(AssertUnwindSafe(work));
-        *lock(&self.state) = State::Done(result);
+        *lock(&self.state) = JobState::Done(result);
         self.done.notify_all();
     }
 }
@@ -131,9 +131,9 @@ impl<T: Send + 'static> Job<T> {
         self.0.run();
         let mut state = lock(&self.0.state);
         loop {
-            match std::mem::replace(&mut *state, State::Gone) {
-                State::Done(Ok(result)) => return result,
-                State::Done(Err(panic)) => {
+            match std::mem::replace(&mut *state, JobState::Gone) {
+                JobState::Done(Ok(result)) => return result,
+                JobState::Done(Err(panic)) => {
                     drop(state);
                     resume_unwind(panic)
                 }
@@ -145,15 +145,15 @@ impl<T: Send + 'static> Job<T> {
 
     /// Whether [`Job::finish`] would neither work nor wait.
     pub fn is_done(&self) -> bool {
-        matches!(*lock(&self.0.state), State::Done(_))
+        matches!(*lock(&self.0.state), JobState::Done(_))
     }
 }
 
 impl<T: Send + 'static> Drop for Job<T> {
     fn drop(&mut self) {
         let mut state = lock(&self.0.state);
-        if matches!(*state, State::Waiting(_)) {
-            *state = State::Gone;
+        if matches!(*state, JobState::Waiting(_)) {
+            *state = JobState::Gone;
         }
     }
 }

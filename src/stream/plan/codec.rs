@@ -35,9 +35,9 @@ pub fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
 }
 
 /// Reads what the `put_` functions wrote. Bytes behind a true checksum that cannot be read are `Corrupt`.
-pub struct Reader<'a>(pub &'a [u8]);
+pub struct EntryReader<'a>(pub &'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> EntryReader<'a> {
     fn short() -> Error {
         Error::new(Kind::Corrupt, "an entry ends too early")
     }

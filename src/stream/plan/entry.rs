@@ -1,7 +1,7 @@
 //! The bytes of the plan log's entries: a tag, then the entry's own fields. Tags are on disk: never reuse one.
 
-use super::codec::{Reader, put_bytes, put_varint, put_varints};
-use super::list::List;
+use super::codec::{EntryReader, put_bytes, put_varint, put_varints};
+use super::list::OffsetList;
 use super::span::{Span, decode_start, encode_start};
 use super::{Abandoned, Entry, Epoch, Mark, Outlet, Plan, Reason, Refused, Totals, Track};
 use crate::error::{Error, Kind, Result};
@@ -118,7 +118,7 @@ impl Entry {
     }
 
     /// Reads what [`Entry::encode`] appended, or an earlier version did. Errors: `Corrupt`.
-    pub fn decode(from: &mut Reader<'_>) -> Result<Entry> {
+    pub fn decode(from: &mut EntryReader<'_>) -> Result<Entry> {
         let tag = from.take(1)?[0];
         Ok(match tag {
             PLAN | PLAN_1 => Entry::Plan(decode_plan(from, tag == PLAN)?),
@@ -135,7 +135,7 @@ impl Entry {
             PAUSE => Entry::Pause(from.take(1)?[0] == 1),
             TAKE => Entry::Take {
                 object: from.text()?,
-                lines: List::from_encoded(from.bytes()?.to_vec())?,
+                lines: OffsetList::from_encoded(from.bytes()?.to_vec())?,
                 from: from.varint()?,
             },
             TAKEN => {
@@ -177,7 +177,7 @@ impl Entry {
     }
 }
 
-fn decode_track(from: &mut Reader<'_>) -> Result<Track> {
+fn decode_track(from: &mut EntryReader<'_>) -> Result<Track> {
     match from.take(1)?[0] {
         0 => Ok(Track::Main),
         1 => Ok(Track::Backup),
@@ -194,7 +194,7 @@ fn encode_mark(mark: &Mark, out: &mut Vec<u8>) {
 }
 
 /// `whole`: it was written with what marks have today.
-fn decode_mark(from: &mut Reader<'_>, whole: bool) -> Result<Mark> {
+fn decode_mark(from: &mut EntryReader<'_>, whole: bool) -> Result<Mark> {
     Ok(Mark {
         plan: from.varint()?,
         mark: from.varint()?,
@@ -237,7 +237,7 @@ fn encode_reason(reason: &Reason, out: &mut Vec<u8>) {
     put_varint(out, reason.ended_ms);
 }
 
-fn decode_reason(from: &mut Reader<'_>) -> Result<Reason> {
+fn decode_reason(from: &mut EntryReader<'_>) -> Result<Reason> {
     Ok(Reason { code: from.text()?, message: from.text()?, attempts: from.varint()? as u32, ended_ms: from.varint()? })
 }
 
@@ -251,7 +251,7 @@ fn encode_abandoned(abandoned: &Abandoned, out: &mut Vec<u8>) {
     }
 }
 
-fn decode_abandoned(from: &mut Reader<'_>) -> Result<Abandoned> {
+fn decode_abandoned(from: &mut EntryReader<'_>) -> Result<Abandoned> {
     let reason = decode_reason(from)?;
     let (store, name) = (from.text()?, from.text()?);
     let contents = if from.take(1)?[0] == 1 { Some(from.bytes()?.to_vec()) } else { None };
@@ -259,7 +259,7 @@ fn decode_abandoned(from: &mut Reader<'_>) -> Result<Abandoned> {
 }
 
 /// `whole`: it was written with what plans have today.
-fn decode_plan(from: &mut Reader<'_>, whole: bool) -> Result<Plan> {
+fn decode_plan(from: &mut EntryReader<'_>, whole: bool) -> Result<Plan> {
     let number = from.varint()?;
     let id = Uuid::from_bytes(from.array()?);
     let outlet = from.take(1)?[0];
@@ -267,7 +267,7 @@ fn decode_plan(from: &mut Reader<'_>, whole: bool) -> Result<Plan> {
         Outlet::from_u8(outlet).ok_or_else(|| Error::new(Kind::Corrupt, format!("plan {number}: outlet {outlet}")))?;
     let epoch = from.varint()? as u32;
     let (store, name) = (from.text()?, from.text()?);
-    let list = List::from_encoded(from.bytes()?.to_vec())?;
+    let list = OffsetList::from_encoded(from.bytes()?.to_vec())?;
     let (oldest_arrival_ms, bytes) = (from.varint()?, from.varint()?);
     let mark = if from.take(1)?[0] == 1 { Some(decode_mark(from, whole)?) } else { None };
     let mut reasons = Vec::new();
@@ -327,7 +327,7 @@ mod tests {
             let entry = Entry::Plan(plan);
             entry.encode(&mut bytes);
             next.encode(&mut bytes);
-            let mut reader = Reader(&bytes);
+            let mut reader = EntryReader(&bytes);
             assert_eq!(bytes[0], tag);
             assert_eq!([Entry::decode(&mut reader).unwrap(), Entry::decode(&mut reader).unwrap()], [entry, next]);
         }

@@ -9,34 +9,34 @@ use crate::error::{Error, Kind, Result};
 
 /// One listed run or output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Item {
+pub enum ListItem {
     /// Records `first .. first + count`, whole: each has this one output.
     Whole { first: u64, count: u64 },
     /// Output `output` (from 0) of the `of` outputs of the record at `offset`.
     Part { offset: u64, output: u32, of: u32 },
 }
 
-impl Item {
+impl ListItem {
     /// The first offset named.
     pub fn offset(&self) -> u64 {
         match *self {
-            Item::Whole { first, .. } => first,
-            Item::Part { offset, .. } => offset,
+            ListItem::Whole { first, .. } => first,
+            ListItem::Part { offset, .. } => offset,
         }
     }
 
     /// One above the last offset named.
     pub fn end(&self) -> u64 {
         match *self {
-            Item::Whole { first, count } => first + count,
-            Item::Part { offset, .. } => offset + 1,
+            ListItem::Whole { first, count } => first + count,
+            ListItem::Part { offset, .. } => offset + 1,
         }
     }
 }
 
 /// A finished list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct List {
+pub struct OffsetList {
     encoded: Box<[u8]>,
     first: u64,
     end: u64,
@@ -121,9 +121,9 @@ impl ListBuilder {
         self.last_end
     }
 
-    pub fn finish(mut self) -> List {
+    pub fn finish(mut self) -> OffsetList {
         self.close_run();
-        List {
+        OffsetList {
             encoded: self.encoded.into_boxed_slice(),
             first: self.first.unwrap_or(0),
             end: self.last_end,
@@ -133,23 +133,23 @@ impl ListBuilder {
     }
 }
 
-impl List {
+impl OffsetList {
     /// Checks and adopts an encoded list.
-    pub fn from_encoded(encoded: Vec<u8>) -> Result<List> {
-        let mut list = List { encoded: encoded.into_boxed_slice(), ..List::default() };
+    pub fn from_encoded(encoded: Vec<u8>) -> Result<OffsetList> {
+        let mut list = OffsetList { encoded: encoded.into_boxed_slice(), ..OffsetList::default() };
         let mut items = list.items();
         let (mut first, mut end, mut outputs, mut digest) = (None, 0, 0, 0u128);
         for item in items.by_ref() {
             first.get_or_insert(item.offset());
             end = item.end();
             match item {
-                Item::Whole { first, count } => {
+                ListItem::Whole { first, count } => {
                     outputs += count;
                     for offset in first..first + count {
                         digest = digest.wrapping_add(position_hash(offset, 0));
                     }
                 }
-                Item::Part { offset, output, .. } => {
+                ListItem::Part { offset, output, .. } => {
                     outputs += 1;
                     digest = digest.wrapping_add(position_hash(offset, output));
                 }
@@ -197,19 +197,19 @@ pub struct Items<'a> {
 }
 
 impl Items<'_> {
-    /// The place reached, to go on from with [`List::items_from`].
-    pub fn position(&self, list: &List) -> (usize, u64) {
+    /// The place reached, to go on from with [`OffsetList::items_from`].
+    pub fn position(&self, list: &OffsetList) -> (usize, u64) {
         (list.encoded.len() - self.rest.len(), self.end)
     }
 }
 
-impl List {
+impl OffsetList {
     /// Every output: offset, number, of how many.
     pub fn outputs_of(&self) -> impl Iterator<Item = (u64, u32, u32)> {
         self.items().flat_map(|item| {
             let (first, count, output, of) = match item {
-                Item::Whole { first, count } => (first, count, 0, 1),
-                Item::Part { offset, output, of } => (offset, 1, output, of),
+                ListItem::Whole { first, count } => (first, count, 0, 1),
+                ListItem::Part { offset, output, of } => (offset, 1, output, of),
             };
             (first..first + count).map(move |offset| (offset, output, of))
         })
@@ -222,21 +222,21 @@ impl List {
 }
 
 impl Iterator for Items<'_> {
-    type Item = Item;
+    type Item = ListItem;
 
-    fn next(&mut self) -> Option<Item> {
+    fn next(&mut self) -> Option<ListItem> {
         let mut rest = self.rest;
         let head = take_varint(&mut rest)?;
         let offset = self.end.checked_add(head >> 1)?;
         let item = if head & 1 == 0 {
             let count = take_varint(&mut rest)?;
             self.end = offset.checked_add(count)?;
-            Item::Whole { first: offset, count }
+            ListItem::Whole { first: offset, count }
         } else {
             let output = u32::try_from(take_varint(&mut rest)?).ok()?;
             let of = u32::try_from(take_varint(&mut rest)?).ok()?;
             self.end = offset;
-            Item::Part { offset, output, of }
+            ListItem::Part { offset, output, of }
         };
         self.rest = rest;
         Some(item)
@@ -262,13 +262,13 @@ mod tests {
                 offset += 1;
             }
             let list = builder.finish();
-            let read = List::from_encoded(list.encoded().to_vec()).unwrap();
+            let read = OffsetList::from_encoded(list.encoded().to_vec()).unwrap();
             prop_assert_eq!(&read, &list);
             let mut found = Vec::new();
             for item in list.items() {
                 match item {
-                    Item::Whole { first, count } => found.extend((first..first + count).map(|o| (o, 0, 1))),
-                    Item::Part { offset, output, of } => found.push((offset, output, of)),
+                    ListItem::Whole { first, count } => found.extend((first..first + count).map(|o| (o, 0, 1))),
+                    ListItem::Part { offset, output, of } => found.push((offset, output, of)),
                 }
             }
             prop_assert_eq!(list.outputs(), found.len() as u64);

@@ -12,7 +12,7 @@ pub mod snapshot;
 pub mod span;
 pub mod state;
 
-use self::list::List;
+use self::list::OffsetList;
 pub use self::outlet::{Outlet, Track};
 use self::span::Span;
 use crate::lane::Start;
@@ -40,7 +40,7 @@ pub struct Plan {
     pub store: String,
     /// The object's name in that store.
     pub name: String,
-    pub list: List,
+    pub list: OffsetList,
     pub oldest_arrival_ms: u64,
     /// For failures: one per listed record, in order.
     pub reasons: Vec<Reason>,
@@ -191,7 +191,7 @@ pub enum Entry {
     /// Lines of a failure object are about to be put in again, as one frame at or above this offset of the journal.
     Take {
         object: String,
-        lines: List,
+        lines: OffsetList,
         from: u64,
     },
     /// They are in the journal, or will not be.

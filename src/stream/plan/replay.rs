@@ -4,30 +4,30 @@
 //! Above the highest listed offset there is nothing to ask.
 
 use super::Track;
-use super::list::{Item, List};
+use super::list::{ListItem, OffsetList};
 use super::state::State;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 /// One output of a record, as a plan lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedOutput {
     pub plan: u64,
     pub output: u32,
     pub of: u32,
 }
 
 /// A place in one plan's list.
-struct Place {
-    list: List,
+struct ReplayPlace {
+    list: OffsetList,
     position: (usize, u64),
-    item: Item,
+    item: ListItem,
 }
 
 /// See the module.
 #[derive(Default)]
 pub struct Replay {
-    places: BTreeMap<u64, Place>,
+    places: BTreeMap<u64, ReplayPlace>,
     /// The next offset each plan lists.
     next: BinaryHeap<Reverse<(u64, u64)>>,
     /// Records listed by some plan that have not been read again.
@@ -44,9 +44,11 @@ impl Replay {
         for plan in state.plans.values().filter(|p| p.outlet.track() == track && p.list.end() > from) {
             for item in plan.list.items() {
                 match item {
-                    Item::Whole { first, count } => replay.unread += (first + count).saturating_sub(first.max(from)),
-                    Item::Part { offset, .. } if offset >= from => drop(parts.insert(offset)),
-                    Item::Part { .. } => {}
+                    ListItem::Whole { first, count } => {
+                        replay.unread += (first + count).saturating_sub(first.max(from))
+                    }
+                    ListItem::Part { offset, .. } if offset >= from => drop(parts.insert(offset)),
+                    ListItem::Part { .. } => {}
                 }
             }
             replay.end = replay.end.max(plan.list.end());
@@ -67,16 +69,16 @@ impl Replay {
     }
 
     /// Moves a plan's place to its first item that reaches `from`.
-    fn enter(&mut self, plan: u64, list: List, position: (usize, u64), from: u64) {
+    fn enter(&mut self, plan: u64, list: OffsetList, position: (usize, u64), from: u64) {
         let mut items = list.items_from(position);
         let Some(item) = items.by_ref().find(|i| i.end() > from) else { return };
         let position = items.position(&list);
         self.next.push(Reverse((item.offset().max(from), plan)));
-        self.places.insert(plan, Place { list, position, item });
+        self.places.insert(plan, ReplayPlace { list, position, item });
     }
 
     /// What is listed at `offset`. Offsets must rise from call to call; `found` is emptied first.
-    pub fn at(&mut self, offset: u64, found: &mut Vec<Listed>) {
+    pub fn at(&mut self, offset: u64, found: &mut Vec<ListedOutput>) {
         found.clear();
         let mut stepped_over = None;
         while let Some(&Reverse((next, plan))) = self.next.peek()
@@ -85,8 +87,8 @@ impl Replay {
             self.next.pop();
             let place = self.places.remove(&plan).expect("every plan in the heap has a place");
             match place.item {
-                Item::Whole { first, count } if next == offset => {
-                    found.push(Listed { plan, output: 0, of: 1 });
+                ListItem::Whole { first, count } if next == offset => {
+                    found.push(ListedOutput { plan, output: 0, of: 1 });
                     if offset + 1 < first + count {
                         self.next.push(Reverse((offset + 1, plan)));
                         self.places.insert(plan, place);
@@ -94,22 +96,22 @@ impl Replay {
                     }
                 }
                 // Offsets that are not read again (a gap, damage) are stepped over, the run goes on behind them.
-                Item::Whole { first, count } if offset < first + count => {
+                ListItem::Whole { first, count } if offset < first + count => {
                     self.unread -= offset - next;
                     self.next.push(Reverse((offset, plan)));
                     self.places.insert(plan, place);
                     continue;
                 }
-                Item::Whole { first, count } => self.unread -= first + count - next,
-                Item::Part { output, of, .. } if next == offset => found.push(Listed { plan, output, of }),
-                Item::Part { .. } => {
+                ListItem::Whole { first, count } => self.unread -= first + count - next,
+                ListItem::Part { output, of, .. } if next == offset => found.push(ListedOutput { plan, output, of }),
+                ListItem::Part { .. } => {
                     self.unread -= (stepped_over != Some(next)) as u64;
                     stepped_over = Some(next);
                 }
             }
             let after = match place.item {
-                Item::Whole { first, count } => first + count,
-                Item::Part { .. } => next,
+                ListItem::Whole { first, count } => first + count,
+                ListItem::Part { .. } => next,
             };
             self.enter(plan, place.list, place.position, after);
         }
@@ -196,7 +198,7 @@ mod tests {
             for at in (from..13).filter(|at| read >> at & 1 == 1) {
                 replay.at(at, &mut found);
                 let expected: Vec<_> =
-                    listed_at(at).map(|&(plan, _, output, of)| Listed { plan, output, of }).collect();
+                    listed_at(at).map(|&(plan, _, output, of)| ListedOutput { plan, output, of }).collect();
                 assert_eq!(found, expected, "at {at} of {read:b} from {from}");
                 assert_eq!(replay.unread(), listed_from(at + 1), "behind {at} of {read:b} from {from}");
             }

@@ -1,7 +1,7 @@
 //! Where the records of plans stand in a log that is somebody else's. Offsets there are ours, counted from where the lane
 //! began again; that a replay counts as the life before did is seen from the places that plans keep.
 
-use super::codec::{Reader, put_bytes, put_varint};
+use super::codec::{EntryReader, put_bytes, put_varint};
 use crate::error::{Error, Kind, Result};
 use crate::lane::Start;
 use crate::record::Position;
@@ -18,7 +18,7 @@ fn encode_position(position: &Position, out: &mut Vec<u8>) {
     put_varint(out, position.sub_sequence);
 }
 
-fn decode_position(from: &mut Reader<'_>) -> Result<Position> {
+fn decode_position(from: &mut EntryReader<'_>) -> Result<Position> {
     Ok(Position { sequence: from.text()?.into(), sub_sequence: from.varint()? })
 }
 
@@ -28,7 +28,7 @@ impl Span {
         encode_position(&self.last, out);
     }
 
-    pub(super) fn decode(from: &mut Reader<'_>) -> Result<Span> {
+    pub(super) fn decode(from: &mut EntryReader<'_>) -> Result<Span> {
         Ok(Span { first: decode_position(from)?, last: decode_position(from)? })
     }
 }
@@ -53,7 +53,7 @@ pub(super) fn encode_start(start: &Start, out: &mut Vec<u8>) {
     }
 }
 
-pub(super) fn decode_start(from: &mut Reader<'_>) -> Result<Start> {
+pub(super) fn decode_start(from: &mut EntryReader<'_>) -> Result<Start> {
     Ok(match from.take(1)?[0] {
         0 => Start::TrimHorizon,
         1 => Start::Timestamp(from.varint()?),

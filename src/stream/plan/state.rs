@@ -1,6 +1,6 @@
 //! The state of a lane, and how entries of its plan log change it. No I/O: what is durable is the log's matter.
 
-use super::list::{Item, List};
+use super::list::{ListItem, OffsetList};
 use super::loss::Loss;
 use super::span::Span;
 use super::{Entry, Epoch, Mark, Outlet, Plan, Refused, Totals, Track};
@@ -37,9 +37,9 @@ pub struct State {
 /// What was put in again of a failure object: numbers of its lines, from 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RedrivenLines {
-    pub taken: Vec<List>,
+    pub taken: Vec<OffsetList>,
     /// Lines of which it is not known yet, and the offset that their frame is not below.
-    pub under_way: Option<(List, u64)>,
+    pub under_way: Option<(OffsetList, u64)>,
 }
 
 /// The settled outputs of a record.
@@ -151,8 +151,8 @@ impl State {
         let mut here: BTreeMap<u64, Partial> = BTreeMap::new();
         for item in plan.list.items() {
             match item {
-                Item::Whole { count, .. } => completed.here += count,
-                Item::Part { offset, of, .. } => {
+                ListItem::Whole { count, .. } => completed.here += count,
+                ListItem::Part { offset, of, .. } => {
                     let before = || self.partial.get(&offset).copied().unwrap_or_default();
                     let record = here.entry(offset).or_insert_with(before);
                     record.settled += 1;
@@ -258,9 +258,9 @@ impl State {
     }
 }
 
-pub(super) fn parts(list: &List) -> impl Iterator<Item = (u64, u32)> {
+pub(super) fn parts(list: &OffsetList) -> impl Iterator<Item = (u64, u32)> {
     list.items().filter_map(|item| match item {
-        Item::Part { offset, of, .. } => Some((offset, of)),
-        Item::Whole { .. } => None,
+        ListItem::Part { offset, of, .. } => Some((offset, of)),
+        ListItem::Whole { .. } => None,
     })
 }

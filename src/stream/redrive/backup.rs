@@ -5,7 +5,7 @@ use super::errors::{again, cannot_read};
 use super::frames::FrameFilling;
 use super::run::{PutLines, RedriveRun};
 use crate::error::{Error, Kind, Result};
-use crate::record::Entry as Stage;
+use crate::record::EntryPoint as Stage;
 use crate::stream::plan::Outlet;
 use crate::stream::state_log::ledger::names::names;
 use crate::stream::state_log::ledger::{Line, Stub};

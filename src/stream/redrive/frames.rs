@@ -6,9 +6,9 @@ use super::marks::RedriveMark;
 use super::run::{PutLines, RedriveRun};
 use crate::deliver::Attempt;
 use crate::error::{Error, Kind, Result};
-use crate::record::{Batch, Entry as Stage};
+use crate::record::{EntryPoint as Stage, Records};
 use crate::stream::plan::Entry;
-use crate::stream::plan::list::{List, ListBuilder};
+use crate::stream::plan::list::{ListBuilder, OffsetList};
 use std::ops::Range;
 /// One frame of records that are put in again.
 const FRAME_RECORDS_MAX: u64 = 5000;
@@ -39,7 +39,7 @@ impl RedriveRun<'_> {
     }
 
     /// Puts a frame in: announced in the plan log before, acknowledged there with what comes next.
-    pub(super) fn put(&mut self, name: &str, frame: Option<RedriveFrame>) -> Result<Option<List>> {
+    pub(super) fn put(&mut self, name: &str, frame: Option<RedriveFrame>) -> Result<Option<OffsetList>> {
         let Some(RedriveFrame { entry, lines, batch }) = frame else { return Ok(None) };
         let (lines, count) = (lines.finish(), batch.len() as u64);
         if !self.selection.dry_run {
@@ -94,15 +94,15 @@ impl RedriveRun<'_> {
 }
 
 /// The lines that lists name.
-pub(super) fn runs(lists: &[List]) -> impl Iterator<Item = (u64, u64)> {
-    let items = lists.iter().flat_map(List::items);
+pub(super) fn runs(lists: &[OffsetList]) -> impl Iterator<Item = (u64, u64)> {
+    let items = lists.iter().flat_map(OffsetList::items);
     items.map(|item| (item.offset(), item.end() - item.offset()))
 }
 
 /// What is put in of an object, frame by frame.
 #[derive(Default)]
 pub(super) struct FrameFilling {
-    pub(super) put: Vec<List>,
+    pub(super) put: Vec<OffsetList>,
     pub(super) frame: Option<RedriveFrame>,
 }
 
@@ -110,12 +110,12 @@ pub(super) struct FrameFilling {
 pub(super) struct RedriveFrame {
     pub(super) entry: Stage,
     pub(super) lines: ListBuilder,
-    pub(super) batch: Batch,
+    pub(super) batch: Records,
 }
 
 impl RedriveFrame {
     pub(super) fn new(entry: Stage) -> RedriveFrame {
-        RedriveFrame { entry, lines: ListBuilder::default(), batch: Batch::default() }
+        RedriveFrame { entry, lines: ListBuilder::default(), batch: Records::default() }
     }
 
     pub(super) fn is_full(&self) -> bool {

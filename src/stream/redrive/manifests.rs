@@ -4,11 +4,11 @@
 use super::errors::cannot_read;
 use super::frames::{FrameFilling, runs};
 use super::run::{PutLines, RedriveRun};
-use crate::deliver::records::{self, Records};
+use crate::deliver::records::{self, BodyRecords};
 use crate::deliver::warehouse::manifest;
 use crate::deliver::{Attempt, Body, Shipment, Sink};
 use crate::error::{Error, Kind, Result};
-use crate::record::Entry as Stage;
+use crate::record::EntryPoint as Stage;
 use crate::stream::pipeline::route::MANIFESTS;
 use crate::stream::plan::Outlet;
 use std::collections::HashSet;
@@ -128,7 +128,7 @@ impl RedriveRun<'_> {
     /// Puts in an object's records, each of which then ends for itself. Nobody loads it from then on.
     fn records_of(&mut self, load: &manifest::Load, taken: &HashSet<u64>) -> Result<()> {
         let (_, body) = self.staged(load)?;
-        let mut records = Records::new(&body).map_err(|e| cannot_read(&load.object, e))?;
+        let mut records = BodyRecords::new(&body).map_err(|e| cannot_read(&load.object, e))?;
         let mut filling = FrameFilling::default();
         for number in 0.. {
             let Some((_, record)) = records.read().map_err(|e| cannot_read(&load.object, e))? else { break };

@@ -3,7 +3,7 @@
 use super::errors::cannot_read;
 use super::frames::FrameFilling;
 use super::run::{PutLines, RedriveRun};
-use crate::deliver::error_record::Failed;
+use crate::deliver::error_record::FailedRecord;
 use crate::error::Result;
 use std::collections::HashSet;
 use std::io::{BufRead, Read};
@@ -12,7 +12,7 @@ const LINE_BYTES_MAX: u64 = 64 << 20;
 /// Lines that are no error records at the beginning of an object, before it is taken for something else.
 const UNREADABLE_MAX: usize = 1000;
 impl RedriveRun<'_> {
-    pub(super) fn is_selected(&self, failed: &Failed) -> bool {
+    pub(super) fn is_selected(&self, failed: &FailedRecord) -> bool {
         let s = &self.selection;
         s.code.as_ref().is_none_or(|code| *code == failed.code)
             && s.from_ms.is_none_or(|from| failed.arrival_ms >= from)
@@ -35,7 +35,7 @@ impl RedriveRun<'_> {
                 self.stream.progress().before += 1;
                 continue;
             }
-            let failed = match Failed::read(&line) {
+            let failed = match FailedRecord::read(&line) {
                 Ok(failed) => failed,
                 // It may be no failure object at all.
                 Err(why) if !any && unreadable.len() < UNREADABLE_MAX => {

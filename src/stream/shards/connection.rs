@@ -2,13 +2,13 @@
 //! to go on.
 
 use super::lanes::ShardLane;
-use super::{Inner, Phase};
+use super::{ReadingPhase, ShardSet};
 use crate::config;
 use crate::error::{Error, Kind, Result};
-use crate::source::kinesis::client::{Kinesis, Listed, Summary};
+use crate::source::kinesis::client::{KinesisClient, ListedShard, StreamSummary};
 use std::sync::atomic::Ordering;
 
-impl Inner {
+impl ShardSet {
     /// Whether settings have changed since the last time; to be asked before they are read.
     pub(super) fn take_change(&self) -> bool {
         self.changed.swap(false, Ordering::AcqRel)
@@ -30,7 +30,7 @@ impl Inner {
         self.shared.runtime.block_on(async {
             tokio::select! {
                 answer = asked => answer,
-                _ = phase.wait_for(|phase| *phase != Phase::Reading) => {
+                _ = phase.wait_for(|phase| *phase != ReadingPhase::Reading) => {
                     Err(Error::new(Kind::Stopping, "the stream ends"))
                 }
             }
@@ -38,12 +38,12 @@ impl Inner {
     }
 
     /// The client of the source, which all readers share. `changed`: settings may lead elsewhere than before.
-    pub(super) fn kinesis(&self, settings: &config::Kinesis, changed: bool) -> Result<Kinesis> {
+    pub(super) fn kinesis(&self, settings: &config::Kinesis, changed: bool) -> Result<KinesisClient> {
         let known = self.kinesis.lock().expect("nobody panics connecting").clone();
         if let Some(kinesis) = known.as_ref().filter(|_| !changed) {
             return Ok(kinesis.clone());
         }
-        let fresh = self.ask(Kinesis::connect(settings))?;
+        let fresh = self.ask(KinesisClient::connect(settings))?;
         let Some(kinesis) = known else {
             return Ok(self.kinesis.lock().expect("nobody panics connecting").insert(fresh).clone());
         };
@@ -63,7 +63,7 @@ impl Inner {
     }
 
     /// Tells lanes whose shards are listed as closed.
-    pub(super) fn tell_of_closed(&self, listed: &[Listed]) {
+    pub(super) fn tell_of_closed(&self, listed: &[ListedShard]) {
         let lanes = self.lanes();
         for shard in listed.iter().filter(|shard| shard.is_closed) {
             if let Some(ShardLane::Open(lane)) = lanes.get(&shard.id) {
@@ -73,7 +73,7 @@ impl Inner {
     }
 
     /// Finds the consumer that records are sent to, if that is wanted. Without it they are asked for.
-    pub(super) fn find_consumer(&self, kinesis: &Kinesis, settings: &config::Kinesis, summary: &Summary) {
+    pub(super) fn find_consumer(&self, kinesis: &KinesisClient, settings: &config::Kinesis, summary: &StreamSummary) {
         let found = settings.consumer.as_ref().and_then(|name| {
             let found = self.ask(kinesis.consumer(&summary.arn, name));
             found

@@ -3,10 +3,10 @@
 use super::coordinator::Coordinator;
 use super::directories::{BEGIN, SHARED};
 use super::lanes::{LanePlace, ShardLane};
-use super::{Current, Inner, Phase, RETRY};
+use super::{Current, RETRY, ReadingPhase, ShardSet};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{copy_of, read, write_atomically};
-use crate::source::kinesis::client::{Kinesis, Listed};
+use crate::source::kinesis::client::{KinesisClient, ListedShard};
 use crate::source::kinesis::lease::{Lease, ShardBegin};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -18,13 +18,13 @@ const DRAIN_LOOKS_APART: Duration = Duration::from_millis(200);
 
 /// The stream of Kinesis as it was last looked at.
 #[derive(Default)]
-struct Seen {
-    shards: Vec<Listed>,
+struct SeenShards {
+    shards: Vec<ListedShard>,
     /// When that was, by its own clock if it says the time; in milliseconds since the Unix epoch.
     now_ms: u64,
 }
 
-impl Inner {
+impl ShardSet {
     /// The lease table by which nodes share, or have shared, the shards in the directory of a life of the stream.
     pub(super) fn shared_by(&self, dir: &Path) -> Result<Option<String>> {
         let path = dir.join(SHARED);
@@ -81,18 +81,18 @@ impl Inner {
                 Ok(sharing) => break sharing,
                 Err(e) => self.report(Err(e)),
             }
-            if !self.wait(Instant::now() + RETRY, woken) || self.phase() == Phase::Stopped {
+            if !self.wait(Instant::now() + RETRY, woken) || self.phase() == ReadingPhase::Stopped {
                 return;
             }
         };
         let _ = self.worker.set(sharing.worker().to_owned());
-        let mut seen = Seen::default();
+        let mut seen = SeenShards::default();
         let (mut next_look, mut next_list) = (Instant::now(), Instant::now());
-        while self.phase() != Phase::Stopped {
+        while self.phase() != ReadingPhase::Stopped {
             let ended = self.end_lanes();
             ended.iter().for_each(|shard| sharing.release(shard));
             self.drop_lost(&mut sharing);
-            if self.phase() == Phase::Draining {
+            if self.phase() == ReadingPhase::Draining {
                 self.drain_lanes(true);
                 self.release_drained(&mut sharing);
                 next_look = Instant::now() + DRAIN_LOOKS_APART;
@@ -154,16 +154,16 @@ impl Inner {
     fn look_at_shards(
         &self,
         sharing: &mut Coordinator,
-        seen: &mut Seen,
+        seen: &mut SeenShards,
         leases: &[Lease],
-        kinesis: &Kinesis,
+        kinesis: &KinesisClient,
     ) -> Result<()> {
         let current = self.current();
         let Some(settings) = current.config.kinesis() else { return Ok(()) };
         let answers = self.answers();
         let summary = self.ask(kinesis.summary())?;
         let now_ms = summary.now_ms.unwrap_or_else(|| self.shared.clock.wall_ms());
-        *seen = Seen { shards: self.ask(kinesis.shards())?, now_ms };
+        *seen = SeenShards { shards: self.ask(kinesis.shards())?, now_ms };
         self.find_consumer(kinesis, settings, &summary);
         if let Err(e) = sharing.belong(leases, &summary) {
             self.created_ms.store(0, Ordering::Relaxed);
@@ -181,7 +181,7 @@ impl Inner {
     }
 
     /// Makes leases of new shards if they are `due` to be looked for, takes what is due to this node, and opens their lanes.
-    fn share(&self, sharing: &mut Coordinator, seen: &mut Seen, due: bool, wake: &Sender<()>) -> Result<()> {
+    fn share(&self, sharing: &mut Coordinator, seen: &mut SeenShards, due: bool, wake: &Sender<()>) -> Result<()> {
         let changed = self.take_change();
         let current = self.current();
         let Some(settings) = current.config.kinesis() else { return Ok(()) };
@@ -210,7 +210,7 @@ impl Inner {
         let dir = self.dir.join(created_ms.to_string());
         self.end_unread();
         for lease in leases.iter().filter(|l| ours.contains(&l.shard)) {
-            if self.phase() != Phase::Reading {
+            if self.phase() != ReadingPhase::Reading {
                 break;
             }
             if matches!(self.lanes().get(&lease.shard), Some(ShardLane::Open(_))) {

@@ -7,14 +7,14 @@ use crate::config::{self, Store, StreamConfig};
 use crate::error::{Error, Kind, Result};
 use crate::lane::Start;
 use crate::source::kinesis::balance::{Watch, Worker};
-use crate::source::kinesis::client::{Listed, Summary};
+use crate::source::kinesis::client::{ListedShard, StreamSummary};
 use crate::source::kinesis::lease::{Lease, ShardBegin};
 use crate::source::kinesis::leases::{Leases, NewLeases};
 use crate::stream::lane::open::Elsewhere;
 use crate::stream::lane::resources::LaneResources;
 use crate::stream::lane::sinks::Sinks;
 use crate::stream::plan::{Entry, Outlet};
-use crate::stream::state_log::objects::Objects;
+use crate::stream::state_log::objects::StateObjects;
 use crate::stream::state_log::shared_log::SharedLog;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,7 +31,7 @@ const LEFT_FOR: Duration = Duration::from_secs(6);
 /// See the module. All calls block.
 pub(super) struct Coordinator {
     leases: Leases,
-    objects: Arc<Objects>,
+    objects: Arc<StateObjects>,
     /// Where they are, and under which endpoint: another one may be another store.
     place: Option<ReachedPlace>,
     runtime: Handle,
@@ -94,7 +94,7 @@ impl Coordinator {
         let renewals = renew(leases.clone(), held.clone(), lost.clone(), table.failover, wake.clone());
         Ok(Coordinator {
             leases,
-            objects: Objects::new(shelf, store, stream),
+            objects: StateObjects::new(shelf, store, stream),
             place: place(config),
             runtime: shared.runtime.clone(),
             failover: table.failover,
@@ -185,7 +185,7 @@ impl Coordinator {
     }
 
     /// Whether the leases are of this delivery stream, and of the life of the stream of Kinesis that is seen now.
-    pub fn belong(&self, leases: &[Lease], summary: &Summary) -> Result<()> {
+    pub fn belong(&self, leases: &[Lease], summary: &StreamSummary) -> Result<()> {
         let other = leases.iter().find(|l| l.stream.as_ref().is_some_and(|stream| *stream != self.leases.stream));
         if let Some(Lease { shard, stream, .. }) = other {
             let message = format!(
@@ -217,16 +217,16 @@ impl Coordinator {
     pub fn make(
         &self,
         leases: &[Lease],
-        listed: &[Listed],
-        summary: &Summary,
+        listed: &[ListedShard],
+        summary: &StreamSummary,
         begin: impl FnOnce() -> ShardBegin,
     ) -> Result<()> {
         let missing_once = missing(leases, listed);
         if !missing_once.is_empty() {
             // A lease that one answer has left out is not made again, nor that of its shard's parent.
             let again = self.runtime.block_on(self.leases.list())?;
-            let is_missing_twice = |shard: &&Listed| missing_once.iter().any(|once| once.id == shard.id);
-            let missing: Vec<&Listed> = missing(&again, listed).into_iter().filter(is_missing_twice).collect();
+            let is_missing_twice = |shard: &&ListedShard| missing_once.iter().any(|once| once.id == shard.id);
+            let missing: Vec<&ListedShard> = missing(&again, listed).into_iter().filter(is_missing_twice).collect();
             // What was decided once holds for shards that come later. Beside rows of the library, new shards are the
             // children of old ones.
             let known = || leases.iter().chain(&again);
@@ -244,7 +244,7 @@ impl Coordinator {
     }
 
     /// Takes what is due to us. The shards of all leases that are ours and may be read, and what went wrong.
-    pub fn take(&mut self, leases: &[Lease], listed: &[Listed]) -> (Vec<String>, Option<Error>) {
+    pub fn take(&mut self, leases: &[Lease], listed: &[ListedShard]) -> (Vec<String>, Option<Error>) {
         let now = Instant::now();
         let is_next = |lease: &Lease| !is_too_early(&lease.shard, leases, listed);
         let left = leases.iter().filter(|l| !self.is_left(&l.shard, now) && is_next(l));

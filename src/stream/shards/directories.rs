@@ -14,7 +14,7 @@ pub const DONE: &str = "DONE";
 /// The directory that holds those of shards, in that of a stream.
 pub const SHARDS: &str = "shards";
 
-/// In the directory of a life of the stream of Kinesis: it is read alone. See [`Begin`].
+/// In the directory of a life of the stream of Kinesis: it is read alone.
 pub const BEGIN: &str = "BEGIN";
 
 /// In the directory of a life of the stream of Kinesis: nodes share it, by the table that this file names.

@@ -3,20 +3,20 @@
 //! of the latter is delivered.
 
 use super::lanes::ShardLane;
-use super::{Inner, Phase, Shards};
+use super::{ReadingPhase, ShardSet, Shards};
 use std::sync::atomic::Ordering;
 
 impl Shards {
     /// Reads nothing more, and begins to deliver what is held. `is_ending`: the process ends, and the next one reads again
     /// what plans list.
     pub(in crate::stream) fn drain(&self, is_ending: bool) {
-        self.enter(Phase::Draining);
+        self.enter(ReadingPhase::Draining);
         self.shared.drain_lanes(is_ending);
     }
 
     /// Whether they are not read any more.
     pub(in crate::stream) fn are_draining(&self) -> bool {
-        self.shared.phase() == Phase::Draining
+        self.shared.phase() == ReadingPhase::Draining
     }
 
     /// Whether every lane's thread has ended.
@@ -28,7 +28,7 @@ impl Shards {
     }
 }
 
-impl Inner {
+impl ShardSet {
     /// Has lanes deliver what they hold, and read nothing more. One that has not yet read again what its plans list does so
     /// before, and is told the next time; if somebody else will, another node or the next process, it ends.
     pub(super) fn drain_lanes(&self, is_left_to_others: bool) {

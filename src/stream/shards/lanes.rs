@@ -2,12 +2,12 @@
 
 use super::directories::DONE;
 use super::passed::passed;
-use super::{Current, Inner};
+use super::{Current, ShardSet};
 use crate::error::{Error, Result};
 use crate::lane::Start;
-use crate::source::kinesis::client::Kinesis;
+use crate::source::kinesis::client::KinesisClient;
 use crate::source::kinesis::leases::NewLeases;
-use crate::source::kinesis::reader::Reader;
+use crate::source::kinesis::reader::ShardReader;
 use crate::source::kinesis::shard::Shard;
 use crate::stream::lane::handle::LaneHandle;
 use crate::stream::lane::meta::read_or_make_meta;
@@ -79,7 +79,7 @@ pub(super) struct LanePlace {
     pub(super) new_leases: Option<NewLeases>,
 }
 
-impl Inner {
+impl ShardSet {
     /// Ends lanes that were read to the end of their shard and are settled. Which.
     pub(super) fn end_lanes(&self) -> Vec<String> {
         let is_shared = self.is_shared();
@@ -121,7 +121,7 @@ impl Inner {
     pub(super) fn open(
         &self,
         current: &Current,
-        kinesis: &Kinesis,
+        kinesis: &KinesisClient,
         place: LanePlace,
         wake: &Sender<()>,
     ) -> Result<ShardLane> {
@@ -158,7 +158,7 @@ impl Inner {
         let running = LaneHandle::start(shared, &name, (engine, sinks), &self.retired, self.pool()?.threads());
         let created_ms = self.created_ms.load(Ordering::Relaxed);
         let tell = teller(running.teller(), shard.clone(), wake.clone());
-        let reader = Reader {
+        let reader = ShardReader {
             kinesis: kinesis.clone(),
             stream: self.name.clone(),
             id: id.clone(),

@@ -4,8 +4,8 @@ use crate::error::{Error, Kind, Result};
 use crate::lane::{CommitOutcome, Start};
 use crate::source::kinesis::lease_state::{KeptState, StateCommit};
 use crate::source::kinesis::leases::Leases;
-use crate::stream::state_log::objects::Objects;
-use crate::stream::state_log::shared_log::{Loaded, StateStore};
+use crate::stream::state_log::objects::StateObjects;
+use crate::stream::state_log::shared_log::{LoadedState, StateStore};
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use uuid::Uuid;
@@ -16,7 +16,7 @@ const IN_ROW_BYTES_MAX: usize = 100 << 10;
 /// See the module.
 pub(super) struct LeaseStore {
     leases: Leases,
-    objects: Arc<Objects>,
+    objects: Arc<StateObjects>,
     runtime: Handle,
     shard: String,
     /// When the stream was made that the shard is of.
@@ -30,7 +30,7 @@ pub(super) struct LeaseStore {
 impl LeaseStore {
     pub fn new(
         leases: Leases,
-        objects: Arc<Objects>,
+        objects: Arc<StateObjects>,
         runtime: Handle,
         (shard, created_ms, hand_overs): (&str, u64, u64),
     ) -> LeaseStore {
@@ -68,7 +68,7 @@ impl LeaseStore {
 }
 
 impl StateStore for LeaseStore {
-    fn load(&self) -> Result<Loaded> {
+    fn load(&self) -> Result<LoadedState> {
         let (_, kept) = self.runtime.block_on(self.leases.load(&self.shard))?;
         let mut named = None;
         let state = match kept.state {
@@ -81,7 +81,7 @@ impl StateStore for LeaseStore {
             }
         };
         self.names(named);
-        Ok(Loaded { version: kept.version, commit: kept.commit, state })
+        Ok(LoadedState { version: kept.version, commit: kept.commit, state })
     }
 
     fn commit(&self, version: u64, id: Uuid, state: &[u8], start: Option<&Start>) -> CommitOutcome {

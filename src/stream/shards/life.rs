@@ -4,7 +4,7 @@
 //! The file `READ` in the directory of a shard says which records those are. It is written once they are delivered, before
 //! the shard is read, and never changed: what is passed over once is passed over by every life.
 
-use super::Inner;
+use super::ShardSet;
 use super::directories::OF_LIFE;
 use super::lanes::ShardLane;
 use super::passed::{READ, ReadRange};
@@ -13,7 +13,7 @@ use crate::stream::state_log::sealed;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-impl Inner {
+impl ShardSet {
     /// How many answers each lane has taken since the stream was last looked at.
     pub(super) fn answers(&self) -> BTreeMap<String, usize> {
         let lanes = self.lanes();

@@ -21,10 +21,10 @@ use self::lanes::ShardLane;
 use crate::alarm::{Alarm, AlarmKind};
 use crate::config::{self, StreamConfig};
 use crate::error::{Error, Kind, Result};
-use crate::source::kinesis::client::Kinesis;
+use crate::source::kinesis::client::KinesisClient;
 use crate::source::kinesis::lease::Lease;
 use crate::source::kinesis::reader::Consumer;
-use crate::source::room::Room;
+use crate::source::room::ReadRoom;
 use crate::stream::engine::Engine;
 use crate::stream::lane::pool::{OF_SHARDS, Pool};
 use crate::stream::lane::resources::LaneResources;
@@ -47,7 +47,7 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// What is done with a stream's shards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum ReadingPhase {
     /// They are looked for and read.
     Reading,
     /// What is held is delivered.
@@ -58,12 +58,12 @@ enum Phase {
 
 /// See the module.
 pub(in crate::stream) struct Shards {
-    shared: Arc<Inner>,
+    shared: Arc<ShardSet>,
     wake: Sender<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-struct Inner {
+struct ShardSet {
     shared: NodeShared,
     name: String,
     /// Holds a directory for each life of the Kinesis stream, by its time of creation, with one for each shard.
@@ -71,7 +71,7 @@ struct Inner {
     current: Mutex<Current>,
     /// What leads to services may have changed since they were connected to.
     changed: AtomicBool,
-    kinesis: Mutex<Option<Kinesis>>,
+    kinesis: Mutex<Option<KinesisClient>>,
     lanes: Mutex<BTreeMap<String, ShardLane>>,
     /// Where lanes run. Goes after them.
     pool: OnceLock<Pool>,
@@ -87,13 +87,13 @@ struct Inner {
     retired: Arc<AtomicBool>,
     /// While set, nothing of the stream is delivered, and lanes that are opened begin paused.
     paused: Arc<AtomicBool>,
-    phase: watch::Sender<Phase>,
+    phase: watch::Sender<ReadingPhase>,
     /// When the stream of Kinesis was made, as last seen; 0: not yet.
     created_ms: AtomicU64,
     /// The ARN of the consumer that records are sent to, if that is wanted and can be had.
     consumer: Consumer,
     /// For answers that are on their way.
-    room: Arc<Room>,
+    room: Arc<ReadRoom>,
 }
 
 /// The configuration in force, and what the lanes have in common under it.
@@ -114,7 +114,7 @@ impl Shards {
     ) -> Result<Shards> {
         let shared = &of_stream.shared;
         let common = LaneResources::new(shared, Some(config), &of_stream.before);
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(ShardSet {
             shared: shared.clone(),
             name: name.to_owned(),
             dir: dir.join(SHARDS),
@@ -130,7 +130,7 @@ impl Shards {
             elsewhere: Mutex::default(),
             retired: retired.clone(),
             paused: paused.clone(),
-            phase: watch::Sender::new(Phase::Reading),
+            phase: watch::Sender::new(ReadingPhase::Reading),
             created_ms: AtomicU64::new(0),
             consumer: Consumer::default(),
             room: shared.memory.room(),
@@ -197,17 +197,17 @@ impl Shards {
     /// Whether one of them ended by an error.
     pub(in crate::stream) fn are_broken(&self) -> bool {
         !self.shared.is_shared()
-            && self.shared.phase() == Phase::Reading
+            && self.shared.phase() == ReadingPhase::Reading
             && self.shared.lanes().values().any(|lane| matches!(lane, ShardLane::Open(l) if l.running.has_ended()))
     }
 
-    fn enter(&self, phase: Phase) {
+    fn enter(&self, phase: ReadingPhase) {
         self.shared.phase.send_replace(phase);
         let _ = self.wake.send(());
     }
 
     fn end_thread(&self) {
-        self.enter(Phase::Stopped);
+        self.enter(ReadingPhase::Stopped);
         if let Some(thread) = self.thread.lock().expect("nobody panics holding it").take() {
             let _ = thread.join();
         }
@@ -220,7 +220,7 @@ impl Shards {
     }
 }
 
-impl Inner {
+impl ShardSet {
     fn lanes(&self) -> MutexGuard<'_, BTreeMap<String, ShardLane>> {
         self.lanes.lock().expect("nobody panics holding the lanes")
     }
@@ -229,7 +229,7 @@ impl Inner {
     fn add(&self, id: &str, lane: ShardLane) {
         let mut lanes = self.lanes();
         // Whoever has lanes drained has said so before, and goes through them behind us.
-        if self.phase() != Phase::Reading {
+        if self.phase() != ReadingPhase::Reading {
             return;
         }
         if let ShardLane::Open(open) = &lane
@@ -265,7 +265,7 @@ impl Inner {
         self.current.lock().expect("nobody panics holding it").clone()
     }
 
-    fn phase(&self) -> Phase {
+    fn phase(&self) -> ReadingPhase {
         *self.phase.borrow()
     }
 
@@ -304,7 +304,7 @@ impl Inner {
     }
 
     fn report(&self, done: Result<()>) {
-        if self.phase() != Phase::Reading {
+        if self.phase() != ReadingPhase::Reading {
             return;
         }
         if let Err(e) = &done {

@@ -1,11 +1,11 @@
 //! Which shards get a lease, and which wait for their parents.
 
 use crate::sabotage;
-use crate::source::kinesis::client::Listed;
+use crate::source::kinesis::client::ListedShard;
 use crate::source::kinesis::lease::Lease;
 
 /// Shards that can be read and have no lease: their parents are read to their ends, or are not there any more.
-pub(super) fn missing<'l>(leases: &[Lease], listed: &'l [Listed]) -> Vec<&'l Listed> {
+pub(super) fn missing<'l>(leases: &[Lease], listed: &'l [ListedShard]) -> Vec<&'l ListedShard> {
     let of = |shard: &str| leases.iter().find(|l| l.shard == shard);
     let is_done = |parent: &String| match of(parent) {
         Some(lease) if lease.is_ended() => true,
@@ -13,14 +13,14 @@ pub(super) fn missing<'l>(leases: &[Lease], listed: &'l [Listed]) -> Vec<&'l Lis
         _ => !listed.iter().any(|l| l.id == *parent),
     };
     // The library removes the lease of a parent whose children are read.
-    let is_over = |shard: &Listed| descendants(shard, listed).iter().any(|l| of(&l.id).is_some());
+    let is_over = |shard: &ListedShard| descendants(shard, listed).iter().any(|l| of(&l.id).is_some());
     listed.iter().filter(|l| of(&l.id).is_none() && l.parents.iter().all(is_done) && !is_over(l)).collect()
 }
 
 /// Whether a shard's records are behind those of another one that is still to be read. Whoever made the leases may have made
 /// those of children before their parents were read to their ends, as the library does. A shard that has no lease is not read
 /// by anybody, and of one that is not listed nothing can be read any more.
-pub(super) fn is_too_early(shard: &str, leases: &[Lease], listed: &[Listed]) -> bool {
+pub(super) fn is_too_early(shard: &str, leases: &[Lease], listed: &[ListedShard]) -> bool {
     if sabotage::on("children_before_parents") {
         return false;
     }
@@ -36,12 +36,12 @@ pub(super) fn is_too_early(shard: &str, leases: &[Lease], listed: &[Listed]) -> 
 }
 
 /// The shards that were made from a shard, and from those.
-fn descendants<'l>(shard: &Listed, listed: &'l [Listed]) -> Vec<&'l Listed> {
-    let mut found: Vec<&Listed> = listed.iter().filter(|l| l.parents.contains(&shard.id)).collect();
+fn descendants<'l>(shard: &ListedShard, listed: &'l [ListedShard]) -> Vec<&'l ListedShard> {
+    let mut found: Vec<&ListedShard> = listed.iter().filter(|l| l.parents.contains(&shard.id)).collect();
     let mut at = 0;
     while at < found.len() {
         let next = listed.iter().filter(|l| l.parents.contains(&found[at].id));
-        let next: Vec<&Listed> = next.filter(|l| !found.iter().any(|f| f.id == l.id)).collect();
+        let next: Vec<&ListedShard> = next.filter(|l| !found.iter().any(|f| f.id == l.id)).collect();
         found.extend(next);
         at += 1;
     }
@@ -52,9 +52,9 @@ fn descendants<'l>(shard: &Listed, listed: &'l [Listed]) -> Vec<&'l Listed> {
 mod tests {
     use super::*;
 
-    fn shard(id: &str, parents: &[&str]) -> Listed {
+    fn shard(id: &str, parents: &[&str]) -> ListedShard {
         let parents = parents.iter().map(|p| (*p).to_owned()).collect();
-        Listed { id: id.to_owned(), parents, hash_keys: None, is_closed: false }
+        ListedShard { id: id.to_owned(), parents, hash_keys: None, is_closed: false }
     }
 
     fn lease(shard: &str, checkpoint: &str) -> Lease {
@@ -70,7 +70,7 @@ mod tests {
         }
     }
 
-    fn ids(leases: &[Lease], listed: &[Listed]) -> Vec<String> {
+    fn ids(leases: &[Lease], listed: &[ListedShard]) -> Vec<String> {
         missing(leases, listed).into_iter().map(|l| l.id.clone()).collect()
     }
 
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_shard_waits_for_those_it_was_made_from_whoever_made_their_leases() {
         let listed = [shard("a", &[]), shard("b", &["a"]), shard("c", &["a"]), shard("d", &["b", "c"])];
-        let early = |leases: &[Lease], listed: &[Listed]| -> Vec<String> {
+        let early = |leases: &[Lease], listed: &[ListedShard]| -> Vec<String> {
             let early = leases.iter().filter(|l| is_too_early(&l.shard, leases, listed));
             early.map(|l| l.shard.clone()).collect()
         };

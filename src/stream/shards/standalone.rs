@@ -3,12 +3,12 @@
 use super::directories::DONE;
 use super::directories::{BEGIN, OF_LIFE, of_life, shards_of};
 use super::lanes::{LanePlace, ShardLane};
-use super::{Current, ENDING, Inner, Phase, RETRY};
+use super::{Current, ENDING, RETRY, ReadingPhase, ShardSet};
 use crate::config;
 use crate::error::{Error, Kind, Result};
 use crate::fs::{copy_of, read};
 use crate::lane::Start;
-use crate::source::kinesis::client::{Listed, Summary};
+use crate::source::kinesis::client::{ListedShard, StreamSummary};
 use crate::source::kinesis::lease::ShardBegin;
 use crate::stream::lane::meta::META;
 use crate::stream::state_log::sealed;
@@ -26,10 +26,10 @@ struct BeginFile {
     timestamp_ms: Option<u64>,
 }
 
-impl Inner {
+impl ShardSet {
     pub(super) fn run_alone(&self, woken: &Receiver<()>, wake: &Sender<()>) {
         let mut next_list = Instant::now();
-        while self.phase() == Phase::Reading {
+        while self.phase() == ReadingPhase::Reading {
             let changed = self.take_change();
             let current = self.current();
             let Some(settings) = current.config.kinesis() else { break };
@@ -49,7 +49,7 @@ impl Inner {
                 return;
             }
         }
-        while self.phase() == Phase::Draining && !self.are_told_to_drain() {
+        while self.phase() == ReadingPhase::Draining && !self.are_told_to_drain() {
             self.drain_lanes(false);
             if !self.wait(Instant::now() + ENDING, woken) {
                 return;
@@ -82,7 +82,7 @@ impl Inner {
         let left = self.left(&dir, &listed)?;
         // First what is left of those: their children wait for them.
         for shard in left.iter().chain(&listed) {
-            if self.phase() != Phase::Reading {
+            if self.phase() != ReadingPhase::Reading {
                 break;
             }
             if !self.lanes().contains_key(&shard.id) && self.is_next(shard, &listed) {
@@ -133,7 +133,7 @@ impl Inner {
     }
 
     /// Shards that are not listed any more, though not everything of them is settled.
-    fn left(&self, dir: &Path, listed: &[Listed]) -> Result<Vec<Listed>> {
+    fn left(&self, dir: &Path, listed: &[ListedShard]) -> Result<Vec<ListedShard>> {
         let fs = &*self.shared.fs;
         let names = fs.list(dir).map_err(|e| Error::io(format!("list `{}`", dir.display()), e))?;
         let is_there = |path: &Path| read(fs, path).is_ok() || read(fs, &copy_of(path)).is_ok();
@@ -141,12 +141,12 @@ impl Inner {
             let dir = dir.join(name);
             !listed.iter().any(|l| l.id == *name) && is_there(&dir.join(META)) && !is_there(&dir.join(DONE))
         };
-        let of = |id| Listed { id, parents: Vec::new(), hash_keys: None, is_closed: false };
+        let of = |id| ListedShard { id, parents: Vec::new(), hash_keys: None, is_closed: false };
         Ok(names.into_iter().filter(is_left).map(of).collect())
     }
 
     /// Whether a shard may be read: its parents are done, or nothing can be read of them any more.
-    fn is_next(&self, shard: &Listed, listed: &[Listed]) -> bool {
+    fn is_next(&self, shard: &ListedShard, listed: &[ListedShard]) -> bool {
         let lanes = self.lanes();
         shard.parents.iter().all(|parent| match lanes.get(parent) {
             Some(ShardLane::Open(lane)) => lane.shard.is_gone(),
@@ -162,7 +162,7 @@ impl Inner {
     }
 
     /// Where reading begins, decided when a stream is first seen.
-    fn begin(&self, dir: &Path, settings: &config::Kinesis, summary: &Summary) -> Result<BeginFile> {
+    fn begin(&self, dir: &Path, settings: &config::Kinesis, summary: &StreamSummary) -> Result<BeginFile> {
         let fs = &*self.shared.fs;
         let path = dir.join(BEGIN);
         let act = || format!("`{}`", path.display());

@@ -1,7 +1,7 @@
 //! Epochs are facts on disk: every configuration that a record was or will be read under, by hash, durable before the
 //! first record is read under it.
 
-use super::objects::Objects;
+use super::objects::StateObjects;
 use crate::error::{Error, Kind, Result};
 use crate::fs::{COPY, Fs, copy_of, read, write_atomically, write_copy, write_twice};
 use sha2::{Digest, Sha256};
@@ -13,7 +13,7 @@ pub struct Blobs {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     /// Where other nodes find them too.
-    objects: Option<Arc<Objects>>,
+    objects: Option<Arc<StateObjects>>,
 }
 
 /// Contents up to this size have a copy beside them, in bytes; modules that are larger stand in a file of the user's too.
@@ -44,7 +44,7 @@ pub fn unhex(text: &str) -> Option<[u8; 32]> {
 }
 
 impl Blobs {
-    pub fn open(fs: Arc<dyn Fs>, dir: PathBuf, objects: Option<Arc<Objects>>) -> Result<Blobs> {
+    pub fn open(fs: Arc<dyn Fs>, dir: PathBuf, objects: Option<Arc<StateObjects>>) -> Result<Blobs> {
         fs.create_dir_all(&dir).map_err(|e| Error::io(format!("create `{}`", dir.display()), e))?;
         Ok(Blobs { fs, dir, objects })
     }

@@ -15,7 +15,7 @@ pub mod names;
 mod tests;
 
 pub use contents::Contents;
-pub use lines::{Digest, Footer, Header, Line, OutletSums, Stub, Sums};
+pub use lines::{Digest, Footer, LedgerHeader, LedgerSums, Line, OutletSums, Stub};
 
 use super::sealed;
 use crate::error::{Error, Result};
@@ -40,12 +40,12 @@ pub struct Ledger {
     /// Where the next line goes in the newest file, and its length; `None`: there is no file yet.
     end: Option<End>,
     /// The newest file and its copy, while they are in use. Without room for a copy, or after it failed, there is none.
-    open: Option<Open>,
-    sums: Sums,
+    open: Option<OpenLedger>,
+    sums: LedgerSums,
     damage: Vec<String>,
 }
 
-struct Open {
+struct OpenLedger {
     file: Arc<dyn File>,
     copy: Option<Arc<dyn File>>,
 }
@@ -64,7 +64,7 @@ impl Ledger {
         fs.create_dir_all(&dir).map_err(|e| Error::io(&act, e))?;
         let mut closed: VecDeque<u64> = files(&*fs, &dir)?.into();
         let number = closed.pop_back().unwrap_or(0);
-        let (mut sums, mut damage, mut end) = (Sums::default(), Vec::new(), None);
+        let (mut sums, mut damage, mut end) = (LedgerSums::default(), Vec::new(), None);
         if let Some(mut contents) = Contents::read(&*fs, &dir, number).map_err(|e| e.during(&act))? {
             contents.leave_out_torn(kept);
             sums = contents.totals();
@@ -89,7 +89,7 @@ impl Ledger {
         self.sums.mark
     }
 
-    pub fn sums(&self) -> &Sums {
+    pub fn sums(&self) -> &LedgerSums {
         &self.sums
     }
 
@@ -118,7 +118,7 @@ impl Ledger {
         let path = self.dir.join(file_name(self.number));
         if self.open.is_none() {
             let file = self.fs.open(&path).map_err(|e| Error::io(format!("open `{}`", path.display()), e))?;
-            self.open = Some(Open { file, copy: self.fs.open(&copy_of(&path)).ok() });
+            self.open = Some(OpenLedger { file, copy: self.fs.open(&copy_of(&path)).ok() });
         }
         match (&self.open, self.end) {
             (Some(open), Some(end)) => Ok((open.file.clone(), end)),
@@ -185,7 +185,7 @@ fn go_on(fs: &dyn Fs, dir: &Path, number: u64, contents: &Contents) -> Result<En
     let io = |e| Error::io(format!("write `{}`", path.display()), e);
     let text = contents.text();
     if !contents.stands_in_file {
-        return start_file(fs, dir, number, text.to_vec(), &Sums::default());
+        return start_file(fs, dir, number, text.to_vec(), &LedgerSums::default());
     }
     let file = fs.open(&path).map_err(io)?;
     let written = file.size().map_err(io)?;
@@ -202,9 +202,9 @@ fn go_on(fs: &dyn Fs, dir: &Path, number: u64, contents: &Contents) -> Result<En
 }
 
 /// Writes file `number` with its first contents: `text`, or a header.
-fn start_file(fs: &dyn Fs, dir: &Path, number: u64, mut text: Vec<u8>, sums: &Sums) -> Result<End> {
+fn start_file(fs: &dyn Fs, dir: &Path, number: u64, mut text: Vec<u8>, sums: &LedgerSums) -> Result<End> {
     if text.is_empty() {
-        sealed::push(&mut text, &Header { format: contents::FORMAT, before: sums.clone() });
+        sealed::push(&mut text, &LedgerHeader { format: contents::FORMAT, before: sums.clone() });
     }
     let at = text.len() as u64;
     let written = (at + FILE_RESERVE_BYTES / 2).next_multiple_of(FILE_RESERVE_BYTES);
@@ -216,8 +216,8 @@ fn start_file(fs: &dyn Fs, dir: &Path, number: u64, mut text: Vec<u8>, sums: &Su
 }
 
 /// What stands in the header of file `number`, as what is kept of the file before it tells; `None` if that tells nothing.
-fn sums_before(fs: &dyn Fs, dir: &Path, number: u64) -> Result<Option<Sums>> {
-    let Some(before) = number.checked_sub(1) else { return Ok(Some(Sums::default())) };
+fn sums_before(fs: &dyn Fs, dir: &Path, number: u64) -> Result<Option<LedgerSums>> {
+    let Some(before) = number.checked_sub(1) else { return Ok(Some(LedgerSums::default())) };
     if let Some(contents) = Contents::read(fs, dir, before)? {
         return Ok(Some(contents.totals()));
     }

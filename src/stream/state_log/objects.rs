@@ -12,7 +12,7 @@ use uuid::Uuid;
 const PLACE: &str = "_hydrant/shared";
 
 /// See the module. Calls block.
-pub struct Objects {
+pub struct StateObjects {
     shelf: Mutex<Arc<dyn Shelf>>,
     /// The shelf's name, for whoever reads rows.
     pub store: String,
@@ -23,9 +23,9 @@ fn id(hash: &[u8; 32]) -> Uuid {
     Uuid::from_slice(&hash[..16]).expect("sixteen bytes")
 }
 
-impl Objects {
-    pub fn new(shelf: Arc<dyn Shelf>, store: String, stream: &str) -> Arc<Objects> {
-        Arc::new(Objects { shelf: Mutex::new(shelf), store, stream: stream.to_owned() })
+impl StateObjects {
+    pub fn new(shelf: Arc<dyn Shelf>, store: String, stream: &str) -> Arc<StateObjects> {
+        Arc::new(StateObjects { shelf: Mutex::new(shelf), store, stream: stream.to_owned() })
     }
 
     /// The same store is reached in another way from now on.

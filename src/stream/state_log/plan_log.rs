@@ -48,10 +48,10 @@ pub struct PlanLog {
     reserve: u64,
     /// All files have the length that they should: asked for with the first commit of a life.
     is_reserved: bool,
-    slots: [Slot; FILES],
+    slots: [FileSlot; FILES],
     current: usize,
     /// The current slot's file and its copy, while they are in use.
-    open: Option<Open>,
+    open: Option<OpenFiles>,
     generation: u64,
     at: u64,
     state: State,
@@ -67,7 +67,7 @@ pub struct PlanLog {
 }
 
 /// A file, its copy, and the note of how far it is durable; the last two where they can be had.
-struct Open {
+struct OpenFiles {
     file: Arc<dyn File>,
     copy: Option<Arc<dyn File>>,
     frontier: Option<FrontierFile>,
@@ -75,7 +75,7 @@ struct Open {
 
 /// What is known of a file that is not open.
 #[derive(Clone, Copy, Default)]
-struct Slot {
+struct FileSlot {
     /// Bytes already written in the file and in its copy, so that overwriting them needs no room.
     written: u64,
     copied: u64,
@@ -134,7 +134,7 @@ impl PlanLog {
         dir: &Path,
         incarnation: [u8; 16],
         reserve: u64,
-        salvaged: recover::Found,
+        salvaged: recover::FoundLog,
     ) -> Result<PlanLog> {
         for name in (0..FILES).flat_map(names) {
             let (from, to) = (dir.join(&name), dir.join(format!("{name}{ASIDE}{}", salvaged.highest)));
@@ -153,10 +153,10 @@ impl PlanLog {
         dir: &Path,
         incarnation: [u8; 16],
         reserve: u64,
-        found: recover::Found,
+        found: recover::FoundLog,
     ) -> Result<PlanLog> {
         let act = || format!("open plan log in `{}`", dir.display());
-        let mut slots = [Slot::default(); FILES];
+        let mut slots = [FileSlot::default(); FILES];
         for (i, slot) in slots.iter_mut().enumerate() {
             ([slot.written, slot.copied], slot.generation) = (found.lengths[i], found.whole[i]);
         }
@@ -196,13 +196,13 @@ impl PlanLog {
         self.open = None;
     }
 
-    fn files(&mut self) -> Result<&mut Open> {
+    fn files(&mut self) -> Result<&mut OpenFiles> {
         if self.open.is_none() {
             let [file, copy] = names(self.current).map(|name| self.fs.open(&self.dir.join(name)));
             let file = file.map_err(|e| Error::io("open a file of the plan log", e))?;
             let is_copied = self.slots[self.current].copied > 0;
             let frontier = self.open_frontier();
-            self.open = Some(Open { file, copy: copy.ok().filter(|_| is_copied), frontier });
+            self.open = Some(OpenFiles { file, copy: copy.ok().filter(|_| is_copied), frontier });
         }
         Ok(self.open.as_mut().expect("just opened"))
     }
@@ -270,7 +270,7 @@ impl PlanLog {
     fn copy_out(&mut self, bytes: &[u8], at: u64) {
         let copied = &mut self.slots[self.current].copied;
         let fits = at + bytes.len() as u64 <= *copied;
-        let Some(Open { copy, .. }) = &mut self.open else { return };
+        let Some(OpenFiles { copy, .. }) = &mut self.open else { return };
         let had_one = copy.is_some();
         *copy = copy.take().filter(|copy| {
             let is_begun = at > 0 || copy.write_all_at(&bytes[..FIRST_FRAME as usize], 0).is_ok();
@@ -333,7 +333,7 @@ impl PlanLog {
         (self.current, self.generation, self.at) = (target, generation, needed);
         let frontier = self.open.take().and_then(|open| open.frontier).filter(FrontierFile::is_whole);
         let frontier = frontier.or_else(|| self.open_frontier());
-        self.open = Some(Open { file, copy: copy.ok(), frontier });
+        self.open = Some(OpenFiles { file, copy: copy.ok(), frontier });
         self.copy_out(&bytes, 0);
         self.note_frontier();
         self.state = state;

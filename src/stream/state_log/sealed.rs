@@ -16,7 +16,7 @@ const CRC_BYTES: usize = CRC.len() + 8 + 2;
 
 /// How often a file has been written; 0 for those of earlier versions, which did not count.
 #[derive(Deserialize)]
-struct Version {
+struct FileVersion {
     #[serde(default)]
     written: u64,
 }
@@ -66,7 +66,7 @@ pub fn mend(fs: &dyn Fs, path: &Path, value: &impl Serialize) -> Result<()> {
 
 /// The newest version that can be read; 0 if there is none.
 fn version(fs: &dyn Fs, path: &Path) -> u64 {
-    let version = |path: &Path| Some(parse::<Version>(&fs::read(fs, path).ok()?).ok()?.written);
+    let version = |path: &Path| Some(parse::<FileVersion>(&fs::read(fs, path).ok()?).ok()?.written);
     version(path).max(version(&copy_of(path))).unwrap_or(0)
 }
 
@@ -76,7 +76,7 @@ fn write_version(fs: &dyn Fs, path: &Path, value: &impl Serialize, written: u64)
     write_twice(fs, path, &text).map_err(|e| Error::io(format!("write `{}`", path.display()), e))
 }
 
-/// Reads what [`write`] wrote, and writes it again if the file was damaged and read from its copy: what was wrong comes with
+/// Reads what [`fn@write`] wrote, and writes it again if the file was damaged and read from its copy: what was wrong comes with
 /// it, to be shown.
 pub fn read_and_mend<T: DeserializeOwned + Serialize>(fs: &dyn Fs, path: &Path) -> Result<Option<(T, Option<String>)>> {
     let found = read(fs, path)?;
@@ -89,14 +89,14 @@ pub fn read_and_mend<T: DeserializeOwned + Serialize>(fs: &dyn Fs, path: &Path) 
     Ok(found)
 }
 
-/// Reads what [`write`] wrote, and what of it was damaged. `None`: there is neither file nor copy.
+/// Reads what [`fn@write`] wrote, and what of it was damaged. `None`: there is neither file nor copy.
 pub fn read<T: DeserializeOwned>(fs: &dyn Fs, path: &Path) -> Result<Option<(T, Option<String>)>> {
     let look = |path: &Path| match fs::read(fs, path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
         bytes => Some(
             bytes
                 .map_err(|e| Error::io("read it", e))
-                .and_then(|bytes| Ok((parse::<T>(&bytes)?, parse::<Version>(&bytes)?.written))),
+                .and_then(|bytes| Ok((parse::<T>(&bytes)?, parse::<FileVersion>(&bytes)?.written))),
         ),
     };
     let damaged = |why: &dyn std::fmt::Display| {

@@ -17,7 +17,7 @@ const UNKNOWN_PAUSE: Duration = Duration::from_millis(50);
 /// See the module. Calls block.
 pub trait StateStore: Send {
     /// What was written last.
-    fn load(&self) -> Result<Loaded>;
+    fn load(&self) -> Result<LoadedState>;
 
     /// Writes the state that follows `version`, under an id of the commit, with where the lane begins.
     fn commit(&self, version: u64, id: Uuid, state: &[u8], start: Option<&Start>) -> CommitOutcome;
@@ -25,7 +25,7 @@ pub trait StateStore: Send {
 
 /// What a store holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Loaded {
+pub struct LoadedState {
     /// 0: nothing was ever written.
     pub version: u64,
     /// The commit that wrote it.
@@ -61,7 +61,7 @@ impl SharedLog {
         &self.state
     }
 
-    /// See [`super::log::Log::commit`].
+    /// See [`super::log::StateLog::commit`].
     pub fn commit(&mut self, entries: Vec<Entry>) -> Result<()> {
         if let Some(ended) = &self.ended {
             return Err(ended.clone());
@@ -112,12 +112,12 @@ impl SharedLog {
         error
     }
 
-    /// See [`super::log::Log::apply_in_memory`].
+    /// See [`super::log::StateLog::apply_in_memory`].
     pub fn apply_in_memory(&mut self, entries: Vec<Entry>) {
         entries.into_iter().for_each(|e| self.state.apply(e));
     }
 
-    /// See [`super::log::Log::ledger_is_durable_to`].
+    /// See [`super::log::StateLog::ledger_is_durable_to`].
     pub fn ledger_is_durable_to(&mut self, mark: u64) {
         self.ledger_mark = mark;
         self.state.forget_settled(mark);
@@ -139,7 +139,7 @@ mod tests {
 
     /// A store of one row, and what it answers instead of doing what it is told.
     #[derive(Clone, Default)]
-    struct Row(Arc<Mutex<(Loaded, VecDeque<Trouble>)>>);
+    struct Row(Arc<Mutex<(LoadedState, VecDeque<Trouble>)>>);
 
     enum Trouble {
         /// It is written, and the answer lost.
@@ -150,7 +150,7 @@ mod tests {
     }
 
     impl StateStore for Row {
-        fn load(&self) -> Result<Loaded> {
+        fn load(&self) -> Result<LoadedState> {
             Ok(self.0.lock().unwrap().0.clone())
         }
 
@@ -165,7 +165,7 @@ mod tests {
             if row.version != version {
                 return CommitOutcome::Fenced(format!("version {}", row.version));
             }
-            *row = Loaded { version: version + 1, commit: id.to_string(), state: Some(state.to_vec()) };
+            *row = LoadedState { version: version + 1, commit: id.to_string(), state: Some(state.to_vec()) };
             if trouble.is_some() { CommitOutcome::Unknown("no answer".into()) } else { CommitOutcome::Done }
         }
     }

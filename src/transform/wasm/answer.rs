@@ -4,7 +4,7 @@ use super::bindings::OutputRecord;
 use super::bindings::types::{Outcome, Transformed as Output};
 use super::code;
 use super::fault::one_line;
-use crate::transform::{Failed, PartitionKeys, Transformed, Verdict};
+use crate::transform::{PartitionKeys, TransformFailure, TransformVerdict, Transformed};
 
 /// A guest's sentence for an error record, and an id in a sentence of ours.
 const SENTENCE_MAX: usize = 1024;
@@ -15,7 +15,7 @@ const OUTPUTS_MAX: usize = 1 << 30;
 
 /// What came back for one record.
 #[derive(Debug)]
-pub enum Answer {
+pub enum ModuleAnswer {
     Outcome(Outcome),
     /// Nothing; an id that no record has came back as well, perhaps in its stead.
     Missing {
@@ -25,19 +25,19 @@ pub enum Answer {
 }
 
 /// Gives every record its answer: each id once, in any order. Ids of no record are ignored.
-pub fn sort(answers: Vec<OutputRecord>, ids: &[String]) -> Vec<Answer> {
+pub fn sort(answers: Vec<OutputRecord>, ids: &[String]) -> Vec<ModuleAnswer> {
     let mut unknown = None;
-    let mut sorted: Vec<Option<Answer>> = ids.iter().map(|_| None).collect();
+    let mut sorted: Vec<Option<ModuleAnswer>> = ids.iter().map(|_| None).collect();
     for (position, answer) in answers.into_iter().enumerate() {
         match place(&answer.record_id, position, ids) {
             Some(i) => {
                 let first = sorted[i].is_none();
-                sorted[i] = Some(if first { Answer::Outcome(answer.outcome) } else { Answer::Duplicate });
+                sorted[i] = Some(if first { ModuleAnswer::Outcome(answer.outcome) } else { ModuleAnswer::Duplicate });
             }
             None => unknown = unknown.or(Some(answer.record_id)),
         }
     }
-    sorted.into_iter().map(|a| a.unwrap_or_else(|| Answer::Missing { unknown: unknown.clone() })).collect()
+    sorted.into_iter().map(|a| a.unwrap_or_else(|| ModuleAnswer::Missing { unknown: unknown.clone() })).collect()
 }
 
 /// Ids are numbers from 0 up; an honest guest answers in order.
@@ -50,37 +50,42 @@ fn place(id: &str, position: usize, ids: &[String]) -> Option<usize> {
 }
 
 /// Appends one record's answer. `alone`: no other record was in the call.
-pub fn add(out: &mut Transformed, answer: Answer, alone: bool, module: &str) {
+pub fn add(out: &mut Transformed, answer: ModuleAnswer, alone: bool, module: &str) {
     let verdict = match answer {
-        Answer::Outcome(Outcome::Ok(output)) => keep(out, vec![output], module),
-        Answer::Outcome(Outcome::Many(outputs)) => keep(out, outputs, module),
-        Answer::Outcome(Outcome::Dropped) => Verdict::Dropped,
-        Answer::Outcome(Outcome::ProcessingFailed(text)) => {
+        ModuleAnswer::Outcome(Outcome::Ok(output)) => keep(out, vec![output], module),
+        ModuleAnswer::Outcome(Outcome::Many(outputs)) => keep(out, outputs, module),
+        ModuleAnswer::Outcome(Outcome::Dropped) => TransformVerdict::Dropped,
+        ModuleAnswer::Outcome(Outcome::ProcessingFailed(text)) => {
             let text = if text.trim().is_empty() { "it gave no reason" } else { &text };
             fail(code::PROCESSING_FAILED, one_line(text, SENTENCE_MAX), false, module)
         }
         // Whether an id is missing may depend on the other records.
-        Answer::Missing { unknown: None } => {
+        ModuleAnswer::Missing { unknown: None } => {
             fail(code::MISSING_RECORD_ID, "no answer bears the record's id".to_owned(), !alone, module)
         }
-        Answer::Missing { unknown: Some(id) } => {
+        ModuleAnswer::Missing { unknown: Some(id) } => {
             let id = one_line(&id, ID_MAX);
             let what = format!("no answer bears the record's id, but one bears `{id}`, which is no record's");
             fail(code::UNKNOWN_RECORD_ID, what, !alone, module)
         }
-        Answer::Duplicate => {
+        ModuleAnswer::Duplicate => {
             fail(code::DUPLICATE_RECORD_ID, "more than one answer bears the record's id".to_owned(), !alone, module)
         }
     };
     out.verdicts.push(verdict);
 }
 
-fn fail(code: &'static str, what: String, may_differ: bool, module: &str) -> Verdict {
-    Verdict::Failed(Failed { code, message: format!("{what} (module {module})"), attempts: 1, may_differ })
+fn fail(code: &'static str, what: String, may_differ: bool, module: &str) -> TransformVerdict {
+    TransformVerdict::Failed(TransformFailure {
+        code,
+        message: format!("{what} (module {module})"),
+        attempts: 1,
+        may_differ,
+    })
 }
 
 /// Several outputs in a record's place, or none: then it is dropped.
-fn keep(out: &mut Transformed, outputs: Vec<Output>, module: &str) -> Verdict {
+fn keep(out: &mut Transformed, outputs: Vec<Output>, module: &str) -> TransformVerdict {
     let bytes: usize = outputs.iter().map(|o| o.data.len()).sum();
     if out.outputs.bytes().len() + bytes > OUTPUTS_MAX {
         let what = format!("the outputs of its chunk have more than {OUTPUTS_MAX} bytes");
@@ -95,7 +100,7 @@ fn keep(out: &mut Transformed, outputs: Vec<Output>, module: &str) -> Verdict {
             out.partition_keys.push(keys);
         }
     }
-    if count == 0 { Verdict::Dropped } else { Verdict::Kept { first, count } }
+    if count == 0 { TransformVerdict::Dropped } else { TransformVerdict::Kept { first, count } }
 }
 
 fn number(n: usize) -> u32 {
@@ -124,10 +129,10 @@ mod tests {
     }
 
     fn codes(out: &Transformed) -> Vec<&'static str> {
-        let code = |v: &Verdict| match v {
-            Verdict::Kept { .. } => "kept",
-            Verdict::Dropped => "dropped",
-            Verdict::Failed(f) => f.code,
+        let code = |v: &TransformVerdict| match v {
+            TransformVerdict::Kept { .. } => "kept",
+            TransformVerdict::Dropped => "dropped",
+            TransformVerdict::Failed(f) => f.code,
         };
         out.verdicts.iter().map(code).collect()
     }
@@ -154,7 +159,7 @@ mod tests {
 
     #[test]
     fn an_id_that_is_missing_among_others_may_be_there_alone() {
-        let may_differ = |out: &Transformed| matches!(&out.verdicts[0], Verdict::Failed(f) if f.may_differ);
+        let may_differ = |out: &Transformed| matches!(&out.verdicts[0], TransformVerdict::Failed(f) if f.may_differ);
         assert!(may_differ(&judge(&["1"], 2)));
         assert!(!may_differ(&judge(&[], 1)));
     }
@@ -164,19 +169,19 @@ mod tests {
         let key = |v: &str| vec![("k".to_owned(), v.to_owned())];
         let output = |keys: &PartitionKeys| Output { data: b"x".to_vec(), partition_keys: keys.clone() };
         let mut out = Transformed::default();
-        add(&mut out, Answer::Outcome(Outcome::Ok(output(&vec![]))), false, "abc");
+        add(&mut out, ModuleAnswer::Outcome(Outcome::Ok(output(&vec![]))), false, "abc");
         assert!(out.partition_keys.is_empty());
-        add(&mut out, Answer::Outcome(Outcome::Many(vec![output(&key("a")), output(&vec![])])), false, "abc");
-        add(&mut out, Answer::Outcome(Outcome::Many(vec![])), false, "abc");
-        add(&mut out, Answer::Outcome(Outcome::Ok(output(&vec![]))), false, "abc");
+        add(&mut out, ModuleAnswer::Outcome(Outcome::Many(vec![output(&key("a")), output(&vec![])])), false, "abc");
+        add(&mut out, ModuleAnswer::Outcome(Outcome::Many(vec![])), false, "abc");
+        add(&mut out, ModuleAnswer::Outcome(Outcome::Ok(output(&vec![]))), false, "abc");
         assert_eq!(out.partition_keys, [vec![], key("a"), vec![], vec![]]);
         assert_eq!(
             out.verdicts,
             [
-                Verdict::Kept { first: 0, count: 1 },
-                Verdict::Kept { first: 1, count: 2 },
-                Verdict::Dropped,
-                Verdict::Kept { first: 3, count: 1 }
+                TransformVerdict::Kept { first: 0, count: 1 },
+                TransformVerdict::Kept { first: 1, count: 2 },
+                TransformVerdict::Dropped,
+                TransformVerdict::Kept { first: 3, count: 1 }
             ]
         );
     }
@@ -184,13 +189,13 @@ mod tests {
     #[test]
     fn a_reason_is_one_line_and_never_empty() {
         let mut out = Transformed::default();
-        add(&mut out, Answer::Outcome(Outcome::ProcessingFailed("a\nb".to_owned())), true, "abc");
-        add(&mut out, Answer::Outcome(Outcome::ProcessingFailed(" ".to_owned())), true, "abc");
+        add(&mut out, ModuleAnswer::Outcome(Outcome::ProcessingFailed("a\nb".to_owned())), true, "abc");
+        add(&mut out, ModuleAnswer::Outcome(Outcome::ProcessingFailed(" ".to_owned())), true, "abc");
         let messages: Vec<_> = out
             .verdicts
             .iter()
             .map(|v| match v {
-                Verdict::Failed(f) => f.message.as_str(),
+                TransformVerdict::Failed(f) => f.message.as_str(),
                 other => panic!("{other:?}"),
             })
             .collect();

@@ -2,9 +2,9 @@
 
 use super::code;
 use super::engine::STACK_BYTES;
-use super::host::{LOG_LINE_MAX, State};
+use super::host::{HostState, LOG_LINE_MAX};
 use super::settings::Settings;
-use crate::transform::Failed;
+use crate::transform::TransformFailure;
 use std::time::Duration;
 use wasmtime::Trap;
 
@@ -13,7 +13,7 @@ const SENTENCE_MAX: usize = 1024;
 
 /// Why a call ended without an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ModuleFault {
     pub code: &'static str,
     /// One line.
     pub what: String,
@@ -22,9 +22,9 @@ pub struct Fault {
     pub may_differ: bool,
 }
 
-impl Fault {
+impl ModuleFault {
     /// Tells what a call's error was.
-    pub fn new(error: &wasmtime::Error, state: &State, settings: &Settings, deadline: Duration) -> Fault {
+    pub fn new(error: &wasmtime::Error, state: &HostState, settings: &Settings, deadline: Duration) -> ModuleFault {
         let memory = &state.memory;
         let out_of_memory = memory.refused.is_some() || memory.host_refused;
         let (code, what) = match error.downcast_ref::<Trap>() {
@@ -48,7 +48,7 @@ impl Fault {
             _ => (code::TRAP, one_line(&cause(error), SENTENCE_MAX)),
         };
         let may_differ = code == code::TIMEOUT || (code == code::OUT_OF_MEMORY && memory.host_refused);
-        Fault { code, what, last_log: state.log.last.clone(), may_differ }
+        ModuleFault { code, what, last_log: state.log.last.clone(), may_differ }
     }
 
     pub fn is_timeout(&self) -> bool {
@@ -56,10 +56,10 @@ impl Fault {
     }
 
     /// The fault as the reason why a record failed that was alone in the call, or alone to blame.
-    pub fn failed(&self, attempts: u32, module: &str) -> Failed {
+    pub fn failed(&self, attempts: u32, module: &str) -> TransformFailure {
         let said = self.last_log.as_ref().map(|line| format!("; it last logged: {line}")).unwrap_or_default();
         let message = format!("{}{said} (module {module})", self.what);
-        Failed { code: self.code, message, attempts, may_differ: self.may_differ }
+        TransformFailure { code: self.code, message, attempts, may_differ: self.may_differ }
     }
 }
 

@@ -16,16 +16,16 @@ pub const LOG_LINE_MAX: usize = 1024;
 const METRIC_NAME_MAX: usize = 128;
 
 /// The host's side of one instance.
-pub struct State {
-    pub memory: Memory,
-    pub log: Log,
+pub struct HostState {
+    pub memory: ModuleMemory,
+    pub log: ModuleLog,
     pub counters: Counters,
 }
 
 /// Watches over the memory of an instance. It refuses quietly, so that a guest may cope, and remembers that it did, so
 /// that the trap which follows if the guest cannot is told from any other.
 #[derive(Default)]
-pub struct Memory {
+pub struct ModuleMemory {
     max: usize,
     now: usize,
     pub peak: usize,
@@ -36,7 +36,7 @@ pub struct Memory {
 }
 
 /// Writes a guest's log lines to ours.
-pub struct Log {
+pub struct ModuleLog {
     /// The module's short hash.
     module: String,
     left: usize,
@@ -54,17 +54,17 @@ pub struct Counters {
     pub refused: u64,
 }
 
-impl State {
-    pub fn new(module: &str, memory_max: usize, log_lines: usize, metric_names: usize) -> State {
-        State {
-            memory: Memory { max: memory_max, ..Memory::default() },
-            log: Log { module: module.to_owned(), left: log_lines, unwritten: 0, last: None },
+impl HostState {
+    pub fn new(module: &str, memory_max: usize, log_lines: usize, metric_names: usize) -> HostState {
+        HostState {
+            memory: ModuleMemory { max: memory_max, ..ModuleMemory::default() },
+            log: ModuleLog { module: module.to_owned(), left: log_lines, unwritten: 0, last: None },
             counters: Counters::new(metric_names),
         }
     }
 }
 
-impl ResourceLimiter for Memory {
+impl ResourceLimiter for ModuleMemory {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let wanted = self.now.saturating_sub(current).saturating_add(desired);
         if wanted > self.max || maximum.is_some_and(|m| desired > m) {
@@ -99,21 +99,21 @@ impl ResourceLimiter for Memory {
     }
 }
 
-impl types::Host for State {}
+impl types::Host for HostState {}
 
-impl log::Host for State {
+impl log::Host for HostState {
     fn write(&mut self, level: log::Level, message: String) {
         self.log.write(level, &message);
     }
 }
 
-impl metrics::Host for State {
+impl metrics::Host for HostState {
     fn add(&mut self, name: String, value: u64) {
         self.counters.add(&name, value);
     }
 }
 
-impl Log {
+impl ModuleLog {
     fn write(&mut self, level: log::Level, message: &str) {
         let line = one_line(message, LOG_LINE_MAX);
         if self.left == 0 {
@@ -134,7 +134,7 @@ impl Log {
 }
 
 /// The end of an instance is the end of its lines: only now it is known how many were left out.
-impl Drop for Log {
+impl Drop for ModuleLog {
     fn drop(&mut self) {
         if self.unwritten > 0 {
             let (module, unwritten) = (self.module.as_str(), self.unwritten);
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn memory_is_counted_over_all_memories() {
-        let mut memory = Memory { max: 10 << 16, ..Memory::default() };
+        let mut memory = ModuleMemory { max: 10 << 16, ..ModuleMemory::default() };
         assert!(memory.memory_growing(0, 6 << 16, None).unwrap());
         assert!(memory.memory_growing(0, 3 << 16, None).unwrap());
         assert!(!memory.memory_growing(3 << 16, 5 << 16, None).unwrap());

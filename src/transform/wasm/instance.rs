@@ -3,8 +3,8 @@
 use super::bindings::{ConfiguredTransform, InputRecord, OutputRecord, Transform};
 use super::code;
 use super::engine::{engine, ticks};
-use super::fault::{Fault, cause, one_line};
-use super::host::State;
+use super::fault::{ModuleFault, cause, one_line};
+use super::host::HostState;
 use super::module::{Guest, Module};
 use super::settings::Settings;
 use crate::error::{Error, Kind, Result};
@@ -15,7 +15,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store};
 const REFUSAL_MAX: usize = 1024;
 
 pub struct Instance {
-    store: Store<State>,
+    store: Store<HostState>,
     world: World,
 }
 
@@ -65,7 +65,7 @@ impl Instance {
 
     fn try_start(module: &Module, settings: &Settings, config: &str) -> Result<Instance, NotStarted> {
         let engine = engine().map_err(|e| NotStarted::Impossible(e.to_string()))?;
-        let state = State::new(module.short(), settings.memory_bytes, settings.log_lines, settings.metric_names);
+        let state = HostState::new(module.short(), settings.memory_bytes, settings.log_lines, settings.metric_names);
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(settings.output_bytes);
@@ -85,7 +85,10 @@ impl Instance {
                     return Err(NotStarted::Refused(format!("`init` says: {text} (module {module})")));
                 }
                 Err(e) => {
-                    return Err(not_configured(&Fault::new(&e, store.data(), settings, settings.timeout), module));
+                    return Err(not_configured(
+                        &ModuleFault::new(&e, store.data(), settings, settings.timeout),
+                        module,
+                    ));
                 }
             }
         }
@@ -98,22 +101,22 @@ impl Instance {
         records: &[InputRecord<'_>],
         settings: &Settings,
         deadline: Duration,
-    ) -> Result<Vec<OutputRecord>, Fault> {
+    ) -> Result<Vec<OutputRecord>, ModuleFault> {
         self.store.set_epoch_deadline(ticks(deadline));
         let answered = match &self.world {
             World::Plain(guest) => guest.call_transform(&mut self.store, records),
             World::Configured(guest) => guest.call_transform(&mut self.store, records),
         };
-        answered.map_err(|e| Fault::new(&e, self.store.data(), settings, deadline))
+        answered.map_err(|e| ModuleFault::new(&e, self.store.data(), settings, deadline))
     }
 
     /// What the guest counted and used.
-    pub fn into_state(self) -> State {
+    pub fn into_state(self) -> HostState {
         self.store.into_data()
     }
 }
 
-fn not_instantiated(e: &wasmtime::Error, state: &State, module: &Module, settings: &Settings) -> NotStarted {
+fn not_instantiated(e: &wasmtime::Error, state: &HostState, module: &Module, settings: &Settings) -> NotStarted {
     let module = module.short();
     if let Some(wanted) = state.memory.refused {
         let max = settings.memory_bytes;
@@ -121,7 +124,7 @@ fn not_instantiated(e: &wasmtime::Error, state: &State, module: &Module, setting
         return NotStarted::Refused(what);
     }
     if e.downcast_ref::<wasmtime::Trap>().is_some() {
-        return not_configured(&Fault::new(e, state, settings, settings.timeout), module);
+        return not_configured(&ModuleFault::new(e, state, settings, settings.timeout), module);
     }
     let what = format!("instantiate: {} (module {module})", one_line(&cause(e), REFUSAL_MAX));
     match e.downcast_ref::<PoolConcurrencyLimitError>() {
@@ -130,7 +133,7 @@ fn not_instantiated(e: &wasmtime::Error, state: &State, module: &Module, setting
     }
 }
 
-fn not_configured(fault: &Fault, module: &str) -> NotStarted {
+fn not_configured(fault: &ModuleFault, module: &str) -> NotStarted {
     let what = fault.failed(1, module).message;
     if fault.is_timeout() { NotStarted::TimedOut(what) } else { NotStarted::Refused(what) }
 }

@@ -5,14 +5,14 @@
 //! number of calls is limited and not their time: what becomes of a record must not depend on the machine's load.
 
 use super::code;
-use super::fault::Fault;
+use super::fault::ModuleFault;
 use crate::error::Result;
-use crate::transform::Failed;
+use crate::transform::TransformFailure;
 use std::collections::VecDeque;
 use std::ops::Range;
 
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct CallLimits {
     pub max_calls: u32,
     /// More tries after a time-out, of the whole batch and of a record alone. A half is a new try of its batch anyway.
     pub retries: u32,
@@ -20,25 +20,25 @@ pub struct Limits {
 
 /// Records that were judged in one call, or that fail together.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Part<A> {
+pub struct BatchPart<A> {
     pub range: Range<usize>,
-    pub outcome: Result<A, Failed>,
+    pub outcome: Result<A, TransformFailure>,
 }
 
 /// Calls with `batch` and then with parts of it, until each record is in one part. The parts come in order. `module` is
 /// for messages. An error of `call` ends the search.
 pub fn isolate<A>(
     batch: Range<usize>,
-    limits: Limits,
+    limits: CallLimits,
     module: &str,
-    mut call: impl FnMut(Range<usize>) -> Result<Result<A, Fault>>,
-) -> Result<Vec<Part<A>>> {
+    mut call: impl FnMut(Range<usize>) -> Result<Result<A, ModuleFault>>,
+) -> Result<Vec<BatchPart<A>>> {
     let mut calls = 0;
     let mut parts = Vec::new();
     let mut pending = VecDeque::from([(batch, None)]);
     while let Some((range, parent)) = pending.pop_front() {
         if let Some(fault) = parent.as_ref().filter(|_| calls >= limits.max_calls) {
-            parts.push(Part { range, outcome: Err(left_over(fault, limits.max_calls, module)) });
+            parts.push(BatchPart { range, outcome: Err(left_over(fault, limits.max_calls, module)) });
             continue;
         }
         let retries = if parent.is_none() || range.len() == 1 { limits.retries } else { 0 };
@@ -52,11 +52,11 @@ pub fn isolate<A>(
             }
         };
         match outcome {
-            Ok(answers) => parts.push(Part { range, outcome: Ok(answers) }),
+            Ok(answers) => parts.push(BatchPart { range, outcome: Ok(answers) }),
             Err(fault) if range.len() == 1 => {
                 // A guest is deterministic: only of time-outs does it matter how often they were tried.
                 let attempts = if fault.is_timeout() { tries } else { 1 };
-                parts.push(Part { range, outcome: Err(fault.failed(attempts, module)) });
+                parts.push(BatchPart { range, outcome: Err(fault.failed(attempts, module)) });
             }
             Err(fault) => {
                 let middle = range.start + range.len() / 2;
@@ -70,21 +70,21 @@ pub fn isolate<A>(
 }
 
 /// Among other records, or with the calls that time-outs used up, these may be judged after all: it may differ.
-fn left_over(fault: &Fault, max_calls: u32, module: &str) -> Failed {
+fn left_over(fault: &ModuleFault, max_calls: u32, module: &str) -> TransformFailure {
     let message = format!(
         "its batch failed and the record at fault was not found within {max_calls} calls; the last was `{}`: {}",
         fault.code,
         fault.failed(1, module).message
     );
-    Failed { code: code::ISOLATION_BUDGET, message, attempts: 1, may_differ: true }
+    TransformFailure { code: code::ISOLATION_BUDGET, message, attempts: 1, may_differ: true }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn fault(code: &'static str) -> Fault {
-        Fault { code, what: "it fell".to_owned(), last_log: None, may_differ: code == code::TIMEOUT }
+    fn fault(code: &'static str) -> ModuleFault {
+        ModuleFault { code, what: "it fell".to_owned(), last_log: None, may_differ: code == code::TIMEOUT }
     }
 
     /// Calls that fail whenever one of `guilty` is among the records. Gives the parts, and the sizes called with.
@@ -94,9 +94,9 @@ mod tests {
         code: &'static str,
         max_calls: u32,
         retries: u32,
-    ) -> (Vec<Part<usize>>, Vec<usize>) {
+    ) -> (Vec<BatchPart<usize>>, Vec<usize>) {
         let mut sizes = Vec::new();
-        let parts = isolate(0..n, Limits { max_calls, retries }, "abc", |range| {
+        let parts = isolate(0..n, CallLimits { max_calls, retries }, "abc", |range| {
             sizes.push(range.len());
             let bad = guilty.iter().any(|g| range.contains(g));
             Ok(if bad { Err(fault(code)) } else { Ok(range.len()) })
@@ -111,7 +111,7 @@ mod tests {
         (parts, sizes)
     }
 
-    fn failed(parts: &[Part<usize>]) -> Vec<(usize, &'static str)> {
+    fn failed(parts: &[BatchPart<usize>]) -> Vec<(usize, &'static str)> {
         parts
             .iter()
             .filter_map(|p| p.outcome.as_ref().err().map(|f| (p.range.clone(), f.code)))
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn innocent_records_take_one_call() {
         let (parts, sizes) = search(500, &[], code::TRAP, 64, 1);
-        assert_eq!(parts, [Part { range: 0..500, outcome: Ok(500) }]);
+        assert_eq!(parts, [BatchPart { range: 0..500, outcome: Ok(500) }]);
         assert_eq!(sizes, [500]);
     }
 
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn an_error_of_the_call_is_the_end() {
         let stop = || crate::error::Error::new(crate::error::Kind::Misconfigured, "no");
-        let limits = Limits { max_calls: 9, retries: 0 };
+        let limits = CallLimits { max_calls: 9, retries: 0 };
         assert!(isolate::<()>(0..4, limits, "abc", |_| Err(stop())).is_err());
     }
 }

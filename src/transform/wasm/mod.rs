@@ -5,11 +5,11 @@
 //! [`Settings::isolate_max_calls`] reach; and each batch meets a fresh instance, so that nothing is remembered.
 //!
 //! Does not promise: that a record comes out the same among other records. That is the guest's affair. And a time-out
-//! depends on the machine, which is why [`super::Failed::may_differ`] exists.
+//! depends on the machine, which is why [`super::TransformFailure::may_differ`] exists.
 //!
 //! In the order a module travels: `module` loads and refuses, `cache` keeps compiled code, `engine` is what runs it,
 //! `host` is what a guest sees of us, `instance` is one guest alive, `isolate` finds the guilty, `answer` checks what
-//! came back, `runner` joins them into a [`super::Transform`].
+//! came back, `runner` joins them into a [`super::RecordTransform`].
 
 mod answer;
 mod bindings;

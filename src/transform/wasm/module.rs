@@ -3,7 +3,7 @@
 use super::bindings::{ConfiguredTransformPre, Transform, TransformPre};
 use super::engine::engine;
 use super::fault::one_line;
-use super::host::State;
+use super::host::HostState;
 use super::store;
 use crate::error::{Error, Kind, Result};
 use sha2::{Digest, Sha256};
@@ -27,10 +27,10 @@ const INTERFACES: [&str; 3] = ["types", "log", "metrics"];
 /// A transform's code, compiled and checked. Cheap to clone.
 #[derive(Clone)]
 pub struct Module {
-    loaded: Arc<Loaded>,
+    loaded: Arc<LoadedModule>,
 }
 
-struct Loaded {
+struct LoadedModule {
     guest: Guest,
     version: String,
     sha256: String,
@@ -39,8 +39,8 @@ struct Loaded {
 
 /// Which of the contract's worlds the module is of: with `init` or without.
 pub(super) enum Guest {
-    Plain(TransformPre<State>),
-    Configured(ConfiguredTransformPre<State>),
+    Plain(TransformPre<HostState>),
+    Configured(ConfiguredTransformPre<HostState>),
 }
 
 impl Module {
@@ -55,7 +55,7 @@ impl Module {
         let outline = Outline::of(&component);
         let version = outline.check()?;
         let guest = link(component.engine(), &component, outline.has("init"))?;
-        Ok(Module { loaded: Arc::new(Loaded { guest, version, sha256, cached }) })
+        Ok(Module { loaded: Arc::new(LoadedModule { guest, version, sha256, cached }) })
     }
 
     /// Of the file, in hex.
@@ -118,8 +118,8 @@ fn refuse(why: impl AsRef<str>) -> Error {
 
 fn link(engine: &Engine, component: &Component, configured: bool) -> Result<Guest> {
     let link = || {
-        let mut linker = Linker::<State>::new(engine);
-        Transform::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+        let mut linker = Linker::<HostState>::new(engine);
+        Transform::add_to_linker::<_, HasSelf<HostState>>(&mut linker, |state| state)?;
         let pre = linker.instantiate_pre(component)?;
         Ok(match configured {
             true => Guest::Configured(ConfiguredTransformPre::new(pre)?),

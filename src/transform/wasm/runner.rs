@@ -1,17 +1,17 @@
-//! A module and its settings as a [`Transform`].
+//! A module and its settings as a [`RecordTransform`].
 
-use super::answer::{self, Answer};
+use super::answer::{self, ModuleAnswer};
 use super::bindings::InputRecord;
 use super::bindings::types::KinesisMetadata;
-use super::fault::Fault;
+use super::fault::ModuleFault;
 use super::host::Counters;
 use super::instance::Instance;
-use super::isolate::{Limits, isolate};
+use super::isolate::{CallLimits, isolate};
 use super::module::Module;
 use super::settings::Settings;
 use crate::error::{Error, Kind, Result};
-use crate::record::{Batch, Origin};
-use crate::transform::{Transform, Transformed, Verdict};
+use crate::record::{Origin, Records};
+use crate::transform::{RecordTransform, TransformVerdict, Transformed};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
 
@@ -21,11 +21,11 @@ pub struct WasmTransform {
     settings: Settings,
     /// `settings.config` as the guest gets it.
     config: String,
-    seen: Mutex<Seen>,
+    seen: Mutex<SeenCalls>,
 }
 
 /// What calls have shown so far.
-struct Seen {
+struct SeenCalls {
     counters: Counters,
     peak: usize,
     calls: u64,
@@ -35,18 +35,18 @@ struct Seen {
 /// with the same records.
 struct Pass<'a> {
     transform: &'a WasmTransform,
-    records: &'a Batch,
+    records: &'a Records,
     arrivals: &'a [u64],
     /// Where each stood in a shard, if it did.
     origins: &'a [Origin],
     /// Of the records of a batch by position; grows to the largest batch.
     ids: Vec<String>,
-    seen: Seen,
+    seen: SeenCalls,
 }
 
-impl Seen {
-    fn new(settings: &Settings) -> Seen {
-        Seen { counters: Counters::new(settings.metric_names), peak: 0, calls: 0 }
+impl SeenCalls {
+    fn new(settings: &Settings) -> SeenCalls {
+        SeenCalls { counters: Counters::new(settings.metric_names), peak: 0, calls: 0 }
     }
 }
 
@@ -59,7 +59,7 @@ impl WasmTransform {
         }
         let config = settings.config.as_ref().unwrap_or(&serde_json::Value::Null).to_string();
         Instance::start(&module, &settings, &config).map_err(|e| e.into_error(false))?;
-        let seen = Mutex::new(Seen::new(&settings));
+        let seen = Mutex::new(SeenCalls::new(&settings));
         Ok(WasmTransform { module, settings, config, seen })
     }
 
@@ -67,7 +67,7 @@ impl WasmTransform {
         &self.module
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, SeenCalls> {
         self.seen.lock().expect("nobody panics holding it")
     }
 
@@ -89,7 +89,7 @@ impl WasmTransform {
 
 impl Pass<'_> {
     /// Calls with one batch on a fresh instance.
-    fn call(&mut self, range: Range<usize>) -> Result<Result<Vec<Answer>, Fault>> {
+    fn call(&mut self, range: Range<usize>) -> Result<Result<Vec<ModuleAnswer>, ModuleFault>> {
         let WasmTransform { module, settings, config, .. } = self.transform;
         let deadline = settings.deadline(range.len());
         let mut instance = Instance::start(module, settings, config).map_err(|e| e.into_error(true))?;
@@ -125,34 +125,34 @@ impl Pass<'_> {
             self.ids.push(i.to_string());
         }
         let WasmTransform { module, settings, .. } = self.transform;
-        let limits = Limits { max_calls: settings.isolate_max_calls, retries: settings.retries };
+        let limits = CallLimits { max_calls: settings.isolate_max_calls, retries: settings.retries };
         for part in isolate(range, limits, module.short(), |part| self.call(part))? {
             let alone = part.range.len() == 1;
             match part.outcome {
                 Ok(answers) => answers.into_iter().for_each(|a| answer::add(out, a, alone, module.short())),
-                Err(failed) => out.verdicts.extend(part.range.map(|_| Verdict::Failed(failed.clone()))),
+                Err(failed) => out.verdicts.extend(part.range.map(|_| TransformVerdict::Failed(failed.clone()))),
             }
         }
         Ok(())
     }
 }
 
-impl Transform for WasmTransform {
+impl RecordTransform for WasmTransform {
     fn batch_limits(&self) -> (usize, usize) {
         (self.settings.max_records, self.settings.max_bytes)
     }
 
-    fn apply(&self, records: &Batch, arrivals: &[u64], origins: &[Origin]) -> Result<Transformed> {
+    fn apply(&self, records: &Records, arrivals: &[u64], origins: &[Origin]) -> Result<Transformed> {
         if arrivals.len() != records.len() {
             let what = format!("{} records were given {} arrivals", records.len(), arrivals.len());
             return Err(Error::new(Kind::Bug, what));
         }
         let mut out = Transformed {
-            outputs: Batch::with_capacity(records.len(), records.bytes().len()),
+            outputs: Records::with_capacity(records.len(), records.bytes().len()),
             partition_keys: Vec::new(),
             verdicts: Vec::with_capacity(records.len()),
         };
-        let seen = Seen::new(&self.settings);
+        let seen = SeenCalls::new(&self.settings);
         let mut pass = Pass { transform: self, records, arrivals, origins, ids: Vec::new(), seen };
         let mut from = 0;
         while from < records.len() {
@@ -176,7 +176,7 @@ impl Transform for WasmTransform {
 }
 
 /// As many records as the limits allow, and one at least.
-fn batch_end(records: &Batch, from: usize, (max_records, max_bytes): (usize, usize)) -> usize {
+fn batch_end(records: &Records, from: usize, (max_records, max_bytes): (usize, usize)) -> usize {
     let mut to = from + 1;
     while to < records.len() && to - from < max_records && records.bytes_of(from, to + 1).len() <= max_bytes {
         to += 1;
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn batches_keep_both_limits_and_a_large_record_goes_alone() {
-        let mut records = Batch::default();
+        let mut records = Records::default();
         for size in [1, 1, 1, 9, 1, 0, 0, 5] {
             records.push(&vec![0; size]);
         }

@@ -8,8 +8,8 @@ use crate::s3::{self, Eye};
 use crate::service::variable;
 use crate::warehouse::{self, Dialect};
 use hydrant::config;
-use hydrant::deliver::http::Http;
-use hydrant::deliver::local::Local;
+use hydrant::deliver::http::HttpSink;
+use hydrant::deliver::local::LocalSink;
 use hydrant::deliver::records::Building;
 use hydrant::deliver::{Attempt, Body, Shipment, Sink};
 use hydrant::fs::fake::FakeFs;
@@ -76,14 +76,14 @@ impl Place for Directory {
     }
 
     fn sink(&self) -> Box<dyn Sink> {
-        Box::new(Local::new(self.disk(), self.root.clone()))
+        Box::new(LocalSink::new(self.disk(), self.root.clone()))
     }
 
     fn refusing(&self, shipment: &Shipment) -> (Box<dyn Sink>, String, String) {
         // Below a file, which only a real disk minds.
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
         let at = format!("`{}`", root.join(&shipment.name).display());
-        (Box::new(Local::new(Arc::new(RealFs), root)), "write ".to_owned(), at)
+        (Box::new(LocalSink::new(Arc::new(RealFs), root)), "write ".to_owned(), at)
     }
 
     fn found(&self, shipment: &Shipment) -> Vec<Vec<u8>> {
@@ -110,7 +110,7 @@ impl Place for Directory {
     fn attempt_until(&self, shipment: &Shipment, operation: u64, power: bool) -> Option<(Attempt, bool)> {
         let mut fake = self.fake.as_ref()?.lock().expect("nobody panics");
         fake.crash_at(fake.operations() + operation);
-        let attempt = Local::new(Arc::new(fake.clone()), self.root.clone()).attempt(shipment);
+        let attempt = LocalSink::new(Arc::new(fake.clone()), self.root.clone()).attempt(shipment);
         let was_cut = fake.crashed();
         // At the latest now.
         *fake = if power { fake.after_power_cut(&mut rand::random) } else { fake.after_kill() };
@@ -273,7 +273,7 @@ impl Network for Receiver {
         });
         let settings: config::Http = serde_json::from_value(settings).expect("settings");
         let arn = "arn:aws:firehose:us-east-1:000000000000:deliverystream/s";
-        Box::new(Http::connect(&settings, arn, RUNTIME.handle().clone()).expect("settings are complete"))
+        Box::new(HttpSink::connect(&settings, arn, RUNTIME.handle().clone()).expect("settings are complete"))
     }
 
     // A URL may hold secrets, and is not told.

@@ -2,7 +2,7 @@
 
 use super::proxy::{Go, Proxy};
 use super::*;
-use hydrant::deliver::s3::S3;
+use hydrant::deliver::s3::S3Sink;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ fn loaded_once(database: &Database) {
 }
 
 /// Counts the attempts that reach the stage.
-struct Counted(S3, AtomicUsize);
+struct Counted(S3Sink, AtomicUsize);
 
 impl Sink for Counted {
     fn attempt(&self, shipment: &Shipment) -> Attempt {

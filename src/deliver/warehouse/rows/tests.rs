@@ -2,12 +2,12 @@ use super::*;
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
-fn columns(names: &[(&str, Kind)]) -> Vec<Column> {
-    names.iter().map(|(name, kind)| Column { name: (*name).to_owned(), kind: *kind }).collect()
+fn columns(names: &[(&str, ColumnKind)]) -> Vec<TableColumn> {
+    names.iter().map(|(name, kind)| TableColumn { name: (*name).to_owned(), kind: *kind }).collect()
 }
 
 /// The lines, which are the same wherever the input is cut.
-fn lines(input: &[u8], columns: Vec<Column>) -> Result<String, String> {
+fn lines(input: &[u8], columns: Vec<TableColumn>) -> Result<String, String> {
     let whole = lines_read(input, columns.clone(), INPUT_BYTES);
     // A large input is cut often enough as it is.
     for input_bytes in (1..=input.len()).take_while(|_| input.len() < 1000) {
@@ -16,8 +16,8 @@ fn lines(input: &[u8], columns: Vec<Column>) -> Result<String, String> {
     whole
 }
 
-fn lines_read(input: &[u8], columns: Vec<Column>, input_bytes: usize) -> Result<String, String> {
-    let mut rows = Rows { input_bytes, ..Rows::new(input, Arc::new(columns.into())) };
+fn lines_read(input: &[u8], columns: Vec<TableColumn>, input_bytes: usize) -> Result<String, String> {
+    let mut rows = TableRows { input_bytes, ..TableRows::new(input, Arc::new(columns.into())) };
     let mut out = Vec::new();
     while let Some(piece) = rows.piece().map_err(|e| e.to_string())? {
         out.extend(piece);
@@ -26,7 +26,7 @@ fn lines_read(input: &[u8], columns: Vec<Column>, input_bytes: usize) -> Result<
 }
 
 fn plain(input: &str) -> Result<String, String> {
-    lines(input.as_bytes(), columns(&[("a", Kind::Plain), ("b", Kind::Plain)]))
+    lines(input.as_bytes(), columns(&[("a", ColumnKind::Plain), ("b", ColumnKind::Plain)]))
 }
 
 #[test]
@@ -54,7 +54,13 @@ fn values_keep_what_they_are() {
 
 #[test]
 fn json_and_arrays_are_written_as_their_columns_take_them() {
-    let kinds = || columns(&[("j", Kind::Json), ("t", Kind::Array { json: false }), ("k", Kind::Array { json: true })]);
+    let kinds = || {
+        columns(&[
+            ("j", ColumnKind::Json),
+            ("t", ColumnKind::Array { json: false }),
+            ("k", ColumnKind::Array { json: true }),
+        ])
+    };
     let line = lines(br#"{"j":"x","t":["a\"\\,\n",null,"NULL",1.0,[true]],"k":[{"a":[1]},"s",null]}"#, kinds());
     let expected = concat!(
         "\"x\"\t",
@@ -83,17 +89,17 @@ fn what_is_no_record_is_named_by_its_number_and_column() {
         let message = plain(input).expect_err(input);
         assert!(parts.iter().all(|part| message.contains(part)) && !message.contains("at line"), "{input}: {message}");
     }
-    let message = lines(b"{\"a\":\"\xff\"}", columns(&[("a", Kind::Plain)])).expect_err("it is no UTF-8");
+    let message = lines(b"{\"a\":\"\xff\"}", columns(&[("a", ColumnKind::Plain)])).expect_err("it is no UTF-8");
     assert!(message.starts_with("record 1: it is no JSON"), "{message}");
 }
 
 #[test]
 fn input_and_output_larger_than_a_piece_are_the_same_rows() {
     let record = format!(r#"{{"a":"{}","b":1}}"#, "x".repeat(3000));
-    let rows = lines(record.repeat(500).as_bytes(), columns(&[("a", Kind::Plain), ("b", Kind::Plain)]));
+    let rows = lines(record.repeat(500).as_bytes(), columns(&[("a", ColumnKind::Plain), ("b", ColumnKind::Plain)]));
     assert_eq!(rows, Ok(format!("{}\t1\n", "x".repeat(3000)).repeat(500)));
     let large = format!(r#"{{"a":"{}"}}"#, "y".repeat(3 << 20));
-    let rows = lines((large.clone() + &large).as_bytes(), columns(&[("a", Kind::Plain)]));
+    let rows = lines((large.clone() + &large).as_bytes(), columns(&[("a", ColumnKind::Plain)]));
     assert_eq!(rows, Ok(format!("{}\n", "y".repeat(3 << 20)).repeat(2)));
 }
 
@@ -152,7 +158,7 @@ proptest! {
             // The same characters, all of them as escapes.
             if ascii { escape_all(&text) } else { text }
         }).collect();
-        let kinds: Vec<(&str, Kind)> = names.iter().map(|name| (*name, Kind::Plain)).collect();
+        let kinds: Vec<(&str, ColumnKind)> = names.iter().map(|name| (*name, ColumnKind::Plain)).collect();
         let text = lines(input.as_bytes(), columns(&kinds)).expect("they are objects");
         let found: Vec<Vec<Option<String>>> =
             text.split_terminator('\n').map(|line| line.split('\t').map(decode).collect()).collect();

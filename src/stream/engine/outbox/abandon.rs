@@ -2,7 +2,7 @@
 //! up on.
 
 use super::queue::Outbox;
-use super::shipping::Phase;
+use super::shipping::ShippingPhase;
 use crate::deliver::Attempt;
 use crate::stream::plan::Reason;
 use crate::stream::plan::state::State;
@@ -59,15 +59,15 @@ impl Outbox {
             let Some(shipping) = self.shipping.get_mut(&number) else { continue };
             let plan = &state.plans[&number];
             let is_held = match &shipping.phase {
-                Phase::Waiting { .. } | Phase::Held { .. } | Phase::Sent(_) => true,
-                Phase::Rebuilding(_) => stuck.contains(&number),
+                ShippingPhase::Waiting { .. } | ShippingPhase::Held { .. } | ShippingPhase::Sent(_) => true,
+                ShippingPhase::Rebuilding(_) => stuck.contains(&number),
                 _ => false,
             };
             if !is_held || shipping.is_given_up {
                 continue;
             }
             if plan.abandoned.is_some() || plan.outlet.is_failure() {
-                let is_first = shipping.alarm.is_none() && matches!(shipping.phase, Phase::Sent(_));
+                let is_first = shipping.alarm.is_none() && matches!(shipping.phase, ShippingPhase::Sent(_));
                 done.left += !is_first as u64;
                 continue;
             }
@@ -76,19 +76,19 @@ impl Outbox {
             let attempts = shipping.attempts;
             let given_up = |words: String| {
                 let (reason, instead) = last_words(Some(words), Attempt::Absent, attempts, ended_ms);
-                Phase::GivenUp { body: None, reason, instead }
+                ShippingPhase::GivenUp { body: None, reason, instead }
             };
             let phase = match (&shipping.phase, refused) {
-                (Phase::Waiting { body, .. }, Some((reason, instead))) => {
-                    Phase::GivenUp { body: Some(body.clone()), reason, instead }
+                (ShippingPhase::Waiting { body, .. }, Some((reason, instead))) => {
+                    ShippingPhase::GivenUp { body: Some(body.clone()), reason, instead }
                 }
-                (Phase::Waiting { body, .. }, None) => {
+                (ShippingPhase::Waiting { body, .. }, None) => {
                     let body = body.clone();
                     shipping.is_given_up = true;
-                    Phase::Ready(body)
+                    ShippingPhase::Ready(body)
                 }
-                (Phase::Held { alarm }, _) => given_up(alarm.clone()),
-                (Phase::Rebuilding(_), _) => given_up("its records cannot be made again".to_owned()),
+                (ShippingPhase::Held { alarm }, _) => given_up(alarm.clone()),
+                (ShippingPhase::Rebuilding(_), _) => given_up("its records cannot be made again".to_owned()),
                 _ => {
                     // Its answer decides.
                     shipping.is_given_up = true;
@@ -102,6 +102,8 @@ impl Outbox {
 
     /// Whether a plan that somebody has given up on waits for an answer.
     pub(crate) fn is_giving_up(&self) -> bool {
-        self.shipping.values().any(|s| s.is_given_up && matches!(s.phase, Phase::Ready(_) | Phase::Sent(_)))
+        self.shipping
+            .values()
+            .any(|s| s.is_given_up && matches!(s.phase, ShippingPhase::Ready(_) | ShippingPhase::Sent(_)))
     }
 }

@@ -2,8 +2,8 @@
 
 use super::abandon::last_words;
 use super::queue::Outbox;
-use super::shipping::Phase;
 use super::shipping::Shipping;
+use super::shipping::ShippingPhase;
 use crate::alarm::{Alarm, AlarmKind};
 use crate::deliver::{Attempt, Body, Rejection, retry};
 use crate::stream::pipeline::live::{Gate, Live};
@@ -26,7 +26,7 @@ impl Outbox {
     pub(crate) fn answered(&mut self, attempt: Attempt, context: &AnswerContext, jitter: &mut dyn FnMut() -> f64) {
         let number = context.plan.number;
         let Some(shipping) = self.shipping.get_mut(&number) else { return };
-        let Phase::Sent(body) = &shipping.phase else { return };
+        let ShippingPhase::Sent(body) = &shipping.phase else { return };
         let body = body.clone();
         shipping.attempts += 1;
         shipping.refused = None;
@@ -53,17 +53,17 @@ impl Shipping {
         body: Arc<Body>,
         context: &AnswerContext,
         jitter: &mut dyn FnMut() -> f64,
-    ) -> Phase {
+    ) -> ShippingPhase {
         let AnswerContext { plan, live, now, ended_ms } = *context;
         let attempts = self.attempts;
         let is_misconfigured = matches!(attempt, Attempt::Misconfigured { .. } | Attempt::Nowhere { .. });
         match attempt {
-            Attempt::Stored { tag } => Phase::Stored { tag, object_bytes: body.len() },
+            Attempt::Stored { tag } => ShippingPhase::Stored { tag, object_bytes: body.len() },
             Attempt::Retry { reason } | Attempt::Misconfigured { reason } | Attempt::Nowhere { reason } => {
                 // What is waited for here is not the destination.
                 (self.refusals.first_sent, self.refusals.before) = (None, Duration::ZERO);
                 self.alarm = Some(not_delivered(plan, attempts, &reason));
-                Phase::Waiting { body, until: now + retry::pause(attempts, is_misconfigured, jitter()) }
+                ShippingPhase::Waiting { body, until: now + retry::pause(attempts, is_misconfigured, jitter()) }
             }
             Attempt::Refused { code, message, instead, .. } => {
                 self.alarm = Some(not_delivered(plan, attempts, &format!("{code}: {message}")));
@@ -76,40 +76,40 @@ impl Shipping {
                 match pause {
                     Some(pause) => {
                         self.refused = Some((reason, instead));
-                        Phase::Waiting { body, until: now + pause }
+                        ShippingPhase::Waiting { body, until: now + pause }
                     }
-                    None => Phase::GivenUp { body: Some(body), reason, instead },
+                    None => ShippingPhase::GivenUp { body: Some(body), reason, instead },
                 }
             }
             Attempt::TooLarge { code, message } => {
-                Phase::TooLarge(body, Box::new(Reason { code, message, attempts, ended_ms }))
+                ShippingPhase::TooLarge(body, Box::new(Reason { code, message, attempts, ended_ms }))
             }
             Attempt::Rejected { records } => {
                 let reason = |Rejection { code, message, .. }| Reason { code, message, attempts, ended_ms };
                 let records = records.into_iter().map(|rejection| (rejection.record, reason(rejection)));
-                Phase::Rejected(body, records.collect())
+                ShippingPhase::Rejected(body, records.collect())
             }
-            Attempt::Absent => Phase::CutDown(body),
+            Attempt::Absent => ShippingPhase::CutDown(body),
             // What stands there was never this plan's object.
-            Attempt::Foreign if self.only_look => Phase::CutDown(body),
-            Attempt::Foreign => Phase::Rename(body),
+            Attempt::Foreign if self.only_look => ShippingPhase::CutDown(body),
+            Attempt::Foreign => ShippingPhase::Rename(body),
             Attempt::Differs { found } => {
-                *self = Shipping::new(Phase::Held { alarm: String::new() }, None);
-                Phase::Held { alarm: held(plan, &found) }
+                *self = Shipping::new(ShippingPhase::Held { alarm: String::new() }, None);
+                ShippingPhase::Held { alarm: held(plan, &found) }
             }
         }
     }
 
     /// The same of a plan that somebody has given up on, and that was not stored.
-    fn last_answer(&mut self, attempt: Attempt, body: Arc<Body>, context: &AnswerContext) -> Phase {
+    fn last_answer(&mut self, attempt: Attempt, body: Arc<Body>, context: &AnswerContext) -> ShippingPhase {
         let (reason, instead) =
             last_words(self.alarm.take().map(|alarm| alarm.detail), attempt, self.attempts, context.ended_ms);
         match self.is_asked {
-            true => Phase::GivenUp { body: Some(body), reason, instead },
+            true => ShippingPhase::GivenUp { body: Some(body), reason, instead },
             false => {
                 // What became of that attempt may not be known.
                 self.alarm = Some(about_store(context.plan, reason.message));
-                Phase::Ready(body)
+                ShippingPhase::Ready(body)
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Which plans are sent when, and what has to be done with each.
 
 use super::refusals::Refusals;
-use super::shipping::{PackedOutputs, Phase, Rebuilding, Shipping, Todo};
+use super::shipping::{PackedOutputs, Rebuilding, Shipping, ShippingPhase, Todo};
 use super::window::Window;
 use crate::alarm::{Alarm, AlarmKind};
 use crate::deliver::{Body, Shipment};
@@ -42,7 +42,7 @@ impl Outbox {
     /// A plan whose object is ready to be sent.
     pub(crate) fn add(&mut self, plan: &Plan, body: Arc<Body>, content_encoding: Option<&'static str>) {
         debug_assert!(plan.is_open());
-        self.insert(plan.number, Shipping::new(Phase::Ready(body), content_encoding));
+        self.insert(plan.number, Shipping::new(ShippingPhase::Ready(body), content_encoding));
     }
 
     fn insert(&mut self, number: u64, shipping: Shipping) {
@@ -61,7 +61,7 @@ impl Outbox {
     }
 
     /// Has a plan go on in another phase.
-    pub(super) fn enter(&mut self, number: u64, phase: Phase) {
+    pub(super) fn enter(&mut self, number: u64, phase: ShippingPhase) {
         let Some(shipping) = self.shipping.get_mut(&number) else { return };
         let before = std::mem::replace(&mut shipping.phase, phase);
         let after = shipping.phase.todo();
@@ -72,7 +72,7 @@ impl Outbox {
     }
 
     /// The plans with which this has to be done.
-    fn with(&self, todo: Todo) -> impl Iterator<Item = (u64, &Phase)> {
+    fn with(&self, todo: Todo) -> impl Iterator<Item = (u64, &ShippingPhase)> {
         let numbers = self.todo.range((todo, 0)..=(todo, u64::MAX)).map(|(_, number)| *number);
         numbers.filter_map(|number| Some((number, &self.shipping.get(&number)?.phase)))
     }
@@ -95,7 +95,7 @@ impl Outbox {
         content_encoding: Option<&'static str>,
         refused: Option<Refused>,
     ) {
-        let shipping = Shipping::new(Phase::Rebuilding(Box::new(rebuilding)), content_encoding);
+        let shipping = Shipping::new(ShippingPhase::Rebuilding(Box::new(rebuilding)), content_encoding);
         let refusals = refused.map(Refusals::of).unwrap_or_default();
         self.insert(number, Shipping { refusals, ..shipping });
     }
@@ -103,7 +103,7 @@ impl Outbox {
     /// The body of a plan that is made again. `None` if it is not.
     pub(crate) fn rebuilding(&mut self, number: u64) -> Option<&mut Rebuilding> {
         match &mut self.shipping.get_mut(&number)?.phase {
-            Phase::Rebuilding(rebuilding) => Some(rebuilding),
+            ShippingPhase::Rebuilding(rebuilding) => Some(rebuilding),
             _ => None,
         }
     }
@@ -112,8 +112,8 @@ impl Outbox {
     pub(crate) fn take_rebuilding(&mut self, number: u64) -> Option<Rebuilding> {
         self.rebuilding(number)?;
         let shipping = self.shipping.get_mut(&number)?;
-        match std::mem::replace(&mut shipping.phase, Phase::Held { alarm: String::new() }) {
-            Phase::Rebuilding(rebuilding) => Some(*rebuilding),
+        match std::mem::replace(&mut shipping.phase, ShippingPhase::Held { alarm: String::new() }) {
+            ShippingPhase::Rebuilding(rebuilding) => Some(*rebuilding),
             _ => None,
         }
     }
@@ -122,14 +122,14 @@ impl Outbox {
     pub(crate) fn rebuilt(&mut self, number: u64, body: Arc<Body>, packed: Option<PackedOutputs>, is_whole: bool) {
         let Some(shipping) = self.shipping.get_mut(&number) else { return };
         (shipping.packed, shipping.only_look) = (packed, !is_whole);
-        self.enter(number, if is_whole { Phase::Ready(body) } else { Phase::Damaged(body) });
+        self.enter(number, if is_whole { ShippingPhase::Ready(body) } else { ShippingPhase::Damaged(body) });
     }
 
     /// The body of a plan that is ready, and what its elements hold if it is made for error records, which is taken out.
     pub(crate) fn take_records(&mut self, number: u64) -> Option<(Arc<Body>, Option<PackedOutputs>)> {
         let shipping = self.shipping.get_mut(&number)?;
         match &shipping.phase {
-            Phase::Ready(body) | Phase::Damaged(body) => Some((body.clone(), shipping.packed.take())),
+            ShippingPhase::Ready(body) | ShippingPhase::Damaged(body) => Some((body.clone(), shipping.packed.take())),
             _ => None,
         }
     }
@@ -137,7 +137,7 @@ impl Outbox {
     /// Gives a plan that is ready another body.
     pub(crate) fn replace_body(&mut self, number: u64, made: Arc<Body>, content_encoding: Option<&'static str>) {
         let Some(shipping) = self.shipping.get_mut(&number) else { return };
-        if let Phase::Ready(body) | Phase::Damaged(body) = &mut shipping.phase {
+        if let ShippingPhase::Ready(body) | ShippingPhase::Damaged(body) = &mut shipping.phase {
             *body = made;
             shipping.content_encoding = content_encoding;
         }
@@ -145,13 +145,13 @@ impl Outbox {
 
     /// Keeps a plan from being sent, with an alarm, for as long as it is held.
     pub(crate) fn hold(&mut self, number: u64, alarm: String) {
-        self.insert(number, Shipping::new(Phase::Held { alarm }, None));
+        self.insert(number, Shipping::new(ShippingPhase::Held { alarm }, None));
     }
 
     /// Why plans are held.
     pub(crate) fn held(&self) -> Vec<Alarm> {
         let held = self.shipping.iter().filter_map(|(number, shipping)| match &shipping.phase {
-            Phase::Held { alarm } => {
+            ShippingPhase::Held { alarm } => {
                 Some(Alarm::new(AlarmKind::PlanHeld, alarm.as_str()).about(format!("plan {number}")))
             }
             _ => None,
@@ -178,8 +178,8 @@ impl Outbox {
         // In the order of the records: halves of a plan that was cut go before what comes behind it, so that there are
         // never many of them.
         let may_go = |shipping: &Shipping| match &shipping.phase {
-            Phase::Ready(_) | Phase::Damaged(_) => true,
-            Phase::Waiting { until, .. } => *until <= now,
+            ShippingPhase::Ready(_) | ShippingPhase::Damaged(_) => true,
+            ShippingPhase::Waiting { until, .. } => *until <= now,
             _ => false,
         };
         let ready = self.shipping.iter().filter(|(_, s)| may_go(s) && (!state.paused || s.is_given_up));
@@ -215,8 +215,8 @@ impl Outbox {
             only_look: shipping.is_asked,
         };
         let phase = match sabotage::on("mark_before_reply") {
-            true => Phase::Stored { tag: String::new(), object_bytes: body.len() },
-            false => Phase::Sent(body),
+            true => ShippingPhase::Stored { tag: String::new(), object_bytes: body.len() },
+            false => ShippingPhase::Sent(body),
         };
         self.enter(plan.number, phase);
         Some((plan.ends_in(), plan.place().0.to_owned(), shipment))
@@ -229,7 +229,7 @@ impl Outbox {
             let max = &mut free[Gate::Destination as usize];
             *max = self.window.allowed(*max);
         }
-        for (number, _) in self.shipping.iter().filter(|(_, s)| matches!(s.phase, Phase::Sent(_))) {
+        for (number, _) in self.shipping.iter().filter(|(_, s)| matches!(s.phase, ShippingPhase::Sent(_))) {
             let free = &mut free[Gate::of(&state.plans[number]) as usize];
             *free = free.saturating_sub(1);
         }
@@ -244,7 +244,7 @@ impl Outbox {
         let free = self.free_slots(state, live);
         let turn = live.ordered.then(|| whose_turn(state));
         let until = self.shipping.iter().filter_map(|(number, s)| {
-            let Phase::Waiting { until, .. } = &s.phase else { return None };
+            let ShippingPhase::Waiting { until, .. } = &s.phase else { return None };
             let gate = Gate::of(&state.plans[number]);
             let waits = gate == Gate::Destination && turn.is_some_and(|turn| turn != Some(*number));
             (free[gate as usize] > 0 && !waits).then_some(*until)
@@ -255,8 +255,8 @@ impl Outbox {
     /// Ends all waiting: what was in the way may have been mended.
     pub(crate) fn retry_now(&mut self) {
         for shipping in self.shipping.values_mut() {
-            if let Phase::Waiting { body, .. } = &shipping.phase {
-                shipping.phase = Phase::Ready(body.clone());
+            if let ShippingPhase::Waiting { body, .. } = &shipping.phase {
+                shipping.phase = ShippingPhase::Ready(body.clone());
             }
         }
     }
@@ -264,7 +264,7 @@ impl Outbox {
     /// Plans whose object is stored.
     pub(crate) fn stored(&self) -> Vec<StoredPlan> {
         let stored = self.with(Todo::Settle).filter_map(|(number, phase)| match phase {
-            Phase::Stored { tag, object_bytes } => {
+            ShippingPhase::Stored { tag, object_bytes } => {
                 Some(StoredPlan { number, tag: tag.clone(), object_bytes: *object_bytes })
             }
             _ => None,
@@ -285,7 +285,7 @@ impl Outbox {
     /// Plans that are given up on.
     pub(crate) fn to_give_up(&self) -> Vec<GivenUpPlan> {
         let given_up = self.with(Todo::GiveUp).filter_map(|(number, phase)| match phase {
-            Phase::GivenUp { reason, instead, .. } => {
+            ShippingPhase::GivenUp { reason, instead, .. } => {
                 Some(GivenUpPlan { number, reason: (**reason).clone(), contents: instead.clone() })
             }
             _ => None,
@@ -301,7 +301,7 @@ impl Outbox {
     /// The next plan of which the destination does not take some records, its body, and these with their reasons.
     pub(crate) fn to_set_apart(&self) -> Option<(u64, Arc<Body>, BTreeMap<u64, Reason>)> {
         self.with(Todo::SetApart).find_map(|(number, phase)| match phase {
-            Phase::Rejected(body, rejected) => Some((number, body.clone(), rejected.clone())),
+            ShippingPhase::Rejected(body, rejected) => Some((number, body.clone(), rejected.clone())),
             _ => None,
         })
     }
@@ -309,7 +309,7 @@ impl Outbox {
     /// The plan with the earliest records of those that are too large for their destination, its body, and why it is.
     pub(crate) fn to_split(&self, state: &State) -> Option<(u64, Arc<Body>, Box<Reason>)> {
         let too_large = self.with(Todo::Split).filter_map(|(number, phase)| match phase {
-            Phase::TooLarge(body, reason) => Some((number, body.clone(), reason.clone())),
+            ShippingPhase::TooLarge(body, reason) => Some((number, body.clone(), reason.clone())),
             _ => None,
         });
         too_large.min_by_key(|(number, ..)| (state.plans[number].list.first(), *number))
@@ -317,7 +317,7 @@ impl Outbox {
 
     /// Gives up on a plan whose body is at hand.
     pub(crate) fn give_up(&mut self, number: u64, body: Arc<Body>, reason: Box<Reason>) {
-        self.enter(number, Phase::GivenUp { body: Some(body), reason, instead: None });
+        self.enter(number, ShippingPhase::GivenUp { body: Some(body), reason, instead: None });
     }
 
     /// A plan has another name, or goes to another store, durably.
@@ -325,13 +325,14 @@ impl Outbox {
         let Some(shipping) = self.shipping.get_mut(&number) else { return };
         shipping.is_nowhere = false;
         if let Some(body) = shipping.phase.body().cloned() {
-            self.enter(number, Phase::Ready(body));
+            self.enter(number, ShippingPhase::Ready(body));
         }
     }
 
     /// Plans that wait for a store that does not exist.
     pub(crate) fn stranded(&self) -> Vec<u64> {
-        let is_stranded = |phase: &Phase| matches!(phase, Phase::Waiting { .. } | Phase::Ready(_));
+        let is_stranded =
+            |phase: &ShippingPhase| matches!(phase, ShippingPhase::Waiting { .. } | ShippingPhase::Ready(_));
         let is_nowhere = |s: &Shipping| s.is_nowhere || sabotage::on("moved_without_an_answer");
         let stranded = self.shipping.iter().filter(|(_, s)| is_nowhere(s) && is_stranded(&s.phase));
         stranded.map(|(number, _)| *number).collect()
@@ -339,7 +340,8 @@ impl Outbox {
 
     /// How plans were refused that the plan log does not know of yet.
     pub(crate) fn new_refusals(&self, now: Duration) -> Vec<(u64, Refused)> {
-        let new = self.shipping.iter().filter(|(_, s)| s.refusals.is_new && matches!(s.phase, Phase::Waiting { .. }));
+        let new =
+            self.shipping.iter().filter(|(_, s)| s.refusals.is_new && matches!(s.phase, ShippingPhase::Waiting { .. }));
         new.map(|(plan, s)| (*plan, s.refusals.so_far(now))).collect()
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// An open plan on its way.
 pub(super) struct Shipping {
-    pub(super) phase: Phase,
+    pub(super) phase: ShippingPhase,
     pub(super) attempts: u32,
     /// Why the last attempt failed, until the plan is settled.
     pub(super) alarm: Option<Alarm>,
@@ -50,7 +50,7 @@ pub(crate) struct Rebuilding {
 }
 
 /// Where a plan stands.
-pub(super) enum Phase {
+pub(super) enum ShippingPhase {
     /// Its records are read again.
     Rebuilding(Box<Rebuilding>),
     Ready(Arc<Body>),
@@ -98,54 +98,55 @@ pub(super) enum Todo {
     Split,
 }
 
-impl Phase {
+impl ShippingPhase {
     /// What has to be done in this phase, if anything.
     pub(super) fn todo(&self) -> Option<Todo> {
         match self {
-            Phase::Stored { .. } => Some(Todo::Settle),
-            Phase::Rename(_) => Some(Todo::Rename),
-            Phase::CutDown(_) => Some(Todo::CutDown),
-            Phase::GivenUp { .. } => Some(Todo::GiveUp),
-            Phase::Rejected(..) => Some(Todo::SetApart),
-            Phase::TooLarge(..) => Some(Todo::Split),
-            Phase::Rebuilding(_)
-            | Phase::Ready(_)
-            | Phase::Damaged(_)
-            | Phase::Sent(_)
-            | Phase::Waiting { .. }
-            | Phase::Held { .. } => None,
+            ShippingPhase::Stored { .. } => Some(Todo::Settle),
+            ShippingPhase::Rename(_) => Some(Todo::Rename),
+            ShippingPhase::CutDown(_) => Some(Todo::CutDown),
+            ShippingPhase::GivenUp { .. } => Some(Todo::GiveUp),
+            ShippingPhase::Rejected(..) => Some(Todo::SetApart),
+            ShippingPhase::TooLarge(..) => Some(Todo::Split),
+            ShippingPhase::Rebuilding(_)
+            | ShippingPhase::Ready(_)
+            | ShippingPhase::Damaged(_)
+            | ShippingPhase::Sent(_)
+            | ShippingPhase::Waiting { .. }
+            | ShippingPhase::Held { .. } => None,
         }
     }
 
     /// The plan's bytes, as far as they are at hand.
     pub(super) fn body(&self) -> Option<&Arc<Body>> {
         match self {
-            Phase::Ready(body)
-            | Phase::Damaged(body)
-            | Phase::CutDown(body)
-            | Phase::Sent(body)
-            | Phase::Waiting { body, .. }
-            | Phase::GivenUp { body: Some(body), .. }
-            | Phase::TooLarge(body, _)
-            | Phase::Rejected(body, _)
-            | Phase::Rename(body) => Some(body),
-            Phase::Rebuilding(_) | Phase::Stored { .. } | Phase::GivenUp { body: None, .. } | Phase::Held { .. } => {
-                None
-            }
+            ShippingPhase::Ready(body)
+            | ShippingPhase::Damaged(body)
+            | ShippingPhase::CutDown(body)
+            | ShippingPhase::Sent(body)
+            | ShippingPhase::Waiting { body, .. }
+            | ShippingPhase::GivenUp { body: Some(body), .. }
+            | ShippingPhase::TooLarge(body, _)
+            | ShippingPhase::Rejected(body, _)
+            | ShippingPhase::Rename(body) => Some(body),
+            ShippingPhase::Rebuilding(_)
+            | ShippingPhase::Stored { .. }
+            | ShippingPhase::GivenUp { body: None, .. }
+            | ShippingPhase::Held { .. } => None,
         }
     }
 
     /// What it takes in memory, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         match self {
-            Phase::Rebuilding(rebuilding) => rebuilding.filling.memory_bytes(),
+            ShippingPhase::Rebuilding(rebuilding) => rebuilding.filling.memory_bytes(),
             phase => phase.body().map_or(0, |body| body.memory_bytes()),
         }
     }
 }
 
 impl Shipping {
-    pub(super) fn new(phase: Phase, content_encoding: Option<&'static str>) -> Shipping {
+    pub(super) fn new(phase: ShippingPhase, content_encoding: Option<&'static str>) -> Shipping {
         Shipping {
             phase,
             attempts: 0,

@@ -1,9 +1,9 @@
 //! The lines of a ledger file, each with a checksum, read from the file and from its copy. Marks follow each other, so that
 //! a line which cannot be read in either is missed, and the lines behind it are read all the same.
 
-use super::{Footer, Header, Line, Sums, file_name, sums_before};
+use super::{Footer, LedgerHeader, LedgerSums, Line, file_name, sums_before};
 use crate::error::{Error, Kind, Result};
-use crate::fs::{Fs, Looked, copy_of, look};
+use crate::fs::{FileLook, Fs, copy_of, look};
 use crate::stream::state_log::sealed::{self, parse};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ pub(super) const FORMAT: u32 = 1;
 
 /// A ledger file's contents.
 pub struct Contents {
-    pub header: Header,
+    pub header: LedgerHeader,
     pub lines: Vec<Line>,
     /// What is damaged: a sentence each.
     pub damage: Vec<String>,
@@ -24,17 +24,17 @@ pub struct Contents {
 
 /// What one file holds that is true.
 #[derive(Default)]
-struct Found<'b> {
-    header: Option<(Header, &'b [u8])>,
+struct FoundLines<'b> {
+    header: Option<(LedgerHeader, &'b [u8])>,
     lines: BTreeMap<u64, (Line, &'b [u8])>,
     footer: Option<Footer>,
     /// Numbers, from 1, of lines that cannot be read and have others behind them that can.
     unreadable: Vec<usize>,
 }
 
-impl<'b> Found<'b> {
-    fn of(bytes: &'b [u8]) -> Found<'b> {
-        let mut found = Found::default();
+impl<'b> FoundLines<'b> {
+    fn of(bytes: &'b [u8]) -> FoundLines<'b> {
+        let mut found = FoundLines::default();
         let mut unreadable = Vec::new();
         for (i, text) in bytes.split_inclusive(|&b| b == b'\n').enumerate().filter(|(_, t)| *t != b"\n") {
             if !text.ends_with(b"\n") {
@@ -42,7 +42,7 @@ impl<'b> Found<'b> {
             }
             let last = found.lines.last_key_value().map_or(0, |(mark, _)| *mark);
             if i == 0
-                && let Ok(header) = parse::<Header>(text)
+                && let Ok(header) = parse::<LedgerHeader>(text)
             {
                 found.header = Some((header, text));
             } else if let Some(line) = parse::<Line>(text).ok().filter(|line| line.mark > last) {
@@ -69,10 +69,10 @@ impl Contents {
     pub fn read(fs: &dyn Fs, dir: &Path, number: u64) -> Result<Option<Contents>> {
         let path = &dir.join(file_name(number));
         let look = |path: &Path| match look(fs, path) {
-            Ok(Looked::Bytes(bytes)) => Ok(Some(bytes)),
+            Ok(FileLook::Bytes(bytes)) => Ok(Some(bytes)),
             // As one in which no line can be read.
-            Ok(Looked::Unreadable(_)) => Ok(Some(Vec::new())),
-            Ok(Looked::Absent) => Ok(None),
+            Ok(FileLook::Unreadable(_)) => Ok(Some(Vec::new())),
+            Ok(FileLook::Absent) => Ok(None),
             Err(e) => Err(Error::io(format!("read `{}`", path.display()), e)),
         };
         // The copy first: while the service runs, the file is never behind it.
@@ -91,9 +91,9 @@ impl Contents {
         name: &str,
         file: Option<&[u8]>,
         copy: Option<&[u8]>,
-        before: impl FnOnce() -> Result<Option<Sums>>,
+        before: impl FnOnce() -> Result<Option<LedgerSums>>,
     ) -> Result<Contents> {
-        let [of_file, of_copy] = [file, copy].map(|bytes| Found::of(bytes.unwrap_or_default()));
+        let [of_file, of_copy] = [file, copy].map(|bytes| FoundLines::of(bytes.unwrap_or_default()));
         let mut damage = Vec::new();
         let (header, mut text) = match (&of_file.header, &of_copy.header) {
             (Some((header, head)), _) => (header.clone(), head.to_vec()),
@@ -107,7 +107,7 @@ impl Contents {
                 // A file may begin behind marks whose lines are elsewhere: what is missing between files is missed by itself.
                 let first = [&of_file, &of_copy].iter().filter_map(|found| found.lines.keys().next()).min().copied();
                 before.mark = first.map_or(before.mark, |first| before.mark.max(first - 1));
-                let header = Header { format: FORMAT, before };
+                let header = LedgerHeader { format: FORMAT, before };
                 damage.push(format!(
                     "{name} is damaged: its header cannot be read, and what is kept of earlier files tells it"
                 ));
@@ -180,7 +180,7 @@ impl Contents {
     }
 
     /// The running sums behind the last line.
-    pub fn totals(&self) -> Sums {
+    pub fn totals(&self) -> LedgerSums {
         let mut totals = self.header.before.clone();
         self.lines.iter().for_each(|line| totals.add(line));
         totals

@@ -8,16 +8,16 @@ use std::collections::BTreeMap;
 
 /// A file's first line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
+pub struct LedgerHeader {
     pub format: u32,
     /// Marks and sums of all earlier files.
-    pub before: Sums,
+    pub before: LedgerSums,
 }
 
 /// The last line of an archived file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Footer {
-    pub totals: Sums,
+    pub totals: LedgerSums,
 }
 
 /// Where an archived file is.
@@ -28,12 +28,12 @@ pub struct Stub {
     pub tag: String,
     /// The file's totals, with which the next file begins. Earlier versions did not keep them here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub totals: Option<Sums>,
+    pub totals: Option<LedgerSums>,
 }
 
 /// Running sums.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sums {
+pub struct LedgerSums {
     /// The last mark counted.
     pub mark: u64,
     pub outlets: BTreeMap<String, OutletSums>,
@@ -143,7 +143,7 @@ impl Line {
     }
 }
 
-impl Sums {
+impl LedgerSums {
     pub fn add(&mut self, line: &Line) {
         self.mark = line.mark;
         let sums = self.outlets.entry(line.outlet.clone()).or_default();

@@ -1,7 +1,7 @@
 //! Where the objects of a stream are named: in the lines of its ledger, here or in files that are archived.
 
 use super::contents::Contents;
-use super::{Line, Stub, Sums, files, stubs};
+use super::{LedgerSums, Line, Stub, files, stubs};
 use crate::error::{Error, Kind, Result};
 use crate::fs::Fs;
 use std::collections::BTreeSet;
@@ -9,8 +9,8 @@ use std::path::Path;
 
 /// Where the objects of a stream are named.
 #[derive(Default)]
-pub struct Names {
-    /// Lines of the ledger that name objects, for [`Audit::look`].
+pub struct ObjectNames {
+    /// Lines of the ledger that name objects, for `Audit::look`.
     pub lines: Vec<Line>,
     /// Files of the ledger that hold the earlier ones.
     pub archived: Vec<Stub>,
@@ -18,7 +18,7 @@ pub struct Names {
     marks: Vec<(u64, u64)>,
 }
 
-impl Names {
+impl ObjectNames {
     /// Adds the lines of an archived file.
     pub fn add(&mut self, file: &[u8]) -> Result<()> {
         let contents = Contents::parse(file)?;
@@ -49,15 +49,15 @@ impl Names {
 }
 
 /// What names the objects of the stream in `dir`, while the service runs; and what is damaged there.
-pub fn names(fs: &dyn Fs, dir: &Path) -> Result<(Names, Vec<String>)> {
+pub fn names(fs: &dyn Fs, dir: &Path) -> Result<(ObjectNames, Vec<String>)> {
     let (_, names, damage) = read_ledger(fs, &dir.join("ledger"))?;
     Ok((names, damage))
 }
 
 /// The ledger's running sums, what names objects, and what is damaged.
-pub fn read_ledger(fs: &dyn Fs, dir: &Path) -> Result<(Sums, Names, Vec<String>)> {
+pub fn read_ledger(fs: &dyn Fs, dir: &Path) -> Result<(LedgerSums, ObjectNames, Vec<String>)> {
     let (archived, mut damage) = stubs(fs, dir)?;
-    let (mut sums, mut names) = (Sums::default(), Names { archived, ..Names::default() });
+    let (mut sums, mut names) = (LedgerSums::default(), ObjectNames { archived, ..ObjectNames::default() });
     for number in files(fs, dir)? {
         // One that was archived just now is gone.
         let Some(contents) = Contents::read(fs, dir, number)? else { continue };

@@ -11,7 +11,7 @@
 
 use crate::error::Result;
 use crate::stream::plan::Entry;
-use crate::stream::plan::codec::{Reader, put_varint};
+use crate::stream::plan::codec::{EntryReader, put_varint};
 
 pub const MAGIC: [u8; 8] = *b"HYDRPLAN";
 pub const VERSION: u32 = 1;
@@ -58,7 +58,7 @@ pub fn frame_at(bytes: &[u8], seed: u32) -> Option<&[u8]> {
 
 /// The entries of a payload. Errors: `Corrupt`.
 pub fn entries_of(payload: &[u8]) -> Result<Vec<Entry>> {
-    let mut reader = Reader(payload);
+    let mut reader = EntryReader(payload);
     let n = reader.varint()?;
     (0..n).map(|_| Entry::decode(&mut reader)).collect()
 }

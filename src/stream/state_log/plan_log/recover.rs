@@ -7,7 +7,7 @@
 use super::frame::{FIRST_FRAME, FRAME_HEADER, MAGIC, VERSION, entries_of, frame_at};
 use super::{FILES, FRONTIER, frontier_identity, names};
 use crate::error::{Error, Kind, Result};
-use crate::fs::{Fs, Looked, look};
+use crate::fs::{FileLook, Fs, look};
 use crate::journal::frame::seed;
 use crate::sabotage;
 use crate::stream::plan::Entry;
@@ -17,7 +17,7 @@ use std::path::Path;
 
 /// What was found.
 #[derive(Default)]
-pub struct Found {
+pub struct FoundLog {
     pub state: State,
     /// Where it was found.
     pub(super) slot: usize,
@@ -32,21 +32,21 @@ pub struct Found {
     /// Whether there is any file of a plan log, written or not.
     pub exists: bool,
     /// How far the log reaches.
-    reach: Reach,
+    reach: LogReach,
     /// Whether there is a note of how far it was durable.
     pub is_noted: bool,
 }
 
 /// Where the last commit of a generation ends in its file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Reach {
+struct LogReach {
     generation: u64,
     at: u64,
 }
 
-impl Reach {
+impl LogReach {
     /// What is missing where the log reaches no further than `self`, and the note of how far it was durable says `noted`.
-    fn lacks(self, noted: Reach) -> Option<String> {
+    fn lacks(self, noted: LogReach) -> Option<String> {
         (self < noted && !sabotage::on("short_plan_log_believed")).then(|| {
             format!(
                 "it was durable to byte {} of generation {}, as `{FRONTIER}` says, and can be read to byte {} of generation {} only",
@@ -57,12 +57,12 @@ impl Reach {
 }
 
 /// What the note beside the files says.
-fn noted(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16], found: &mut Found) -> Result<Reach> {
+fn noted(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16], found: &mut FoundLog) -> Result<LogReach> {
     let noted = frontier_identity(incarnation).read(fs, &dir.join(FRONTIER))?;
     found.is_noted = noted.exists;
     found.damage.extend(noted.damage);
     let [generation, at] = noted.words;
-    Ok(Reach { generation, at })
+    Ok(LogReach { generation, at })
 }
 
 /// A file, or a copy, that holds frames of a generation.
@@ -100,11 +100,11 @@ struct Spliced {
 ///
 /// Errors: `Corrupt` if a commit that was durable stands nowhere any more, `Invalid` if the files are not of this lane or
 /// of a later format.
-pub fn find(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<Found> {
-    let mut found = Found::default();
+pub fn find(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<FoundLog> {
+    let mut found = FoundLog::default();
     // The note first: while the service runs, the files are never behind it.
     let noted = noted(fs, dir, incarnation, &mut found)?;
-    let Loaded { images, aliens, unplaced } = load(fs, dir, incarnation, &mut found)?;
+    let LoadedFiles { images, aliens, unplaced } = load(fs, dir, incarnation, &mut found)?;
     if let Some((_, why, image)) = aliens.into_iter().find(|(generation, ..)| *generation > found.highest) {
         return Err(Error::new(Kind::Invalid, format!("`{}`: {why}", image.name)));
     }
@@ -119,7 +119,7 @@ pub fn find(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<Found> {
 }
 
 /// The files of a plan log, read.
-struct Loaded {
+struct LoadedFiles {
     images: Vec<Image>,
     /// True, and not of this lane or format: generation, why, and the file.
     aliens: Vec<(u64, String, Image)>,
@@ -127,16 +127,16 @@ struct Loaded {
     unplaced: Vec<String>,
 }
 
-fn load(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16], found: &mut Found) -> Result<Loaded> {
+fn load(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16], found: &mut FoundLog) -> Result<LoadedFiles> {
     let (mut images, mut aliens, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
     for slot in 0..FILES {
         // Copies first: while the service runs, a file is never behind a copy that was read before it.
         for (i, name) in names(slot).into_iter().enumerate().rev() {
             let bytes = match look(fs, &dir.join(&name)).map_err(|e| Error::io(format!("read `{name}`"), e))? {
-                Looked::Absent => continue,
-                Looked::Bytes(bytes) => bytes,
+                FileLook::Absent => continue,
+                FileLook::Bytes(bytes) => bytes,
                 // What stood there is in its copy, or is missed by the note.
-                Looked::Unreadable(e) => {
+                FileLook::Unreadable(e) => {
                     found.exists = true;
                     found.damage.push(format!("`{name}` cannot be read: {e}"));
                     continue;
@@ -164,15 +164,15 @@ fn load(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16], found: &mut Found) -> R
     unknown.extend(flipped.into_iter().map(|(_, _, image)| image));
     let unplaced = place(unknown, &mut images, incarnation);
     found.highest = images.iter().map(|i| i.generation).max().unwrap_or(0);
-    Ok(Loaded { images, aliens, unplaced })
+    Ok(LoadedFiles { images, aliens, unplaced })
 }
 
 /// Everything that can still be read of a damaged log, in order: the commits around those that are gone, too. What is
 /// gone comes with it, a sentence each.
-pub fn salvage(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<(Found, Vec<String>)> {
-    let mut found = Found::default();
+pub fn salvage(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<(FoundLog, Vec<String>)> {
+    let mut found = FoundLog::default();
     let noted = noted(fs, dir, incarnation, &mut found)?;
-    let Loaded { images, unplaced, .. } = load(fs, dir, incarnation, &mut found)?;
+    let LoadedFiles { images, unplaced, .. } = load(fs, dir, incarnation, &mut found)?;
     let mut gone: Vec<String> = unplaced.iter().map(|name| format!("{name} has no header that can be read")).collect();
     let generations: BTreeSet<u64> = images.iter().map(|i| i.generation).collect();
     for image in &images {
@@ -205,7 +205,7 @@ pub fn salvage(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<(Found
         if at == FIRST_FRAME as usize {
             gone.push(format!("nothing of generation {generation} can be read"));
         }
-        found.reach = Reach { generation, at: at as u64 };
+        found.reach = LogReach { generation, at: at as u64 };
     }
     gone.extend(found.reach.lacks(noted));
     found.state = state.unwrap_or_default();
@@ -213,13 +213,13 @@ pub fn salvage(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<(Found
 }
 
 /// Takes the highest generation of which everything that was durable is there.
-fn choose(found: &mut Found, images: &[Image], incarnation: &[u8; 16]) -> Result<()> {
+fn choose(found: &mut FoundLog, images: &[Image], incarnation: &[u8; 16]) -> Result<()> {
     let mut generations: BTreeMap<u64, Vec<&Image>> = BTreeMap::new();
     images.iter().for_each(|image| generations.entry(image.generation).or_default().push(image));
     let mut chosen = None;
     for (generation, images) in generations.into_iter().rev() {
         let spliced = splice(&images, seed(incarnation, generation))?;
-        let (slot, reach) = (images[0].slot, Reach { generation, at: spliced.end });
+        let (slot, reach) = (images[0].slot, LogReach { generation, at: spliced.end });
         if spliced.state.is_some() && found.whole[slot].is_none() {
             found.whole[slot] = Some(generation);
         }

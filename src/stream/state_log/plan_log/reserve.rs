@@ -2,7 +2,7 @@
 //! disk.
 
 use super::frame::{FIRST_FRAME, encode_frame};
-use super::{FILE_BYTES_GROWN, FILES, PlanLog, Slot, names};
+use super::{FILE_BYTES_GROWN, FILES, FileSlot, PlanLog, names};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{File, Fs};
 use crate::journal::segment::fill;
@@ -25,7 +25,7 @@ impl PlanLog {
         for i in (0..if is_new { 1 } else { FILES }).map(|i| (first + i) % FILES) {
             let [file, copy] = names(i).map(|name| self.dir.join(name));
             let least = (2 * needed).max(self.reserve);
-            let Slot { written, .. } = self.slots[i];
+            let FileSlot { written, .. } = self.slots[i];
             if written < least {
                 is_made |= written == 0;
                 let wanted = if least > self.reserve { least.next_multiple_of(64 * 1024) } else { least };
@@ -41,7 +41,7 @@ impl PlanLog {
                 let grown = reserve_file(&*self.fs, &file, self.slots[i].written, grown);
                 self.slots[i].written = grown.unwrap_or(self.slots[i].written);
             }
-            let Slot { written, copied, .. } = self.slots[i];
+            let FileSlot { written, copied, .. } = self.slots[i];
             if copied < written {
                 self.slots[i].copied = reserve_copy(&*self.fs, &copy, copied, written).unwrap_or(copied);
             }
