@@ -90,6 +90,9 @@ pub trait Lane: Send + Sync {
     /// A reader has to go on with records that are not held any more: it is to be opened again, where that one stands.
     fn read_again(&self) {}
 
+    /// Lets go of what it does not need while nothing is to be done.
+    fn rest(&self) {}
+
     /// Bytes it occupies on our disk.
     fn disk_bytes(&self) -> u64 {
         0

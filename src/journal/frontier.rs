@@ -3,10 +3,12 @@
 //! The file `journal.frontier` stands beside the directory `journal`, so that it is there when that is not; earlier versions kept
 //! a `frontier` in the directory. Its numbers are the durable offset and the records accepted.
 
+use super::Journal;
 use crate::error::Result;
 use crate::fs::Fs;
 use crate::fs::frontier::{FrontierFile, Identity, Noted};
 use std::path::{Path, PathBuf};
+use std::sync::MutexGuard;
 
 /// What is put behind the directory's name.
 const EXTENSION: &str = "frontier";
@@ -48,6 +50,31 @@ impl Frontier {
     /// Whether both file and copy are written.
     pub fn is_whole(&self) -> bool {
         self.0.is_whole()
+    }
+}
+
+impl Journal {
+    /// Notes what is durable, as far as the note can be had.
+    pub(super) fn note(&self, known: KnownEnd) {
+        let mut frontier = self.frontier();
+        if frontier.is_none() {
+            *frontier = Frontier::open(&*self.fs, &self.dir, &self.incarnation).ok();
+        }
+        frontier.iter_mut().for_each(|frontier| frontier.note(known));
+    }
+
+    /// Has a note of which file or copy could not be had opened again.
+    pub(super) fn complete_note(&self) {
+        self.frontier().take_if(|frontier| !frontier.is_whole());
+    }
+
+    /// Lets go of the note until there is more to note.
+    pub(super) fn let_go_of_note(&self) {
+        *self.frontier() = None;
+    }
+
+    fn frontier(&self) -> MutexGuard<'_, Option<Frontier>> {
+        self.frontier.lock().expect("nobody panics holding it")
     }
 }
 

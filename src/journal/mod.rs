@@ -28,6 +28,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fs::{File, Fs};
 use crate::lane::{Cursor, Lane, Read};
 use crate::record::Frame;
+use frontier::Frontier;
 use segment::Segment;
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -73,6 +74,8 @@ pub struct Journal {
     /// Its own, below the stream's: what it took goes back with it, however it ends.
     budget: Arc<Budget>,
     shared: Mutex<JournalState>,
+    /// Where what is durable is noted, while that is in use.
+    frontier: Mutex<Option<Frontier>>,
 }
 
 /// A durable frame kept in memory.
@@ -166,6 +169,10 @@ impl Lane for Journal {
     }
 
     /// Bytes this journal occupies on disk.
+    fn rest(&self) {
+        self.let_go_of_note();
+    }
+
     fn disk_bytes(&self) -> u64 {
         let shared = self.shared();
         shared.segments.iter().map(|s| s.size).sum::<u64>() + shared.spares.iter().map(|s| s.1).sum::<u64>()

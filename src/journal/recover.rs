@@ -69,6 +69,7 @@ impl Journal {
             incarnation,
             limits,
             budget,
+            frontier: Mutex::default(),
             shared: Mutex::new(JournalState {
                 spare_number: spares.iter().filter_map(|s| segment::spare_number(&s.0)).max().unwrap_or(0),
                 spares,
@@ -101,11 +102,9 @@ impl Journal {
         (shared.durable, shared.accepted) = (next, accepted);
         drop(shared);
         // From here on there is a note, be it of a journal that holds nothing: one that is missed was lost.
-        if let Ok(mut frontier) = Frontier::open(&*self.fs, &self.dir, &self.incarnation) {
-            frontier.note(KnownEnd { durable: next, accepted });
-        }
-        let (active, frontier, poison) = (None, None, None);
-        Ok(Writer { journal: self, active, frontier, number, next, accepted, buffer: Vec::new(), start: 0, poison })
+        self.note(KnownEnd { durable: next, accepted });
+        self.let_go_of_note();
+        Ok(Writer { journal: self, active: None, number, next, accepted, buffer: Vec::new(), start: 0, poison: None })
     }
 }
 

@@ -45,6 +45,7 @@ pub fn survey(fs: Arc<dyn Fs>, dir: &Path, incarnation: &[u8; 16], from: u64, fl
         incarnation: *incarnation,
         limits: JournalLimits::default(),
         budget: Budget::unlimited(),
+        frontier: Mutex::default(),
         shared: Mutex::new(JournalState { durable: next, accepted, ..JournalState::of(segments) }),
     };
     let (mut cursor, mut lost) = (Cursor::at(from.min(next)), Vec::new());

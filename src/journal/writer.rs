@@ -1,7 +1,7 @@
 //! The one writer of a journal: lays queued batches side by side, writes once, syncs once, then publishes them.
 
 use super::frame;
-use super::frontier::{Frontier, KnownEnd};
+use super::frontier::KnownEnd;
 use super::segment::{HEADER_BLOCK, Segment};
 use super::{Journal, JournalState, Recent, SegmentPlace};
 use crate::error::{Error, Kind, Result};
@@ -23,8 +23,6 @@ pub struct Writer {
     pub(super) journal: Arc<Journal>,
     /// Made when there is something to write.
     pub(super) active: Option<Active>,
-    /// What is durable is noted there; without room for it, nowhere.
-    pub(super) frontier: Option<Frontier>,
     /// The next segment's number.
     pub(super) number: u64,
     pub(super) next: u64,
@@ -79,7 +77,7 @@ impl Writer {
         self.accepted += next - self.next;
         self.next = next;
         let known = KnownEnd { durable: next, accepted: self.accepted };
-        self.frontier.iter_mut().for_each(|frontier| frontier.note(known));
+        self.journal.note(known);
         let needs_spare = self.active.as_mut().is_some_and(|active| {
             active.at += bytes;
             2 * active.at > active.size
@@ -148,10 +146,7 @@ impl Writer {
         let file = direct.unwrap_or_else(|| segment.file.clone());
         self.active = Some(Active { number: segment.number, size: segment.size, file, seed, at: HEADER_BLOCK });
         self.number = segment.number + 1;
-        if !self.frontier.as_ref().is_some_and(Frontier::is_whole) {
-            let Journal { fs, dir, incarnation, .. } = &*self.journal;
-            self.frontier = Frontier::open(&**fs, dir, incarnation).ok();
-        }
+        self.journal.complete_note();
         let mut shared = self.journal.shared();
         // A commit may have needed a larger segment than was due: those that follow are likely to need it, too.
         shared.next_size = size.max(2 * shared.next_size).min(self.journal.limits.segment_bytes_max);

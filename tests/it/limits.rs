@@ -330,6 +330,25 @@ fn clients_never_take_the_descriptors_that_streams_need() {
     service.settled(22);
 }
 
+/// Descriptors of a service that lead into the directories of its streams.
+fn descriptors_of_streams(service: &Service) -> usize {
+    let dir = service.dir.path().join("data/streams");
+    let open = std::fs::read_dir(format!("/proc/{}/fd", service.pid())).unwrap();
+    let leads_there = |entry: &std::fs::DirEntry| std::fs::read_link(entry.path()).is_ok_and(|to| to.starts_with(&dir));
+    open.flatten().filter(leads_there).count()
+}
+
+#[test]
+fn a_stream_that_has_nothing_to_do_any_more_gives_its_files_back() {
+    let mut service = Service::start(STREAM);
+    service.until("it has none", |s| descriptors_of_streams(s) == 0);
+    for life in 1..=2 {
+        assert_eq!(service.put("s", &[b"x".as_slice()]), 200);
+        service.settled(life);
+        service.until("its files are given back", |s| descriptors_of_streams(s) <= 3);
+    }
+}
+
 #[test]
 fn a_limit_on_the_size_of_files_is_a_full_disk_and_no_end() {
     let mut service = Service::new();

@@ -229,6 +229,7 @@ impl Engine {
     /// Lets go of what a stream that has nothing to do does not need.
     pub fn rest(&mut self) {
         self.books.rest();
+        self.lane.rest();
     }
 
     /// Keeps of the lane's newest records in memory what a track has not read, as far as memory allows.
