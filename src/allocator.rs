@@ -16,7 +16,7 @@ const LARGE: usize = 1 << 20;
 /// What mappings are aligned to at least.
 const PAGE: usize = 4096;
 
-/// See the module.
+/// The allocator of the process.
 pub struct Allocator;
 
 fn is_large(layout: Layout) -> bool {

@@ -54,7 +54,7 @@ impl Start {
     }
 }
 
-/// See the module. Offsets are dense but where `Read` says otherwise, and never reused.
+/// An ordered, replayable log that a stream reads. Offsets are dense but where `Read` says otherwise, and never reused.
 pub trait Lane: Send + Sync {
     /// What stands at the cursor, which moves past it. Never shows an offset that is not durable. An error leaves the
     /// cursor where it was.

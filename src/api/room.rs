@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const RATE_MIN_WAITED_FOR: f64 = 256e3;
 const GRACE_WAITED_FOR: Duration = Duration::from_millis(300);
 
-/// See the module.
+/// The memory that requests may take.
 pub struct IntakeRoom {
     all: Arc<Semaphore>,
     units: usize,

@@ -10,7 +10,8 @@ macro_rules! say {
 }
 pub(super) use say;
 
-/// See the module. Any other error ends the process: its output is not what it should be.
+/// Prints a line to standard output, which may have been closed. Any other error ends the process: its output is not what it
+/// should be.
 pub fn line(text: Arguments) {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {

@@ -33,7 +33,7 @@ const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(20);
 const USER_AGENT: &str = "Amazon Kinesis Data Firehose Agent/1.0";
 
-/// See the module. Attempts block and belong on threads that may.
+/// An endpoint that takes requests of records. Attempts block and belong on threads that may.
 pub struct HttpSink {
     runtime: Handle,
     client: Client,

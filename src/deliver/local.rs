@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 const UUID_CHARS: usize = 36;
 
-/// See the module.
+/// A directory that takes objects.
 pub struct LocalSink {
     fs: Arc<dyn Fs>,
     root: PathBuf,

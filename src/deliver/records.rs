@@ -14,7 +14,7 @@ pub fn compress(gzip: bool) -> Compression {
     if gzip { GZIP } else { Compression::None }
 }
 
-/// See the module.
+/// A body's records, one after the other.
 pub struct BodyRecords<'b> {
     text: Box<dyn BufRead + 'b>,
     arrivals: Box<dyn Iterator<Item = u64> + 'b>,

@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use tokio::runtime::Handle;
 
-/// See the module. All calls block and belong on threads that may: a call from an asynchronous task panics.
+/// A bucket that takes objects. All calls block and belong on threads that may: a call from an asynchronous task panics.
 pub struct S3Sink {
     runtime: Handle,
     settings: config::S3,

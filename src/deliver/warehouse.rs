@@ -46,7 +46,7 @@ const REFUSED_IN_A_ROW_MAX: u32 = 10;
 /// A look asks for one row.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// See the module. All calls block and belong on threads that may: a call from an asynchronous task panics.
+/// A table of a warehouse. All calls block and belong on threads that may: a call from an asynchronous task panics.
 pub struct Warehouse(Arc<WarehouseInner>);
 
 struct WarehouseInner {

@@ -14,7 +14,7 @@ const ROWS_MIN: i64 = 10_000;
 /// Objects after which every column is given a dictionary once more.
 const OBJECTS_MAX: u32 = 64;
 
-/// See the module. Shared by all objects of a format.
+/// Which columns are worth a dictionary. Shared by all objects of a format.
 pub struct Dictionaries {
     compression: Compression,
     learned: Mutex<Learned>,

@@ -37,7 +37,7 @@ struct Disk {
     failing_syncs: u32,
 }
 
-/// See the module. Clones share the disk.
+/// A disk in memory that can stop, tear, fill and be damaged. Clones share the disk.
 #[derive(Clone, Default)]
 pub struct FakeFs(Arc<Mutex<Disk>>);
 

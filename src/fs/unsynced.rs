@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// See the module.
+/// The machine's file system without its syncs.
 pub struct UnsyncedFs;
 
 struct UnsyncedFile(Arc<dyn File>);

@@ -9,7 +9,7 @@ use crate::lane::{Cursor, Lane, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-/// See the module.
+/// What a journal holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
     /// Records ever accepted in this incarnation.

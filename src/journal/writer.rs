@@ -18,7 +18,7 @@ pub struct Put {
     pub batch: Records,
 }
 
-/// See the module. Not shared: whoever holds it is the committer.
+/// The one writer of a journal. Not shared: whoever holds it is the committer.
 pub struct Writer {
     pub(super) journal: Arc<Journal>,
     /// Made when there is something to write.

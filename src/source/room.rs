@@ -10,7 +10,7 @@ const UNIT: usize = 1 << 10;
 /// Answers for which there is room however large they are: one that does not come must not keep others from being asked for.
 const AT_ONCE_MIN: usize = 4;
 
-/// See the module.
+/// The memory that what is read from a source may take.
 #[derive(Debug)]
 pub struct ReadRoom {
     free: Arc<Semaphore>,

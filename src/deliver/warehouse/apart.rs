@@ -40,7 +40,7 @@ pub(super) enum Input {
     Csv,
 }
 
-/// See the module.
+/// The search for the records of one object that a table does not take.
 pub(super) struct Search<'s> {
     pub client: &'s Client,
     pub table: &'s TableName,

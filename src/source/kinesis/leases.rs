@@ -19,7 +19,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use std::sync::Arc;
 
-/// See the module. Nothing is retried here.
+/// A client of the lease table of one stream's shards. Nothing is retried here.
 #[derive(Clone)]
 pub struct Leases {
     client: Arc<ArcSwap<Client>>,

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
-/// What reads a shard, and where it is. See the module.
+/// What reads a shard, and where it is.
 pub struct ShardReader {
     pub kinesis: KinesisClient,
     /// The delivery stream's name, for metrics.

@@ -21,7 +21,7 @@ const ANCHOR_RECORDS: u64 = 1000;
 /// Answers since the stream was last looked at: of more, the last ones are remembered. Five a second can come.
 const UNSEEN_MAX: usize = 1000;
 
-/// See the module.
+/// A shard: what was read of it and is not passed by every track yet.
 pub struct Shard {
     state: Mutex<ShardState>,
     /// There is room again, or the shard is closed.

@@ -10,7 +10,7 @@ use crate::stream::state_log::ledger::{Ledger, Line};
 use crate::stream::state_log::log::StateLog;
 use std::path::Path;
 
-/// See the module. A line follows its mark: the ledger is never ahead of the log.
+/// What a lane writes of itself: log, ledger and archive. A line follows its mark: the ledger is never ahead of the log.
 pub(super) struct Books {
     log: StateLog,
     ledger: Ledger,

@@ -32,7 +32,7 @@ impl BufferSlot {
     }
 }
 
-/// See the module.
+/// Records on their way into one object.
 pub struct KeyBuffer {
     pub list: ListBuilder,
     pub reasons: Vec<Reason>,

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Failures of one plan: their reasons are persisted with it, and must not outgrow a commit.
 const REASONS_MAX: usize = 5000;
 
-/// See the module.
+/// The objects that are being filled, by what they are filled with.
 #[derive(Default)]
 pub(super) struct Buffers(BTreeMap<BufferSlot, KeyBuffer>);
 

@@ -11,7 +11,7 @@ const STREAM_BYTES_MIN: usize = 256 << 10;
 /// The part of the limit that may be taken by what is read from a stream's source: a quarter.
 const READING: usize = 4;
 
-/// See the module.
+/// The memory of all streams of a node.
 pub struct NodeMemory {
     limit: AtomicUsize,
     used: AtomicUsize,

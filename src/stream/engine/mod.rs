@@ -73,7 +73,7 @@ pub enum Progress {
 /// How long records that cannot be placed are left before they are tried again.
 const WAITING: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// A stream's lane as a machine that is stepped.
 pub struct Engine {
     home: Home,
     live: Live,

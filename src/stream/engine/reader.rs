@@ -11,7 +11,7 @@ use crate::stream::plan::replay::{ListedOutput, Replay};
 use crate::stream::plan::state::State;
 use std::ops::{Index, IndexMut, Range};
 
-/// See the module.
+/// One track's way through a lane.
 pub(super) struct TrackReader {
     /// The next record.
     cursor: Cursor,

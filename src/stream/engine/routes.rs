@@ -8,7 +8,7 @@ use crate::stream::state_log::blobs::{Blobs, hex};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// See the module.
+/// The routes of a lane's epochs.
 pub(super) struct EpochRoutes {
     blobs: Blobs,
     loader: Box<dyn Routes>,

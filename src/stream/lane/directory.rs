@@ -9,7 +9,7 @@ use crate::error::Kind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// See the module.
+/// A directory that is noted before anything is written there.
 pub(super) struct NotedDirectory {
     local: LocalSink,
     reached: Arc<ReachedStores>,

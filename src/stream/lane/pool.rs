@@ -12,7 +12,7 @@ pub const OF_SHARDS: usize = 16;
 /// Lanes of a node's streams: some may wait for their transforms for seconds.
 pub const OF_NODE: usize = 40;
 
-/// See the module.
+/// A few threads that many lanes share.
 pub struct Pool {
     /// Until it is dropped.
     runtime: Option<Runtime>,

@@ -24,7 +24,7 @@ struct ReplayPlace {
     item: ListItem,
 }
 
-/// See the module.
+/// What plans of earlier lives say of the records that are read again.
 #[derive(Default)]
 pub struct Replay {
     places: BTreeMap<u64, ReplayPlace>,

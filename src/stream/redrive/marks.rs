@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 const FOLDER: &str = "_hydrant/redriven";
 
-/// See the module.
+/// A mark: which lines of a failure object were put in again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RedriveMark {
     pub object: String,

@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 const OPENS_MAX: u32 = 3;
 const LEFT_FOR: Duration = Duration::from_secs(6);
 
-/// See the module. All calls block.
+/// A node's part in the sharing of shards. All calls block.
 pub(super) struct Coordinator {
     leases: Leases,
     objects: Arc<StateObjects>,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 /// A row has 400 KB at most; a larger state is an object that the row names.
 const IN_ROW_BYTES_MAX: usize = 100 << 10;
 
-/// See the module.
+/// The state of a shard's lane in its lease's row.
 pub(super) struct LeaseStore {
     leases: Leases,
     objects: Arc<StateObjects>,

@@ -56,7 +56,7 @@ enum ReadingPhase {
     Stopped,
 }
 
-/// See the module.
+/// The lanes of one stream's shards.
 pub(in crate::stream) struct Shards {
     shared: Arc<ShardSet>,
     wake: Sender<()>,

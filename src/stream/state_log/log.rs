@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::stream::plan::Entry;
 use crate::stream::plan::state::State;
 
-/// See the module. Either makes all entries of a commit durable together, or none.
+/// Where the state of a lane is kept. Either makes all entries of a commit durable together, or none.
 pub enum StateLog {
     Files(Box<PlanLog>),
     Shared(Box<SharedLog>),

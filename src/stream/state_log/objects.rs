@@ -11,7 +11,7 @@ use uuid::Uuid;
 /// Below this nobody's data lies (see `sinks`, and what `redrive` passes over).
 const PLACE: &str = "_hydrant/shared";
 
-/// See the module. Calls block.
+/// The immutable objects that the nodes of a shared lane find. Calls block.
 pub struct StateObjects {
     shelf: Mutex<Arc<dyn Shelf>>,
     /// The shelf's name, for whoever reads rows.

@@ -39,7 +39,7 @@ const FILES: usize = 3;
 /// A file that commits fill becomes twice as large the next time, up to this: fewer snapshots for who commits much.
 const FILE_BYTES_GROWN: u64 = 1 << 20;
 
-/// See the module.
+/// The plan log of one lane.
 pub struct PlanLog {
     fs: Arc<dyn Fs>,
     dir: PathBuf,

@@ -14,7 +14,7 @@ use uuid::Uuid;
 const UNKNOWN_MAX: Duration = Duration::from_secs(5);
 const UNKNOWN_PAUSE: Duration = Duration::from_millis(50);
 
-/// See the module. Calls block.
+/// A place that keeps the state of a lane whole, for whichever node owns it. Calls block.
 pub trait StateStore: Send {
     /// What was written last.
     fn load(&self) -> Result<LoadedState>;
@@ -33,7 +33,7 @@ pub struct LoadedState {
     pub state: Option<Vec<u8>>,
 }
 
-/// See the module.
+/// The log of a lane that any of several nodes may run.
 pub struct SharedLog {
     store: Box<dyn StateStore>,
     version: u64,

@@ -10,7 +10,7 @@ const SLOW_MIN: Duration = Duration::from_millis(250);
 /// Of the distance between the fastest answer known and a new one: what was fast once is not for ever.
 const FORGETS: f64 = 0.02;
 
-/// See the module.
+/// How many plans a destination is given at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     size: f64,
