@@ -217,8 +217,10 @@ fn a_journal_that_ends_badly_gives_its_budgets_back_all_the_same() {
         let fake = lived.fake.after_kill();
         fake.crash_at(at);
         let opened = open(&fake).map(drop);
-        assert_eq!((opened.is_ok(), node.used()), (!fake.crashed(), 0), "operation {at}");
-        if opened.is_ok() {
+        // What is noted beside it may fail, and nothing else.
+        assert!(opened.is_ok() || fake.crashed(), "operation {at}");
+        assert_eq!(node.used(), 0, "operation {at}");
+        if !fake.crashed() {
             break;
         }
     }

@@ -40,6 +40,11 @@ impl Archive {
         self.phase = ArchivePhase::Held;
     }
 
+    /// The file is sent again then, by the steady clock.
+    pub(super) fn wait(&mut self, until: Duration) {
+        self.phase = ArchivePhase::Waiting(until);
+    }
+
     /// Whether a file may be sent now.
     pub(super) fn is_due(&self, now: Duration) -> bool {
         match &self.phase {

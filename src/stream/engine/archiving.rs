@@ -1,9 +1,10 @@
 //! Closed files of the ledger are sent to the destination's store, and removed here when they are there.
 
-use super::Engine;
 use super::archive::{Archive, SHIPMENT};
+use super::{Engine, WAITING};
+use crate::alarm::Alarm;
 use crate::deliver::{Attempt, Shipment, Spool, retry};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::sabotage;
 use crate::stream::plan::Outlet;
 use crate::stream::state_log::ledger::{Footer, Stub};
@@ -71,7 +72,15 @@ impl Engine {
     pub(super) fn settle_archive(&mut self) -> Result<bool> {
         let Some((number, stub)) = self.books.archive.stored() else { return Ok(false) };
         sabotage::point("ledger.archived");
-        self.books.ledger_mut().replace_by_stub(number, &stub)?;
+        match self.books.ledger_mut().replace_by_stub(number, &stub) {
+            // It stays here, and is sent again when there may be room, which marks make.
+            Err(e) if e.kind == Kind::NoSpace => {
+                self.alarm = Some(Alarm::of_error(&e));
+                self.books.archive.wait(self.home.clock.steady() + WAITING);
+                return Ok(false);
+            }
+            done => done?,
+        }
         self.books.archive = Archive::default();
         Ok(true)
     }

@@ -18,7 +18,7 @@ pub use contents::Contents;
 pub use lines::{Digest, Footer, LedgerHeader, LedgerSums, Line, OutletSums, Stub};
 
 use super::sealed;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::fs::{COPY, File, Fs, copy_of, write_atomically, write_copy};
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -141,8 +141,13 @@ impl Ledger {
     /// Removes a closed file that is archived. The stub is durable before the file goes.
     pub fn replace_by_stub(&mut self, number: u64, stub: &Stub) -> Result<()> {
         let io = |e| Error::io(format!("archive ledger file {number}"), e);
-        sealed::write(&*self.fs, &self.dir.join(stub_name(number)), stub)?;
         let path = self.dir.join(file_name(number));
+        let write = || sealed::write(&*self.fs, &self.dir.join(stub_name(number)), stub);
+        match write() {
+            // On a full disk the copy makes room: the file itself is still here, and in the store.
+            Err(e) if e.kind == Kind::NoSpace && self.fs.remove(&copy_of(&path)).is_ok() => write()?,
+            done => done?,
+        }
         for path in [copy_of(&path), path] {
             match self.fs.remove(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
