@@ -62,15 +62,16 @@ pub struct PlanLog {
     damage: Vec<String>,
     /// Whether an earlier life has noted how far the log was durable.
     was_noted: bool,
+    /// The number of the last note.
+    noted: u64,
     /// The names of files that earlier lives made are durable: a kill may have come before they were.
     are_named: bool,
 }
 
-/// A file, its copy, and the note of how far it is durable; the last two where they can be had.
+/// A file and its copy, if there is one.
 struct OpenFiles {
     file: Arc<dyn File>,
     copy: Option<Arc<dyn File>>,
-    frontier: Option<FrontierFile>,
 }
 
 /// What is known of a file that is not open.
@@ -177,6 +178,7 @@ impl PlanLog {
             poison: None,
             damage: found.damage,
             was_noted: found.is_noted,
+            noted: found.noted,
             are_named: false,
         };
         if sabotage::on("plan_log_used_as_found") && log.slots[log.current].generation.is_some() {
@@ -201,24 +203,17 @@ impl PlanLog {
             let [file, copy] = names(self.current).map(|name| self.fs.open(&self.dir.join(name)));
             let file = file.map_err(|e| Error::io("open a file of the plan log", e))?;
             let is_copied = self.slots[self.current].copied > 0;
-            let frontier = self.open_frontier();
-            self.open = Some(OpenFiles { file, copy: copy.ok().filter(|_| is_copied), frontier });
+            self.open = Some(OpenFiles { file, copy: copy.ok().filter(|_| is_copied) });
         }
         Ok(self.open.as_mut().expect("just opened"))
     }
 
-    fn open_frontier(&self) -> Option<FrontierFile> {
-        let (path, identity) = (self.dir.join(FRONTIER), frontier_identity(&self.incarnation));
-        let noted = identity.read(&*self.fs, &path).ok()?;
-        Some(FrontierFile::open(&*self.fs, &path, identity, noted.sequence))
-    }
-
-    /// Notes that the log is durable up to where it goes on. Without the note the log is as good as it was before there
-    /// was one; it is opened again with the files.
+    /// Notes that the log is durable up to where it goes on. The note is opened for that alone: beside a sync it costs
+    /// nothing, and a lane keeps fewer files open.
     fn note_frontier(&mut self) {
-        let words = [self.generation, self.at];
-        let Some(open) = &mut self.open else { return };
-        open.frontier.iter_mut().for_each(|frontier| frontier.note(words));
+        let (path, identity) = (self.dir.join(FRONTIER), frontier_identity(&self.incarnation));
+        FrontierFile::open(&*self.fs, &path, identity, self.noted).note([self.generation, self.at]);
+        self.noted += 1;
     }
 
     pub fn state(&self) -> &State {
@@ -331,9 +326,7 @@ impl PlanLog {
         done.map_err(|e| self.poisoned("write and sync a snapshot", e))?;
         self.slots[target].generation = Some(generation);
         (self.current, self.generation, self.at) = (target, generation, needed);
-        let frontier = self.open.take().and_then(|open| open.frontier).filter(FrontierFile::is_whole);
-        let frontier = frontier.or_else(|| self.open_frontier());
-        self.open = Some(OpenFiles { file, copy: copy.ok(), frontier });
+        self.open = Some(OpenFiles { file, copy: copy.ok() });
         self.copy_out(&bytes, 0);
         self.note_frontier();
         self.state = state;

@@ -35,6 +35,8 @@ pub struct FoundLog {
     reach: LogReach,
     /// Whether there is a note of how far it was durable.
     pub is_noted: bool,
+    /// The number of that note.
+    pub(super) noted: u64,
 }
 
 /// Where the last commit of a generation ends in its file.
@@ -59,7 +61,7 @@ impl LogReach {
 /// What the note beside the files says.
 fn noted(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16], found: &mut FoundLog) -> Result<LogReach> {
     let noted = frontier_identity(incarnation).read(fs, &dir.join(FRONTIER))?;
-    found.is_noted = noted.exists;
+    (found.is_noted, found.noted) = (noted.exists, noted.sequence);
     found.damage.extend(noted.damage);
     let [generation, at] = noted.words;
     Ok(LogReach { generation, at })
