@@ -1,6 +1,6 @@
 //! Connections at once. At the bound the one that has waited the longest for a request gives its place to who comes, one that
-//! never had any first: clients that connect and ask for nothing shut nobody out. Where all of them are being answered, who comes is closed at once, and
-//! readiness says so.
+//! never had any first: clients that connect and ask for nothing shut nobody out. Where all of them are being answered, who comes
+//! is closed at once, and readiness says so.
 
 use super::pace::ConnectionPace;
 use rustix::process::{Resource, getrlimit};
@@ -43,18 +43,16 @@ impl Connections {
 
     /// A place for a connection that is watched by `pace`; `None`: all others are being answered.
     pub async fn take(self: &Arc<Self>, pace: &Arc<ConnectionPace>) -> Option<ConnectionPlace> {
-        let permit = match self.places.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) if self.evict() => {
-                metrics::counter!("hydrant_connections_evicted").increment(1);
-                let freed = tokio::time::timeout(FREED_WITHIN, self.places.clone().acquire_owned()).await;
-                freed.ok()?.ok()?
-            }
-            Err(_) => {
-                metrics::counter!("hydrant_connections_refused").increment(1);
-                self.open().refused = Some(Instant::now());
-                return None;
-            }
+        let mut permit = self.places.clone().try_acquire_owned().ok();
+        if permit.is_none() && self.evict() {
+            metrics::counter!("hydrant_connections_evicted").increment(1);
+            let freed = tokio::time::timeout(FREED_WITHIN, self.places.clone().acquire_owned()).await;
+            permit = freed.ok().and_then(Result::ok);
+        }
+        let Some(permit) = permit else {
+            metrics::counter!("hydrant_connections_refused").increment(1);
+            self.open().refused = Some(Instant::now());
+            return None;
         };
         let mut open = self.open();
         open.next += 1;

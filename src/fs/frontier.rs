@@ -9,7 +9,7 @@
 //! of the rest u32 (seeded by the log's incarnation), sequence u64, and two numbers u64 that mean what their log says. The
 //! slot with the highest sequence that is true, in file or copy, holds.
 
-use super::{File, FileLook, Fs, copy_of, count_missing_copy, look};
+use super::{File, FileLook, Fs, copy_of, count_missing_copy, look, open_or_create};
 use crate::error::{Error, Result};
 use std::io;
 use std::path::Path;
@@ -53,10 +53,7 @@ impl FrontierFile {
     /// Opens the file for notes behind `sequence`, or makes it. One that cannot be had is counted and done without.
     pub fn open(fs: &dyn Fs, path: &Path, identity: Identity, sequence: u64) -> FrontierFile {
         let open = |path: &Path| {
-            let file = match fs.open(path) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => fs.create_new(path),
-                other => other,
-            }?;
+            let file = open_or_create(fs, path)?;
             if file.size()? < FILE_BYTES as u64 {
                 file.write_all_at(&[0; FILE_BYTES], 0)?;
             }

@@ -99,6 +99,14 @@ pub fn count_missing_copy() {
     metrics::counter!("hydrant_state_copies_failed").increment(1);
 }
 
+/// Opens a file for reading and writing, or makes it. Its name is not durable yet if it was made.
+pub fn open_or_create(fs: &dyn Fs, path: &Path) -> io::Result<Arc<dyn File>> {
+    match fs.open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => fs.create_new(path),
+        other => other,
+    }
+}
+
 /// What there is of a file.
 pub enum FileLook {
     Absent,

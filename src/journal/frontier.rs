@@ -5,8 +5,8 @@
 
 use super::Journal;
 use crate::error::Result;
-use crate::fs::Fs;
 use crate::fs::frontier::{FrontierFile, Identity, Noted};
+use crate::fs::{Fs, count_missing_copy};
 use std::path::{Path, PathBuf};
 use std::sync::MutexGuard;
 
@@ -58,7 +58,8 @@ impl Journal {
     pub(super) fn note(&self, known: KnownEnd) {
         let mut frontier = self.frontier();
         if frontier.is_none() {
-            *frontier = Frontier::open(&*self.fs, &self.dir, &self.incarnation).ok();
+            let opened = Frontier::open(&*self.fs, &self.dir, &self.incarnation);
+            *frontier = opened.inspect_err(|_| count_missing_copy()).ok();
         }
         frontier.iter_mut().for_each(|frontier| frontier.note(known));
     }

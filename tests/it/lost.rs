@@ -97,7 +97,7 @@ fn flip_last_frame(dir: &std::path::Path) {
     std::fs::write(segment, bytes).unwrap();
 }
 
-/// Damages the newest note of what is durable: all but the first slot's magic, in either slot.
+/// Damages both slots of a note of what is durable, so that none in that file can be read.
 fn damage_note(path: &std::path::Path) {
     let mut bytes = std::fs::read(path).unwrap();
     for slot in [0, 512] {

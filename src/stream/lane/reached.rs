@@ -95,8 +95,10 @@ impl ReachedStores {
         let reached = Mutex::new(file.reached.clone().into_iter().collect());
         let stores = ReachedStores { fs: fs.clone(), path, reached, is_complete };
         if of != ReachedBy::Shard && (!is_there || damage.is_some() || file.is_complete != is_complete) {
-            // It is written again with the next store at the latest.
-            let _ = sealed::write(&**fs, &stores.path, &ReachedFile { is_complete, ..file });
+            let written = sealed::write(&**fs, &stores.path, &ReachedFile { is_complete, ..file });
+            if let Err(e) = written {
+                tracing::warn!(error = %e, "the list of reached stores is written with the next store that is reached");
+            }
         }
         (stores, damage)
     }

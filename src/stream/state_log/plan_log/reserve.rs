@@ -4,12 +4,11 @@
 use super::frame::{FIRST_FRAME, encode_frame};
 use super::{FILE_BYTES_GROWN, FILES, FileSlot, PlanLog, names};
 use crate::error::{Error, Kind, Result};
-use crate::fs::{File, Fs};
+use crate::fs::{Fs, open_or_create};
 use crate::journal::segment::fill;
 use crate::stream::plan::state::State;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 impl PlanLog {
     /// Grows the reserve to twice what the snapshot needs: in the file it goes to, if it is to be written now, and, once
@@ -59,13 +58,6 @@ impl PlanLog {
     pub fn retry_room(&mut self) -> Result<()> {
         let needed = FIRST_FRAME + encode_frame(&self.state.snapshot(), 0).len() as u64;
         if self.starved { self.make_room(None, needed) } else { Ok(()) }
-    }
-}
-
-fn open_or_create(fs: &dyn Fs, path: &Path) -> io::Result<Arc<dyn File>> {
-    match fs.open(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => fs.create_new(path),
-        other => other,
     }
 }
 
