@@ -39,7 +39,8 @@ struct Authorization<'a> {
 
 /// Verifies a request `POST /` and returns the access key id that signed it.
 ///
-/// `secret` looks up a key's secret; `now` is seconds since the Unix epoch, `skew` by how much a request's time may differ; `keys` is kept between calls.
+/// `secret` looks up a key's secret; `now` is seconds since the Unix epoch, `skew` by how much a request's time may differ;
+/// `keys` is kept between calls.
 pub fn verify<'a>(
     headers: &'a HeaderMap,
     body: &[u8],

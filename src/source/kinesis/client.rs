@@ -25,7 +25,8 @@ const CONSUMER_PAUSE: Duration = Duration::from_millis(500);
 /// What a consumer is sent of a shard.
 pub type Subscription = EventReceiver<SubscribeToShardEventStream, SubscribeToShardEventStreamError>;
 
-/// A client of one stream of Kinesis Data Streams. Nothing is retried here. Clones are one: what is changed in one is changed in all.
+/// A client of one stream of Kinesis Data Streams. Nothing is retried here. Clones are one: what is changed in one is changed
+/// in all.
 #[derive(Clone)]
 pub struct KinesisClient {
     connected: Arc<ArcSwap<Connected>>,

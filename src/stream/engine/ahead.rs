@@ -20,7 +20,8 @@ pub(super) struct Judging {
     pub(super) judged: Job<Result<Judged>>,
 }
 
-/// Chunks that were judged before it is their turn. In the order of the lane, all under one epoch, the first at the main track's cursor.
+/// Chunks that were judged before it is their turn. In the order of the lane, all under one epoch, the first at the main
+/// track's cursor.
 #[derive(Default)]
 pub(super) struct JudgedAhead(pub(super) VecDeque<Judging>);
 

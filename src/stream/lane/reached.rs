@@ -29,7 +29,8 @@ pub(super) struct ReachedStores {
     fs: Arc<dyn Fs>,
     path: PathBuf,
     reached: Mutex<BTreeMap<StorePlace, Reached>>,
-    /// All stores that were reached are named here, unless the file was damaged, or is of a version that did not name them all.
+    /// All stores that were reached are named here, unless the file was damaged, or is of a version that did not name them
+    /// all.
     is_complete: bool,
 }
 
@@ -79,8 +80,8 @@ pub(in crate::stream) fn damage(fs: &dyn Fs, dir: &Path, is_expected: bool) -> O
 }
 
 impl ReachedStores {
-    /// What lives before know, in the stream's `dir`, and what of it is damaged, if anything. `has_open_plans`: something may be on
-    /// its way.
+    /// What lives before know, in the stream's `dir`, and what of it is damaged, if anything. `has_open_plans`: something may
+    /// be on its way.
     pub(super) fn open(
         fs: &Arc<dyn Fs>,
         dir: &Path,

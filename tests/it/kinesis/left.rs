@@ -113,8 +113,8 @@ impl Two {
     }
 }
 
-/// The destination goes on without it, and when it is no longer stalled it is read for without waiting for the destination, which has
-/// stopped since.
+/// The destination goes on without it. When the backup is no longer stalled, it is read for without waiting for the
+/// destination, which has stopped since.
 #[test]
 fn a_stalled_backup_stops_no_shard_and_misses_nothing() {
     let mut two = Two::start();
