@@ -17,6 +17,8 @@ pub struct KeptLeaseState {
     /// Which commit wrote it.
     pub commit: String,
     pub state: KeptState,
+    /// Where objects with this lane's states are, and nobody else's. `None`: there never was one.
+    pub folder: Option<Uuid>,
     /// How often the shard came back from another application: each time another account begins.
     pub hand_overs: u64,
 }
@@ -40,6 +42,8 @@ pub struct StateCommit<'a> {
     pub version: u64,
     pub id: Uuid,
     pub state: &'a KeptState,
+    /// Written with the name of an object; see [`KeptLeaseState::folder`].
+    pub folder: Uuid,
     /// Where the lane begins again, which becomes the lease's checkpoint.
     pub start: &'a Start,
 }
@@ -70,7 +74,8 @@ impl Leases {
         let commit = text_of(&row, "hydrantCommit").unwrap_or_default().to_owned();
         let [version, hand_overs] =
             ["hydrantVersion", "hydrantHandOvers"].map(|name| number_of(&row, name).unwrap_or(0));
-        Ok((found, KeptLeaseState { version, commit, state, hand_overs }))
+        let folder = text_of(&row, "hydrantStateFolder").and_then(|folder| Uuid::try_parse(folder).ok());
+        Ok((found, KeptLeaseState { version, commit, state, folder, hand_overs }))
     }
 
     /// Writes a lane's state and its checkpoint, if the lease is still ours and the state still has this version. `shard`:
@@ -80,11 +85,13 @@ impl Leases {
         (shard, created_ms, hand_overs): (&str, u64, u64),
         commit: StateCommit<'_>,
     ) -> CommitOutcome {
-        let StateCommit { version, id, state, start } = commit;
+        let StateCommit { version, id, state, folder, start } = commit;
         let (checkpoint, sub) = checkpoint(start);
         let known = if version == 0 { "attribute_not_exists(hydrantVersion)" } else { "hydrantVersion = :version" };
         let (kept, removed) = match state {
-            KeptState::Object { .. } => ("hydrantStateStore = :store, hydrantStateName = :name", "hydrantState"),
+            KeptState::Object { .. } => {
+                ("hydrantStateStore = :store, hydrantStateName = :name, hydrantStateFolder = :folder", "hydrantState")
+            }
             _ => ("hydrantState = :state", "hydrantStateStore, hydrantStateName"),
         };
         let update = self
@@ -112,7 +119,8 @@ impl Leases {
         let update = match state {
             KeptState::Object { store, name } => update
                 .expression_attribute_values(":store", text(store))
-                .expression_attribute_values(":name", text(name)),
+                .expression_attribute_values(":name", text(name))
+                .expression_attribute_values(":folder", text(folder.to_string())),
             KeptState::Bytes(bytes) => {
                 update.expression_attribute_values(":state", AttributeValue::B(Blob::new(bytes.as_slice())))
             }

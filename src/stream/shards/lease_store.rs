@@ -6,12 +6,17 @@ use crate::source::kinesis::lease_state::{KeptState, StateCommit};
 use crate::source::kinesis::leases::Leases;
 use crate::stream::state_log::objects::StateObjects;
 use crate::stream::state_log::shared_log::{LoadedState, StateStore};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
 /// A row has 400 KB at most; a larger state is an object that the row names.
 const IN_ROW_BYTES_MAX: usize = 100 << 10;
+
+/// The kind of objects that such states are, in the folder of their lane.
+fn kind(folder: Uuid) -> String {
+    format!("states/{folder}")
+}
 
 /// The state of a shard's lane in its lease's row.
 pub(super) struct LeaseStore {
@@ -23,8 +28,20 @@ pub(super) struct LeaseStore {
     created_ms: u64,
     /// How often it came back from another application.
     hand_overs: u64,
-    /// The object that the row names, as last seen.
-    named: Mutex<Option<String>>,
+    /// In the first half of the ids of the objects that this opening of the lane writes: they are told from what others left.
+    opening: Uuid,
+    known: Mutex<KnownRow>,
+    /// Objects that earlier openings left, as they were listed after the load.
+    left: Arc<Mutex<Vec<String>>>,
+}
+
+/// What the row said last.
+#[derive(Default)]
+struct KnownRow {
+    /// The folder of the lane's objects; chosen at the first load of a row that has none.
+    folder: Option<Uuid>,
+    /// The object with the state.
+    named: Option<String>,
 }
 
 impl LeaseStore {
@@ -41,17 +58,46 @@ impl LeaseStore {
             shard: shard.to_owned(),
             created_ms,
             hand_overs,
-            named: Mutex::default(),
+            opening: Uuid::new_v4(),
+            known: Mutex::default(),
+            left: Arc::default(),
         }
+    }
+
+    fn known(&self) -> MutexGuard<'_, KnownRow> {
+        self.known.lock().expect("nobody panics holding it")
     }
 
     /// Takes note of the object that the row names now, and removes the one before.
     fn names(&self, name: Option<String>) {
-        let before = std::mem::replace(&mut *self.named.lock().expect("nobody panics holding it"), name.clone());
-        if let Some(before) = before.filter(|before| Some(before) != name.as_ref()) {
+        let before = std::mem::replace(&mut self.known().named, name.clone());
+        self.remove(before.filter(|before| Some(before) != name.as_ref()).into_iter().collect());
+    }
+
+    /// Removes objects beside whatever goes on.
+    fn remove(&self, names: Vec<String>) {
+        if !names.is_empty() {
             let objects = self.objects.clone();
-            self.runtime.spawn_blocking(move || objects.remove(&before));
+            self.runtime.spawn_blocking(move || names.iter().for_each(|name| objects.remove(name)));
         }
+    }
+
+    /// Lists what earlier openings wrote into the folder: a node that was killed between an object and its row, or between
+    /// a row and the removal of the object before it, has left one that nothing names.
+    fn look_for_what_is_left(&self, folder: Uuid) {
+        let (objects, left, opening) = (self.objects.clone(), self.left.clone(), self.opening);
+        self.runtime.spawn_blocking(move || {
+            let mut names = objects.list(&kind(folder));
+            names.retain(|name| {
+                StateObjects::id_of(name).is_none_or(|id| id.as_u64_pair().0 != opening.as_u64_pair().0)
+            });
+            *left.lock().expect("nobody panics holding it") = names;
+        });
+    }
+
+    /// The id of the object that a commit writes, however often it is tried.
+    fn object_id(&self, commit: Uuid) -> Uuid {
+        Uuid::from_u64_pair(self.opening.as_u64_pair().0, commit.as_u64_pair().1)
     }
 
     fn object(&self, store: &str, name: &str) -> Result<Vec<u8>> {
@@ -70,6 +116,10 @@ impl LeaseStore {
 impl StateStore for LeaseStore {
     fn load(&self) -> Result<LoadedState> {
         let (_, kept) = self.runtime.block_on(self.leases.load(&self.shard))?;
+        if let Some(folder) = kept.folder {
+            self.look_for_what_is_left(folder);
+        }
+        self.known().folder = Some(kept.folder.unwrap_or_else(Uuid::new_v4));
         let mut named = None;
         let state = match kept.state {
             KeptState::None => None,
@@ -87,22 +137,31 @@ impl StateStore for LeaseStore {
     fn commit(&self, version: u64, id: Uuid, state: &[u8], start: Option<&Start>) -> CommitOutcome {
         // Where a lane begins is in its first commit.
         let Some(start) = start else { return CommitOutcome::Refused("the lane begins nowhere".into()) };
+        let folder = self.known().folder.expect("a commit follows a load");
+        // Listed before this commit. If it is done, the row has changed since by nobody else, and whoever else may still be
+        // about to name one of them knows an older version, and is kept out.
+        let left = std::mem::take(&mut *self.left.lock().expect("nobody panics holding it"));
         let kept = if state.len() <= IN_ROW_BYTES_MAX {
             KeptState::Bytes(state.to_vec())
         } else {
             // Durable before the row names it.
-            match self.objects.put_as("states", id, state) {
+            match self.objects.put_as(&kind(folder), self.object_id(id), state) {
                 Ok(name) => KeptState::Object { store: self.objects.store.clone(), name },
                 Err(e) => return CommitOutcome::Refused(e.to_string()),
             }
         };
         let shard = (self.shard.as_str(), self.created_ms, self.hand_overs);
-        let done = self.runtime.block_on(self.leases.commit(shard, StateCommit { version, id, state: &kept, start }));
-        if done == CommitOutcome::Done {
-            self.names(match kept {
-                KeptState::Object { name, .. } => Some(name),
-                _ => None,
-            });
+        let commit = StateCommit { version, id, state: &kept, folder, start };
+        let done = self.runtime.block_on(self.leases.commit(shard, commit));
+        match &done {
+            CommitOutcome::Done => {
+                self.remove(left);
+                self.names(match kept {
+                    KeptState::Object { name, .. } => Some(name),
+                    _ => None,
+                });
+            }
+            _ => *self.left.lock().expect("nobody panics holding it") = left,
         }
         done
     }

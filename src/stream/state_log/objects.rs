@@ -43,7 +43,11 @@ impl StateObjects {
     }
 
     fn named(&self, kind: &str, id: Uuid, hash: &[u8; 32]) -> String {
-        format!("{PLACE}/{}/{kind}/{id}-{}", self.stream, hex(hash))
+        format!("{}/{id}-{}", self.folder(kind), hex(hash))
+    }
+
+    fn folder(&self, kind: &str) -> String {
+        format!("{PLACE}/{}/{kind}", self.stream)
     }
 
     /// Keeps contents under the name that follows from them. What is there already is not written again.
@@ -74,6 +78,21 @@ impl StateObjects {
             Attempt::Misconfigured { reason } | Attempt::Nowhere { reason } => failed(Kind::Misconfigured, reason),
             other => failed(Kind::Misconfigured, format!("found something else there ({other:?})")),
         }
+    }
+
+    /// The names of contents of a kind; none if they cannot be listed.
+    pub fn list(&self, kind: &str) -> Vec<String> {
+        let listed = self.shelf().list(&format!("{}/", self.folder(kind)));
+        listed.unwrap_or_else(|failure| {
+            tracing::debug!(stream = self.stream, kind, error = failure.reason, "old states are not listed");
+            Vec::new()
+        })
+    }
+
+    /// The id in the name of an object.
+    pub fn id_of(name: &str) -> Option<Uuid> {
+        let (_, last) = name.rsplit_once('/')?;
+        last.get(..uuid::fmt::Hyphenated::LENGTH).and_then(|id| Uuid::try_parse(id).ok())
     }
 
     /// Removes contents that nothing names any more. If that cannot be, they stay.
