@@ -18,11 +18,17 @@ use bytes::Bytes;
 use hydrant::cli::client::batch_body;
 use hydrant::cli::run::Service;
 use hydrant::config::{self, Config};
-use hydrant::deliver::http::RECORDS_MAX;
+use hydrant::destination::DestinationKind;
 use hydrant::stream::supervise::{Settled, Status, Stream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Records of a request to an endpoint.
+fn records_max() -> usize {
+    let max = DestinationKind::Http.spec().request_max.expect("an endpoint has limits");
+    max.records as usize
+}
 
 pub const STREAM: &str = "bench";
 /// Connections of the client, each with one request under way.
@@ -152,7 +158,7 @@ pub fn bodies<'r>(records: impl Iterator<Item = &'r [u8]>) -> Arc<[Bytes]> {
 
 /// How many of `requests` make full requests to an endpoint and begin one more; all of them if they make none.
 pub fn full_requests(requests: usize) -> usize {
-    let per_plan = RECORDS_MAX as usize / RECORDS_PER_REQUEST;
+    let per_plan = records_max() / RECORDS_PER_REQUEST;
     // The last request of all may hold fewer records.
     match requests.saturating_sub(2) / per_plan {
         0 => requests,
@@ -210,7 +216,7 @@ impl Live {
 
     /// The same of an endpoint: `bodies` as `full_requests` has them.
     pub fn pass_in_requests(&mut self, bodies: &Arc<[Bytes]>, records: usize) -> Result<Pass, String> {
-        self.pass_but(bodies, records, records % RECORDS_MAX as usize)
+        self.pass_but(bodies, records, records % records_max())
     }
 
     /// The clock stops when no more than `rest` are pending.

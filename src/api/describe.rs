@@ -84,12 +84,13 @@ pub fn add_times(description: &mut Value, stream: &Stream) {
 
 fn destination(config: &Config, stream: &StreamConfig) -> Value {
     let mut destination = match &stream.destination {
-        Destination::S3(s3) => s3_destination(config, stream, Store::S3(s3)),
-        Destination::Local(local) => s3_destination(config, stream, Store::Local(local)),
         Destination::Http(http) => json!({ "HttpEndpointDestinationDescription": http_endpoint(config, stream, http) }),
-        Destination::Redshift(_) | Destination::Postgres(_) => {
-            stream.destination.warehouse().map_or_else(|| json!({}), |warehouse| redshift(config, stream, &warehouse))
-        }
+        destination => match (destination.warehouse(), destination.store()) {
+            (Some(warehouse), _) => redshift(config, stream, &warehouse),
+            (None, Some(store)) => s3_destination(config, stream, store),
+            // Firehose has none that is like it.
+            (None, None) => json!({}),
+        },
     };
     destination["DestinationId"] = "destinationId-000000000001".into();
     destination

@@ -2,9 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "a file tells whether a directory can be written to")]
 
-use crate::config::{Config, Destination, Problem, Store, StreamConfig, WrittenConfig};
-use crate::deliver::warehouse::Warehouse;
-use crate::deliver::{http::HttpSink, s3::S3Sink};
+use crate::config::{Config, Problem, Store, StreamConfig, WrittenConfig};
+use crate::deliver::{Sink, connect, s3::S3Sink};
+use crate::destination::Payload;
 use crate::error::Result as Done;
 use std::path::Path;
 use std::sync::Arc;
@@ -46,21 +46,23 @@ fn of_stream(config: &Config, name: &str, stream: &StreamConfig, runtime: &Handl
         return found;
     }
     let at = vec!["destination", stream.destination.kind().spec().key];
-    let table = |made: Done<Warehouse>| made.map_or_else(|e| vec![e.to_string()], |warehouse| warehouse.check());
-    let messages = match (&stream.destination, stream.destination.warehouse()) {
-        (Destination::Http(http), _) => {
-            let made =
-                HttpSink::connect(http, &config.api.stream_arn(name), runtime.clone()).map_err(|e| e.to_string());
-            made.and_then(|http| http.check()).err().into_iter().collect()
-        }
-        (_, Some(warehouse)) => match S3Sink::connect(warehouse.s3, runtime.clone()) {
-            Ok(stage) => table(Warehouse::connect(warehouse.target, Arc::new(stage), runtime.clone())),
-            Err(e) => vec![e.to_string()],
-        },
-        _ => Vec::new(),
+    let messages = match try_own(config, name, stream, runtime) {
+        Ok(messages) => messages,
+        Err(e) => vec![e.to_string()],
     };
     found.extend(messages.into_iter().map(|message| (at.clone(), message)));
     found
+}
+
+/// What does not work of a destination that is more than a store of objects.
+fn try_own(config: &Config, name: &str, stream: &StreamConfig, runtime: &Handle) -> Done<Vec<String>> {
+    let stage = match (stream.destination.kind().spec().payload, stream.destination.store()) {
+        (Payload::Objects, _) => return Ok(Vec::new()),
+        (_, Some(Store::S3(s3))) => Some(Arc::new(S3Sink::connect(s3, runtime.clone())?) as Arc<dyn Sink>),
+        _ => None,
+    };
+    let sink = connect(&stream.destination, &config.api.stream_arn(name), stage, runtime.clone())?;
+    Ok(sink.check())
 }
 
 fn try_store(stream: &str, store: Store, runtime: &Handle) -> Result<(), String> {

@@ -1,15 +1,12 @@
 //! The rules of one stream, in path order.
 
-use super::check_http;
 use super::check_kinesis;
 use super::checker::{Checker, Keys, STREAM_DISK_MIN};
-use super::place::one_of;
-use super::rules::{LoginSettings, Rules, below, is_endpoint};
+use super::rules::{Rules, below};
+use super::store::Store;
 use super::tree::quote;
-use super::{
-    Buffer, Compress, Destination, Format, Gzip, Local, S3, Sse, Store, StreamConfig, Transform, WarehouseTls, Wasm,
-    load_columns,
-};
+use super::{Buffer, Compress, Format, Gzip, Lines, StreamConfig, Transform, Wasm, load_columns};
+use crate::destination::{DestinationSpec, Payload};
 use crate::partition::prefix::{Namespace, Prefix, PrefixKind, check_pair};
 use crate::units::ByteSize;
 use std::time::Duration;
@@ -21,16 +18,6 @@ const PARQUET_BUFFER_SIZE: ByteSize = ByteSize::mib(128);
 const BACKUP_INTERVAL_MIN: Duration = Duration::from_millis(1);
 
 const NAME_CHARS_MAX: usize = 64;
-const STORAGE_CLASSES: [&str; 8] = [
-    "STANDARD",
-    "STANDARD_IA",
-    "ONEZONE_IA",
-    "INTELLIGENT_TIERING",
-    "GLACIER_IR",
-    "GLACIER",
-    "DEEP_ARCHIVE",
-    "REDUCED_REDUNDANCY",
-];
 
 /// Reports what is wrong with a stream and settles its defaults and files.
 pub fn check(checker: &mut Checker, name: &str, stream: &mut StreamConfig) {
@@ -49,7 +36,7 @@ pub fn check(checker: &mut Checker, name: &str, stream: &mut StreamConfig) {
         rules.compress(&["backup", "compress"], &backup.compress);
         rules.buffer(&["backup", "buffer"], &backup.buffer, BACKUP_INTERVAL_MIN);
         if let Some(store) = backup.destination.store() {
-            rules.store(&["backup"], store);
+            store.check(&mut rules, &["backup"]);
         }
     }
     rules.rest(stream);
@@ -139,78 +126,52 @@ impl Rules<'_, '_> {
     fn destination(&mut self, stream: &mut StreamConfig) {
         let keys = stream.destination.store_keys();
         if let Some(store) = stream.destination.store() {
-            self.store(&keys[..keys.len() - 1], store);
+            store.check(self, &keys[..keys.len() - 1]);
         }
-        let gzip = stream.compress != Compress::None;
-        match &mut stream.destination {
-            Destination::S3(_) | Destination::Local(_) => {}
-            Destination::Http(http) => {
-                check_http::check(self, http);
-                check_http::stream(self, stream);
+        stream.destination.settings_mut().check(self, &stream.compress);
+        match stream.destination.kind().spec().payload {
+            Payload::Objects => {}
+            Payload::Rows => {
+                if matches!(stream.format, Format::Parquet(_)) {
+                    self.expected(&["format"], "`raw` or `lines`: a warehouse loads JSON or CSV");
+                }
             }
-            Destination::Redshift(redshift) => {
-                let problems = redshift.problems(gzip);
-                self.warehouse("redshift", problems, &mut redshift.tls, &stream.format);
-            }
-            Destination::Postgres(postgres) => {
-                let problems = postgres.problems();
-                self.warehouse("postgres", problems, &mut postgres.tls, &stream.format);
-            }
+            Payload::Records => self.records(stream),
         }
     }
 
-    fn warehouse(
-        &mut self,
-        kind: &str,
-        problems: Vec<(&'static str, String)>,
-        tls: &mut WarehouseTls,
-        format: &Format,
-    ) {
-        problems.into_iter().for_each(|(key, message)| self.problem(&["destination", kind, key], message));
-        if let Some(ca) = &mut tls.ca {
-            self.checker.file(&below(self.name, &["destination", kind, "tls", "ca"]), ca);
+    /// What a destination that takes records one by one asks of the rest of its stream (contract §8.1).
+    fn records(&mut self, stream: &mut StreamConfig) {
+        let DestinationSpec { key, buffer_interval, request_max, .. } = stream.destination.kind().spec();
+        if stream.compress != Compress::None {
+            let what = format!(
+                "`none`: an endpoint takes records one by one (`destination.{key}.content_encoding: gzip` is for requests)"
+            );
+            self.expected(&["compress"], &what);
         }
-        if matches!(format, Format::Parquet(_)) {
-            self.expected(&["format"], "`raw` or `lines`: a warehouse loads JSON or CSV");
-        }
-    }
-
-    fn store(&mut self, keys: &Keys, store: Store) {
-        match store {
-            Store::S3(s3) => self.s3(&[keys, &["s3"]].concat(), s3),
-            Store::Local(Local { dir, .. }) if dir.as_os_str().is_empty() => {
-                self.expected(&[keys, &["local", "dir"]].concat(), "a folder");
+        match &stream.format {
+            Format::Raw => {}
+            Format::Lines(Lines {}) | Format::Parquet(_) => {
+                self.expected(&["format"], "`raw`: an endpoint takes records one by one, as they are");
             }
-            Store::Local(_) => {}
         }
-    }
-
-    fn s3(&mut self, keys: &Keys, s3: &S3) {
-        let at = |key: &'static str| [keys, &[key]].concat();
-        let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
-        if !(1..=255).contains(&s3.bucket.len()) || !s3.bucket.bytes().all(is_name) {
-            self.expected(&at("bucket"), "a bucket name: 1 to 255 of the characters a-z A-Z 0-9 _ . -");
+        if stream.file_extension.is_some() {
+            self.problem(&["file_extension"], format!("unknown with `{key}`, which has no files"));
         }
-        if s3.endpoint.as_deref().is_some_and(|endpoint| !is_endpoint(endpoint)) {
-            self.expected(&at("endpoint"), "`http://` or `https://` with a host and perhaps a port, and nothing after");
+        if let Some(max) = request_max.map(|max| ByteSize(max.bytes)).filter(|max| stream.buffer.size > *max) {
+            let what = format!("a size from 1MiB to {max}: an endpoint gets no more at once");
+            self.expected(&["buffer", "size"], &what);
         }
-        let key = s3.access_key_id.is_some();
-        let login = LoginSettings {
-            region: &s3.region,
-            key,
-            secret: s3.secret_access_key.is_some(),
-            token: s3.session_token.is_some(),
-            role: s3.role_arn.as_deref(),
-        };
-        self.login(keys, &login);
-        if s3.storage_class.as_deref().is_some_and(|class| !STORAGE_CLASSES.contains(&class)) {
-            self.expected(&at("storage_class"), &one_of(&STORAGE_CLASSES));
+        if let Some(interval) =
+            buffer_interval.filter(|_| !self.checker.has(&below(self.name, &["buffer", "interval"])))
+        {
+            stream.buffer.interval = interval;
         }
-        if matches!(&s3.sse, Some(Sse::KmsKeyId(id)) if id.is_empty()) {
-            self.expected(&[keys, &["sse", "kms_key_id"]].concat(), "a key id, alias or ARN");
+        if stream.backup.is_none() {
+            let message =
+                "missing: an endpoint may refuse records, which then go there (`mode: failed`, or `all` for all)";
+            self.problem(&["backup"], message);
         }
-        self.number(&at("concurrency"), s3.concurrency, 1, 256);
-        self.time(&at("timeout"), s3.timeout, Duration::from_secs(1), Duration::from_secs(900));
     }
 
     /// What the prefixes may contain, alone and together.

@@ -138,14 +138,14 @@ impl StreamConfig {
             destination: DestinationDefinition::of(&self.destination),
             failures: failures.map(|(store, compress)| FailuresDefinition {
                 kind: store.kind(),
-                place: place(store),
+                place: store.place(),
                 prefix: store.prefix().to_owned(),
                 error_prefix: store.error_prefix().map(str::to_owned),
                 compress: CompressDefinition::of(compress),
             }),
             backup: backup.map(|(store, compress)| BackupDefinition {
                 kind: store.kind(),
-                place: place(store),
+                place: store.place(),
                 prefix: store.prefix().to_owned(),
                 compress: CompressDefinition::of(compress),
             }),
@@ -195,17 +195,9 @@ impl DestinationDefinition {
         let store = destination.store();
         DestinationDefinition {
             kind: destination.kind(),
-            place: store.map(place).unwrap_or_default(),
+            place: store.map(Store::place).unwrap_or_default(),
             prefix: store.as_ref().map_or("", Store::prefix).to_owned(),
             error_prefix: store.as_ref().and_then(Store::error_prefix).map(str::to_owned),
         }
-    }
-}
-
-/// Bucket or directory.
-fn place(store: Store<'_>) -> String {
-    match store {
-        Store::S3(s3) => s3.bucket.clone(),
-        Store::Local(local) => local.dir.display().to_string(),
     }
 }

@@ -14,52 +14,53 @@
 
 mod api;
 mod check;
-mod check_http;
 mod check_kinesis;
 mod check_stream;
 mod checker;
 mod de;
 pub mod definition;
-mod format;
-mod http;
+mod destination;
+pub(crate) mod destination_settings;
+pub(crate) mod format;
 mod json_schema;
 mod kinesis;
-mod local;
 mod memory;
 mod place;
 mod places;
 mod problem;
-mod read;
+pub(crate) mod read;
 mod replace;
-mod rules;
-mod s3;
+pub(crate) mod rules;
 mod schema;
+pub(crate) mod store;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod transform;
 mod tree;
-mod warehouse;
 
 pub use api::{AccessKey, Admin, Api, Log, LogFormat, LogLevel, Tls};
 pub use checker::REQUEST_BYTES_MAX;
+pub use destination::Destination;
+pub use destination_settings::{DeliverySettings, DestinationSettings};
 pub use format::{Compress, Format, Gzip, Lines, Parquet, ParquetCompression};
-pub use http::{ContentEncoding, Http};
 pub use json_schema::json_schema;
 pub use kinesis::{Coordination, Kinesis, LeaseTable, StartingPosition};
-pub use local::Local;
 pub use memory::Memory;
 pub use places::{LoadedPlaces, Places};
 pub use problem::{Errors, Problem};
-pub use s3::{Checksum, Conditional, ObjectEncoding, S3, Sse};
 pub use schema::{SchemaColumn, load_columns, parse_columns};
-pub use stream::{Backup, BackupMode, Buffer, Destination, Partition, Source, Store, StreamConfig};
+pub use store::{DIRECTORY_SHIPMENTS_MAX, Store};
+pub use stream::{Backup, BackupMode, Buffer, Partition, Source, StreamConfig};
 pub use transform::{Batch, Isolate, Limits, Transform, Wasi, Wasm};
-pub use warehouse::{
+
+pub use crate::deliver::http::settings::{ContentEncoding, Http};
+pub use crate::deliver::local::settings::Local;
+pub use crate::deliver::s3::settings::{Checksum, Conditional, ObjectEncoding, S3, Sse};
+pub use crate::deliver::warehouse::settings::{
     Address, Dialect, Postgres, Redshift, TableName, Target, WarehouseInput, WarehouseSettings, WarehouseTls,
     WarehouseTlsMode, quoted_name,
 };
-
 use crate::units::{self, ByteSize};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -44,7 +44,7 @@ impl Places {
         let sources = Sources { file_name, base_dir: &self.base_dir, env };
         let destination = self.part("destination", &sources).and_then(|part| match part {
             Some(PlacesPart { destination: Some(mut destination), .. }) => {
-                if let Some(ca) = ca_of(&mut destination) {
+                if let Some(ca) = destination.settings_mut().ca() {
                     *ca = self.base_dir.join(&*ca);
                 }
                 Ok(destination)
@@ -103,16 +103,6 @@ struct PlacesPart {
     destination: Option<Destination>,
     #[serde(default, with = "super::stream::backup")]
     backup: Option<Backup>,
-}
-
-/// The file of certificates that a destination names.
-fn ca_of(destination: &mut Destination) -> Option<&mut PathBuf> {
-    match destination {
-        Destination::Http(http) => http.ca.as_mut(),
-        Destination::Postgres(postgres) => postgres.tls.ca.as_mut(),
-        Destination::Redshift(redshift) => redshift.tls.ca.as_mut(),
-        Destination::S3(_) | Destination::Local(_) => None,
-    }
 }
 
 /// A copy without positions, which change with every line above; `None` of a secret that is written out.

@@ -5,47 +5,47 @@ use crate::units::ByteSize;
 use std::time::Duration;
 
 /// Where the rules of a stream are checked.
-pub(super) struct Rules<'r, 'c> {
-    pub(super) checker: &'r mut Checker<'c>,
-    pub(super) name: &'r str,
+pub struct Rules<'r, 'c> {
+    pub checker: &'r mut Checker<'c>,
+    pub name: &'r str,
 }
 
 /// What settings say of who we are to AWS.
-pub(super) struct LoginSettings<'a> {
-    pub(super) region: &'a str,
-    pub(super) key: bool,
-    pub(super) secret: bool,
-    pub(super) token: bool,
-    pub(super) role: Option<&'a str>,
+pub struct LoginSettings<'a> {
+    pub region: &'a str,
+    pub key: bool,
+    pub secret: bool,
+    pub token: bool,
+    pub role: Option<&'a str>,
 }
 
 /// A stream's keys in front of those of a value in it.
-pub(super) fn below<'k>(name: &'k str, keys: &[&'k str]) -> Vec<&'k str> {
+pub fn below<'k>(name: &'k str, keys: &[&'k str]) -> Vec<&'k str> {
     [&["streams", name], keys].concat()
 }
 
 impl Rules<'_, '_> {
-    pub(super) fn problem(&mut self, keys: &Keys, message: impl Into<String>) {
+    pub fn problem(&mut self, keys: &Keys, message: impl Into<String>) {
         self.checker.problem(&below(self.name, keys), message);
     }
 
-    pub(super) fn expected(&mut self, keys: &Keys, what: &str) {
+    pub fn expected(&mut self, keys: &Keys, what: &str) {
         self.checker.expected(&below(self.name, keys), what);
     }
 
-    pub(super) fn number(&mut self, keys: &Keys, value: u32, min: u32, max: u32) {
+    pub fn number(&mut self, keys: &Keys, value: u32, min: u32, max: u32) {
         self.checker.range(&below(self.name, keys), "a number", value, min..=max);
     }
 
-    pub(super) fn size(&mut self, keys: &Keys, value: ByteSize, min: ByteSize, max: ByteSize) {
+    pub fn size(&mut self, keys: &Keys, value: ByteSize, min: ByteSize, max: ByteSize) {
         self.checker.range(&below(self.name, keys), "a size", value, min..=max);
     }
 
-    pub(super) fn time(&mut self, keys: &Keys, value: Duration, min: Duration, max: Duration) {
+    pub fn time(&mut self, keys: &Keys, value: Duration, min: Duration, max: Duration) {
         self.checker.time(&below(self.name, keys), value, min..=max);
     }
 
-    pub(super) fn login(&mut self, keys: &Keys, login: &LoginSettings) {
+    pub fn login(&mut self, keys: &Keys, login: &LoginSettings) {
         let at = |key: &'static str| [keys, &[key]].concat();
         self.checker.region(&below(self.name, &at("region")), login.region);
         if login.key != login.secret {
@@ -63,7 +63,7 @@ impl Rules<'_, '_> {
     }
 }
 
-pub(super) fn is_endpoint(text: &str) -> bool {
+pub fn is_endpoint(text: &str) -> bool {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     let Some(authority) = rest.map(|rest| rest.strip_suffix('/').unwrap_or(rest)) else { return false };
     let (host, port) = match authority.rsplit_once(':') {

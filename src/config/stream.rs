@@ -1,7 +1,8 @@
 //! Settings of one stream, its keys in path order.
 
-use super::{Compress, Format, Http, Kinesis, Local, Places, Postgres, Redshift, S3, Transform, WarehouseSettings};
-use crate::destination::{DestinationKind, Payload, StoreName};
+use super::destination::Destination;
+use super::store::Store;
+use super::{Compress, Format, Kinesis, Local, Places, S3, Transform};
 use crate::units::{self, ByteSize};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de as serde_de};
@@ -113,95 +114,6 @@ pub struct Buffer {
 impl Default for Buffer {
     fn default() -> Self {
         Buffer { size: ByteSize::mib(5), interval: Duration::from_secs(300) }
-    }
-}
-
-/// Where records go.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Destination {
-    S3(Box<S3>),
-    Local(Local),
-    Http(Box<Http>),
-    Redshift(Box<Redshift>),
-    Postgres(Box<Postgres>),
-}
-
-/// A place that takes objects.
-#[derive(Clone, Copy, Debug)]
-pub enum Store<'c> {
-    S3(&'c S3),
-    Local(&'c Local),
-}
-
-impl Store<'_> {
-    pub fn kind(self) -> DestinationKind {
-        match self {
-            Store::S3(_) => DestinationKind::S3,
-            Store::Local(_) => DestinationKind::Local,
-        }
-    }
-
-    /// The name that plans and the ledger have for it.
-    pub fn name(self) -> StoreName {
-        match self {
-            Store::S3(s3) => StoreName::Bucket(s3.bucket.clone()),
-            Store::Local(local) => StoreName::Directory(local.dir.clone()),
-        }
-    }
-
-    pub fn prefix(&self) -> &str {
-        match self {
-            Store::S3(s3) => &s3.prefix,
-            Store::Local(local) => &local.prefix,
-        }
-    }
-
-    pub fn error_prefix(&self) -> Option<&str> {
-        match self {
-            Store::S3(s3) => s3.error_prefix.as_deref(),
-            Store::Local(local) => local.error_prefix.as_deref(),
-        }
-    }
-}
-
-impl Destination {
-    pub fn kind(&self) -> DestinationKind {
-        match self {
-            Destination::S3(_) => DestinationKind::S3,
-            Destination::Local(_) => DestinationKind::Local,
-            Destination::Http(_) => DestinationKind::Http,
-            Destination::Redshift(_) => DestinationKind::Redshift,
-            Destination::Postgres(_) => DestinationKind::Postgres,
-        }
-    }
-
-    /// Where its objects go, of a warehouse where they are staged; `None` if it takes none.
-    pub fn store(&self) -> Option<Store<'_>> {
-        match self {
-            Destination::S3(s3) => Some(Store::S3(s3)),
-            Destination::Local(local) => Some(Store::Local(local)),
-            Destination::Http(_) => None,
-            Destination::Redshift(_) | Destination::Postgres(_) => self.warehouse().map(|w| Store::S3(w.s3)),
-        }
-    }
-
-    /// What a warehouse is set to; `None` if it is none.
-    pub fn warehouse(&self) -> Option<WarehouseSettings<'_>> {
-        match self {
-            Destination::S3(_) | Destination::Local(_) | Destination::Http(_) => None,
-            Destination::Redshift(redshift) => Some(redshift.settings()),
-            Destination::Postgres(postgres) => Some(postgres.settings()),
-        }
-    }
-
-    /// The keys of that place in YAML.
-    pub fn store_keys(&self) -> Vec<&'static str> {
-        let spec = self.kind().spec();
-        match spec.payload {
-            Payload::Rows => vec!["destination", spec.key, "s3"],
-            Payload::Objects | Payload::Records => vec!["destination", spec.key],
-        }
     }
 }
 

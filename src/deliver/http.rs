@@ -9,6 +9,7 @@
 mod answer;
 mod egress;
 mod request;
+pub mod settings;
 
 use super::{Attempt, Shipment, Sink, feed, trust};
 use crate::config::{self, ContentEncoding};
@@ -20,10 +21,6 @@ use reqwest::{Client, ClientBuilder, Response, redirect};
 use secrecy::ExposeSecret;
 use std::time::Duration;
 use tokio::runtime::Handle;
-
-/// Firehose's limits of a request: records, and their bytes before they are encoded.
-pub const RECORDS_MAX: u64 = 10_000;
-pub const BYTES_MAX: u64 = 64 << 20;
 
 /// Of an answer's body.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -90,23 +87,6 @@ impl HttpSink {
             }
             Ok(Err(e)) => unanswered(&e),
             Ok(Ok(answer)) => answer.judge(&id),
-        }
-    }
-
-    /// Sends a request without a record. `Err`: what a user should look into.
-    pub fn check(&self) -> std::result::Result<(), String> {
-        let id = uuid::Uuid::new_v4().to_string();
-        let request = self.client.post(&self.url).headers(self.headers.clone()).timeout(self.timeout);
-        let request = request.header("x-amz-firehose-request-id", &id).header(CONTENT_LENGTH, 0).body("");
-        // Within the runtime: the timer of the request begins when it is made, not when it is first looked at.
-        let sent = self.runtime.block_on(async { request.send().await });
-        let status = sent.map_err(|e| told(&e))?.status();
-        match status.as_u16() {
-            401 | 403 => Err(format!("it answers {status}: look at `access_key`")),
-            404 | 405 => Err(format!("it answers {status}: look at the path of `url`")),
-            300..=399 => Err(format!("it answers {status}, and redirects are not followed: give the last address")),
-            // An empty request is no request to it: that it says so shows that it is there.
-            _ => Ok(()),
         }
     }
 }
@@ -214,5 +194,24 @@ impl Sink for HttpSink {
             sabotage::point("request.taken");
         }
         attempt
+    }
+
+    /// Sends a request without a record.
+    fn check(&self) -> Vec<String> {
+        let id = uuid::Uuid::new_v4().to_string();
+        let request = self.client.post(&self.url).headers(self.headers.clone()).timeout(self.timeout);
+        let request = request.header("x-amz-firehose-request-id", &id).header(CONTENT_LENGTH, 0).body("");
+        // Within the runtime: the timer of the request begins when it is made, not when it is first looked at.
+        let status = match self.runtime.block_on(async { request.send().await }) {
+            Ok(response) => response.status(),
+            Err(e) => return vec![told(&e)],
+        };
+        match status.as_u16() {
+            401 | 403 => vec![format!("it answers {status}: look at `access_key`")],
+            404 | 405 => vec![format!("it answers {status}: look at the path of `url`")],
+            300..=399 => vec![format!("it answers {status}, and redirects are not followed: give the last address")],
+            // An empty request is no request to it: that it says so shows that it is there.
+            _ => Vec::new(),
+        }
     }
 }

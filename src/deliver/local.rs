@@ -5,6 +5,8 @@
 //! carries the plan's id, so a taken name is this plan's own object, whole, from an attempt whose end was not seen.
 //! Who else may look at objects is what the process's umask says.
 
+pub mod settings;
+
 use super::object::Failure;
 use super::{Attempt, PIECE_BYTES, Shelf, Shipment, Sink, Spool};
 use crate::fs::{File, Fs};

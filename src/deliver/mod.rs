@@ -10,14 +10,16 @@ pub mod http;
 pub mod local;
 pub mod object;
 pub mod records;
-pub mod retry;
 pub mod s3;
 mod trust;
 pub mod warehouse;
 
 pub use body::{Body, Spool};
 
+use crate::config::Destination;
+use crate::error::{Error, Kind, Result};
 use std::sync::Arc;
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
 /// One object under one plan, ready to be sent.
@@ -91,16 +93,38 @@ pub trait Sink: Send + Sync {
     /// Tries once to put the object where it belongs, at most once in effect: an attempt that is repeated after an
     /// unknown outcome finds what the earlier one left. Blocks for as long as one request may take.
     fn attempt(&self, shipment: &Shipment) -> Attempt;
+
+    /// What keeps attempts from working, each in a sentence, as far as that can be tried out without leaving anything.
+    fn check(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// The sink of a destination that is more than a store of objects. `arn` is the stream's, `stage` where the objects of a
+/// warehouse are staged. Nothing is sent yet. Errors: `Misconfigured`, with the setting that is wrong.
+pub fn connect(
+    destination: &Destination,
+    arn: &str,
+    stage: Option<Arc<dyn Sink>>,
+    runtime: Handle,
+) -> Result<Arc<dyn Sink>> {
+    match (destination, destination.warehouse(), stage) {
+        (Destination::Http(http), ..) => Ok(Arc::new(http::HttpSink::connect(http, arn, runtime)?)),
+        (_, Some(warehouse), Some(stage)) => {
+            Ok(Arc::new(warehouse::Warehouse::connect(warehouse.target, stage, runtime)?))
+        }
+        _ => Err(Error::new(Kind::Invalid, format!("`{}` has no sink of its own", destination.kind().spec().key))),
+    }
 }
 
 /// A place whose objects can be found and read again.
 pub trait Shelf: Sink {
     /// The names that begin with `prefix`, in order.
-    fn list(&self, prefix: &str) -> Result<Vec<String>, object::Failure>;
+    fn list(&self, prefix: &str) -> std::result::Result<Vec<String>, object::Failure>;
     /// Appends an object's bytes.
-    fn fetch(&self, name: &str, to: &mut Spool) -> Result<(), object::Failure>;
+    fn fetch(&self, name: &str, to: &mut Spool) -> std::result::Result<(), object::Failure>;
     /// Removes an object, which may not be there.
-    fn remove(&self, name: &str) -> Result<(), object::Failure>;
+    fn remove(&self, name: &str) -> std::result::Result<(), object::Failure>;
 }
 
 /// Bytes a sink may hold at once per shipment when it streams a body.

@@ -19,6 +19,7 @@ mod look;
 mod multipart;
 mod put;
 mod region;
+pub mod settings;
 
 pub use answer::{S3Answer, classify};
 

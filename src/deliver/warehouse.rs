@@ -22,6 +22,7 @@ mod load;
 pub mod manifest;
 mod refusal;
 pub mod rows;
+pub mod settings;
 mod source;
 
 use super::{Attempt, Rejection, Shipment, Sink};
@@ -78,14 +79,6 @@ impl Warehouse {
             refused_in_a_row: AtomicU32::default(),
             runtime,
         })))
-    }
-
-    /// What keeps loads from working, each in a sentence. Everything is tried out, and nothing of it stays.
-    pub fn check(&self) -> Vec<String> {
-        let WarehouseInner { door, target, runtime, .. } = &*self.0;
-        let check = check::check(door, target);
-        let checked = runtime.block_on(async { tokio::time::timeout(LOOK_TIMEOUT, check).await });
-        checked.unwrap_or_else(|_| vec![self.0.no_answer()])
     }
 }
 
@@ -214,6 +207,14 @@ impl WarehouseInner {
 impl Sink for Warehouse {
     fn attempt(&self, shipment: &Shipment) -> Attempt {
         if shipment.only_look { self.0.look(shipment) } else { self.0.load(shipment) }
+    }
+
+    /// Everything is tried out, and nothing of it stays.
+    fn check(&self) -> Vec<String> {
+        let WarehouseInner { door, target, runtime, .. } = &*self.0;
+        let check = check::check(door, target);
+        let checked = runtime.block_on(async { tokio::time::timeout(LOOK_TIMEOUT, check).await });
+        checked.unwrap_or_else(|_| vec![self.0.no_answer()])
     }
 }
 

@@ -3,7 +3,8 @@
 use super::archive::{Archive, SHIPMENT};
 use super::{Engine, WAITING};
 use crate::alarm::Alarm;
-use crate::deliver::{Attempt, Shipment, Spool, retry};
+use crate::deliver::{Attempt, Shipment, Spool};
+use crate::destination::retry;
 use crate::error::{Kind, Result};
 use crate::sabotage;
 use crate::stream::plan::Outlet;

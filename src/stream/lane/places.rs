@@ -139,7 +139,7 @@ mod tests {
             keep(Some(&http("http://127.0.0.1:1/new", key, "local: { dir: /raw }")));
             let settings = SinkSettings::with_before(None, &keep(None));
             assert_eq!(settings.reaches(), [false, false, true], "the endpoint before is not the one that is meant");
-            let why = settings.no_settings(&StoreName::Endpoint).to_string();
+            let why = settings.no_settings(&StoreName::Receiver(DestinationKind::Http)).to_string();
             let expected = if key == "written-out" { "access_key" } else { "HYDRANT_TEST_OF_PLACES" };
             assert!(why.contains(expected), "{why}");
         }

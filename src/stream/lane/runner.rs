@@ -8,7 +8,7 @@ use super::sinks::Sinks;
 use super::status::{Settled, Status};
 use crate::alarm::{self, Alarm, AlarmBoard, AlarmChanges, AlarmKind};
 use crate::deliver::{Attempt, Shipment, Sink};
-use crate::destination::StoreName;
+use crate::destination::{MetricFamily, StoreName};
 use crate::error::{Error, Kind, Result};
 use crate::stream::engine::{Engine, Progress};
 use crate::stream::plan::Track;
@@ -250,7 +250,9 @@ impl Runner {
 
     fn ship(&mut self) {
         for (outlet, store, shipment) in self.engine.shipments() {
-            if store.parse().is_ok_and(|name: StoreName| name == StoreName::Endpoint) {
+            let is_endpoint =
+                |name| matches!(name, StoreName::Receiver(kind) if kind.spec().metrics == MetricFamily::HttpEndpoint);
+            if store.parse().is_ok_and(is_endpoint) {
                 // Firehose counts every attempt here.
                 let labels = [("DeliveryStreamName", self.engine.stream().to_owned())];
                 let processed = |what: &str| format!("hydrant_DeliveryToHttpEndpoint_Processed{what}");

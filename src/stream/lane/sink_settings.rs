@@ -1,8 +1,8 @@
 //! How each place of a stream is reached today, those included that the configuration does not lead to any more.
 
 use super::places::{Before, PlacesVersion};
-use crate::config::{BackupMode, Destination, Http, LoadedPlaces, S3, Store, StreamConfig, Target};
-use crate::destination::{DestinationKind, StoreName, Way};
+use crate::config::{BackupMode, Destination, LoadedPlaces, S3, Store, StreamConfig};
+use crate::destination::{DestinationKind, Payload, StoreName, Way};
 use crate::error::{Error, Kind};
 use crate::stream::plan::Outlet;
 use std::collections::BTreeMap;
@@ -16,30 +16,21 @@ pub(in crate::stream) struct SinkSettings {
     fails_into_backup: bool,
     /// Other nodes may be at the same objects.
     pub(super) is_shared: bool,
-    pub(super) http: Option<Http>,
-    /// Of each kind of warehouse; the error is what is wrong with the settings.
-    pub(super) warehouses: BTreeMap<DestinationKind, std::result::Result<Target, String>>,
+    /// Destinations that are more than a store of objects.
+    pub(super) own: BTreeMap<DestinationKind, Destination>,
     /// Why there are no settings that a configuration before had.
     lacking: Vec<String>,
 }
 
 impl SinkSettings {
     fn of(config: &StreamConfig) -> SinkSettings {
-        let bucket = |store: Option<Store>| match store {
-            Some(Store::S3(s3)) => Some(s3.clone()),
-            _ => None,
-        };
-        let backup = config.backup.as_ref().and_then(|b| b.destination.store());
-        let buckets = [bucket(config.destination.store()), bucket(backup)];
+        let buckets = [bucket(&config.destination), config.backup.as_ref().and_then(|b| bucket(&b.destination))];
         let fails_into_backup = config.fails_into_backup();
         let is_shared = config.kinesis().is_some_and(|kinesis| kinesis.coordination.is_some());
-        let http = match &config.destination {
-            Destination::Http(http) => Some((**http).clone()),
-            _ => None,
-        };
-        let warehouse = config.destination.warehouse().map(|w| (config.destination.kind(), w.target));
-        let (warehouses, lacking) = (warehouse.into_iter().collect(), Vec::new());
-        SinkSettings { buckets, fails_into_backup, is_shared, http, warehouses, lacking }
+        let kind = config.destination.kind();
+        let is_own = kind.spec().ways.contains(&Way::Own(kind));
+        let own = is_own.then(|| (kind, config.destination.clone())).into_iter().collect();
+        SinkSettings { buckets, fails_into_backup, is_shared, own, lacking: Vec::new() }
     }
 
     /// Of a configuration, or of the one that the stream was left with, and of those before it.
@@ -47,7 +38,8 @@ impl SinkSettings {
         let mut settings = config.map(SinkSettings::of).unwrap_or_default();
         if let (None, [last, ..]) = (config, before.0.as_slice()) {
             let only_failed = matches!(&last.loaded.backup, Ok(Some(b)) if b.mode == BackupMode::Failed);
-            settings.fails_into_backup = only_failed || last.kind == Some(DestinationKind::Http);
+            let takes_records = last.kind.is_some_and(|kind| kind.spec().payload == Payload::Records);
+            settings.fails_into_backup = only_failed || takes_records;
         }
         for version in &before.0 {
             let mut why: Vec<String> = version.ways.iter().filter_map(|way| settings.add(*way, version)).collect();
@@ -59,13 +51,9 @@ impl SinkSettings {
 
     /// Takes from a version the settings of a way that no newer one has; why there are none, if so.
     fn add(&mut self, way: Way, version: &PlacesVersion) -> Option<String> {
-        let s3 = |destination: &Destination| match destination.store() {
-            Some(Store::S3(s3)) => Some(s3.clone()),
-            _ => None,
-        };
         let LoadedPlaces { destination, backup } = &version.loaded;
         if way == Way::BackupBucket {
-            self.buckets[1] = backup.as_ref().ok().and_then(|b| s3(&b.as_ref()?.destination));
+            self.buckets[1] = backup.as_ref().ok().and_then(|b| bucket(&b.as_ref()?.destination));
             return backup.as_ref().err().map(|e| e.to_string());
         }
         let destination = match destination {
@@ -73,9 +61,8 @@ impl SinkSettings {
             Err(e) => return Some(e.to_string()),
         };
         match way {
-            Way::Bucket => self.buckets[0] = s3(destination),
-            Way::Http if let Destination::Http(http) = destination => self.http = Some((**http).clone()),
-            _ => drop(destination.warehouse().map(|w| self.warehouses.insert(destination.kind(), w.target))),
+            Way::Own(kind) => drop(self.own.insert(kind, destination.clone())),
+            Way::Bucket | Way::BackupBucket => self.buckets[0] = bucket(destination),
         }
         None
     }
@@ -85,16 +72,15 @@ impl SinkSettings {
         for (bucket, before) in self.buckets.iter_mut().zip(before.buckets) {
             *bucket = bucket.take().or(before);
         }
-        self.http = self.http.take().or(before.http);
-        for (kind, before) in before.warehouses {
-            self.warehouses.entry(kind).or_insert(before);
+        for (kind, before) in before.own {
+            self.own.entry(kind).or_insert(before);
         }
     }
 
     /// Whether there are settings of the destination's bucket, of an endpoint, and of the backup's bucket.
     #[cfg(test)]
     pub(super) fn reaches(&self) -> [bool; 3] {
-        [self.buckets[0].is_some(), self.http.is_some(), self.buckets[1].is_some()]
+        [self.buckets[0].is_some(), self.own.contains_key(&DestinationKind::Http), self.buckets[1].is_some()]
     }
 
     /// What is said of a store that nothing leads to.
@@ -120,5 +106,13 @@ impl SinkSettings {
             },
             _ => false,
         }
+    }
+}
+
+/// The bucket of a destination, or the one where it stages.
+fn bucket(destination: &Destination) -> Option<S3> {
+    match destination.store() {
+        Some(Store::S3(s3)) => Some(s3.clone()),
+        _ => None,
     }
 }

@@ -7,8 +7,7 @@ use super::reached::{Reached, ReachedBy, ReachedStores, StorePlace};
 use super::resources::LaneResources;
 use super::sink_settings::SinkSettings;
 use crate::config::S3;
-use crate::deliver::warehouse::Warehouse;
-use crate::deliver::{Shelf, Sink, http, local::LocalSink, s3};
+use crate::deliver::{Shelf, Sink, connect, local::LocalSink, s3};
 use crate::destination::{DestinationKind, StoreName};
 use crate::error::{Error, Kind, Result};
 use crate::stream::pipeline::live::Gate;
@@ -122,12 +121,13 @@ impl Sinks {
 
     fn make(&mut self, place: &StorePlace, name: &StoreName) -> Result<MadeSink> {
         let bucket = &self.settings.buckets[place.of_backup as usize];
-        match (name, bucket, &self.settings.http) {
-            (StoreName::Table(kind, staged), ..) => self.make_warehouse(*kind, name, staged),
-            (StoreName::Directory(dir), ..) if self.settings.is_shared => {
+        match (name, bucket) {
+            (StoreName::Table(kind, staged), _) => self.make_own(*kind, place, name, Some(staged)),
+            (StoreName::Receiver(kind), _) => self.make_own(*kind, place, name, None),
+            (StoreName::Directory(dir), _) if self.settings.is_shared => {
                 Ok(MadeSink::Local(Arc::new(LocalSink::shared(self.common.shared.fs.clone(), dir.clone()))))
             }
-            (StoreName::Directory(dir), ..) => {
+            (StoreName::Directory(dir), _) => {
                 let local = LocalSink::new(self.common.shared.fs.clone(), dir.clone());
                 Ok(match &self.remembered {
                     Some(reached) => {
@@ -136,7 +136,7 @@ impl Sinks {
                     None => MadeSink::Local(Arc::new(local)),
                 })
             }
-            (StoreName::Bucket(bucket), Some(settings), _) => {
+            (StoreName::Bucket(bucket), Some(settings)) => {
                 let settings = S3 { bucket: bucket.clone(), ..settings.clone() };
                 let runtime = self.common.shared.runtime.clone();
                 let connect = || Ok(Bucket::new(s3::S3Sink::connect(&settings, runtime)?));
@@ -148,25 +148,23 @@ impl Sinks {
                     self.remembered.clone().map(|remembered| (remembered, place.clone())),
                 ))))
             }
-            (StoreName::Endpoint, _, Some(settings)) => {
-                let runtime = self.common.shared.runtime.clone();
-                let connect = || Ok(Arc::new(http::HttpSink::connect(settings, &self.arn, runtime)?) as Arc<dyn Sink>);
-                self.common.sink(place, None, connect).map(MadeSink::Other)
-            }
-            (StoreName::Bucket(_), None, _) | (StoreName::Endpoint, _, None) => Err(self.settings.no_settings(name)),
+            (StoreName::Bucket(_), None) => Err(self.settings.no_settings(name)),
         }
     }
 
-    /// The warehouse `name`, whose objects are staged in a store of their own.
-    fn make_warehouse(&mut self, kind: DestinationKind, name: &StoreName, staged: &StoreName) -> Result<MadeSink> {
-        let stage = self.sink(Outlet::Destination, &staged.to_string())?;
+    /// The sink of a destination of its own kind, whose objects are perhaps staged in a store of theirs.
+    fn make_own(
+        &mut self,
+        kind: DestinationKind,
+        place: &StorePlace,
+        name: &StoreName,
+        staged: Option<&StoreName>,
+    ) -> Result<MadeSink> {
+        let stage = staged.map(|staged| self.sink(Outlet::Destination, &staged.to_string())).transpose()?;
+        let settings = self.settings.own.get(&kind).ok_or_else(|| self.settings.no_settings(name))?;
+        let staged = staged.map(|staged| StorePlace { of_backup: false, store: staged.to_string() });
+        let reached = staged.and_then(|staged| self.known.get(&staged).cloned());
         let runtime = self.common.shared.runtime.clone();
-        let target = self.settings.warehouses.get(&kind).cloned();
-        let target = target.ok_or_else(|| self.settings.no_settings(name))?;
-        let place = StorePlace { of_backup: false, store: name.to_string() };
-        let staged = StorePlace { of_backup: false, store: staged.to_string() };
-        let reached = self.known.get(&staged).cloned();
-        let connect = || Ok(Arc::new(Warehouse::connect(target, stage, runtime)?) as Arc<dyn Sink>);
-        self.common.sink(&place, reached, connect).map(MadeSink::Other)
+        self.common.sink(place, reached, || connect(settings, &self.arn, stage, runtime)).map(MadeSink::Other)
     }
 }

@@ -1,6 +1,6 @@
 //! Settings of a stream that apply at once, and the ways out that they bound.
 
-use crate::deliver::retry::Patience;
+use crate::destination::retry::Patience;
 use crate::stream::plan::{Outlet, Plan};
 use std::time::Duration;
 

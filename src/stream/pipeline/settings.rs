@@ -1,23 +1,19 @@
 //! From a configuration to what is in force: the definition of its epoch, and what applies at once.
 
-use super::live::{Gate, Live, PlanLimits};
+use super::live::{Live, PlanLimits};
 use super::load::LiveTransform;
-use crate::config::{ContentEncoding, Destination, Format, Store, StreamConfig, Transform};
-use crate::deliver::http;
-use crate::deliver::retry::{Patience, RetryPace};
+use crate::config::{DIRECTORY_SHIPMENTS_MAX, DeliverySettings, Format, Store, StreamConfig, Transform};
+use crate::destination::RequestMax;
 use crate::error::{Error, Kind, Result};
 use crate::stream::state_log::blobs::{Blobs, hash, hex};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Of a directory: what one disk does well.
-const SHIPMENTS_MAX: usize = 4;
-/// Of all lanes of a stream, to a store that takes any number of them.
-const SHIPMENTS_OF_LANES_MAX: usize = 32;
-
+/// Of a stream without a configuration: Firehose's defaults.
 pub fn default_live() -> Live {
     let (size, interval) = (5 << 20, Duration::from_secs(300));
+    let delivery = DeliverySettings::of_store(DIRECTORY_SHIPMENTS_MAX);
     Live {
         size_bytes: size,
         interval,
@@ -25,53 +21,42 @@ pub fn default_live() -> Live {
         backup_interval: interval,
         failures_with_backup: false,
         limits: PlanLimits::NONE,
-        shipments_max: [SHIPMENTS_MAX; 3],
-        shipments_of_lanes_max: [SHIPMENTS_OF_LANES_MAX; 3],
-        adaptive: false,
-        ordered: false,
-        gzip_requests: false,
-        patience: None,
+        shipments_max: [delivery.shipments_max; 3],
+        shipments_of_lanes_max: [delivery.shipments_of_lanes_max; 3],
+        adaptive: delivery.is_adaptive,
+        ordered: delivery.is_ordered,
+        gzip_requests: delivery.gzips_requests,
+        patience: delivery.patience,
     }
 }
 
 /// The settings that apply at once.
 pub fn live(config: &StreamConfig) -> Live {
-    let backup = config.backup.as_ref().map_or(&config.buffer, |b| &b.buffer);
-    let shipments = |store: Option<Store>| match store {
-        Some(Store::S3(s3)) => s3.concurrency as usize,
-        _ => SHIPMENTS_MAX,
-    };
+    let store =
+        |store: Option<Store>| DeliverySettings::of_store(store.map_or(DIRECTORY_SHIPMENTS_MAX, Store::shipments_max));
+    let destination = config.destination.settings().delivery();
     let backup_store = config.backup.as_ref().and_then(|b| b.destination.store());
-    let shipments_max = [config.destination.store(), config.failures(), backup_store].map(shipments);
-    let mut live = Live {
-        size_bytes: config.buffer.size.bytes(),
+    // By `Gate`.
+    let deliveries = [destination.clone(), store(config.failures()), store(backup_store)];
+    let buffer = config.backup.as_ref().map_or(&config.buffer, |b| &b.buffer);
+    let size_bytes = config.buffer.size.bytes();
+    // For S3 the size is a hint; receivers of requests have limits of their own.
+    let request_max = config.destination.kind().spec().request_max;
+    let limits = |max: RequestMax| PlanLimits { outputs_max: max.records, bytes_max: size_bytes.min(max.bytes) };
+    Live {
+        size_bytes,
         interval: config.buffer.interval,
-        backup_size_bytes: backup.size.bytes(),
-        backup_interval: backup.interval,
+        backup_size_bytes: buffer.size.bytes(),
+        backup_interval: buffer.interval,
         failures_with_backup: config.fails_into_backup(),
-        shipments_max,
-        shipments_of_lanes_max: shipments_max.map(|one_lane| one_lane.max(SHIPMENTS_OF_LANES_MAX)),
-        ..default_live()
-    };
-    if let Destination::Http(http) = &config.destination {
-        // For S3 the size is a hint; receivers of requests have limits of their own.
-        live.limits = PlanLimits { outputs_max: http::RECORDS_MAX, bytes_max: live.size_bytes.min(http::BYTES_MAX) };
-        live.shipments_max[Gate::Destination as usize] = if http.ordered { 1 } else { http.concurrency as usize };
-        // It is the receiver that is to be spared.
-        live.shipments_of_lanes_max[Gate::Destination as usize] = http.concurrency as usize;
-        (live.adaptive, live.ordered) = (true, http.ordered);
-        live.gzip_requests = http.content_encoding == ContentEncoding::Gzip;
-        let pace = RetryPace::Doubling { first: http.retry_first, max: http.retry_max };
-        live.patience = Some(Patience { duration: http.retry_duration, pace });
+        limits: request_max.map_or(PlanLimits::NONE, limits),
+        shipments_max: deliveries.each_ref().map(|delivery| delivery.shipments_max),
+        shipments_of_lanes_max: deliveries.each_ref().map(|delivery| delivery.shipments_of_lanes_max),
+        adaptive: destination.is_adaptive,
+        ordered: destination.is_ordered,
+        gzip_requests: destination.gzips_requests,
+        patience: destination.patience,
     }
-    if let Some(warehouse) = config.destination.warehouse() {
-        // The next object is staged while the ones before it are loaded; the sink keeps the loads apart.
-        live.shipments_max[Gate::Destination as usize] = warehouse.concurrency as usize + 1;
-        live.shipments_of_lanes_max[Gate::Destination as usize] = warehouse.concurrency as usize + 1;
-        let (duration, pace) = (warehouse.retry_duration, RetryPace::Every(warehouse.retry_every));
-        live.patience = Some(Patience { duration, pace });
-    }
-    live
 }
 
 /// What applies at once of a configuration's transform.

@@ -1,7 +1,7 @@
 //! What goes wrong while records are put in again: what is asked once more, what is an object's fault, and what ends the run.
 
 use crate::deliver::object::Failure;
-use crate::deliver::retry;
+use crate::destination::retry;
 use crate::error::{Error, Kind, Result};
 
 /// A store, or a full queue, is asked again so often before the run ends; another run goes on where it ended.

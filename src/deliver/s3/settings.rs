@@ -1,6 +1,6 @@
 //! Settings of the `s3` destination.
 
-use super::read;
+use crate::config::read;
 use crate::units;
 use schemars::JsonSchema;
 use secrecy::SecretString;

@@ -6,7 +6,14 @@ mod url;
 pub use name::{TableName, quoted_name};
 pub use url::Address;
 
-use super::{S3, read};
+use crate::config::destination_settings::{DeliverySettings, DestinationSettings};
+use crate::config::format::Compress;
+use crate::config::read;
+use crate::config::rules::{Rules, below};
+use crate::config::store::Store;
+use crate::deliver::s3::settings::S3;
+use crate::destination::DestinationKind;
+use crate::destination::retry::{Patience, RetryPace};
 use crate::units::{self, format_duration};
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -65,6 +72,37 @@ macro_rules! warehouse {
             /// Loads of this stream at once, 1 to 64.
             #[serde(default = "concurrency")]
             pub concurrency: u32,
+        }
+
+        impl DestinationSettings for $kind {
+            fn kind(&self) -> DestinationKind {
+                DestinationKind::$kind
+            }
+
+            fn store(&self) -> Option<Store<'_>> {
+                Some(Store::S3(&self.s3))
+            }
+
+            fn ca(&mut self) -> Option<&mut PathBuf> {
+                self.tls.ca.as_mut()
+            }
+
+            fn check(&mut self, rules: &mut Rules, compress: &Compress) {
+                let key = self.kind().spec().key;
+                for (own, message) in self.problems(*compress != Compress::None) {
+                    rules.problem(&["destination", key, own], message);
+                }
+                if let Some(ca) = &mut self.tls.ca {
+                    rules.checker.file(&below(rules.name, &["destination", key, "tls", "ca"]), ca);
+                }
+            }
+
+            fn delivery(&self) -> DeliverySettings {
+                let pace = RetryPace::Every(self.retry_every);
+                let patience = Patience { duration: self.retry_duration, pace };
+                // The next object is staged while the ones before it are loaded; the sink keeps the loads apart.
+                DeliverySettings::of_receiver(self.concurrency as usize + 1, patience)
+            }
         }
 
         impl $kind {
@@ -223,7 +261,7 @@ pub enum Dialect {
 }
 
 impl Redshift {
-    pub(super) fn settings(&self) -> WarehouseSettings<'_> {
+    pub fn settings(&self) -> WarehouseSettings<'_> {
         self.in_common(&self.copy_options)
     }
 
@@ -243,7 +281,7 @@ impl Redshift {
 }
 
 impl Postgres {
-    pub(super) fn settings(&self) -> WarehouseSettings<'_> {
+    pub fn settings(&self) -> WarehouseSettings<'_> {
         self.in_common("")
     }
 
@@ -251,8 +289,8 @@ impl Postgres {
         Dialect::Postgres { input: self.input }
     }
 
-    /// What is wrong, each with its key below `postgres`.
-    pub fn problems(&self) -> Vec<(&'static str, String)> {
+    /// What is wrong, each with its key below `postgres`; whether objects are compressed does not matter.
+    pub fn problems(&self, _gzip: bool) -> Vec<(&'static str, String)> {
         self.shared_problems(POSTGRES_NAME_BYTES_MAX).0
     }
 }
@@ -347,7 +385,7 @@ mod tests {
 
     #[test]
     fn defaults_have_no_problems() {
-        assert_eq!(postgres("").problems(), []);
+        assert_eq!(postgres("").problems(false), []);
         assert_eq!(redshift("").problems(false), []);
         let target = postgres("columns: [a]\ntimeout: 5s").target().expect("it is complete");
         assert_eq!((target.address.port, target.timeout), (5432, Duration::from_secs(5)));
@@ -369,7 +407,7 @@ mod tests {
             tls: WarehouseTls { mode: WarehouseTlsMode::Require, ca: Some("ca.pem".into()) },
             ..postgres("")
         };
-        let keys: Vec<&str> = wrong.problems().into_iter().map(|(key, _)| key).collect();
+        let keys: Vec<&str> = wrong.problems(false).into_iter().map(|(key, _)| key).collect();
         let expected = [
             "url",
             "table",

@@ -1,11 +1,14 @@
 //! What is true of each kind of destination, and the names that plans and the ledger have for places: decisions follow from
 //! these, never from comparing strings.
 
+pub mod retry;
+
 use crate::error::{Error, Kind};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// A kind of destination. Its name is its key in YAML, in epochs' definitions and, for tables, in names of stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -46,9 +49,8 @@ pub enum Way {
     /// The destination's bucket, where warehouses stage, too.
     Bucket,
     BackupBucket,
-    Http,
-    Postgres,
-    Redshift,
+    /// A destination that is no bucket.
+    Own(DestinationKind),
 }
 
 /// What a kind of destination is.
@@ -62,6 +64,20 @@ pub struct DestinationSpec {
     pub undelivered: &'static str,
     /// What its settings lead to.
     pub ways: &'static [Way],
+    /// What plans and the ledger call it, if it is no bucket, directory or table.
+    pub store: Option<&'static str>,
+    /// What it takes at once, if it has limits of its own.
+    pub request_max: Option<RequestMax>,
+    /// `buffer.interval` where the file says nothing, if that is not what others have.
+    pub buffer_interval: Option<Duration>,
+}
+
+/// The most of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestMax {
+    pub records: u64,
+    /// Of records before they are encoded.
+    pub bytes: u64,
 }
 
 impl DestinationKind {
@@ -97,6 +113,9 @@ static S3: DestinationSpec = DestinationSpec {
     metrics: MetricFamily::S3,
     undelivered: "delivery-failed",
     ways: &[Way::Bucket],
+    store: None,
+    request_max: None,
+    buffer_interval: None,
 };
 
 static LOCAL: DestinationSpec = DestinationSpec { key: "local", ways: &[], ..S3 };
@@ -106,7 +125,12 @@ static HTTP: DestinationSpec = DestinationSpec {
     payload: Payload::Records,
     metrics: MetricFamily::HttpEndpoint,
     undelivered: "http-endpoint-failed",
-    ways: &[Way::Http],
+    ways: &[Way::Own(DestinationKind::Http)],
+    store: Some("http-endpoint"),
+    // Firehose's limits of a request.
+    request_max: Some(RequestMax { records: 10_000, bytes: 64 << 20 }),
+    // Firehose's hint for an endpoint, where S3 has 300 seconds (developer guide, "create-configure-backup").
+    buffer_interval: Some(Duration::from_secs(60)),
 };
 
 static REDSHIFT: DestinationSpec = DestinationSpec {
@@ -114,13 +138,14 @@ static REDSHIFT: DestinationSpec = DestinationSpec {
     payload: Payload::Rows,
     metrics: MetricFamily::Redshift,
     undelivered: "redshift-failed",
-    ways: &[Way::Bucket, Way::Redshift],
+    ways: &[Way::Bucket, Way::Own(DestinationKind::Redshift)],
+    ..S3
 };
 
 static POSTGRES: DestinationSpec = DestinationSpec {
     key: "postgres",
     undelivered: "postgres-failed",
-    ways: &[Way::Bucket, Way::Postgres],
+    ways: &[Way::Bucket, Way::Own(DestinationKind::Postgres)],
     ..REDSHIFT
 };
 
@@ -131,15 +156,15 @@ pub enum StoreName {
     Bucket(String),
     /// Objects in a directory: `file://DIRECTORY`.
     Directory(PathBuf),
-    /// Requests: `http-endpoint`. Which endpoint that is, is a live setting.
-    Endpoint,
+    /// A destination that is given records, by the name of its kind: `http-endpoint`. Which endpoint that is, is a live
+    /// setting.
+    Receiver(DestinationKind),
     /// Rows of a table: `KIND+STORE`, where objects are staged.
     Table(DestinationKind, Box<StoreName>),
 }
 
 const BUCKET: &str = "s3://";
 const DIRECTORY: &str = "file://";
-const ENDPOINT: &str = "http-endpoint";
 
 impl StoreName {
     /// The place of a destination of a kind that delivers to `place`, a bucket's name or a directory.
@@ -150,7 +175,7 @@ impl StoreName {
         };
         match kind.spec().payload {
             Payload::Objects => objects(kind),
-            Payload::Records => StoreName::Endpoint,
+            Payload::Records => StoreName::Receiver(kind),
             // What is staged there is also loaded.
             Payload::Rows => StoreName::Table(kind, Box::new(objects(kind))),
         }
@@ -167,7 +192,7 @@ impl StoreName {
     pub fn objects(&self) -> Option<&StoreName> {
         match self {
             StoreName::Bucket(_) | StoreName::Directory(_) => Some(self),
-            StoreName::Endpoint => None,
+            StoreName::Receiver(_) => None,
             StoreName::Table(_, staged) => staged.objects(),
         }
     }
@@ -183,7 +208,7 @@ impl fmt::Display for StoreName {
         match self {
             StoreName::Bucket(bucket) => write!(f, "{BUCKET}{bucket}"),
             StoreName::Directory(directory) => write!(f, "{DIRECTORY}{}", directory.display()),
-            StoreName::Endpoint => f.write_str(ENDPOINT),
+            StoreName::Receiver(kind) => f.write_str(kind.spec().store.unwrap_or(kind.spec().key)),
             StoreName::Table(kind, staged) => write!(f, "{}+{staged}", kind.spec().key),
         }
     }
@@ -195,8 +220,9 @@ impl FromStr for StoreName {
     /// Reads what `Display` printed. Errors: `Misconfigured`, with what was found and expected.
     fn from_str(text: &str) -> Result<StoreName, Error> {
         let unknown = || {
-            let message =
-                format!("the place of an object: found `{text}`, expected `{BUCKET}…`, `{DIRECTORY}…` or `{ENDPOINT}`");
+            let message = format!(
+                "the place of an object: found `{text}`, expected `{BUCKET}…`, `{DIRECTORY}…` or `http-endpoint`"
+            );
             Error::new(Kind::Misconfigured, message)
         };
         if let Some(bucket) = text.strip_prefix(BUCKET) {
@@ -205,8 +231,8 @@ impl FromStr for StoreName {
         if let Some(directory) = text.strip_prefix(DIRECTORY) {
             return Ok(StoreName::Directory(directory.into()));
         }
-        if text == ENDPOINT {
-            return Ok(StoreName::Endpoint);
+        if let Some(kind) = DestinationKind::ALL.into_iter().find(|kind| kind.spec().store == Some(text)) {
+            return Ok(StoreName::Receiver(kind));
         }
         let (kind, staged) = text.split_once('+').ok_or_else(unknown)?;
         let kind = DestinationKind::of_key(kind).filter(|kind| kind.spec().payload == Payload::Rows);
