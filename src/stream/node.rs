@@ -157,7 +157,7 @@ impl Node {
             let made = made.and_then(|meta| {
                 let kept = places::keep(&*shared.fs, &made_in, config)?;
                 reached::begin(&*shared.fs, &made_in)?;
-                let common = LaneResources::new(&shared, config, &Arc::new(kept.before));
+                let common = LaneResources::new(&shared, config, &kept.before);
                 open::open(&LaneToOpen { common: &common, dir: &made_in, meta: &meta, config })
             });
             match made.map(drop) {

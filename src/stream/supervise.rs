@@ -52,7 +52,7 @@ impl Stream {
         let during = |e: Error| e.during(format!("stream `{}`", meta.name));
         let was_noted = plan_log::has_note(&*shared.fs, dir);
         let Keeping { before, damage, unkept } = places::keep(&*shared.fs, dir, config).map_err(during)?;
-        let common = LaneResources::new(shared, config, &Arc::new(before));
+        let common = LaneResources::new(shared, config, &before);
         let Opened { mut engine, writer, budget } =
             open(&LaneToOpen { common: &common, dir, meta, config }).map_err(during)?;
         let retired = Arc::new(AtomicBool::new(config.is_none()));
@@ -207,7 +207,7 @@ impl Stream {
         self.budget.set_limit(disk_limit(Some(config)));
         let Keeping { before, unkept, .. } = places::keep(&*self.shared.fs, &self.dir, Some(config))?;
         self.note_unkept(unkept);
-        let common = LaneResources::new(&self.shared, Some(config), &Arc::new(before));
+        let common = LaneResources::new(&self.shared, Some(config), &before);
         self.running.reload(&common, &self.name, &self.dir, config)?;
         let mut shards = self.shards();
         let start = || Shards::start(&common, &self.name, &self.dir, config, (&self.retired, &self.paused));

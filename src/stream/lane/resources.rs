@@ -30,11 +30,10 @@ pub struct LaneResources {
     gates: [Arc<Semaphore>; Gate::ALL.len()],
     /// How stores are reached, those included that the configuration does not lead to any more.
     pub(in crate::stream) settings: SinkSettings,
-    pub(in crate::stream) before: Arc<Before>,
 }
 
 impl LaneResources {
-    pub fn new(shared: &NodeShared, config: Option<&StreamConfig>, before: &Arc<Before>) -> LaneResources {
+    pub fn new(shared: &NodeShared, config: Option<&StreamConfig>, before: &Before) -> LaneResources {
         let gates = config.map_or_else(default_live, live).shipments_of_lanes_max;
         LaneResources {
             shared: shared.clone(),
@@ -43,7 +42,6 @@ impl LaneResources {
             sinks: Known::default(),
             gates: gates.map(|n| Arc::new(Semaphore::new(n))),
             settings: SinkSettings::with_before(config, before),
-            before: before.clone(),
         }
     }
 

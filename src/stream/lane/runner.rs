@@ -379,6 +379,7 @@ mod tests {
     use crate::stream::lane::handle::LaneHandle;
     use crate::stream::lane::meta::Meta;
     use crate::stream::lane::open::{LaneToOpen, Opened, open};
+    use crate::stream::lane::places::Before;
     use crate::stream::lane::pool::Pool;
     use crate::stream::lane::resources::LaneResources;
     use crate::stream::pipeline::workers::Workers;
@@ -407,7 +408,7 @@ mod tests {
                     local: { dir: /out }\n";
         let config = crate::config::parse(text, "test.yaml", "/".as_ref(), &|_| None).expect("it is valid");
         let config = &config.streams["s"];
-        let common = LaneResources::new(&shared, Some(config), &Arc::default());
+        let common = LaneResources::new(&shared, Some(config), &Before::default());
         let meta = Meta { format: 1, name: "s".into(), incarnation: uuid::Uuid::new_v4(), damage: None };
         let lane = LaneToOpen { common: &common, dir: "/s".as_ref(), meta: &meta, config: Some(config) };
         let Opened { engine, writer, .. } = open(&lane).expect("a new stream");

@@ -96,7 +96,7 @@ struct ShardSet {
     room: Arc<ReadRoom>,
 }
 
-/// The configuration in force, and what the lanes have in common under it.
+/// The configuration in force, and what the lanes have in common under it; with the stream's own lane, too.
 #[derive(Clone)]
 struct Current {
     config: StreamConfig,
@@ -113,7 +113,7 @@ impl Shards {
         (retired, paused): (&Arc<AtomicBool>, &Arc<AtomicBool>),
     ) -> Result<Shards> {
         let shared = &of_stream.shared;
-        let common = LaneResources::new(shared, Some(config), &of_stream.before);
+        let common = of_stream.clone();
         let inner = Arc::new(ShardSet {
             shared: shared.clone(),
             name: name.to_owned(),
@@ -168,7 +168,7 @@ impl Shards {
 
     /// Brings a configuration into force in every lane.
     pub(in crate::stream) fn reload(&self, of_stream: &LaneResources, config: &StreamConfig) -> Result<()> {
-        let mut common = LaneResources::new(&self.shared.shared, Some(config), &of_stream.before);
+        let mut common = of_stream.clone();
         // Lanes that are opened later know of places before, too, also where those are not kept.
         common.settings.complete(self.shared.current().common.settings);
         *self.shared.current.lock().expect("nobody panics holding it") =

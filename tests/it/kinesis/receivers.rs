@@ -85,3 +85,40 @@ fn records_of_shards_are_once_in_a_table_and_under_one_id_each_at_an_endpoint() 
     let (code, text) = service.command(&["audit", "--deep"]);
     assert_eq!(code, 0, "{text}");
 }
+
+/// Records that are redriven come through the stream's own lane, and the receiver is spared by that and the shards together.
+#[test]
+fn redriven_records_and_shards_share_the_requests_at_once() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    let endpoint = Endpoint::start();
+    endpoint.always(Answer::Status(400, "no".to_owned()));
+    let to_endpoint = format!(
+        "    destination: {{ http: {{ url: \"{}\", concurrency: 1, retry_duration: 0s }} }}\n    \
+         backup: {{ mode: failed, local: {{ dir: DIR/failed }}, buffer: {{ interval: 1s }} }}\n",
+        endpoint.url("/")
+    );
+    let mut service = Service::start(&reads("h", &server.endpoint(), &to_endpoint));
+    kinesis.put("s", &numbered(0..KEYS));
+    service.until("they are given up on", |s| {
+        s.status("h").outlets.get("delivery-failed").is_some_and(|o| o.records == KEYS as u64)
+    });
+    service.settled(KEYS as u64);
+    endpoint.always(Answer::Hang);
+    endpoint.take_concurrency_max();
+    let before = endpoint.arrived();
+    kinesis.put("s", &numbered(KEYS..2 * KEYS));
+    service.until("a request of the shard is under way", |_| endpoint.arrived() > before);
+    let config = service.config().display().to_string();
+    let (code, text) = service.command_with(&["redrive", &config, "h", "--no-wait"]);
+    assert!(code == 0 && text.contains(&format!("{KEYS} records put in")), "{text}");
+    service.until("the redriven ones are planned, too", |s| s.status("h").open_plans >= 2);
+    endpoint.always(Answer::Ok);
+    endpoint.release();
+    service.settled(3 * KEYS as u64);
+    assert_eq!(endpoint.take_concurrency_max(), 1, "requests at once of all lanes together");
+    let mut stored: Vec<usize> = endpoint.stored().iter().map(|record| number(record)).collect();
+    stored.sort_unstable();
+    assert!(stored == (0..2 * KEYS).collect::<Vec<_>>(), "each under one id: {stored:?}");
+}
