@@ -13,6 +13,7 @@ mod crash_states;
 #[cfg(feature = "sabotage")]
 mod damage;
 mod disk;
+mod earlier;
 mod endpoint;
 #[cfg(feature = "sabotage")]
 mod flips;
