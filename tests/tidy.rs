@@ -279,6 +279,27 @@ fn names_of_types_are_used_once() {
     assert!(twice.is_empty(), "{twice:#?}");
 }
 
+/// Comments name the sections of the page with what is known of Firehose.
+#[test]
+fn sections_that_comments_name_are_there() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/firehose.md");
+    let page = std::fs::read_to_string(page).expect("the page is there");
+    let sections: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let (mut named, mut wrong) = (0, Vec::new());
+    for (path, text) in sources("src").into_iter().chain(sources("bench/src")) {
+        for rest in text.split(concat!("docs/firehose", ".md: ")).skip(1) {
+            let list = rest.split([')', ';']).next().unwrap_or_default();
+            for section in list.split('"').skip(1).step_by(2) {
+                named += 1;
+                if !sections.contains(section) {
+                    wrong.push(format!("{}: \"{section}\"", path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty() && named > 20, "{named} are named; not there: {wrong:#?}");
+}
+
 /// What neither the language nor a library of ours can do otherwise.
 fn may_be_unsafe(path: &Path) -> bool {
     ["wasm/cache.rs", "src/priority.rs", "src/allocator.rs"].iter().any(|file| path.ends_with(file))

@@ -65,7 +65,7 @@ fn field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// An aggregate of the KPL (contract §10.4).
+/// An aggregate of the KPL (docs/firehose.md: "Kinesis Data Streams").
 fn aggregate(records: &[&[u8]]) -> Vec<u8> {
     let mut message = Vec::new();
     field(&mut message, 1, b"a partition key");

@@ -1,4 +1,4 @@
-//! A stream as `DescribeDeliveryStream` shows it (contract §1.5, §2.1).
+//! A stream as `DescribeDeliveryStream` shows it (docs/firehose.md: "Operations").
 
 use crate::config::{
     Backup, Buffer, Compress, Config, ContentEncoding, Destination, Format, Http, Sse, Store, StreamConfig,

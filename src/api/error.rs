@@ -1,4 +1,4 @@
-//! Errors as Firehose answers them: a code, a message, a status, in the JSON 1.1 envelope (contract §1.2).
+//! Errors as Firehose answers them: a code, a message, a status, in the JSON 1.1 envelope (docs/firehose.md: "Errors").
 
 use crate::error::{Error, Kind};
 

@@ -1,4 +1,4 @@
-//! The constraints of Firehose's model on the members of a request (contract §1.3, §1.5). All that a request breaks is
+//! The constraints of Firehose's model on the members of a request (docs/firehose.md: "Constraints", "Operations"). All that a request breaks is
 //! told in one answer, in the order of the model's members.
 
 use super::error::ApiError;

@@ -1,4 +1,4 @@
-//! What the API counts, under Firehose's names (contract §11.1): `PutRecord.Bytes` is `hydrant_PutRecord_Bytes`.
+//! What the API counts, under Firehose's names (docs/firehose.md: "Metrics"): `PutRecord.Bytes` is `hydrant_PutRecord_Bytes`.
 //! Latencies are in milliseconds, from the complete request to the answer.
 
 use metrics::{Counter, Histogram, counter, histogram};

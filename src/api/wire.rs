@@ -1,5 +1,5 @@
 //! Requests out of bytes and answers into bytes, with Firehose's limits checked before anything is allocated for them
-//! (contract §1.5).
+//! (docs/firehose.md: "Operations").
 
 use super::error::ApiError;
 use super::json::{self, JsonObject, JsonText};

@@ -15,7 +15,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// Firehose's extension for the codec (contract §3.6).
+    /// Firehose's extension for the codec (docs/firehose.md: "Extensions").
     pub fn extension(self) -> &'static str {
         match self {
             Compression::None => "",
@@ -23,7 +23,7 @@ impl Compression {
         }
     }
 
-    /// Firehose's `Content-Encoding` for the codec (contract §7).
+    /// Firehose's `Content-Encoding` for the codec (docs/firehose.md: "Extensions").
     pub fn content_encoding(self) -> Option<&'static str> {
         match self {
             Compression::None => None,

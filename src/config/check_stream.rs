@@ -140,7 +140,7 @@ impl Rules<'_, '_> {
         }
     }
 
-    /// What a destination that takes records one by one asks of the rest of its stream (contract §8.1).
+    /// What a destination that takes records one by one asks of the rest of its stream (docs/firehose.md: "HTTP endpoints").
     fn records(&mut self, stream: &mut StreamConfig) {
         let DestinationSpec { key, buffer_interval, request_max, .. } = stream.destination.kind().spec();
         if stream.compress != Compress::None {

@@ -39,7 +39,7 @@ struct ConversionRecord<'a> {
     partition_keys: BTreeMap<&'a str, &'a str>,
 }
 
-/// The same for records that a destination did not take (contract §4.7).
+/// The same for records that a destination did not take (docs/firehose.md: "Error records").
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct DeliveryRecord<'a> {
@@ -72,8 +72,8 @@ struct WrittenRecord<'a> {
     arrival_timestamp: u64,
     sequence_number: Option<serde::de::IgnoredAny>,
     data_catalog_table: Option<serde::de::IgnoredAny>,
-    /// Of records that a destination did not take (contract §4.7), each by one of these, which may be null: an index that makes
-    /// its ids itself has none to tell.
+    /// Of records that a destination did not take (docs/firehose.md: "Error records"), each by one of these, which may be
+    /// null: an index that makes its ids itself has none to tell.
     #[serde(default, deserialize_with = "is_there")]
     data_id: bool,
     #[serde(default, deserialize_with = "is_there")]
@@ -121,9 +121,9 @@ pub struct FailedRecord {
     pub record: Vec<u8>,
 }
 
-/// Codes of what happens behind the transform and before a destination (contract §6.5).
+/// Codes of what happens behind the transform and before a destination (docs/firehose.md: "Codes of failures").
 const CONVERSION_CODES: [&str; 2] = ["DataFormatConversion.", "OutputConversion."];
-/// Whose codes are a destination's (contract §11.3).
+/// Whose codes are a destination's (docs/firehose.md: "Codes of failures").
 const DESTINATION_CODES: [&str; 9] = [
     "HttpEndpoint.",
     "Splunk.",
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn records_that_aws_wrote_are_read_in_every_spelling_it_has() {
         let cases: [(&str, EntryPoint, &str); 12] = [
-            // Captures of 2026 and 2022, and the guide's (contract §4.5, §4.7).
+            // Captures of 2026 and 2022, and the guide's (docs/firehose.md: "Error records").
             (
                 r#"{"rawData":"eA==","errorCode":"Lambda.FunctionError","errorMessage":"m","attemptsMade":4,"arrivalTimestamp":7,"attemptEndingTimestamp":8,"lambdaARN":"arn"}"#,
                 EntryPoint::Again,

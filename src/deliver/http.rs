@@ -1,4 +1,4 @@
-//! An endpoint that takes records as Firehose sends them (contract §8; developer guide, "httpdeliveryrequestresponse").
+//! An endpoint that takes records as Firehose sends them (docs/firehose.md: "HTTP endpoints"; developer guide, "httpdeliveryrequestresponse").
 //!
 //! One plan is one request. Its id is the request's id and its body is the same in every attempt, through restarts too,
 //! so that a receiver can drop what it has already. What is no success by the letter of the protocol is a refusal; 413

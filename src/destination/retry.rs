@@ -1,6 +1,6 @@
 //! When to try again. A store that is to have an object in the end is asked with full jitter, so that many streams do not
 //! return to a recovering store in step (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>); a
-//! destination that is given up on some time, as Firehose asks it (contract §2.12, §8.2, §9.3).
+//! destination that is given up on some time, as Firehose asks it (docs/firehose.md: "Buffering and retries", "HTTP endpoints", "Redshift").
 
 use std::time::Duration;
 

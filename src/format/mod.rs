@@ -32,7 +32,7 @@ pub enum Rows {
     Columns(parquet::ParquetColumns),
 }
 
-/// Why a record did not convert; code and message as Firehose has them (contract §6.5).
+/// Why a record did not convert; code and message as Firehose has them (docs/firehose.md: "Codes of failures").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotConverted {
     pub code: &'static str,
@@ -70,7 +70,7 @@ impl RecordFormat {
         }
     }
 
-    /// Firehose's extension of a format that has one of its own (contract §3.6).
+    /// Firehose's extension of a format that has one of its own (docs/firehose.md: "Extensions").
     pub fn extension(&self) -> Option<&'static str> {
         match self {
             RecordFormat::Lines(_) => None,
@@ -79,7 +79,7 @@ impl RecordFormat {
     }
 
     /// Firehose's `Content-Encoding` of a format that has one of its own. On a Parquet object it says `hadoop-snappy`
-    /// although the file is an ordinary one: measured on the service (contract §6.2), and readers of Parquet ignore it.
+    /// although the file is an ordinary one: measured on the service (docs/firehose.md: "Extensions"), and readers of Parquet ignore it.
     pub fn content_encoding(&self) -> Option<&'static str> {
         match self {
             RecordFormat::Lines(_) => None,

@@ -169,7 +169,7 @@ impl ColumnChunk<'_> {
     }
 }
 
-/// Whether a record is one or more JSON objects; messages as Firehose writes them (contract §6.5).
+/// Whether a record is one or more JSON objects; messages as Firehose writes them (docs/firehose.md: "Codes of failures").
 fn check(record: &[u8]) -> Result<(), NotConverted> {
     let fail = |code, message: String| Err(NotConverted { code, message });
     let malformed = "DataFormatConversion.MalformedData";

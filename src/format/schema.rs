@@ -1,4 +1,4 @@
-//! Column types as Hive and Glue write them (contract §6.3), as Arrow types.
+//! Column types as Hive and Glue write them (docs/firehose.md: "Types of columns"), as Arrow types.
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use std::sync::Arc;

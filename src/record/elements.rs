@@ -1,4 +1,4 @@
-//! Records as the elements of the `records` array of Firehose's requests to endpoints (contract §8.1), with nothing around
+//! Records as the elements of the `records` array of Firehose's requests to endpoints (docs/firehose.md: "HTTP endpoints"), with nothing around
 //! them: `{"data":"<base64>"},{"data":"…"}`. It is what a plan's body holds where records are taken rather than objects; it
 //! never outlives the process. When each record arrived is no part of the text and stands beside it.
 

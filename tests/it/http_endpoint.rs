@@ -224,7 +224,7 @@ fn requests_are_as_firehose_makes_them() {
 }
 
 #[test]
-fn row_44_what_is_no_success_is_tried_again_and_nothing_fails() {
+fn what_is_no_success_is_tried_again_and_nothing_fails() {
     let (endpoint, elsewhere) = (Endpoint::start(), Endpoint::start());
     let faults = faults(&elsewhere.url("/"));
     let mut service = Service::start(&streams(&endpoint, &faults, &[("timeout", "500ms")]));
@@ -247,7 +247,7 @@ fn row_44_what_is_no_success_is_tried_again_and_nothing_fails() {
 }
 
 #[test]
-fn row_44_what_is_never_a_success_fails_with_its_reason_in_bounded_memory() {
+fn what_is_never_a_success_fails_with_its_reason_in_bounded_memory() {
     let (endpoint, elsewhere) = (Endpoint::start(), Endpoint::start());
     let faults = faults(&elsewhere.url("/"));
     let mut service = Service::start(&streams(&endpoint, &faults, &[("timeout", "500ms"), ("retry_duration", "1s")]));
@@ -319,7 +319,7 @@ fn waits_between_attempts_double_up_to_the_longest() {
 }
 
 #[test]
-fn row_45_what_is_too_large_is_split_down_to_the_record_that_is() {
+fn what_is_too_large_is_split_down_to_the_record_that_is() {
     let endpoint = Endpoint::start();
     endpoint.always(Answer::TooLarge413 { bytes: 1000, records: 3 });
     let mut service = Service::start(&stream("s", &endpoint.url("/"), &[], FAILED));
@@ -341,7 +341,7 @@ fn row_45_what_is_too_large_is_split_down_to_the_record_that_is() {
 }
 
 #[test]
-fn row_45_order_is_kept_where_a_request_is_split() {
+fn order_is_kept_where_a_request_is_split() {
     let endpoint = Endpoint::start();
     endpoint.always(Answer::TooLarge413 { bytes: usize::MAX, records: 3 });
     let mut service = Service::start(&stream("s", &endpoint.url("/"), &[("ordered", "true")], FAILED));
@@ -415,7 +415,7 @@ fn a_self_signed_certificate_that_ca_names_is_trusted_for_who_it_names() {
 }
 
 #[test]
-fn rows_33_to_35_what_was_stored_and_not_answered_comes_again_with_its_id_also_after_a_kill() {
+fn what_was_stored_and_not_answered_comes_again_with_its_id_also_after_a_kill() {
     let endpoint = Endpoint::start();
     endpoint.always(Answer::CloseAfterStore);
     let mut service = Service::start(&stream("s", &endpoint.url("/"), &[], FAILED));
@@ -498,7 +498,7 @@ fn order_is_kept_where_it_is_asked_for_and_every_request_fails_once() {
 }
 
 #[test]
-fn row_33_an_endpoint_that_is_busy_is_asked_less_at_once_and_later_more_again() {
+fn an_endpoint_that_is_busy_is_asked_less_at_once_and_later_more_again() {
     let endpoint = Endpoint::start();
     endpoint.always(Answer::busy(429, 2, Answer::after(100, Answer::Ok)));
     let mut service = Service::start(&stream("s", &endpoint.url("/"), &[("concurrency", "8")], FAILED));
@@ -524,7 +524,7 @@ fn row_33_an_endpoint_that_is_busy_is_asked_less_at_once_and_later_more_again() 
 }
 
 #[test]
-fn row_51_an_endpoint_that_comes_back_is_not_overrun_and_order_is_kept() {
+fn an_endpoint_that_comes_back_is_not_overrun_and_order_is_kept() {
     let (mut any, mut ordered) = (Endpoint::start(), Endpoint::start());
     let streams = stream("any", &any.url("/"), &[], FAILED)
         + &stream("ordered", &ordered.url("/"), &[("ordered", "true")], FAILED);
@@ -652,7 +652,7 @@ fn stored(store: &Store) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn rows_36_and_49_what_failed_is_held_until_its_bucket_is_there() {
+fn what_failed_is_held_until_its_bucket_is_there() {
     let endpoint = Endpoint::start();
     let mut store = Store::start();
     let mut service =
@@ -689,7 +689,7 @@ fn rows_36_and_49_what_failed_is_held_until_its_bucket_is_there() {
 }
 
 #[test]
-fn row_50_the_endpoint_is_served_while_the_backup_is_down_and_the_backup_is_made_up_for() {
+fn the_endpoint_is_served_while_the_backup_is_down_and_the_backup_is_made_up_for() {
     let endpoint = Endpoint::start();
     let mut store = Store::start();
     store.make_bucket("failed");
@@ -722,7 +722,7 @@ const EXPIRED: &str = "<Error><Code>ExpiredToken</Code><Message>Too old.</Messag
 const CONFLICT: &str = "<Error><Code>ConditionalRequestConflict</Code><Message>At it.</Message></Error>";
 
 #[test]
-fn rows_33_to_43_a_failure_bucket_that_misbehaves_has_each_failure_once_in_the_end() {
+fn a_failure_bucket_that_misbehaves_has_each_failure_once_in_the_end() {
     let (endpoint, double) = (Endpoint::start(), Double::start(true));
     let backup = format!(
         "mode: failed, s3: {{ bucket: bucket, prefix: \"raw/\", error_prefix: \"errors/!{{firehose:error-output-type}}/\", \

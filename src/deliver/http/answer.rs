@@ -4,7 +4,7 @@ use crate::deliver::Attempt;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-// Firehose's codes (contract §8.2).
+// Firehose's codes (docs/firehose.md: "HTTP endpoints").
 pub(super) const REQUEST_TIMEOUT: &str = "HttpEndpoint.RequestTimeout";
 pub(super) const RESPONSE_TOO_LARGE: &str = "HttpEndpoint.ResponseTooLarge";
 pub(super) const INVALID_RESPONSE: &str = "HttpEndpoint.InvalidResponseFromDestination";

@@ -7,8 +7,8 @@ use crate::deliver::{Body, Shipment};
 use std::io;
 use std::sync::Arc;
 
-/// `{"requestId":…,"timestamp":…,"records":[{"data":…},…]}` (contract §8.1), compressed or not. The same plan gives the same
-/// text.
+/// `{"requestId":…,"timestamp":…,"records":[{"data":…},…]}` (docs/firehose.md: "HTTP endpoints"), compressed or not. The same
+/// plan gives the same text.
 pub(super) struct Request {
     front: Vec<u8>,
     elements: Arc<Body>,

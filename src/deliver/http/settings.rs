@@ -125,7 +125,7 @@ impl DestinationSettings for Http {
     }
 }
 
-/// What is wrong with the settings (contract §2.4, §2.10).
+/// What is wrong with the settings (docs/firehose.md: "Buffering and retries").
 fn check(rules: &mut Rules, http: &mut Http) {
     fn at(key: &'static str) -> [&'static str; 3] {
         ["destination", "http", key]

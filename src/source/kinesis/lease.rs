@@ -4,7 +4,7 @@ use crate::config::StartingPosition;
 use crate::lane::Start;
 use crate::record::Position;
 
-/// The library's words for places that are no sequence numbers (contract §10.3).
+/// The library's words for places that are no sequence numbers (docs/firehose.md: "Kinesis Data Streams").
 pub(super) const TRIM_HORIZON: &str = "TRIM_HORIZON";
 const LATEST: &str = "LATEST";
 const AT_TIMESTAMP: &str = "AT_TIMESTAMP";

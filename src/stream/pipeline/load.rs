@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where Firehose leaves the manifests of what a warehouse did not take (contract §9.3).
+/// Where Firehose leaves the manifests of what a warehouse did not take (docs/firehose.md: "Redshift").
 const MANIFESTS_PLACE: &str = "errors/manifests/";
 
 /// Builds a route from an epoch's definition.

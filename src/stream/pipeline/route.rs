@@ -232,7 +232,7 @@ impl Route {
         }
     }
 
-    /// The extension of an outlet's objects; error objects have none of their own (contract §3.6).
+    /// The extension of an outlet's objects; error objects have none of their own (docs/firehose.md: "Extensions").
     pub fn extension(&self, outlet: Outlet) -> &str {
         match outlet {
             Outlet::Destination => match &self.extension {
@@ -313,7 +313,8 @@ fn fail_outputs(
     }
 }
 
-/// Outputs that would become no row of a table: nobody would miss them there. Code and message are Firehose's (contract §6.5).
+/// Outputs that would become no row of a table: nobody would miss them there. Code and message are Firehose's
+/// (docs/firehose.md: "Codes of failures").
 fn without_row(outputs: &Records) -> impl Iterator<Item = (usize, NotConverted)> {
     let blank = outputs.iter().enumerate().filter(|(_, output)| output.trim_ascii().is_empty());
     blank.map(|(i, _)| {
