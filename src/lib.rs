@@ -1,6 +1,8 @@
 //! Hydrant, the Firehose you own. Modules stand in the order a record travels; steps never import each other, only `stream`
 //! joins them. `ARCHITECTURE.md` has the map: the floors, the way of a put, the words, and where is what.
 
+#![warn(unreachable_pub)]
+
 pub mod alarm;
 pub mod allocator;
 pub mod aws;

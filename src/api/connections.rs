@@ -86,7 +86,7 @@ impl Connections {
 
 /// Connections at once: as many as are configured, and never so many that streams would have no descriptors for files. What
 /// the process has open before either comes is neither's.
-pub fn connections_max(configured: u32) -> u32 {
+pub(super) fn connections_max(configured: u32) -> u32 {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, |open| open.count() as u64);
     let allowed = u32::try_from(limit.saturating_sub(open) / 2).unwrap_or(u32::MAX).max(1);

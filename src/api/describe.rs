@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// How a stream stands, in Firehose's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(super) enum Standing {
     /// In the configuration and about to be opened.
     Creating,
     Active,
@@ -33,18 +33,18 @@ impl Standing {
     }
 }
 
-pub fn arn(config: &Config, stream: &str) -> String {
+pub(super) fn arn(config: &Config, stream: &str) -> String {
     config.api.stream_arn(stream)
 }
 
 /// A stream's source, as Firehose calls it.
-pub fn stream_type(config: &Config, name: &str) -> &'static str {
+pub(super) fn stream_type(config: &Config, name: &str) -> &'static str {
     let kinesis = config.streams.get(name).and_then(StreamConfig::kinesis);
     if kinesis.is_some() { "KinesisStreamAsSource" } else { "DirectPut" }
 }
 
 /// A stream's description. Of one that is not in the configuration no destination is known.
-pub fn description(config: &Config, name: &str, standing: Standing, epoch: u32) -> Value {
+pub(super) fn description(config: &Config, name: &str, standing: Standing, epoch: u32) -> Value {
     let destinations: Vec<Value> = config.streams.get(name).map(|s| destination(config, s)).into_iter().collect();
     let mut description = json!({
         "DeliveryStreamName": name,
@@ -74,7 +74,7 @@ pub fn description(config: &Config, name: &str, standing: Standing, epoch: u32) 
 }
 
 /// Adds when the stream was made and last changed, in seconds as JSON 1.1 has times.
-pub fn add_times(description: &mut Value, stream: &Stream) {
+pub(super) fn add_times(description: &mut Value, stream: &Stream) {
     for (member, millis) in [("CreateTimestamp", stream.created_ms()), ("LastUpdateTimestamp", stream.updated_ms())] {
         if let Some(millis) = millis {
             description[member] = (millis as f64 / 1000.0).into();

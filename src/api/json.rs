@@ -10,7 +10,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 /// An object, and nothing else.
-pub struct JsonObject<T>(pub T);
+pub(super) struct JsonObject<T>(pub T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for JsonObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -33,7 +33,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 }
 
 /// The first records of a list: one more than a batch may have, so that more is seen to be too many.
-pub struct JsonRecords<T>(pub Vec<Option<T>>);
+pub(super) struct JsonRecords<T>(pub Vec<Option<T>>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for JsonRecords<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -64,7 +64,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for RecordsVisitor<T> {
 }
 
 /// A string, borrowed where it has no escapes (derived readers copy it inside an `Option`).
-pub struct JsonText<'a>(pub Cow<'a, str>);
+pub(super) struct JsonText<'a>(pub Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for JsonText<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -11,14 +11,14 @@ const STREAM_TYPES: [&str; 4] = ["DirectPut", "KinesisStreamAsSource", "MSKAsSou
 
 /// What a request breaks.
 #[derive(Default)]
-pub struct Violations(Vec<String>);
+pub(super) struct Violations(Vec<String>);
 
 impl Violations {
-    pub fn add(&mut self, path: &str, constraint: &str) {
+    pub(super) fn add(&mut self, path: &str, constraint: &str) {
         self.0.push(format!("Value at '{path}' failed to satisfy constraint: {constraint}"));
     }
 
-    pub fn required<T>(&mut self, path: &str, value: Option<T>) -> Option<T> {
+    pub(super) fn required<T>(&mut self, path: &str, value: Option<T>) -> Option<T> {
         if value.is_none() {
             self.add(path, NULL);
         }
@@ -26,14 +26,14 @@ impl Violations {
     }
 
     /// The member `DeliveryStreamName`; empty if it is not there.
-    pub fn stream_name(&mut self, name: Option<impl Into<String>>) -> String {
+    pub(super) fn stream_name(&mut self, name: Option<impl Into<String>>) -> String {
         let name = self.required("deliveryStreamName", name).map(Into::into);
         name.as_deref().into_iter().for_each(|name| self.name("deliveryStreamName", name));
         name.unwrap_or_default()
     }
 
     /// A stream's name at any member.
-    pub fn name(&mut self, path: &str, name: &str) {
+    pub(super) fn name(&mut self, path: &str, name: &str) {
         self.length(path, name, 1..=NAME_CHARS_MAX);
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
             self.add(path, "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+");
@@ -41,7 +41,7 @@ impl Violations {
     }
 
     /// The member `ExclusiveStartDestinationId`.
-    pub fn destination_id(&mut self, id: &str) {
+    pub(super) fn destination_id(&mut self, id: &str) {
         let path = "exclusiveStartDestinationId";
         self.length(path, id, 1..=100);
         if id.is_empty() || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
@@ -50,7 +50,7 @@ impl Violations {
     }
 
     /// The member `DeliveryStreamType`.
-    pub fn stream_type(&mut self, of: &str) {
+    pub(super) fn stream_type(&mut self, of: &str) {
         if !STREAM_TYPES.contains(&of) {
             let set = STREAM_TYPES.join(", ");
             self.add("deliveryStreamType", &format!("Member must satisfy enum value set: [{set}]"));
@@ -58,7 +58,12 @@ impl Violations {
     }
 
     /// The member `Limit`, or its default. Another number than an integer is no number of the model at all.
-    pub fn limit(&mut self, limit: Option<Number>, range: RangeInclusive<i64>, default: i64) -> Result<i64, ApiError> {
+    pub(super) fn limit(
+        &mut self,
+        limit: Option<Number>,
+        range: RangeInclusive<i64>,
+        default: i64,
+    ) -> Result<i64, ApiError> {
         let Some(given) = limit else { return Ok(default) };
         let expected = || ApiError::serialization(format!("Limit: found {given}, expected an integer"));
         let limit = given.as_i64().ok_or_else(expected)?;
@@ -80,7 +85,7 @@ impl Violations {
     }
 
     /// The answer, if anything is broken.
-    pub fn check(self) -> Result<(), ApiError> {
+    pub(super) fn check(self) -> Result<(), ApiError> {
         let noun = match self.0.len() {
             0 => return Ok(()),
             1 => "error",

@@ -42,7 +42,7 @@ pub struct FirehoseApi {
 }
 
 /// An answer's status and body.
-pub type ApiAnswer = Result<Vec<u8>, ApiError>;
+pub(super) type ApiAnswer = Result<Vec<u8>, ApiError>;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -158,13 +158,13 @@ impl Drop for Running {
 }
 
 /// A stream whose bytes begin a header when no request runs: HTTP/1.
-pub struct Paced<S> {
+pub(super) struct Paced<S> {
     stream: S,
     pace: Arc<ConnectionPace>,
 }
 
 impl<S> Paced<S> {
-    pub fn new(stream: S, pace: Arc<ConnectionPace>) -> Self {
+    pub(super) fn new(stream: S, pace: Arc<ConnectionPace>) -> Self {
         Paced { stream, pace }
     }
 }

@@ -7,7 +7,7 @@ use crate::config::Config;
 
 /// The configuration that is in force after a reload, and the keys that need a restart. Refused is a file that would
 /// open what is bound to everybody.
-pub fn admit(running: &Config, mut new: Config) -> Result<(Config, Vec<&'static str>), String> {
+pub(super) fn admit(running: &Config, mut new: Config) -> Result<(Config, Vec<&'static str>), String> {
     let mut kept = Vec::new();
     let mut keep = |key, changed: bool| {
         if changed {

@@ -24,7 +24,7 @@ const RATE_MIN_WAITED_FOR: f64 = 256e3;
 const GRACE_WAITED_FOR: Duration = Duration::from_millis(300);
 
 /// The memory that requests may take.
-pub struct IntakeRoom {
+pub(super) struct IntakeRoom {
     all: Arc<Semaphore>,
     units: usize,
     /// The share of each access key; there are as many as the configuration had.
@@ -33,20 +33,20 @@ pub struct IntakeRoom {
 }
 
 /// What a request holds until it is answered.
-pub struct Held {
+pub(super) struct Held {
     _of_key: Option<OwnedSemaphorePermit>,
     _of_all: OwnedSemaphorePermit,
     since: Instant,
 }
 
 impl IntakeRoom {
-    pub fn new(bytes: usize) -> IntakeRoom {
+    pub(super) fn new(bytes: usize) -> IntakeRoom {
         let units = (bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS);
         IntakeRoom { all: Arc::new(Semaphore::new(units)), units, keys: Mutex::default(), waiting: AtomicUsize::new(0) }
     }
 
     /// Room for a body of so many bytes, signed with this key; `None` if there is none in time.
-    pub async fn take(&self, key: Option<&str>, body_bytes: usize) -> Option<Held> {
+    pub(super) async fn take(&self, key: Option<&str>, body_bytes: usize) -> Option<Held> {
         let of_key = key.map(|key| self.of_key(key));
         // The largest requests take all there is, and count for no more.
         let units_max = of_key.as_ref().map_or(self.units, |(_, units_max)| *units_max);
@@ -75,7 +75,7 @@ impl IntakeRoom {
 
     /// What a body is refused with that comes too slowly to keep its room, if it does: so many bytes have come since that was
     /// taken. While others wait it may come again, as every client does after this answer.
-    pub fn too_slow(&self, held: &Held, bytes: usize) -> Option<ApiError> {
+    pub(super) fn too_slow(&self, held: &Held, bytes: usize) -> Option<ApiError> {
         let is_waited_for = self.waiting.load(Ordering::Relaxed) > 0;
         let (rate, grace) = match is_waited_for {
             true => (RATE_MIN_WAITED_FOR, GRACE_WAITED_FOR),
@@ -91,6 +91,6 @@ impl IntakeRoom {
 }
 
 /// What a body that came too slowly is answered with.
-pub fn too_slow() -> ApiError {
+pub(super) fn too_slow() -> ApiError {
     ApiError::new(408, "RequestTimeoutException", "The body came too slowly.")
 }

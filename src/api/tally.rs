@@ -10,7 +10,7 @@ use std::time::Duration;
 const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// One stream's counters, looked up once.
-pub struct Tally {
+pub(super) struct Tally {
     put_record: PutTally,
     put_record_batch: PutTally,
     incoming_requests: Counter,
@@ -23,7 +23,7 @@ pub struct Tally {
 }
 
 /// An operation that puts.
-pub struct PutTally {
+pub(super) struct PutTally {
     pub calls: Calls,
     bytes: Counter,
     /// Only a batch has a number of them.
@@ -31,14 +31,14 @@ pub struct PutTally {
 }
 
 /// An operation, counted and timed whatever its answer.
-pub struct Calls {
+pub(super) struct Calls {
     requests: Counter,
     latency: Histogram,
 }
 
 impl Calls {
     /// `ListDeliveryStreams` is about no stream.
-    pub fn of_list() -> Calls {
+    pub(super) fn of_list() -> Calls {
         Calls {
             requests: counter!("hydrant_ListDeliveryStreams_Requests"),
             latency: histogram!("hydrant_ListDeliveryStreams_Latency"),
@@ -52,7 +52,7 @@ impl Calls {
         }
     }
 
-    pub fn count(&self, took: Duration) {
+    pub(super) fn count(&self, took: Duration) {
         self.requests.increment(1);
         self.latency.record(took.as_secs_f64() * 1000.0);
     }
@@ -78,16 +78,16 @@ impl Tally {
         }
     }
 
-    pub fn put(&self, operation: &str) -> &PutTally {
+    pub(super) fn put(&self, operation: &str) -> &PutTally {
         if operation == "PutRecord" { &self.put_record } else { &self.put_record_batch }
     }
 
-    pub fn describe(&self) -> &Calls {
+    pub(super) fn describe(&self) -> &Calls {
         &self.describe
     }
 
     /// A put was acknowledged.
-    pub fn accepted(&self, operation: &str, records: usize, bytes: usize) {
+    pub(super) fn accepted(&self, operation: &str, records: usize, bytes: usize) {
         let (put, records, bytes) = (self.put(operation), records as u64, bytes as u64);
         put.bytes.increment(bytes);
         put.records.iter().for_each(|c| c.increment(records));
@@ -97,13 +97,13 @@ impl Tally {
     }
 
     /// A put was told to come back later.
-    pub fn throttled(&self, records: usize) {
+    pub(super) fn throttled(&self, records: usize) {
         self.throttled_requests.increment(1);
         self.throttled_records.increment(records as u64);
     }
 
     /// Whether a refusal at `now` is worth a line.
-    pub fn logs_refusal(&self, now: Duration) -> bool {
+    pub(super) fn logs_refusal(&self, now: Duration) -> bool {
         let mut logged = self.refusal_logged.lock().expect("nobody panics while holding it");
         let due = logged.is_none_or(|at| now.saturating_sub(at) >= REFUSAL_LOG_INTERVAL);
         if due {
@@ -119,11 +119,11 @@ fn counter(name: &str, stream: &str) -> Counter {
 
 /// The tallies of all streams that were asked for.
 #[derive(Default)]
-pub struct Tallies(RwLock<BTreeMap<String, Arc<Tally>>>);
+pub(super) struct Tallies(RwLock<BTreeMap<String, Arc<Tally>>>);
 
 impl Tallies {
     /// The tally of a stream. Only for streams that exist: whatever else a client names would be kept for ever.
-    pub fn of(&self, stream: &str) -> Arc<Tally> {
+    pub(super) fn of(&self, stream: &str) -> Arc<Tally> {
         if let Some(tally) = self.0.read().expect("nobody panics while holding it").get(stream) {
             return tally.clone();
         }

@@ -7,17 +7,17 @@ use crate::error::Kind;
 use crate::stream::redrive::progress::Selection;
 use serde_json::{Value, json};
 
-pub const CONTENT_TYPE: &str = "application/json";
+pub(super) const CONTENT_TYPE: &str = "application/json";
 /// Of a request's body.
-pub const BODY_BYTES_MAX: usize = 64 << 10;
+pub(super) const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Stream and verb of a path.
-pub fn parse(path: &str) -> Option<(&str, &str)> {
+pub(super) fn parse(path: &str) -> Option<(&str, &str)> {
     path.strip_prefix("/v1/streams/")?.split_once('/').filter(|(name, verb)| !name.is_empty() && !verb.contains('/'))
 }
 
 /// Does it: status and JSON. Blocks. `body` is none where it was only asked.
-pub fn answer(api: &FirehoseApi, name: &str, verb: &str, body: Option<&[u8]>) -> (u16, Value) {
+pub(super) fn answer(api: &FirehoseApi, name: &str, verb: &str, body: Option<&[u8]>) -> (u16, Value) {
     let stream = match api.node().lookup(name) {
         Some(Ok(stream)) => stream,
         Some(Err(why)) => return failed(503, format!("stream `{name}` is not open: {}", why.why())),

@@ -27,7 +27,7 @@ const TRIES: u32 = 20;
 
 /// Options of the command.
 #[derive(clap::Args)]
-pub struct AuditOptions {
+pub(super) struct AuditOptions {
     /// The configuration: its data directory is audited, and where nodes share shards their lease table, the service may run
     /// or not.
     config: PathBuf,
@@ -42,7 +42,7 @@ pub struct AuditOptions {
 }
 
 /// Ends with 1 if anything does not add up.
-pub fn audit(options: &AuditOptions) -> Outcome {
+pub(super) fn audit(options: &AuditOptions) -> Outcome {
     let config = load(&options.config)?;
     let streams = streams_dir(&config.data_dir)?;
     let objects = AuditObjects::new(&config, options.deep)?;

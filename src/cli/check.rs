@@ -20,7 +20,7 @@ const _: () = assert!(REQUEST_BYTES_MAX.bytes() == BODY_BYTES_MAX as u64);
 
 /// Options of the command.
 #[derive(clap::Args)]
-pub struct CheckOptions {
+pub(super) struct CheckOptions {
     #[arg(required = true)]
     configs: Vec<PathBuf>,
     /// Also try what the streams need of others: buckets, endpoints, tables. An endpoint gets a request without records, a
@@ -30,7 +30,7 @@ pub struct CheckOptions {
 }
 
 /// Loads each file as `run` would, modules, schemas and certificates included, and prints what is wrong.
-pub fn check(options: &CheckOptions) -> Outcome {
+pub(super) fn check(options: &CheckOptions) -> Outcome {
     let mut wrong = false;
     for path in &options.configs {
         let problems = match config::load_written(path, &|name| std::env::var(name).ok()) {

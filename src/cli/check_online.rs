@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::runtime::{Handle, Runtime};
 
 /// What does not work, each at the keys that lead there. Blocks.
-pub fn online(config: &Config, written: &WrittenConfig) -> Result<Vec<Problem>, String> {
+pub(super) fn online(config: &Config, written: &WrittenConfig) -> Result<Vec<Problem>, String> {
     let runtime = Runtime::new().map_err(|e| format!("start a runtime: {e}"))?;
     let mut problems = Vec::new();
     for (name, stream) in &config.streams {

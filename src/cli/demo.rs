@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Options of the command.
 #[derive(clap::Args)]
-pub struct DemoOptions {
+pub(super) struct DemoOptions {
     /// Where to deliver; a new temporary directory if absent.
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -27,7 +27,7 @@ pub struct DemoOptions {
 }
 
 /// Runs the service, puts records through its API, shows the delivered objects and the account, and ends.
-pub fn demo(options: &DemoOptions) -> Outcome {
+pub(super) fn demo(options: &DemoOptions) -> Outcome {
     let dir = options
         .dir
         .clone()

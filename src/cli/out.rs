@@ -12,7 +12,7 @@ pub(super) use say;
 
 /// Prints a line to standard output, which may have been closed. Any other error ends the process: its output is not what it
 /// should be.
-pub fn line(text: Arguments) {
+pub(super) fn line(text: Arguments) {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => {
@@ -24,6 +24,6 @@ pub fn line(text: Arguments) {
 }
 
 /// Writes a line to standard error. If that is not possible, there is nobody left to tell.
-pub fn complain(text: Arguments) {
+pub(super) fn complain(text: Arguments) {
     crate::telemetry::write_line(format!("{text}\n").as_bytes());
 }

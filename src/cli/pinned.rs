@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio_rustls::TlsConnector;
 
 /// A connector to the service that runs with `tls`.
-pub fn connector(tls: &Tls) -> Result<TlsConnector, String> {
+pub(super) fn connector(tls: &Tls) -> Result<TlsConnector, String> {
     let wrong = |e: String| format!("certificate `{}`: {e}", tls.cert.display());
     let certificate = CertificateDer::from_pem_file(&tls.cert).map_err(|e| wrong(e.to_string()))?;
     let provider = Arc::new(default_provider());

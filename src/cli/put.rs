@@ -24,7 +24,7 @@ const READ_AHEAD: usize = 64;
 
 /// Options of the command.
 #[derive(clap::Args)]
-pub struct PutOptions {
+pub(super) struct PutOptions {
     /// The configuration the service runs with: its address, its certificate and an access key are taken from there.
     config: PathBuf,
     /// The stream.
@@ -39,7 +39,7 @@ pub struct PutOptions {
 }
 
 /// Puts each line as a record, in order, and ends when all are acknowledged.
-pub fn put(options: &PutOptions) -> Outcome {
+pub(super) fn put(options: &PutOptions) -> Outcome {
     let config = load(&options.config)?;
     let key = credentials(&config, "PutRecordBatch", &options.stream)?;
     let tls = config.api.tls.as_ref().map(pinned::connector).transpose()?;

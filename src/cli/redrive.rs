@@ -14,7 +14,7 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// A stream of a running service.
 #[derive(clap::Args)]
-pub struct StreamOptions {
+pub(super) struct StreamOptions {
     /// The configuration the service runs with: its admin address is taken from there.
     config: PathBuf,
     /// The stream.
@@ -23,7 +23,7 @@ pub struct StreamOptions {
 
 /// Options of `redrive`.
 #[derive(clap::Args)]
-pub struct RedriveOptions {
+pub(super) struct RedriveOptions {
     #[command(flatten)]
     of: StreamOptions,
     /// Only failures of this kind: processing-failed, format-conversion-failed, http-endpoint-failed, manifests. Or
@@ -55,7 +55,7 @@ pub struct RedriveOptions {
 }
 
 /// Ends with 1 if a record of it failed again, or the run ended before all was put in: then another one goes on.
-pub fn redrive(options: &RedriveOptions) -> Outcome {
+pub(super) fn redrive(options: &RedriveOptions) -> Outcome {
     let config = load(&options.of.config)?;
     let millis = |time: Option<jiff::Timestamp>| time.map(|t| t.as_millisecond().max(0) as u64);
     let selection = Selection {
@@ -129,7 +129,7 @@ fn print(p: &RedriveProgress, dry_run: bool) {
 }
 
 /// Does one of the other verbs.
-pub fn verb(stream: &StreamOptions, verb: &str) -> Outcome {
+pub(super) fn verb(stream: &StreamOptions, verb: &str) -> Outcome {
     let config = load(&stream.config)?;
     let admin = AdminClient { listen: config.admin.listen, path: format!("/v1/streams/{}/{verb}", stream.stream) };
     let answer: serde_json::Value = small_runtime()?.block_on(admin.ask(Some(b"{}".to_vec())))?;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Options of the command.
 #[derive(clap::Args)]
-pub struct RepairOptions {
+pub(super) struct RepairOptions {
     /// The configuration: its data directory is looked at. The service must not run.
     config: PathBuf,
     /// Do it. Without this, nothing is changed.
@@ -30,7 +30,7 @@ pub struct RepairOptions {
 }
 
 /// Ends with 1 if anything is damaged and was not mended.
-pub fn repair(options: &RepairOptions) -> Outcome {
+pub(super) fn repair(options: &RepairOptions) -> Outcome {
     let config = load(&options.config)?;
     let _lock = lock(&config.data_dir).map_err(|e| format!("`{}`: {e}", config.data_dir.display()))?;
     let fs: Arc<dyn Fs> = Arc::new(RealFs);

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 /// Options of the command.
 #[derive(clap::Args)]
-pub struct StatusOptions {
+pub(super) struct StatusOptions {
     /// The configuration the service runs with: its admin address is taken from there.
     config: PathBuf,
     /// The answer as the service gave it.
@@ -19,7 +19,7 @@ pub struct StatusOptions {
 }
 
 /// Asks the running service; ends with 1 if a stream has an alarm.
-pub fn status(options: &StatusOptions) -> Outcome {
+pub(super) fn status(options: &StatusOptions) -> Outcome {
     let config = load(&options.config)?;
     let (status, body) = small_runtime()?
         .block_on(async { Client::connect(config.admin.listen, None, "").await?.get("/v1/streams").await })?;

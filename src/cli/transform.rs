@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 /// Commands on transforms.
 #[derive(clap::Subcommand)]
-pub enum TransformCommand {
+pub(super) enum TransformCommand {
     /// Show what a component imports and exports.
     Inspect { module: PathBuf },
     /// Run a component over the lines of a file and print one outcome a line, as Lambda would shape it.
@@ -29,7 +29,7 @@ pub enum TransformCommand {
     },
 }
 
-pub fn transform(command: &TransformCommand) -> Outcome {
+pub(super) fn transform(command: &TransformCommand) -> Outcome {
     match command {
         TransformCommand::Inspect { module } => {
             let found = inspect(&read(module)?).map_err(|e| format!("`{}`: {e}", module.display()))?;

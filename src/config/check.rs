@@ -11,7 +11,13 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Reports what is wrong and returns the configuration with its files made relative to `base_dir`.
-pub fn check(mut config: Config, root: &TreeNode, file: &str, base_dir: &Path, problems: &mut Vec<Problem>) -> Config {
+pub(super) fn check(
+    mut config: Config,
+    root: &TreeNode,
+    file: &str,
+    base_dir: &Path,
+    problems: &mut Vec<Problem>,
+) -> Config {
     let mut checker = Checker::new(root, file, base_dir, problems);
     checker.node(&config);
     checker.api(&mut config);

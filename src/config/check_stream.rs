@@ -20,7 +20,7 @@ const BACKUP_INTERVAL_MIN: Duration = Duration::from_millis(1);
 const NAME_CHARS_MAX: usize = 64;
 
 /// Reports what is wrong with a stream and settles its defaults and files.
-pub fn check(checker: &mut Checker, name: &str, stream: &mut StreamConfig) {
+pub(super) fn check(checker: &mut Checker, name: &str, stream: &mut StreamConfig) {
     let mut rules = Rules { checker, name };
     rules.name();
     if let Some(kinesis) = stream.kinesis() {

@@ -12,12 +12,12 @@ use std::time::Duration;
 /// The largest body of a request.
 pub const REQUEST_BYTES_MAX: ByteSize = ByteSize::mib(6);
 /// A request counts twice while it is in flight: its body, and the records in it.
-pub const INTAKE_MIN: ByteSize = ByteSize(2 * REQUEST_BYTES_MAX.bytes());
+pub(super) const INTAKE_MIN: ByteSize = ByteSize(2 * REQUEST_BYTES_MAX.bytes());
 /// A stream opens with a segment of 1 MiB and needs a second one of that size to go on when the first is full.
-pub const STREAM_DISK_MIN: ByteSize = ByteSize::mib(2);
+pub(super) const STREAM_DISK_MIN: ByteSize = ByteSize::mib(2);
 
 /// Keys from the root to a value.
-pub type Keys<'k> = [&'k str];
+pub(super) type Keys<'k> = [&'k str];
 
 /// Where rules are checked.
 pub struct Checker<'c> {

@@ -12,7 +12,7 @@ use serde::de::{self, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, 
 
 /// The deserializer of one node.
 #[derive(Clone, Copy)]
-pub struct De<'n> {
+pub(super) struct De<'n> {
     pub node: &'n TreeNode,
     pub trail: &'n Trail<'n>,
 }

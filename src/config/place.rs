@@ -6,7 +6,7 @@ use std::fmt;
 
 /// What is wrong, and where once that is known.
 #[derive(Debug)]
-pub struct YamlError {
+pub(super) struct YamlError {
     message: String,
     /// `message` says what was expected; what was found is put in front when the place is known.
     wants_found: bool,
@@ -16,7 +16,7 @@ pub struct YamlError {
 }
 
 #[derive(Debug)]
-pub struct YamlPlace {
+pub(super) struct YamlPlace {
     pub line: usize,
     pub column: usize,
     pub path: String,
@@ -27,12 +27,12 @@ pub struct YamlPlace {
 }
 
 impl YamlError {
-    pub fn expected(what: &dyn fmt::Display) -> Self {
+    pub(super) fn expected(what: &dyn fmt::Display) -> Self {
         YamlError { message: plainly(&what.to_string()), wants_found: true, missing: None, place: None }
     }
 
     /// At a value, unless a deeper place is known already.
-    pub fn at(self, node: &TreeNode, trail: &Trail) -> Self {
+    pub(super) fn at(self, node: &TreeNode, trail: &Trail) -> Self {
         let quiet = node.is_mended();
         let is_shown = node.is_null() || !matches!(node.kind, NodeKind::Scalar { .. }) || !trail.is_secret();
         let found = if is_shown { node.found() } else { "something else".to_string() };
@@ -40,7 +40,7 @@ impl YamlError {
     }
 
     /// At a key, whose value is left out with it.
-    pub fn at_key(self, position: (usize, usize), found: &str, trail: &Trail) -> Self {
+    pub(super) fn at_key(self, position: (usize, usize), found: &str, trail: &Trail) -> Self {
         self.put(position, found, trail, false)
     }
 
@@ -57,7 +57,7 @@ impl YamlError {
     }
 
     /// The message and its place, which is the root if nothing below was at fault.
-    pub fn at_last(self, root: &TreeNode) -> (String, YamlPlace) {
+    pub(super) fn at_last(self, root: &TreeNode) -> (String, YamlPlace) {
         let error = self.at(root, &Trail::Root);
         (error.message, *error.place.expect("`at` gives every error a place"))
     }
@@ -100,7 +100,7 @@ impl de::Error for YamlError {
     }
 }
 
-pub fn one_of(names: &[&str]) -> String {
+pub(super) fn one_of(names: &[&str]) -> String {
     format!("one of {}", list(names))
 }
 
@@ -127,7 +127,7 @@ fn plainly(expected: &str) -> String {
 
 /// The way from the root to a node, on the stack of the readers above it.
 #[derive(Clone, Copy)]
-pub enum Trail<'t> {
+pub(super) enum Trail<'t> {
     Root,
     /// `index` is none where a name stands for a mapping that is not there: `compress: gzip`.
     Step {
@@ -141,7 +141,7 @@ pub enum Trail<'t> {
 const SECRETS: [&str; 6] = ["access_key", "access_keys", "password", "secret", "secret_access_key", "session_token"];
 
 /// Whether what stands below this key is a secret.
-pub fn is_secret(key: &str) -> bool {
+pub(super) fn is_secret(key: &str) -> bool {
     SECRETS.contains(&key)
 }
 

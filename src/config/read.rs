@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 const PROBLEMS_MAX: usize = 100;
 
 /// A value of `T` from what is sound in the tree. Everything else is reported and marked `skip`.
-pub fn read<T: DeserializeOwned>(root: &mut TreeNode, file: &str, problems: &mut Vec<Problem>) -> Option<T> {
+pub(crate) fn read<T: DeserializeOwned>(root: &mut TreeNode, file: &str, problems: &mut Vec<Problem>) -> Option<T> {
     while problems.len() < PROBLEMS_MAX {
         let (message, place) = match T::deserialize(De { node: root, trail: &Trail::Root }) {
             Ok(value) => return Some(value),
@@ -45,29 +45,29 @@ fn skip(root: &mut TreeNode, steps: &[usize]) -> bool {
 }
 
 /// A secret. `SecretString` has no `Deserialize` of its own, so that none is read by accident.
-pub fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
+pub(crate) fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
     String::deserialize(deserializer).map(SecretString::from)
 }
 
-pub fn secret_option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+pub(crate) fn secret_option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.map(SecretString::from))
 }
 
 /// A socket address, with a better message than the standard library's.
-pub fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+pub(crate) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let expected = "an address such as `127.0.0.1:4573`";
     let wrong = || de::Error::invalid_value(de::Unexpected::Other("text"), &expected);
     String::deserialize(deserializer)?.parse().map_err(|_| wrong())
 }
 
 /// A setting that is a mapping or, for short, one text.
-pub enum TextOr<T, M> {
+pub(crate) enum TextOr<T, M> {
     Text(T),
     Mapping(M),
 }
 
 /// Reads such a setting. `text` gives none for a text that is none of `expected`.
-pub fn text_or<'de, T, M: Deserialize<'de>, D: Deserializer<'de>>(
+pub(crate) fn text_or<'de, T, M: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
     expected: &'static str,
     text: impl FnOnce(&str) -> Option<T>,

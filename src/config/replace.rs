@@ -7,14 +7,14 @@ use super::tree::{NodeKind, TreeNode, join, quote};
 use std::path::Path;
 
 /// What replacements are taken from.
-pub struct Sources<'s> {
+pub(super) struct Sources<'s> {
     pub file_name: &'s str,
     pub base_dir: &'s Path,
     pub env: &'s dyn Fn(&str) -> Option<String>,
 }
 
 /// Fills in every value below `root`. A value that cannot be filled in is reported and left out.
-pub fn replace(root: &mut TreeNode, sources: &Sources, problems: &mut Vec<Problem>) {
+pub(super) fn replace(root: &mut TreeNode, sources: &Sources, problems: &mut Vec<Problem>) {
     below(root, "", sources, problems);
 }
 

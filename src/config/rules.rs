@@ -20,7 +20,7 @@ pub struct LoginSettings<'a> {
 }
 
 /// A stream's keys in front of those of a value in it.
-pub fn below<'k>(name: &'k str, keys: &[&'k str]) -> Vec<&'k str> {
+pub(crate) fn below<'k>(name: &'k str, keys: &[&'k str]) -> Vec<&'k str> {
     [&["streams", name], keys].concat()
 }
 
@@ -63,7 +63,7 @@ impl Rules<'_, '_> {
     }
 }
 
-pub fn is_endpoint(text: &str) -> bool {
+pub(crate) fn is_endpoint(text: &str) -> bool {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     let Some(authority) = rest.map(|rest| rest.strip_suffix('/').unwrap_or(rest)) else { return false };
     let (host, port) = match authority.rsplit_once(':') {

@@ -181,7 +181,7 @@ struct BackupYaml {
 pub(super) mod backup {
     use super::*;
 
-    pub fn serialize<S: Serializer>(backup: &Option<Backup>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(backup: &Option<Backup>, serializer: S) -> Result<S::Ok, S::Error> {
         let yaml = backup.clone().map(|Backup { mode, destination, buffer, compress }| {
             let (s3, local) = match destination {
                 Destination::S3(s3) => (Some(s3), None),
@@ -193,7 +193,7 @@ pub(super) mod backup {
         yaml.serialize(serializer)
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Backup>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Backup>, D::Error> {
         let Some(yaml) = Option::<BackupYaml>::deserialize(deserializer)? else { return Ok(None) };
         let destination = match (yaml.s3, yaml.local) {
             _ if yaml.mode == BackupMode::None => return Ok(None),

@@ -105,7 +105,7 @@ impl TreeNode {
 const SHOWN_CHARS_MAX: usize = 60;
 
 /// In backticks, on one line, not too long.
-pub fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN_CHARS_MAX).flat_map(shown_char).collect();
     if text.chars().count() > SHOWN_CHARS_MAX {
         shown.push('…');
@@ -118,7 +118,7 @@ fn shown_char(c: char) -> Vec<char> {
 }
 
 /// `streams.clicks` and `[0]` give `streams.clicks[0]`.
-pub fn join(path: &str, key: &str) -> String {
+pub(super) fn join(path: &str, key: &str) -> String {
     let dot = if path.is_empty() || key.starts_with('[') { "" } else { "." };
     format!("{path}{dot}{key}")
 }
@@ -129,7 +129,7 @@ const DEPTH_MAX: usize = 64;
 const NODES_MAX: usize = 200_000;
 
 /// The tree of the one document in `text`. Keys that stand twice become problems; a syntax error ends the reading.
-pub fn parse(text: &str, file: &str, problems: &mut Vec<Problem>) -> Result<TreeNode, Errors> {
+pub(super) fn parse(text: &str, file: &str, problems: &mut Vec<Problem>) -> Result<TreeNode, Errors> {
     let mut reader =
         TreeReader { parser: Parser::new_from_str(text), file, anchors: HashMap::new(), nodes: 0, problems };
     let mut root = TreeNode { line: 1, column: 1, kind: NodeKind::Map(Vec::new()) };

@@ -14,20 +14,20 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 
 /// Large enough to cost little per piece; a few are held at once (read, queued, on the wire).
-pub const PIECE_BYTES: u64 = 1 << 20;
+pub(super) const PIECE_BYTES: u64 = 1 << 20;
 
 /// The bytes could not be read: nothing is wrong with who was to get them.
 #[derive(Debug)]
-pub struct UnreadableBody(io::Error);
+pub(super) struct UnreadableBody(io::Error);
 
 /// The receiving end, as the HTTP client sees it.
-pub struct Feed {
+pub(super) struct Feed {
     pieces: mpsc::Receiver<Result<Bytes, UnreadableBody>>,
     left: u64,
 }
 
 /// What a request is put together from.
-pub enum BodyPart<'b> {
+pub(super) enum BodyPart<'b> {
     Bytes(&'b [u8]),
     /// Some of a body.
     Body(&'b Body, Range<u64>),
@@ -43,12 +43,12 @@ impl BodyPart<'_> {
 }
 
 /// Bytes of all parts.
-pub fn len(parts: &[BodyPart<'_>]) -> u64 {
+pub(super) fn len(parts: &[BodyPart<'_>]) -> u64 {
     parts.iter().map(BodyPart::len).sum()
 }
 
 /// Sends a request with these parts, one after the other.
-pub async fn send<T>(parts: &[BodyPart<'_>], request: impl AsyncFnOnce(Feed) -> T) -> T {
+pub(super) async fn send<T>(parts: &[BodyPart<'_>], request: impl AsyncFnOnce(Feed) -> T) -> T {
     let (sender, pieces) = mpsc::channel(1);
     let feed = Feed { pieces, left: len(parts) };
     tokio::select! {

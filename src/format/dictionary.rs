@@ -15,7 +15,7 @@ const ROWS_MIN: i64 = 10_000;
 const OBJECTS_MAX: u32 = 64;
 
 /// Which columns are worth a dictionary. Shared by all objects of a format.
-pub struct Dictionaries {
+pub(super) struct Dictionaries {
     compression: Compression,
     learned: Mutex<Learned>,
 }
@@ -27,13 +27,13 @@ struct Learned {
 }
 
 impl Dictionaries {
-    pub fn new(compression: Compression) -> Dictionaries {
+    pub(super) fn new(compression: Compression) -> Dictionaries {
         let properties = Arc::new(WriterProperties::builder().set_compression(compression).build());
         Dictionaries { compression, learned: Mutex::new(Learned { properties, objects: None }) }
     }
 
     /// The settings of the next object.
-    pub fn properties(&self) -> WriterProperties {
+    pub(super) fn properties(&self) -> WriterProperties {
         let mut learned = self.learned.lock().expect("nobody panics holding it");
         learned.objects = learned.objects.map(|objects| objects + 1);
         if learned.objects.is_some_and(|objects| objects > OBJECTS_MAX) {
@@ -44,7 +44,7 @@ impl Dictionaries {
     }
 
     /// Learns from a finished object, if it was written without anything learned before.
-    pub fn learn(&self, object: &ParquetMetaData) {
+    pub(super) fn learn(&self, object: &ParquetMetaData) {
         let mut learned = self.learned.lock().expect("nobody panics holding it");
         let largest = object.row_groups().iter().max_by_key(|group| group.num_rows());
         let Some(group) = largest.filter(|group| group.num_rows() >= ROWS_MIN && learned.objects.is_none()) else {

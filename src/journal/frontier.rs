@@ -18,7 +18,7 @@ const MAGIC: [u8; 8] = *b"HYDRFRNT";
 
 /// What a journal held when it was last noted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KnownEnd {
+pub(super) struct KnownEnd {
     /// One above the last durable offset.
     pub durable: u64,
     /// Records accepted in this incarnation.
@@ -26,29 +26,29 @@ pub struct KnownEnd {
 }
 
 /// The file, open for notes.
-pub struct Frontier(FrontierFile);
+pub(super) struct Frontier(FrontierFile);
 
 impl Frontier {
     /// What the file of the journal in `dir` says; nothing if there is none.
-    pub fn read(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<(KnownEnd, Noted)> {
+    pub(super) fn read(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<(KnownEnd, Noted)> {
         let noted = look(fs, dir, incarnation)?;
         let [durable, accepted] = noted.words;
         Ok((KnownEnd { durable, accepted }, noted))
     }
 
     /// Opens the file for notes, or makes it.
-    pub fn open(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<Frontier> {
+    pub(super) fn open(fs: &dyn Fs, dir: &Path, incarnation: &[u8; 16]) -> Result<Frontier> {
         let sequence = look(fs, dir, incarnation)?.sequence;
         Ok(Frontier(FrontierFile::open(fs, &path(dir), identity(incarnation), sequence)))
     }
 
     /// Notes what is durable.
-    pub fn note(&mut self, known: KnownEnd) {
+    pub(super) fn note(&mut self, known: KnownEnd) {
         self.0.note([known.durable, known.accepted]);
     }
 
     /// Whether both file and copy are written.
-    pub fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.0.is_whole()
     }
 }

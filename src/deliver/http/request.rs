@@ -17,7 +17,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub fn new(shipment: &Shipment, gzip: bool) -> io::Result<Request> {
+    pub(super) fn new(shipment: &Shipment, gzip: bool) -> io::Result<Request> {
         let (id, timestamp) = (shipment.id, shipment.planned_ms);
         let before = format!("{{\"requestId\":\"{id}\",\"timestamp\":{timestamp},\"records\":[").into_bytes();
         let behind = b"]}";
@@ -36,7 +36,7 @@ impl Request {
     }
 
     /// One after the other.
-    pub fn parts(&self) -> [BodyPart<'_>; 3] {
+    pub(super) fn parts(&self) -> [BodyPart<'_>; 3] {
         let (from, to) = match self.gzip {
             true => (Around::FRONT_BYTES as u64, self.elements.len() - Around::BACK_BYTES as u64),
             false => (0, self.elements.len()),

@@ -59,7 +59,7 @@ pub(super) struct Search<'s> {
 impl Search<'_> {
     /// Goes through the records of a body until it is at its end or has found enough. The rows of the others are in the table
     /// as far as the transaction sees it.
-    pub async fn run(&mut self, body: &Body) -> Result<(), WarehouseRefusal> {
+    pub(super) async fn run(&mut self, body: &Body) -> Result<(), WarehouseRefusal> {
         let unreadable =
             |e: io::Error| WarehouseRefusal::new(refusal::Code::DataLoadFailed, format!("read the object: {e}"));
         let mut records = BodyRecords::new(body).map_err(unreadable)?;

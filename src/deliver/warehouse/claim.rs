@@ -25,7 +25,7 @@ pub(super) struct LoadedPlan {
 }
 
 impl LoadedPlan {
-    pub fn of(shipment: &Shipment) -> LoadedPlan {
+    pub(super) fn of(shipment: &Shipment) -> LoadedPlan {
         LoadedPlan { outputs: shipment.outputs.to_string(), digest: format!("{:032x}", shipment.digest) }
     }
 }
@@ -39,14 +39,14 @@ pub(super) enum Claim {
 }
 
 impl Claims {
-    pub fn of(target: &Target) -> Claims {
+    pub(super) fn of(target: &Target) -> Claims {
         let redshift = matches!(target.dialect, Dialect::Redshift { .. });
         Claims { table: target.claims_table.clone(), redshift }
     }
 
     /// Makes the table if it is not there. Outside a transaction: an error here must not spoil one, and in Redshift it
     /// would have the transaction look at an older state.
-    pub async fn prepare(&self, session: &Session) -> Result<(), WarehouseRefusal> {
+    pub(super) async fn prepare(&self, session: &Session) -> Result<(), WarehouseRefusal> {
         // Asked first: `IF NOT EXISTS` wants the right to create also where there is nothing to do.
         if self.exists(session).await? {
             return Ok(());
@@ -59,7 +59,7 @@ impl Claims {
         }
     }
 
-    pub async fn exists(&self, session: &Session) -> Result<bool, WarehouseRefusal> {
+    pub(super) async fn exists(&self, session: &Session) -> Result<bool, WarehouseRefusal> {
         match session.client.batch_execute(&format!("SELECT plan FROM {} WHERE false", self.table)).await {
             Ok(()) => Ok(true),
             Err(e) if e.code().is_some_and(|state| state.code() == "42P01") => Ok(false),
@@ -67,7 +67,7 @@ impl Claims {
         }
     }
 
-    pub fn create(&self) -> String {
+    pub(super) fn create(&self) -> String {
         format!(
             "CREATE TABLE IF NOT EXISTS {} (plan VARCHAR(36) NOT NULL PRIMARY KEY, object VARCHAR(1024) NOT NULL, \
              outputs BIGINT NOT NULL, digest VARCHAR(32) NOT NULL, loaded_at TIMESTAMP NOT NULL)",
@@ -76,7 +76,7 @@ impl Claims {
     }
 
     /// Claims a plan within the session's transaction.
-    pub async fn claim(&self, session: &Session, shipment: &Shipment) -> Result<Claim, WarehouseRefusal> {
+    pub(super) async fn claim(&self, session: &Session, shipment: &Shipment) -> Result<Claim, WarehouseRefusal> {
         if self.redshift {
             self.lock(session).await?;
             if let Some(loaded) = self.find(session, shipment.id).await? {
@@ -118,7 +118,7 @@ impl Claims {
     }
 
     /// What a plan was loaded as, if it was.
-    pub async fn find(&self, session: &Session, plan: Uuid) -> Result<Option<LoadedPlan>, WarehouseRefusal> {
+    pub(super) async fn find(&self, session: &Session, plan: Uuid) -> Result<Option<LoadedPlan>, WarehouseRefusal> {
         let statement = format!("SELECT outputs, digest FROM {} WHERE plan = '{plan}'", self.table);
         let answers = session.client.simple_query(&statement).await.map_err(|e| self.refusal("look into", &e))?;
         Ok(answers.iter().find_map(|answer| match answer {

@@ -56,7 +56,7 @@ impl Drop for Connection {
 
 impl Door {
     /// Reads certificates; nothing is sent.
-    pub fn new(target: &Target) -> Result<Door> {
+    pub(super) fn new(target: &Target) -> Result<Door> {
         let address = &target.address;
         let mut config = Config::new();
         config
@@ -79,7 +79,7 @@ impl Door {
     }
 
     /// Connects and logs in.
-    pub async fn open(&self) -> Result<Session, WarehouseRefusal> {
+    pub(super) async fn open(&self) -> Result<Session, WarehouseRefusal> {
         let opened = async {
             match &self.tls {
                 Some(tls) => {
@@ -103,7 +103,7 @@ impl Door {
     }
 
     /// Asks the database to leave off what the session is at, and ends the session.
-    pub async fn cancel(&self, session: Session) {
+    pub(super) async fn cancel(&self, session: Session) {
         let token = session.client.cancel_token();
         let cancel = async {
             match &self.tls {
@@ -118,14 +118,14 @@ impl Door {
 
 impl Session {
     /// Says goodbye, so that the database's log has no complaint.
-    pub async fn end(self) {
+    pub(super) async fn end(self) {
         let Session { client, mut connection } = self;
         drop(client);
         let _ = tokio::time::timeout(GOODBYE_TIMEOUT, &mut connection.0).await;
     }
 
     /// What the connection itself ended with, where a statement only says that it is closed.
-    pub async fn last_words(self) -> Option<String> {
+    pub(super) async fn last_words(self) -> Option<String> {
         let Session { client, mut connection } = self;
         drop(client);
         match tokio::time::timeout(GOODBYE_TIMEOUT, &mut connection.0).await {

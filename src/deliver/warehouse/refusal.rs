@@ -10,7 +10,7 @@ const MESSAGE_CHARS_MAX: usize = 2000;
 
 /// Firehose's codes behind `Redshift.`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
+pub(super) enum Code {
     AccessDenied,
     ArgumentNotSupported,
     AuthenticationFailed,
@@ -37,7 +37,7 @@ pub enum Code {
 
 impl Code {
     /// The code under the name of who said so.
-    pub fn of(self, target: &Target) -> String {
+    pub(super) fn of(self, target: &Target) -> String {
         match target.dialect {
             Dialect::Redshift { .. } => format!("Redshift.{self:?}"),
             Dialect::Postgres { .. } => format!("Postgres.{self:?}"),
@@ -47,18 +47,18 @@ impl Code {
 
 /// Why an attempt came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WarehouseRefusal {
+pub(super) struct WarehouseRefusal {
     pub code: Code,
     pub message: String,
 }
 
 impl WarehouseRefusal {
-    pub fn new(code: Code, message: impl Into<String>) -> WarehouseRefusal {
+    pub(super) fn new(code: Code, message: impl Into<String>) -> WarehouseRefusal {
         WarehouseRefusal { code, message: message.into() }
     }
 
     /// While connecting and logging in.
-    pub fn connecting(act: &str, e: &tokio_postgres::Error) -> WarehouseRefusal {
+    pub(super) fn connecting(act: &str, e: &tokio_postgres::Error) -> WarehouseRefusal {
         let refusal = WarehouseRefusal::during(act, e);
         // The client's own complaints about credentials have no code: a method it does not know, no password given.
         let logging_in = ["authentication error", "invalid configuration"];
@@ -71,7 +71,7 @@ impl WarehouseRefusal {
     }
 
     /// While a statement was under way.
-    pub fn during(act: &str, e: &tokio_postgres::Error) -> WarehouseRefusal {
+    pub(super) fn during(act: &str, e: &tokio_postgres::Error) -> WarehouseRefusal {
         let code = e.as_db_error().map_or(Code::ConnectionFailed, code);
         WarehouseRefusal { code, message: bounded(format!("{act}: {}", text(e)), MESSAGE_CHARS_MAX) }
     }

@@ -7,7 +7,7 @@ mod independent {
     use prost::Message;
 
     #[derive(Clone, PartialEq, Message)]
-    pub struct AggregatedRecord {
+    pub(super) struct AggregatedRecord {
         #[prost(string, repeated, tag = "1")]
         pub partition_key_table: Vec<String>,
         #[prost(bytes = "vec", repeated, tag = "2")]
@@ -17,7 +17,7 @@ mod independent {
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub struct Record {
+    pub(super) struct Record {
         #[prost(uint64, optional, tag = "1")]
         pub partition_key_index: Option<u64>,
         #[prost(uint64, optional, tag = "2")]
@@ -29,7 +29,7 @@ mod independent {
     }
 
     #[derive(Clone, PartialEq, Message)]
-    pub struct Tag {
+    pub(super) struct Tag {
         #[prost(bytes = "vec", optional, tag = "1")]
         pub key: Option<Vec<u8>>,
         #[prost(bytes = "vec", optional, tag = "2")]
@@ -37,7 +37,7 @@ mod independent {
     }
 
     /// Keys and data, `None` for an index outside a table or a missing field.
-    pub fn user_records(message: &AggregatedRecord) -> Option<Vec<(String, Vec<u8>)>> {
+    pub(super) fn user_records(message: &AggregatedRecord) -> Option<Vec<(String, Vec<u8>)>> {
         let one = |record: &Record| {
             let key = message.partition_key_table.get(usize::try_from(record.partition_key_index?).ok()?)?;
             if let Some(index) = record.explicit_hash_key_index {

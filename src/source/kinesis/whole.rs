@@ -198,7 +198,7 @@ type Look = fn(&[u8]) -> Result<(), serde_json::Error>;
 pub(super) struct WholeAnswer(Look);
 
 impl WholeAnswer {
-    pub fn of<T: de::DeserializeOwned>() -> WholeAnswer {
+    pub(super) fn of<T: de::DeserializeOwned>() -> WholeAnswer {
         WholeAnswer(|bytes| serde_json::from_slice::<T>(bytes).map(drop))
     }
 }

@@ -33,7 +33,7 @@ impl BufferSlot {
 }
 
 /// Records on their way into one object.
-pub struct KeyBuffer {
+pub(super) struct KeyBuffer {
     pub list: ListBuilder,
     pub reasons: Vec<Reason>,
     /// Of a backup.
@@ -49,7 +49,7 @@ pub struct KeyBuffer {
 }
 
 /// An object's bytes being made: encoded here, compressed in pieces by whoever has the time, put together in order.
-pub struct Filling {
+pub(super) struct Filling {
     encoder: FormatEncoder,
     compress: compress::CompressEncoder,
     pieces: VecDeque<(usize, Job<Vec<u8>>)>,
@@ -67,7 +67,7 @@ const YIELDED_BYTES_MIN: usize = 64 << 10;
 const ENCODED_BYTES: usize = 128 << 10;
 
 impl Filling {
-    pub fn new(
+    pub(super) fn new(
         encoder: FormatEncoder,
         compress: compress::CompressEncoder,
         scratch: &Arc<Scratch>,
@@ -83,7 +83,7 @@ impl Filling {
     }
 
     /// Appends the picked records' rows, which arrived at `arrivals`.
-    pub fn push(&mut self, records: &Records, rows: &Rows, picked: &[u32], arrivals: &[u64]) {
+    pub(super) fn push(&mut self, records: &Records, rows: &Rows, picked: &[u32], arrivals: &[u64]) {
         if !matches!(rows, Rows::Bytes) {
             return self.write(|encoder, out| encoder.push(records, rows, picked, arrivals, out));
         }
@@ -98,7 +98,7 @@ impl Filling {
     }
 
     /// Lets `write` append rows through the encoder.
-    pub fn write(&mut self, write: impl FnOnce(&mut FormatEncoder, &mut Vec<u8>)) {
+    pub(super) fn write(&mut self, write: impl FnOnce(&mut FormatEncoder, &mut Vec<u8>)) {
         write(&mut self.encoder, self.compress.raw(self.spool.tail()));
         while let Some(piece) = self.compress.piece() {
             self.pieces.push_back((piece.len(), self.workers.start(move || piece.compress())));
@@ -118,7 +118,7 @@ impl Filling {
     }
 
     /// The object. `to_scratch`: it should not stay in memory.
-    pub fn finish(mut self, to_scratch: bool) -> Body {
+    pub(super) fn finish(mut self, to_scratch: bool) -> Body {
         self.collect(0);
         let Filling { encoder, mut compress, mut spool, .. } = self;
         let gzip = matches!(compress, compress::CompressEncoder::Gzip(_));
@@ -136,21 +136,21 @@ impl Filling {
     }
 
     /// Gives back what memory can be had without ending the object, if it is worth a write.
-    pub fn yield_memory(&mut self) {
+    pub(super) fn yield_memory(&mut self) {
         if self.spool.memory_bytes() >= YIELDED_BYTES_MIN {
             // Without room on the scratch disk it stays where it is.
             let _ = self.spool.yield_memory();
         }
     }
 
-    pub fn memory_bytes(&self) -> usize {
+    pub(super) fn memory_bytes(&self) -> usize {
         let pieces: usize = self.pieces.iter().map(|(bytes, _)| bytes).sum();
         self.encoder.memory_bytes() + self.compress.memory_bytes() + pieces + self.spool.memory_bytes()
     }
 }
 
 impl KeyBuffer {
-    pub fn new(filling: Filling, opened: Duration) -> Self {
+    pub(super) fn new(filling: Filling, opened: Duration) -> Self {
         KeyBuffer {
             list: ListBuilder::default(),
             reasons: Vec::new(),
@@ -164,7 +164,7 @@ impl KeyBuffer {
     }
 
     /// Lists an output of record `i` of a chunk, which took `bytes` bytes.
-    pub fn push(&mut self, chunk: &Chunk, i: usize, (output, of): (u32, u32), bytes: usize) {
+    pub(super) fn push(&mut self, chunk: &Chunk, i: usize, (output, of): (u32, u32), bytes: usize) {
         self.list.push(chunk.offsets[i], output, of);
         self.bytes += bytes as u64;
         if let Some(Origin { position, .. }) = chunk.origins.get(i) {

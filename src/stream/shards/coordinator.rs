@@ -72,7 +72,7 @@ impl Drop for Coordinator {
 
 impl Coordinator {
     /// Nothing is asked yet.
-    pub fn connect(
+    pub(super) fn connect(
         common: &LaneResources,
         stream: &str,
         config: &StreamConfig,
@@ -108,7 +108,7 @@ impl Coordinator {
     }
 
     /// The services are reached as these settings say from now on.
-    pub fn reconnect(
+    pub(super) fn reconnect(
         &self,
         common: &LaneResources,
         stream: &str,
@@ -134,33 +134,33 @@ impl Coordinator {
     }
 
     /// Who we are in the table.
-    pub fn worker(&self) -> &str {
+    pub(super) fn worker(&self) -> &str {
         &self.leases.worker
     }
 
     /// The name of the table.
-    pub fn table(&self) -> &str {
+    pub(super) fn table(&self) -> &str {
         self.leases.table()
     }
 
     /// Leases that are ours.
-    pub fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         lock(&self.held).len()
     }
 
     /// Between two looks at the table, which cost more the more states are in it.
-    pub fn looks_apart(&self) -> Duration {
+    pub(super) fn looks_apart(&self) -> Duration {
         self.failover
     }
 
     /// The leases that are not ours any more, since the last time.
-    pub fn take_lost(&mut self) -> Vec<String> {
+    pub(super) fn take_lost(&mut self) -> Vec<String> {
         std::mem::take(&mut *lock(&self.lost))
     }
 
     /// Every lease, as it stands now. `known_in`: where it is noted that the table was in use before. One that is not there
     /// any more is not made again: what was read is known nowhere else, and would be read anew.
-    pub fn look(&mut self, known_in: Option<&Path>) -> Result<Vec<Lease>> {
+    pub(super) fn look(&mut self, known_in: Option<&Path>) -> Result<Vec<Lease>> {
         if !self.is_prepared {
             match known_in {
                 None => self.runtime.block_on(self.leases.prepare())?,
@@ -185,7 +185,7 @@ impl Coordinator {
     }
 
     /// Whether the leases are of this delivery stream, and of the life of the stream of Kinesis that is seen now.
-    pub fn belong(&self, leases: &[Lease], summary: &StreamSummary) -> Result<()> {
+    pub(super) fn belong(&self, leases: &[Lease], summary: &StreamSummary) -> Result<()> {
         let other = leases.iter().find(|l| l.stream.as_ref().is_some_and(|stream| *stream != self.leases.stream));
         if let Some(Lease { shard, stream, .. }) = other {
             let message = format!(
@@ -207,14 +207,14 @@ impl Coordinator {
     }
 
     /// Where leases of children are made when a shard ends. What was decided once holds for shards that come later.
-    pub fn new_leases(&self, leases: &[Lease]) -> NewLeases {
+    pub(super) fn new_leases(&self, leases: &[Lease]) -> NewLeases {
         let begin = leases.iter().find_map(|l| l.begin).unwrap_or(ShardBegin::TrimHorizon);
         NewLeases { leases: self.leases.clone(), begin }
     }
 
     /// Makes the leases of shards that can be read and have none: their parents are read to their ends, or are not there
     /// any more. Removes those of shards that were read and are not there any more.
-    pub fn make(
+    pub(super) fn make(
         &self,
         leases: &[Lease],
         listed: &[ListedShard],
@@ -244,7 +244,7 @@ impl Coordinator {
     }
 
     /// Takes what is due to us. The shards of all leases that are ours and may be read, and what went wrong.
-    pub fn take(&mut self, leases: &[Lease], listed: &[ListedShard]) -> (Vec<String>, Option<Error>) {
+    pub(super) fn take(&mut self, leases: &[Lease], listed: &[ListedShard]) -> (Vec<String>, Option<Error>) {
         let now = Instant::now();
         let is_next = |lease: &Lease| !is_too_early(&lease.shard, leases, listed);
         let left = leases.iter().filter(|l| !self.is_left(&l.shard, now) && is_next(l));
@@ -272,7 +272,7 @@ impl Coordinator {
 
     /// Takes note of whether a lane could be opened. One that cannot be opened here may be elsewhere: its lease is given up,
     /// and left to others for a while.
-    pub fn opened(&mut self, shard: &str, failed: Option<&Error>) {
+    pub(super) fn opened(&mut self, shard: &str, failed: Option<&Error>) {
         let Some(why) = failed else {
             self.failed.remove(shard);
             return;
@@ -286,7 +286,7 @@ impl Coordinator {
     }
 
     /// Why a shard that could not be opened here, and that nobody else has taken since, is not read.
-    pub fn left_unread(&self, leases: &[Lease]) -> Option<Error> {
+    pub(super) fn left_unread(&self, leases: &[Lease]) -> Option<Error> {
         let is_free = |shard: &str| leases.iter().any(|l| l.shard == shard && l.owner.is_none() && !l.is_ended());
         let (shard, FailedShard { times, why, .. }) =
             self.failed.iter().find(|(shard, failed)| failed.times >= OPENS_MAX && is_free(shard))?;
@@ -294,7 +294,7 @@ impl Coordinator {
     }
 
     /// Gives a lease up, for others to take at once.
-    pub fn release(&mut self, shard: &str) {
+    pub(super) fn release(&mut self, shard: &str) {
         let was_held = lock(&self.held).remove(shard).is_some();
         if was_held && let Err(e) = self.runtime.block_on(self.leases.release(shard)) {
             tracing::warn!(shard, error = %e, "the lease cannot be given up; the others wait until it expires");
@@ -302,7 +302,7 @@ impl Coordinator {
     }
 
     /// Gives up all but those of these shards.
-    pub fn release_all_but(&mut self, kept: &[String]) {
+    pub(super) fn release_all_but(&mut self, kept: &[String]) {
         let held: Vec<String> = lock(&self.held).keys().filter(|shard| !kept.contains(shard)).cloned().collect();
         held.iter().for_each(|shard| self.release(shard));
     }
@@ -312,7 +312,7 @@ impl Coordinator {
     ///
     /// Another application may have had the shard since, and have moved the checkpoint: it knows what became of the records
     /// before that, and what is behind it is read from there, under another account.
-    pub fn elsewhere(&self, shard: &str, created_ms: u64) -> Result<(Elsewhere, Lease, String)> {
+    pub(super) fn elsewhere(&self, shard: &str, created_ms: u64) -> Result<(Elsewhere, Lease, String)> {
         let (lease, kept) = self.runtime.block_on(self.leases.load(shard))?;
         let open = |hand_overs: u64| {
             let (leases, objects) = (self.leases.clone(), self.objects.clone());

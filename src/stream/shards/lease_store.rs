@@ -45,7 +45,7 @@ struct KnownRow {
 }
 
 impl LeaseStore {
-    pub fn new(
+    pub(super) fn new(
         leases: Leases,
         objects: Arc<StateObjects>,
         runtime: Handle,

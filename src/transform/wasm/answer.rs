@@ -15,7 +15,7 @@ const OUTPUTS_MAX: usize = 1 << 30;
 
 /// What came back for one record.
 #[derive(Debug)]
-pub enum ModuleAnswer {
+pub(super) enum ModuleAnswer {
     Outcome(Outcome),
     /// Nothing; an id that no record has came back as well, perhaps in its stead.
     Missing {
@@ -25,7 +25,7 @@ pub enum ModuleAnswer {
 }
 
 /// Gives every record its answer: each id once, in any order. Ids of no record are ignored.
-pub fn sort(answers: Vec<OutputRecord>, ids: &[String]) -> Vec<ModuleAnswer> {
+pub(super) fn sort(answers: Vec<OutputRecord>, ids: &[String]) -> Vec<ModuleAnswer> {
     let mut unknown = None;
     let mut sorted: Vec<Option<ModuleAnswer>> = ids.iter().map(|_| None).collect();
     for (position, answer) in answers.into_iter().enumerate() {
@@ -50,7 +50,7 @@ fn place(id: &str, position: usize, ids: &[String]) -> Option<usize> {
 }
 
 /// Appends one record's answer. `alone`: no other record was in the call.
-pub fn add(out: &mut Transformed, answer: ModuleAnswer, alone: bool, module: &str) {
+pub(super) fn add(out: &mut Transformed, answer: ModuleAnswer, alone: bool, module: &str) {
     let verdict = match answer {
         ModuleAnswer::Outcome(Outcome::Ok(output)) => keep(out, vec![output], module),
         ModuleAnswer::Outcome(Outcome::Many(outputs)) => keep(out, outputs, module),

@@ -1,6 +1,6 @@
 //! The contract in Rust. Both worlds share their types; what goes into a guest is borrowed.
 
-pub mod plain {
+pub(super) mod plain {
     wasmtime::component::bindgen!({
         path: "transforms/transform.wit",
         world: "transform",
@@ -8,7 +8,7 @@ pub mod plain {
     });
 }
 
-pub mod configured {
+pub(super) mod configured {
     wasmtime::component::bindgen!({
         path: "transforms/transform.wit",
         world: "configured-transform",
@@ -21,6 +21,6 @@ pub mod configured {
     });
 }
 
-pub use configured::{ConfiguredTransform, ConfiguredTransformPre};
-pub use plain::hydrant::transform::{log, metrics, types};
-pub use plain::{InputRecord, OutputRecord, Transform, TransformPre};
+pub(super) use configured::{ConfiguredTransform, ConfiguredTransformPre};
+pub(super) use plain::hydrant::transform::{log, metrics, types};
+pub(super) use plain::{InputRecord, OutputRecord, Transform, TransformPre};

@@ -14,19 +14,19 @@ use wasmtime::component::Component;
 const OTHERS_WRITE: u32 = 0o022;
 
 /// What stands before the code.
-pub fn seal(name: &str, code: &[u8]) -> [u8; 32] {
+pub(super) fn seal(name: &str, code: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(name).chain_update([0]).chain_update(code).finalize().into()
 }
 
 /// Whether entries in this directory can only be ours: it belongs to the user we are, and nobody else may write there.
-pub fn is_ours(dir: &Path) -> bool {
+pub(super) fn is_ours(dir: &Path) -> bool {
     fs::metadata(dir).is_ok_and(|dir| {
         dir.is_dir() && dir.uid() == rustix::process::geteuid().as_raw() && dir.mode() & OTHERS_WRITE == 0
     })
 }
 
 /// The entry of this name, if it is there, whole, and made for this engine.
-pub fn read(engine: &Engine, dir: &Path, name: &str) -> Option<Component> {
+pub(super) fn read(engine: &Engine, dir: &Path, name: &str) -> Option<Component> {
     if !is_ours(dir) {
         return None;
     }

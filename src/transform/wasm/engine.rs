@@ -14,13 +14,13 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 const TICK: Duration = Duration::from_millis(10);
 
 /// Of the calling thread's stack; threads that call guests need about 1 MiB more than they need otherwise.
-pub const STACK_BYTES: usize = 512 << 10;
+pub(super) const STACK_BYTES: usize = 512 << 10;
 
 /// Per instance. Python needs a few dozen core instances, everything else at most four.
-pub const CORE_INSTANCES_MAX: usize = 64;
-pub const MEMORIES_MAX: usize = 4;
-pub const TABLES_MAX: usize = 32;
-pub const TABLE_ELEMENTS_MAX: usize = 65_536;
+pub(super) const CORE_INSTANCES_MAX: usize = 64;
+pub(super) const MEMORIES_MAX: usize = 4;
+pub(super) const TABLES_MAX: usize = 32;
+pub(super) const TABLE_ELEMENTS_MAX: usize = 65_536;
 
 /// Instances alive at once, in the whole process; each reserves 4 GiB of addresses, but no memory. Twice the threads
 /// that can run one, where that is more.
@@ -42,12 +42,12 @@ static ENGINE: LazyLock<Result<Engine>> = LazyLock::new(|| {
 });
 
 /// The engine, made at the first call.
-pub fn engine() -> Result<&'static Engine> {
+pub(super) fn engine() -> Result<&'static Engine> {
     ENGINE.as_ref().map_err(Clone::clone)
 }
 
 /// Ticks after which a deadline has passed for certain: one is under way already.
-pub fn ticks(deadline: Duration) -> u64 {
+pub(super) fn ticks(deadline: Duration) -> u64 {
     let whole = deadline.as_nanos().div_ceil(TICK.as_nanos());
     u64::try_from(whole).unwrap_or(u64::MAX / 2).min(u64::MAX / 2) + 1
 }

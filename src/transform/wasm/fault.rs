@@ -13,7 +13,7 @@ const SENTENCE_MAX: usize = 1024;
 
 /// Why a call ended without an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModuleFault {
+pub(super) struct ModuleFault {
     pub code: &'static str,
     /// One line.
     pub what: String,
@@ -24,7 +24,12 @@ pub struct ModuleFault {
 
 impl ModuleFault {
     /// Tells what a call's error was.
-    pub fn new(error: &wasmtime::Error, state: &HostState, settings: &Settings, deadline: Duration) -> ModuleFault {
+    pub(super) fn new(
+        error: &wasmtime::Error,
+        state: &HostState,
+        settings: &Settings,
+        deadline: Duration,
+    ) -> ModuleFault {
         let memory = &state.memory;
         let out_of_memory = memory.refused.is_some() || memory.host_refused;
         let (code, what) = match error.downcast_ref::<Trap>() {
@@ -51,12 +56,12 @@ impl ModuleFault {
         ModuleFault { code, what, last_log: state.log.last.clone(), may_differ }
     }
 
-    pub fn is_timeout(&self) -> bool {
+    pub(super) fn is_timeout(&self) -> bool {
         self.code == code::TIMEOUT
     }
 
     /// The fault as the reason why a record failed that was alone in the call, or alone to blame.
-    pub fn failed(&self, attempts: u32, module: &str) -> TransformFailure {
+    pub(super) fn failed(&self, attempts: u32, module: &str) -> TransformFailure {
         let said = self.last_log.as_ref().map(|line| format!("; it last logged: {line}")).unwrap_or_default();
         let message = format!("{}{said} (module {module})", self.what);
         TransformFailure { code: self.code, message, attempts, may_differ: self.may_differ }
@@ -69,12 +74,12 @@ fn too_much_output(error: &wasmtime::Error) -> bool {
 }
 
 /// The innermost reason; what stands around it is a list of addresses.
-pub fn cause(error: &wasmtime::Error) -> String {
+pub(super) fn cause(error: &wasmtime::Error) -> String {
     error.root_cause().to_string()
 }
 
 /// Makes any text one line of at most `max` bytes and three dots.
-pub fn one_line(text: &str, max: usize) -> String {
+pub(super) fn one_line(text: &str, max: usize) -> String {
     let mut line = String::with_capacity(text.len().min(max) + 3);
     for c in text.trim_end().chars() {
         if line.len() + c.len_utf8() > max {

@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use wasmtime::ResourceLimiter;
 
 /// A log line longer than this is cut.
-pub const LOG_LINE_MAX: usize = 1024;
+pub(super) const LOG_LINE_MAX: usize = 1024;
 
 /// A counter with a longer name is refused.
 const METRIC_NAME_MAX: usize = 128;
 
 /// The host's side of one instance.
-pub struct HostState {
+pub(super) struct HostState {
     pub memory: ModuleMemory,
     pub log: ModuleLog,
     pub counters: Counters,
@@ -25,7 +25,7 @@ pub struct HostState {
 /// Watches over the memory of an instance. It refuses quietly, so that a guest may cope, and remembers that it did, so
 /// that the trap which follows if the guest cannot is told from any other.
 #[derive(Default)]
-pub struct ModuleMemory {
+pub(super) struct ModuleMemory {
     max: usize,
     now: usize,
     pub peak: usize,
@@ -36,7 +36,7 @@ pub struct ModuleMemory {
 }
 
 /// Writes a guest's log lines to ours.
-pub struct ModuleLog {
+pub(super) struct ModuleLog {
     /// The module's short hash.
     module: String,
     left: usize,
@@ -47,7 +47,7 @@ pub struct ModuleLog {
 
 /// Sums by name.
 #[derive(Default)]
-pub struct Counters {
+pub(super) struct Counters {
     names_max: usize,
     pub sums: BTreeMap<String, u64>,
     /// Additions to names that are too many or too long.
@@ -55,7 +55,7 @@ pub struct Counters {
 }
 
 impl HostState {
-    pub fn new(module: &str, memory_max: usize, log_lines: usize, metric_names: usize) -> HostState {
+    pub(super) fn new(module: &str, memory_max: usize, log_lines: usize, metric_names: usize) -> HostState {
         HostState {
             memory: ModuleMemory { max: memory_max, ..ModuleMemory::default() },
             log: ModuleLog { module: module.to_owned(), left: log_lines, unwritten: 0, last: None },
@@ -144,11 +144,11 @@ impl Drop for ModuleLog {
 }
 
 impl Counters {
-    pub fn new(names_max: usize) -> Counters {
+    pub(super) fn new(names_max: usize) -> Counters {
         Counters { names_max, ..Counters::default() }
     }
 
-    pub fn add(&mut self, name: &str, value: u64) {
+    pub(super) fn add(&mut self, name: &str, value: u64) {
         if let Some(sum) = self.sums.get_mut(name) {
             *sum = sum.saturating_add(value);
         } else if self.sums.len() < self.names_max && name.len() <= METRIC_NAME_MAX {
@@ -159,7 +159,7 @@ impl Counters {
     }
 
     /// Takes over what another has counted.
-    pub fn merge(&mut self, other: Counters) {
+    pub(super) fn merge(&mut self, other: Counters) {
         self.refused = self.refused.saturating_add(other.refused);
         for (name, value) in other.sums {
             self.add(&name, value);

@@ -14,7 +14,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store};
 /// A guest's `init` may say this much when it refuses its configuration.
 const REFUSAL_MAX: usize = 1024;
 
-pub struct Instance {
+pub(super) struct Instance {
     store: Store<HostState>,
     world: World,
 }
@@ -25,7 +25,7 @@ enum World {
 }
 
 /// Why there is no instance.
-pub enum NotStarted {
+pub(super) enum NotStarted {
     /// All slots of the process are taken, which passes.
     NoSlot(String),
     /// It used up its time before it was ready.
@@ -38,7 +38,7 @@ pub enum NotStarted {
 
 impl NotStarted {
     /// `before`: instances of this module, so configured, have been there before.
-    pub fn into_error(self, before: bool) -> Error {
+    pub(super) fn into_error(self, before: bool) -> Error {
         let (kind, what) = match self {
             NotStarted::NoSlot(what) => (Kind::Retry, what),
             NotStarted::TimedOut(what) | NotStarted::Impossible(what) if before => (Kind::Retry, what),
@@ -52,7 +52,7 @@ impl NotStarted {
 
 impl Instance {
     /// Instantiates and configures, together within `settings.timeout`, and again if that does not suffice.
-    pub fn start(module: &Module, settings: &Settings, config: &str) -> Result<Instance, NotStarted> {
+    pub(super) fn start(module: &Module, settings: &Settings, config: &str) -> Result<Instance, NotStarted> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -96,7 +96,7 @@ impl Instance {
     }
 
     /// The one call. Its time begins now.
-    pub fn transform(
+    pub(super) fn transform(
         &mut self,
         records: &[InputRecord<'_>],
         settings: &Settings,
@@ -111,7 +111,7 @@ impl Instance {
     }
 
     /// What the guest counted and used.
-    pub fn into_state(self) -> HostState {
+    pub(super) fn into_state(self) -> HostState {
         self.store.into_data()
     }
 }

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 #[derive(Clone, Copy, Debug)]
-pub struct CallLimits {
+pub(super) struct CallLimits {
     pub max_calls: u32,
     /// More tries after a time-out, of the whole batch and of a record alone. A half is a new try of its batch anyway.
     pub retries: u32,
@@ -20,14 +20,14 @@ pub struct CallLimits {
 
 /// Records that were judged in one call, or that fail together.
 #[derive(Debug, PartialEq, Eq)]
-pub struct BatchPart<A> {
+pub(super) struct BatchPart<A> {
     pub range: Range<usize>,
     pub outcome: Result<A, TransformFailure>,
 }
 
 /// Calls with `batch` and then with parts of it, until each record is in one part. The parts come in order. `module` is
 /// for messages. An error of `call` ends the search.
-pub fn isolate<A>(
+pub(super) fn isolate<A>(
     batch: Range<usize>,
     limits: CallLimits,
     module: &str,

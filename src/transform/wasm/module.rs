@@ -138,7 +138,7 @@ pub(super) struct Outline {
 }
 
 impl Outline {
-    pub fn of(component: &Component) -> Outline {
+    pub(super) fn of(component: &Component) -> Outline {
         let (ty, engine) = (component.component_type(), component.engine());
         Outline {
             imports: ty.imports(engine).map(|(name, _)| name.to_owned()).collect(),
@@ -146,17 +146,17 @@ impl Outline {
         }
     }
 
-    pub fn has(&self, export: &str) -> bool {
+    pub(super) fn has(&self, export: &str) -> bool {
         self.exports.iter().any(|e| e == export)
     }
 
     /// The contract's version as the import of its types has it.
-    pub fn version(&self) -> Option<&str> {
+    pub(super) fn version(&self) -> Option<&str> {
         self.imports.iter().find_map(|name| name.strip_prefix("hydrant:transform/types@"))
     }
 
     /// Refuses by name what the types do not show. Gives the version.
-    pub fn check(&self) -> Result<String> {
+    pub(super) fn check(&self) -> Result<String> {
         for name in &self.imports {
             match name.strip_prefix("hydrant:transform/").and_then(|rest| rest.split_once('@')) {
                 Some((_, version)) if !supported(version) => {

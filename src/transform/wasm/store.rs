@@ -20,7 +20,7 @@ use wasmtime::component::Component;
 const ENTRIES_MAX: usize = 64;
 
 /// Compiles a module, or reads it back; `true` if it was read back.
-pub fn component(
+pub(super) fn component(
     engine: &Engine,
     bytes: &[u8],
     sha256: &str,

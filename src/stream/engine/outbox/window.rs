@@ -12,7 +12,7 @@ const FORGETS: f64 = 0.02;
 
 /// How many plans a destination is given at once.
 #[derive(Clone, Copy, Debug)]
-pub struct Window {
+pub(super) struct Window {
     size: f64,
     /// Seconds.
     fastest: f64,
@@ -26,12 +26,12 @@ impl Default for Window {
 
 impl Window {
     /// How many may be under way, of at most `max`.
-    pub fn allowed(&self, max: usize) -> usize {
+    pub(super) fn allowed(&self, max: usize) -> usize {
         (self.size as usize).clamp(1, max.max(1))
     }
 
     /// Takes note of an answer: whether all was well, whether the destination is busy, and how long it took.
-    pub fn answered(&mut self, taken: bool, busy: bool, took: Duration, max: usize) {
+    pub(super) fn answered(&mut self, taken: bool, busy: bool, took: Duration, max: usize) {
         let seconds = took.as_secs_f64();
         let is_slow = took > SLOW_MIN && seconds > SLOW * self.fastest;
         if busy || is_slow {

@@ -14,12 +14,12 @@ use crate::stream::plan::Entry;
 use crate::stream::plan::codec::{EntryReader, put_varint};
 
 pub const MAGIC: [u8; 8] = *b"HYDRPLAN";
-pub const VERSION: u32 = 1;
-pub const FIRST_FRAME: u64 = 64;
-pub const FRAME_HEADER: usize = 8;
+pub(super) const VERSION: u32 = 1;
+pub(super) const FIRST_FRAME: u64 = 64;
+pub(super) const FRAME_HEADER: usize = 8;
 
 /// The first [`FIRST_FRAME`] bytes of a file.
-pub fn header(incarnation: &[u8; 16], generation: u64) -> Vec<u8> {
+pub(super) fn header(incarnation: &[u8; 16], generation: u64) -> Vec<u8> {
     let mut rest = incarnation.to_vec();
     rest.extend_from_slice(&generation.to_le_bytes());
     let mut bytes = MAGIC.to_vec();
@@ -31,7 +31,7 @@ pub fn header(incarnation: &[u8; 16], generation: u64) -> Vec<u8> {
 }
 
 /// A commit, or a snapshot.
-pub fn encode_frame(entries: &[Entry], seed: u32) -> Vec<u8> {
+pub(super) fn encode_frame(entries: &[Entry], seed: u32) -> Vec<u8> {
     let mut bytes = vec![0; FRAME_HEADER];
     push_entries(&mut bytes, entries);
     bytes.resize(bytes.len().next_multiple_of(8), 0);
@@ -43,13 +43,13 @@ pub fn encode_frame(entries: &[Entry], seed: u32) -> Vec<u8> {
 }
 
 /// Appends entries as [`entries_of`] reads them.
-pub fn push_entries(bytes: &mut Vec<u8>, entries: &[Entry]) {
+pub(crate) fn push_entries(bytes: &mut Vec<u8>, entries: &[Entry]) {
     put_varint(bytes, entries.len() as u64);
     entries.iter().for_each(|e| e.encode(bytes));
 }
 
 /// The payload of the frame at the front of `bytes`, if a true one stands there.
-pub fn frame_at(bytes: &[u8], seed: u32) -> Option<&[u8]> {
+pub(super) fn frame_at(bytes: &[u8], seed: u32) -> Option<&[u8]> {
     let length = u32::from_le_bytes(bytes.get(..4)?.try_into().expect("four bytes")) as usize;
     let crc = u32::from_le_bytes(bytes.get(4..8)?.try_into().expect("four bytes"));
     let payload = bytes.get(FRAME_HEADER..FRAME_HEADER + length)?;
@@ -57,7 +57,7 @@ pub fn frame_at(bytes: &[u8], seed: u32) -> Option<&[u8]> {
 }
 
 /// The entries of a payload. Errors: `Corrupt`.
-pub fn entries_of(payload: &[u8]) -> Result<Vec<Entry>> {
+pub(crate) fn entries_of(payload: &[u8]) -> Result<Vec<Entry>> {
     let mut reader = EntryReader(payload);
     let n = reader.varint()?;
     (0..n).map(|_| Entry::decode(&mut reader)).collect()
