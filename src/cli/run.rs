@@ -194,19 +194,21 @@ fn reload(node: &Node, api: &FirehoseApi, path: &Path) {
     let config = match load(path) {
         Ok(config) => config,
         Err(problems) => {
-            problems.lines().for_each(|problem| tracing::error!(problem, "not reloaded, the old configuration stays"));
+            problems
+                .lines()
+                .for_each(|problem| tracing::error!(problem, "the configuration is not reloaded, the old one stays"));
             return;
         }
     };
     let admitted = match api.admit(config) {
         Ok(admitted) => admitted,
         Err(problem) => {
-            tracing::error!(problem, "not reloaded, the old configuration stays");
+            tracing::error!(problem, "the configuration is not reloaded, the old one stays");
             return;
         }
     };
     match node.apply(&admitted.config) {
-        Err(e) => tracing::error!(error = %e, "not reloaded"),
+        Err(e) => tracing::error!(error = %e, "the configuration is not reloaded"),
         Ok(errors) => {
             errors.iter().for_each(|error| tracing::error!(error, "a stream keeps its old configuration"));
             api.set_config(admitted);

@@ -27,7 +27,7 @@ pub struct Kinesis {
     #[schemars(with = "units::duration::Text")]
     pub shards_interval: Duration,
     /// Enhanced fan-out: records are sent to the stream's consumer of this name, which is registered if it is not there.
-    /// Without, or while it cannot be had, they are asked for.
+    /// Without, or while that does not work, shards are read by polling.
     #[serde(default)]
     pub consumer: Option<String>,
     /// Another service than AWS: `http://127.0.0.1:4567`.

@@ -224,7 +224,7 @@ impl Node {
                     Err(_) => continue,
                 },
             };
-            tracing::warn!(stream = name, "it is opened again");
+            tracing::warn!(stream = name, "the stream is opened again");
             self.reopen(&name, &dir, config.streams.get(&name));
         }
         // What somebody mended meanwhile.

@@ -105,7 +105,7 @@ impl Stream {
 
     fn note_unkept(&self, unkept: Option<Error>) {
         if let Some(e) = &unkept {
-            tracing::warn!(stream = self.name, error = %e, "how the stream's places are reached is not kept yet");
+            tracing::warn!(stream = self.name, error = %e, "`PLACES` cannot be written yet: how the stream's stores are reached would not outlive a restart");
         }
         *self.unkept.lock().expect("nobody panics holding it") = unkept;
     }

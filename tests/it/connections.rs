@@ -138,7 +138,7 @@ fn a_renewed_certificate_is_shown_without_a_restart() {
     let mut before = tls(&service, &["http/1.1"]);
     assert_eq!(put(&service, &mut before), 200);
     place("c.pem", "cert.pem");
-    service.until("a certificate without its key is refused", |s| s.log().contains("not reloaded"));
+    service.until("a certificate without its key is refused", |s| s.log().contains("is not reloaded"));
     assert_eq!(put(&service, &mut tls(&service, &[])), 200, "the old one is shown still");
     place("c.key", "key.pem");
     let [config, lines] = ["hydrant.yaml", "lines"].map(|name| dir.join(name).display().to_string());

@@ -282,10 +282,10 @@ fn a_file_that_is_just_being_saved_takes_nothing_away() {
     let mut service = Service::start(STREAM);
     let whole = std::fs::read(service.config()).unwrap();
     for half in [0, whole.len() / 3] {
-        let before = service.log().matches("not reloaded").count();
+        let before = service.log().matches("is not reloaded").count();
         std::fs::write(service.config(), &whole[..half]).unwrap();
         service.signal(Signal::HUP);
-        service.until("it is refused", |s| s.log().matches("not reloaded").count() > before);
+        service.until("it is refused", |s| s.log().matches("is not reloaded").count() > before);
         assert_eq!(service.put("s", &[b"x".as_slice()]), 200);
     }
     std::fs::write(service.config(), whole).unwrap();

@@ -1,5 +1,5 @@
-//! Reading a shard by being sent its records: SubscribeToShard, which lasts for five minutes at most and is then asked for
-//! again, from where the last one had got to. Whatever keeps records from being sent, they are asked for meanwhile.
+//! Reading a shard by enhanced fan-out: a subscription (SubscribeToShard) lasts for five minutes at most, and is followed by
+//! the next from where it had got to. Whatever keeps that from working, the shard is read by polling meanwhile.
 
 use super::client::{RefusedCall, What, unfit};
 use super::reader::{ShardReader, Stop};
@@ -42,7 +42,7 @@ impl ShardReader {
                         if matches!(e, SdkError::ResponseError(_)) {
                             unfit("SubscribeToShard");
                         }
-                        tracing::debug!(stream = self.stream, shard = self.id, error = %e, "a subscription broke");
+                        tracing::debug!(stream = self.stream, shard = self.id, error = %e, "a subscription broke off, and is made again");
                         break;
                     }
                 };
@@ -61,19 +61,19 @@ impl ShardReader {
                         true => self.end_as_listed(&mut behind).await,
                         false => {
                             unfit("SubscribeToShard");
-                            Err(Stop::NotSent("an event says nowhere to go on from".to_owned()))
+                            Err(Stop::NoFanOut("an event says nowhere to go on from".to_owned()))
                         }
                     };
                 }
                 if is_calm && self.shard.is_closed_for(END_WITHIN) {
-                    return Err(Stop::NotSent("the shard is closed, and its end is not sent".to_owned()));
+                    return Err(Stop::NoFanOut("the shard is closed, and its end is not sent".to_owned()));
                 }
             }
             if !self.shard.has_room().await {
                 return Ok(());
             }
             if !has_come {
-                return Err(Stop::NotSent("a subscription brought nothing".to_owned()));
+                return Err(Stop::NoFanOut("a subscription brought nothing".to_owned()));
             }
             drop(stream);
             tokio::time::sleep_until(begun + SUBSCRIPTIONS_APART).await;
@@ -84,8 +84,8 @@ impl ShardReader {
             behind = self.behind();
         }
     }
-    /// Whether a refusal keeps records from being sent, so that they are to be asked for.
-    pub(super) fn is_no_use(&mut self, refused: &RefusedCall) -> bool {
+    /// Whether a refusal of a subscription leaves polling alone.
+    pub(super) fn leaves_polling_alone(&mut self, refused: &RefusedCall) -> bool {
         match refused.what {
             What::Throttled => self.put_off.get_or_insert_with(Instant::now).elapsed() > PUT_OFF_MAX,
             What::Unanswered | What::Missing | What::Other => true,
@@ -94,8 +94,8 @@ impl ShardReader {
         }
     }
 
-    /// Says that records are asked for though they should be sent.
-    pub(super) fn asks_instead(&mut self, why: &str) {
+    /// Says that the shard is read by polling though enhanced fan-out is configured.
+    pub(super) fn falls_back_to_polling(&mut self, why: &str) {
         self.put_off = None;
         let labels = [("DeliveryStreamName", self.stream.clone())];
         metrics::counter!("hydrant_kinesis_asked_instead", &labels).increment(1);
@@ -103,7 +103,7 @@ impl ShardReader {
             stream = self.stream,
             shard = self.id,
             error = why,
-            "records are not sent, and asked for instead for a while"
+            "enhanced fan-out does not work: the shard is read by polling for a while"
         );
     }
 }

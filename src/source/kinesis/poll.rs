@@ -1,4 +1,4 @@
-//! Reading a shard by asking for its records: GetShardIterator and GetRecords, within the limits of a shard.
+//! Reading a shard by polling: GetShardIterator and GetRecords, within the limits of a shard.
 
 use super::client::What;
 use super::reader::{ShardReader, Stop};

@@ -31,7 +31,7 @@ pub struct ShardReader {
     pub start: Start,
     /// Plans list records that are still to be read: what is not met where they say cannot be passed over.
     pub bound: bool,
-    /// The ARN of the consumer that records are sent to, if they are not asked for.
+    /// The ARN of the consumer of enhanced fan-out, if the shard is not read by polling.
     pub consumer: Consumer,
     /// Where answers find room.
     pub room: Arc<ReadRoom>,
@@ -73,8 +73,8 @@ pub enum Stop {
     },
     /// An answer says that the shard has ended, and the list of shards does not.
     Unended(String),
-    /// Records are not sent, and are to be asked for.
-    NotSent(String),
+    /// Enhanced fan-out does not work: the shard is to be read by polling.
+    NoFanOut(String),
 }
 
 impl ShardReader {
@@ -106,20 +106,20 @@ impl ShardReader {
                 None => self.poll(polling_until, &mut tries).await,
             };
             let read = match read {
-                Err(Stop::Refused(refused)) if consumer.is_some() && self.is_no_use(&refused) => {
-                    Err(Stop::NotSent(refused.message))
+                Err(Stop::Refused(refused)) if consumer.is_some() && self.leaves_polling_alone(&refused) => {
+                    Err(Stop::NoFanOut(refused.message))
                 }
                 read => read,
             };
-            if let Err(Stop::NotSent(message)) = read {
-                self.asks_instead(&message);
+            if let Err(Stop::NoFanOut(message)) = read {
+                self.falls_back_to_polling(&message);
                 // As often as the consumer is looked for.
                 polling_until = Some(Instant::now() + self.kinesis.shards_interval());
                 continue;
             }
             let stop = match read {
                 Ok(()) if self.shard.is_at_end() || !self.shard.has_room().await => return,
-                // It has been asked for long enough: it may be sent again.
+                // It was read by polling for long enough: enhanced fan-out may work again.
                 Ok(()) => continue,
                 Err(stop) => stop,
             };
@@ -151,7 +151,7 @@ impl ShardReader {
             // Another iterator is asked for; that it expired is nobody's trouble.
             Stop::Refused(RefusedCall { what: What::Iterator, .. }) if tries == 0 => None,
             Stop::Refused(refused) => Some(refused.message.clone()),
-            Stop::Unended(message) | Stop::NotSent(message) => Some(message.clone()),
+            Stop::Unended(message) | Stop::NoFanOut(message) => Some(message.clone()),
             Stop::Passed { expected, found } => Some(format!(
                 "record {expected}, behind which to go on, is gone, and the oldest is {found}: records between them have \
                  expired; plans list some of them, so nothing is read"

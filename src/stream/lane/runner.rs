@@ -138,8 +138,10 @@ impl Runner {
         self.ended = true;
         self.stopped.store(true, Ordering::Relaxed);
         match kind {
-            Kind::Fenced => tracing::warn!(stream = self.name, alarm = why, "another node has it"),
-            Kind::Reopen => tracing::info!(stream = self.name, why, "it is to be opened again"),
+            Kind::Fenced => {
+                tracing::warn!(stream = self.name, alarm = why, "the lane was fenced: another node has its lease")
+            }
+            Kind::Reopen => tracing::info!(stream = self.name, why, "the stream has to be opened again"),
             _ => tracing::error!(stream = self.name, alarm = why, "stream stopped"),
         }
         self.report();

@@ -78,7 +78,7 @@ impl ShardSet {
             let found = self.ask(kinesis.consumer(&summary.arn, name));
             found
                 .inspect_err(|e| {
-                    tracing::warn!(stream = self.name, error = %e, "the consumer cannot be had: records are asked for");
+                    tracing::warn!(stream = self.name, error = %e, "no consumer can be registered: shards are read by polling");
                 })
                 .ok()
         });

@@ -105,7 +105,9 @@ impl ShardSet {
                 lane.shard.alarms().into_iter().for_each(|alarm| status.raise(alarm));
                 match noted {
                     Ok(()) => done.push((id.clone(), status)),
-                    Err(e) => tracing::warn!(stream = self.name, shard = id, error = %e, "cannot note that it is done"),
+                    Err(e) => {
+                        tracing::warn!(stream = self.name, shard = id, error = %e, "the note that the shard is done cannot be written")
+                    }
                 }
             }
         }

@@ -43,7 +43,7 @@ pub(super) async fn renew(leases: Leases, held: HeldLeases, lost: LostLeases, fa
                     Ok(false) => {}
                     // By now somebody else may take it to be free.
                     Err(e) if seen.elapsed() >= failover => {
-                        tracing::warn!(shard, error = %e, "the lease could not be renewed in time");
+                        tracing::warn!(shard, error = %e, "the lease has expired: it could not be renewed in time");
                     }
                     Err(e) => {
                         tracing::warn!(shard, error = %e, "the lease cannot be renewed");

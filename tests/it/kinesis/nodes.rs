@@ -308,7 +308,7 @@ fn at_renewal(nodes: &[Service]) -> usize {
 
 /// The same when a plan was to be bound.
 fn at_commit(nodes: &[Service]) -> usize {
-    nodes.iter().map(|s| s.log().matches("another node has it").count()).sum()
+    nodes.iter().map(|s| s.log().matches("another node has its lease").count()).sum()
 }
 
 fn is_open(shard: &aws_sdk_kinesis::types::Shard) -> bool {
