@@ -133,7 +133,20 @@ pub fn load_written(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result
     parse_written(&text, &path.display().to_string(), base_dir, env)
 }
 
-/// Reads configuration text; `file_name` is for messages, `base_dir` is what relative files are relative to.
+/// Reads configuration text; `file_name` is for messages, `base_dir` is what relative files are relative to. Errors: every
+/// problem, each with its line and column.
+///
+/// ```
+/// use hydrant::config::parse;
+///
+/// let text = "streams: { clicks: { destination: { local: { dir: out } } } }";
+/// let config = parse(text, "hydrant.yaml", "".as_ref(), &|_| None).expect("it is valid");
+/// assert!(config.streams.contains_key("clicks"));
+///
+/// let text = "streams: { clicks: { destination: { local: { folder: out } } } }";
+/// let problems = parse(text, "hydrant.yaml", "".as_ref(), &|_| None).expect_err("it has no such key");
+/// assert!(problems.to_string().starts_with("hydrant.yaml:1:"), "{problems}");
+/// ```
 pub fn parse(
     text: &str,
     file_name: &str,

@@ -150,6 +150,14 @@ static POSTGRES: DestinationSpec = DestinationSpec {
 };
 
 /// A place as plans and the ledger name it, through every change of endpoint and credentials.
+///
+/// ```
+/// use hydrant::destination::{DestinationKind, StoreName};
+///
+/// let table = StoreName::of(DestinationKind::Redshift, "staging");
+/// assert_eq!(table.to_string(), "redshift+s3://staging");
+/// assert_eq!("redshift+s3://staging".parse::<StoreName>().ok(), Some(table));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StoreName {
     /// Objects in a bucket: `s3://BUCKET`.

@@ -79,7 +79,8 @@ impl RecordFormat {
     }
 
     /// Firehose's `Content-Encoding` of a format that has one of its own. On a Parquet object it says `hadoop-snappy`
-    /// although the file is an ordinary one: measured on the service (docs/firehose.md: "Extensions"), and readers of Parquet ignore it.
+    /// although the file is an ordinary one: measured on the service (docs/firehose.md: "Extensions"), and readers of Parquet
+    /// ignore it.
     pub fn content_encoding(&self) -> Option<&'static str> {
         match self {
             RecordFormat::Lines(_) => None,
