@@ -128,7 +128,7 @@ impl ShardSet {
     }
 
     fn connect_sharing(&self, wake: &Sender<()>) -> Result<Coordinator> {
-        let Current { config, common } = self.current();
+        let Current { config, common, .. } = self.current();
         Coordinator::connect(&common, &self.name, &config, wake)
     }
 

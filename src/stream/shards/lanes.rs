@@ -36,6 +36,8 @@ pub(super) struct OpenLane {
     pub(super) dir: PathBuf,
     /// Of the stream that it reads.
     pub(super) created_ms: u64,
+    /// The configuration that it was opened with.
+    pub(super) generation: u64,
     /// It was told to deliver what it holds, and reads nothing more.
     pub(super) is_draining: bool,
     /// Whether its stream was paused when it was opened, and whether it was itself before that.
@@ -127,7 +129,7 @@ impl ShardSet {
         place: LanePlace,
         wake: &Sender<()>,
     ) -> Result<ShardLane> {
-        let (shared, Current { config, common }) = (&self.shared, current);
+        let (shared, Current { generation, config, common }) = (&self.shared, current);
         let LanePlace { id, dir, start: begin, elsewhere, new_leases } = place;
         shared.fs.create_dir_all(&dir).map_err(|e| Error::io(format!("`{}`", dir.display()), e))?;
         if elsewhere.is_none()
@@ -184,6 +186,7 @@ impl ShardSet {
             reader,
             dir,
             created_ms,
+            generation: *generation,
             is_draining: false,
             paused,
             was_paused,

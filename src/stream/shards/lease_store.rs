@@ -7,16 +7,16 @@ use crate::source::kinesis::leases::Leases;
 use crate::stream::state_log::objects::StateObjects;
 use crate::stream::state_log::shared_log::{LoadedState, StateStore};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
 /// A row has 400 KB at most; a larger state is an object that the row names.
 const IN_ROW_BYTES_MAX: usize = 100 << 10;
 
-/// The kind of objects that such states are, in the folder of their lane.
-fn kind(folder: Uuid) -> String {
-    format!("states/{folder}")
-}
+/// The pause after a table refused a commit; it doubles with each up to the longest. Each may have cost an object.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(3);
 
 /// The state of a shard's lane in its lease's row.
 pub(super) struct LeaseStore {
@@ -42,6 +42,11 @@ struct KnownRow {
     folder: Option<Uuid>,
     /// The object with the state.
     named: Option<String>,
+    /// The commit of which it is not known whether the row has it.
+    unknown: Option<Uuid>,
+    /// How often in a row the table has refused to write, why the last time, and until when it is not asked again.
+    refusals: u32,
+    refused: Option<(Instant, String)>,
 }
 
 impl LeaseStore {
@@ -71,7 +76,20 @@ impl LeaseStore {
     /// Takes note of the object that the row names now, and removes the one before.
     fn names(&self, name: Option<String>) {
         let before = std::mem::replace(&mut self.known().named, name.clone());
-        self.remove(before.filter(|before| Some(before) != name.as_ref()).into_iter().collect());
+        // What stands elsewhere was written for another table, or by an earlier version: other rows may name it, too.
+        let is_ours = |before: &String| before.starts_with(&format!("{}/", self.objects.folder(&self.states())));
+        let before = before.filter(|before| Some(before) != name.as_ref() && is_ours(before));
+        self.remove(before.into_iter().collect());
+    }
+
+    /// The folder of all states that rows of this table name: a copy of the table has the folders of its lanes, too.
+    fn states(&self) -> String {
+        format!("states/{}", self.leases.table())
+    }
+
+    /// The kind of objects that this lane's states are.
+    fn kind(&self, folder: Uuid) -> String {
+        format!("{}/{folder}", self.states())
     }
 
     /// Removes objects beside whatever goes on.
@@ -86,8 +104,9 @@ impl LeaseStore {
     /// a row and the removal of the object before it, has left one that nothing names.
     fn look_for_what_is_left(&self, folder: Uuid) {
         let (objects, left, opening) = (self.objects.clone(), self.left.clone(), self.opening);
+        let kind = self.kind(folder);
         self.runtime.spawn_blocking(move || {
-            let mut names = objects.list(&kind(folder));
+            let mut names = objects.list(&kind);
             names.retain(|name| {
                 StateObjects::id_of(name).is_none_or(|id| id.as_u64_pair().0 != opening.as_u64_pair().0)
             });
@@ -137,7 +156,17 @@ impl StateStore for LeaseStore {
     fn commit(&self, version: u64, id: Uuid, state: &[u8], start: Option<&Start>) -> CommitOutcome {
         // Where a lane begins is in its first commit.
         let Some(start) = start else { return CommitOutcome::Refused("the lane begins nowhere".into()) };
-        let folder = self.known().folder.expect("a commit follows a load");
+        let (folder, is_unknown) = {
+            let known = self.known();
+            let is_unknown = known.unknown == Some(id);
+            if let Some((until, why)) =
+                known.refused.as_ref().filter(|(until, _)| !is_unknown && Instant::now() < *until)
+            {
+                let left = until.saturating_duration_since(Instant::now());
+                return CommitOutcome::Refused(format!("{why} (asked again in {left:.1?})"));
+            }
+            (known.folder.expect("a commit follows a load"), is_unknown)
+        };
         // Listed before this commit. If it is done, the row has changed since by nobody else, and whoever else may still be
         // about to name one of them knows an older version, and is kept out.
         let left = std::mem::take(&mut *self.left.lock().expect("nobody panics holding it"));
@@ -145,7 +174,7 @@ impl StateStore for LeaseStore {
             KeptState::Bytes(state.to_vec())
         } else {
             // Durable before the row names it.
-            match self.objects.put_as(&kind(folder), self.object_id(id), state) {
+            match self.objects.put_as(&self.kind(folder), self.object_id(id), state) {
                 Ok(name) => KeptState::Object { store: self.objects.store.clone(), name },
                 Err(e) => return CommitOutcome::Refused(e.to_string()),
             }
@@ -153,15 +182,29 @@ impl StateStore for LeaseStore {
         let shard = (self.shard.as_str(), self.created_ms, self.hand_overs);
         let commit = StateCommit { version, id, state: &kept, folder, start };
         let done = self.runtime.block_on(self.leases.commit(shard, commit));
+        let object = match kept {
+            KeptState::Object { name, .. } => Some(name),
+            _ => None,
+        };
+        if done == CommitOutcome::Done {
+            self.remove(left);
+            self.names(object);
+            let mut known = self.known();
+            (known.unknown, known.refusals, known.refused) = (None, 0, None);
+            return done;
+        }
+        *self.left.lock().expect("nobody panics holding it") = left;
         match &done {
-            CommitOutcome::Done => {
-                self.remove(left);
-                self.names(match kept {
-                    KeptState::Object { name, .. } => Some(name),
-                    _ => None,
-                });
+            CommitOutcome::Unknown(_) => self.known().unknown = Some(id),
+            // No try of this commit has reached the row.
+            CommitOutcome::Refused(why) if !is_unknown => {
+                self.remove(object.into_iter().collect());
+                let mut known = self.known();
+                let pause = REFUSED_PAUSE * (1 << known.refusals.min(10));
+                known.refused = Some((Instant::now() + pause.min(REFUSED_PAUSE_MAX), why.clone()));
+                known.refusals += 1;
             }
-            _ => *self.left.lock().expect("nobody panics holding it") = left,
+            _ => {}
         }
         done
     }

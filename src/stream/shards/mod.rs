@@ -17,7 +17,7 @@ pub mod standalone;
 pub mod status;
 
 use self::directories::SHARDS;
-use self::lanes::ShardLane;
+use self::lanes::{OpenLane, ShardLane};
 use crate::alarm::{Alarm, AlarmKind};
 use crate::config::{self, StreamConfig};
 use crate::error::{Error, Kind, Result};
@@ -99,6 +99,8 @@ struct ShardSet {
 /// The configuration in force, and what the lanes have in common under it; with the stream's own lane, too.
 #[derive(Clone)]
 struct Current {
+    /// Counts the configurations.
+    generation: u64,
     config: StreamConfig,
     common: LaneResources,
 }
@@ -118,7 +120,7 @@ impl Shards {
             shared: shared.clone(),
             name: name.to_owned(),
             dir: dir.join(SHARDS),
-            current: Mutex::new(Current { config: config.clone(), common }),
+            current: Mutex::new(Current { generation: 0, config: config.clone(), common }),
             changed: AtomicBool::new(false),
             kinesis: Mutex::default(),
             pool: OnceLock::new(),
@@ -170,9 +172,10 @@ impl Shards {
     pub(in crate::stream) fn reload(&self, of_stream: &LaneResources, config: &StreamConfig) -> Result<()> {
         let mut common = of_stream.clone();
         // Lanes that are opened later know of places before, too, also where those are not kept.
-        common.settings.complete(self.shared.current().common.settings);
+        let before = self.shared.current();
+        common.settings.complete(before.common.settings);
         *self.shared.current.lock().expect("nobody panics holding it") =
-            Current { config: config.clone(), common: common.clone() };
+            Current { generation: before.generation + 1, config: config.clone(), common: common.clone() };
         self.shared.keep_change();
         let mut failed = None;
         for lane in self.shared.lanes().values() {
@@ -233,12 +236,23 @@ impl ShardSet {
             return;
         }
         if let ShardLane::Open(open) = &lane
-            && let Err(e) = open.follow(self.paused.load(Ordering::Relaxed), self.is_shared())
+            && let Err(e) = self.catch_up(open)
         {
-            tracing::warn!(stream = self.name, shard = id, error = %e, "the lane cannot be paused, and is opened again");
+            let message = "the lane cannot follow what its stream was told meanwhile, and is opened again";
+            tracing::warn!(stream = self.name, shard = id, error = %e, "{message}");
             return;
         }
         lanes.insert(id.to_owned(), lane);
+    }
+
+    /// Has a lane follow a pause and a configuration that came while it was opened: who told the others did not find it.
+    fn catch_up(&self, lane: &OpenLane) -> Result<()> {
+        lane.follow(self.paused.load(Ordering::Relaxed), self.is_shared())?;
+        let now = self.current();
+        match lane.generation == now.generation {
+            true => Ok(()),
+            false => lane.running.reload(&now.common, &self.name, &lane.dir, &now.config),
+        }
     }
 
     /// Ends these lanes where they are, all at once: they share threads, and one that is told to end makes room for others.

@@ -46,7 +46,8 @@ impl StateObjects {
         format!("{}/{id}-{}", self.folder(kind), hex(hash))
     }
 
-    fn folder(&self, kind: &str) -> String {
+    /// The folder of contents of a kind.
+    pub fn folder(&self, kind: &str) -> String {
         format!("{PLACE}/{}/{kind}", self.stream)
     }
 

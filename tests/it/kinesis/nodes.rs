@@ -371,8 +371,9 @@ fn what_the_table_refuses_or_does_not_say_costs_no_record() {
 fn a_state_that_is_too_large_for_a_row_is_an_object_while_it_is() {
     const PLANS: usize = 250;
     let world = World::new(1);
+    let proxy = Proxy::start(world.dynamodb.address);
     let (out, long) = (world.out.path().display().to_string(), "long".repeat(50));
-    let streams = shares(&world.kinesis.endpoint(), &world.dynamodb.endpoint(), world.out.path(), "")
+    let streams = shares(&world.kinesis.endpoint(), &proxy.endpoint(), world.out.path(), "")
         .replace("    format: lines\n", &{
             let module = concat!(env!("CARGO_MANIFEST_DIR"), "/transforms/blueprints/mask.wasm");
             let keys = "{ mask_fields: [email], partition_keys: { key: key } }";
@@ -392,9 +393,17 @@ fn a_state_that_is_too_large_for_a_row_is_an_object_while_it_is() {
     };
     let mut nodes = vec![Service::start(&streams)];
     let record = |n: usize| (format!("key {n}"), format!("{{\"n\":{n},\"key\":\"key {n}\"}}").into_bytes());
-    world.client().put("s", &(0..PLANS).map(record).collect::<Vec<_>>());
-    wait_until("everything is planned", || nodes[0].status("r").open_plans == PLANS as u64);
+    world.client().put("s", &(0..PLANS - 5).map(record).collect::<Vec<_>>());
+    wait_until("they are planned", || nodes[0].status("r").open_plans == PLANS as u64 - 5);
     wait_until("the state is an object", || !states().is_empty());
+    let of_table = |(name, _): &(String, Vec<u8>)| name.contains("/_hydrant/shared/r/states/leases/");
+    assert!(states().iter().all(of_table), "a copy of the table has the same folders");
+    // A commit that the table refuses leaves no object.
+    let throttled = proxy.next(6, "UpdateItem", None, Fault::Error("ProvisionedThroughputExceededException"));
+    world.client().put("s", &(PLANS - 5..PLANS).map(record).collect::<Vec<_>>());
+    wait_until("the table has refused", || proxy.struck(throttled) == 6);
+    wait_until("everything is planned", || nodes[0].status("r").open_plans == PLANS as u64);
+    wait_until("what was refused is removed", || states().len() <= 2);
     nodes[0].kill();
     // As if it had been killed between another object and the row that would have named it.
     let (name, bytes) = states().remove(0);

@@ -1,8 +1,11 @@
 //! What a stream does with records from Kinesis on their way: transforms see where they stood, and what fails is redriven.
 
 use super::client::Kinesis;
+use super::proxy::{Fault, Proxy};
 use super::servers::KinesisLocal;
+use super::source::numbered;
 use crate::service::{Service, collect};
+use std::time::Duration;
 
 /// A stream `r` that reads `s` and takes these steps.
 fn reads(endpoint: &str, steps: &str) -> String {
@@ -65,6 +68,26 @@ fn a_transform_is_told_where_a_record_stood() {
     expected.sort();
     found.sort();
     assert_eq!(found, expected);
+}
+
+/// A lane that is being opened is not among those that are told of a new configuration.
+#[test]
+fn a_configuration_that_comes_while_shards_are_opened_is_theirs_too() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 2);
+    kinesis.put("s", &numbered(0..20));
+    let proxy = Proxy::start(server.address);
+    let to = |out: &str| reads(&proxy.endpoint(), "    format: lines\n").replace("DIR/out", &format!("DIR/{out}"));
+    let held = proxy.next(1, "ListShards", None, Fault::Hold(Duration::from_secs(4)));
+    let mut service = Service::start(&to("before"));
+    service.until("shards are asked for", |_| proxy.struck(held) == 1);
+    service.configure("", &to("behind"));
+    service.signal(rustix::process::Signal::HUP);
+    service.until("it is reloaded", |s| s.log().contains("\"reloaded\""));
+    assert!(!service.log().contains("the shard is read"), "the list of shards was held for too short a time");
+    service.settled(20);
+    assert_eq!((service.objects("before").len(), service.objects("behind").is_empty()), (0, false));
 }
 
 #[test]
