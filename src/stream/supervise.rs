@@ -8,6 +8,7 @@ use crate::config::StreamConfig;
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Budget, Committer, Put};
 use crate::record::{EntryPoint, Records};
+use crate::stream::lane::gates::StreamGates;
 use crate::stream::lane::handle::LaneHandle;
 use crate::stream::lane::meta::Meta;
 use crate::stream::lane::open::{LaneToOpen, Opened, disk_limit, open};
@@ -31,6 +32,7 @@ pub struct Stream {
     pub(super) paused: Arc<AtomicBool>,
     lane: u64,
     budget: Arc<Budget>,
+    gates: Arc<StreamGates>,
     pub(super) dir: PathBuf,
     pub(super) shared: NodeShared,
     pub(super) redrive: Mutex<RedriveProgress>,
@@ -80,6 +82,7 @@ impl Stream {
             paused,
             lane: meta.incarnation.as_u64_pair().0,
             budget,
+            gates: common.gates().clone(),
             dir: dir.to_path_buf(),
             shared: shared.clone(),
             redrive: Mutex::default(),
@@ -207,7 +210,8 @@ impl Stream {
         self.budget.set_limit(disk_limit(Some(config)));
         let Keeping { before, unkept, .. } = places::keep(&*self.shared.fs, &self.dir, Some(config))?;
         self.note_unkept(unkept);
-        let common = LaneResources::new(&self.shared, Some(config), &before);
+        self.gates.follow(config, &self.shared.runtime);
+        let common = LaneResources::new(&self.shared, Some(config), &before).behind(&self.gates);
         self.running.reload(&common, &self.name, &self.dir, config)?;
         let mut shards = self.shards();
         let start = || Shards::start(&common, &self.name, &self.dir, config, (&self.retired, &self.paused));

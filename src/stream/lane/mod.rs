@@ -2,6 +2,7 @@
 
 mod bucket;
 mod directory;
+pub mod gates;
 pub mod handle;
 mod mailbox;
 pub mod meta;

@@ -2,6 +2,7 @@
 //! an epoch's route is loaded once, and a bucket has one client.
 
 use super::bucket::Bucket;
+use super::gates::StreamGates;
 use super::places::Before;
 use super::reached::{Reached, StorePlace};
 use super::shared::NodeShared;
@@ -12,7 +13,6 @@ use crate::error::Result;
 use crate::stream::pipeline::known::Known;
 use crate::stream::pipeline::live::Gate;
 use crate::stream::pipeline::route::Route;
-use crate::stream::pipeline::settings::{default_live, live};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
@@ -27,27 +27,35 @@ pub struct LaneResources {
     /// What is no bucket, by the store where it stages objects and how that was reached before.
     sinks: Known<(StorePlace, Option<Reached>), dyn Sink>,
     /// Shipments that may be under way at once, whichever lanes they are of.
-    gates: [Arc<Semaphore>; Gate::ALL.len()],
+    gates: Arc<StreamGates>,
     /// How stores are reached, those included that the configuration does not lead to any more.
     pub(in crate::stream) settings: SinkSettings,
 }
 
 impl LaneResources {
     pub fn new(shared: &NodeShared, config: Option<&StreamConfig>, before: &Before) -> LaneResources {
-        let gates = config.map_or_else(default_live, live).shipments_of_lanes_max;
         LaneResources {
             shared: shared.clone(),
             routes: Known::default(),
             buckets: Known::default(),
             sinks: Known::default(),
-            gates: gates.map(|n| Arc::new(Semaphore::new(n))),
+            gates: StreamGates::new(config),
             settings: SinkSettings::with_before(config, before),
         }
     }
 
+    /// Behind the gates of the configuration before: what is under way counts on.
+    pub(in crate::stream) fn behind(self, gates: &Arc<StreamGates>) -> LaneResources {
+        LaneResources { gates: gates.clone(), ..self }
+    }
+
+    pub(in crate::stream) fn gates(&self) -> &Arc<StreamGates> {
+        &self.gates
+    }
+
     /// Where shipments wait until there are not too many under way.
     pub(super) fn gate(&self, gate: Gate) -> Arc<Semaphore> {
-        self.gates[gate as usize].clone()
+        self.gates.gate(gate)
     }
 
     /// A sink that is no bucket, made if no lane has it.
