@@ -285,7 +285,7 @@ fn a_consumer_that_cannot_be_registered_is_not_needed() {
     let mut service = Service::start(&reads(&proxy.endpoint(), ", consumer: c"));
     kinesis.put("s", &numbered(0..100));
     settled(&mut service, 100);
-    assert!(service.log().contains("records are asked for"));
+    assert!(service.log().contains("shards are read by polling"));
     assert!(proxy.calls_of("SubscribeToShard").is_empty());
 }
 
