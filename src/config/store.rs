@@ -68,12 +68,12 @@ impl Store<'_> {
         }
     }
 
-    /// Shipments of one lane under way to it at once.
-    pub fn shipments_max(self) -> usize {
-        match self {
+    /// How shipments are given to it.
+    pub fn delivery(self) -> DeliverySettings {
+        DeliverySettings::of_store(match self {
             Store::S3(s3) => s3.concurrency as usize,
             Store::Local(_) => DIRECTORY_SHIPMENTS_MAX,
-        }
+        })
     }
 
     /// Reports what is wrong with its settings, which stand below `keys`.
@@ -98,7 +98,7 @@ impl DestinationSettings for S3 {
     }
 
     fn delivery(&self) -> DeliverySettings {
-        DeliverySettings::of_store(self.concurrency as usize)
+        Store::S3(self).delivery()
     }
 }
 
@@ -112,7 +112,7 @@ impl DestinationSettings for Local {
     }
 
     fn delivery(&self) -> DeliverySettings {
-        DeliverySettings::of_store(DIRECTORY_SHIPMENTS_MAX)
+        Store::Local(self).delivery()
     }
 }
 

@@ -32,8 +32,9 @@ pub fn default_live() -> Live {
 
 /// The settings that apply at once.
 pub fn live(config: &StreamConfig) -> Live {
-    let store =
-        |store: Option<Store>| DeliverySettings::of_store(store.map_or(DIRECTORY_SHIPMENTS_MAX, Store::shipments_max));
+    let store = |store: Option<Store>| {
+        store.map_or_else(|| DeliverySettings::of_store(DIRECTORY_SHIPMENTS_MAX), Store::delivery)
+    };
     let destination = config.destination.settings().delivery();
     let backup_store = config.backup.as_ref().and_then(|b| b.destination.store());
     // By `Gate`.

@@ -159,11 +159,9 @@ impl StateStore for LeaseStore {
         let (folder, is_unknown) = {
             let known = self.known();
             let is_unknown = known.unknown == Some(id);
-            if let Some((until, why)) =
-                known.refused.as_ref().filter(|(until, _)| !is_unknown && Instant::now() < *until)
-            {
-                let left = until.saturating_duration_since(Instant::now());
-                return CommitOutcome::Refused(format!("{why} (asked again in {left:.1?})"));
+            // In the same words each time: an alarm is of one cause for as long as it lasts.
+            if let Some((_, why)) = known.refused.as_ref().filter(|(until, _)| !is_unknown && Instant::now() < *until) {
+                return CommitOutcome::Refused(why.clone());
             }
             (known.folder.expect("a commit follows a load"), is_unknown)
         };
@@ -195,7 +193,8 @@ impl StateStore for LeaseStore {
         }
         *self.left.lock().expect("nobody panics holding it") = left;
         match &done {
-            CommitOutcome::Unknown(_) => self.known().unknown = Some(id),
+            // Whoever is fenced may have been so by an answer to itself that was lost.
+            CommitOutcome::Unknown(_) | CommitOutcome::Fenced(_) => self.known().unknown = Some(id),
             // No try of this commit has reached the row.
             CommitOutcome::Refused(why) if !is_unknown => {
                 self.remove(object.into_iter().collect());

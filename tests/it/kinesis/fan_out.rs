@@ -7,7 +7,7 @@ use super::source::{assert_each_once_and_in_order, numbered, one_shard, reads, s
 use crate::service::Service;
 
 #[test]
-fn records_are_asked_for_while_they_are_not_sent_and_sent_again_when_they_can_be() {
+fn a_shard_is_polled_while_fan_out_does_not_work_and_subscribed_to_again_when_it_does() {
     let (_server, kinesis, proxy) = one_shard();
     proxy.refuse_subscriptions_for(std::time::Duration::ZERO);
     let mut service = Service::start(&reads(&proxy.endpoint(), ", consumer: c"));
