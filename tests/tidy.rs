@@ -18,6 +18,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     // Of each destination, in its folder below `deliver`; the floor is that of `config`, which joins them.
     ("settings", &["config", "destination", "units"]),
     ("error", &[]),
+    ("json", &[]),
     ("record", &[]),
     ("sabotage", &[]),
     ("threads", &["error"]),
@@ -32,7 +33,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("format", &["error", "record", "sabotage"]),
     ("compress", &["error"]),
     ("source", &["alarm", "aws", "clock", "config", "error", "lane", "record", "sabotage"]),
-    ("deliver", &["aws", "compress", "config", "destination", "error", "fs", "record", "sabotage"]),
+    ("deliver", &["aws", "compress", "config", "destination", "error", "fs", "json", "record", "sabotage"]),
     ("config", &["destination", "settings", "units", "error", "partition"]),
     (
         "stream",
@@ -56,8 +57,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "transform",
         ],
     ),
-    ("telemetry", &["alarm", "config", "destination", "stream"]),
-    ("api", &["clock", "config", "error", "record", "sabotage", "stream", "telemetry"]),
+    ("telemetry", &["alarm", "config", "destination", "stream", "threads"]),
+    ("api", &["clock", "config", "error", "json", "record", "sabotage", "stream", "telemetry"]),
     ("cli", &["*"]),
     ("lib", &["*"]),
     ("main", &["*"]),

@@ -74,14 +74,16 @@ impl Service {
 }
 
 fn runtime() -> Result<Runtime, String> {
-    threads::start(tokio::runtime::Builder::new_multi_thread().enable_all()).map_err(|e| e.to_string())
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all();
+    threads::start(builder).map_err(|e| e.to_string())
 }
 
 /// Threads of their own for puts: they go ahead of what computes.
 fn answers_runtime() -> Result<Runtime, String> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.thread_name("answer").on_thread_start(priority::enter).on_thread_stop(priority::leave);
-    threads::start(builder.enable_all()).map_err(|e| format!("threads that answer: {e}"))
+    builder.thread_name("answer").on_thread_start(priority::enter).on_thread_stop(priority::leave).enable_all();
+    threads::start(builder).map_err(|e| format!("threads that answer: {e}"))
 }
 
 /// Each stream and each shard has a few files open, each connection one: as many are allowed as the system allows, which is

@@ -2,6 +2,7 @@
 //! writes them, and what does not fit there, or cannot be written, is counted.
 
 use crate::config::{Log, LogFormat, LogLevel};
+use crate::threads;
 use rustix::stdio::stderr;
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
@@ -42,7 +43,7 @@ fn start() -> Option<SyncSender<Vec<u8>>> {
     let (lines, waiting) = sync_channel(LINES_WAITING_MAX);
     let thread = std::thread::Builder::new().name("log".into()).spawn(move || write_lines(&waiting));
     // A panic tells of itself like everything else: standard error may have no reader.
-    std::panic::set_hook(Box::new(|info| tracing::error!("{info}")));
+    threads::tell_of_panics(|info| tracing::error!("{info}"));
     thread.is_ok().then_some(lines)
 }
 

@@ -209,22 +209,9 @@ impl Drop for Crowd {
 
 #[test]
 fn a_service_that_gets_no_more_threads_answers_and_goes_on() {
-    use std::os::unix::fs::{PermissionsExt, chown};
-    use std::os::unix::process::CommandExt;
     let mut service = Service::new();
     service.configure("", STREAM);
-    // The limit is one of a user, and does not hold for root.
-    let program = service.dir.path().join("hydrant");
-    std::fs::copy(variable("HYDRANT_TEST_BIN"), &program).unwrap();
-    let mut shell = Command::new("bash");
-    shell.args(["-c", "ulimit -u 100 && exec \"$0\" \"$@\""]).arg(&program);
-    let uid = rustix::process::geteuid().is_root().then_some(OWN_UID);
-    if let Some(uid) = uid {
-        chown(service.dir.path(), Some(uid), None).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        shell.uid(uid);
-    }
-    shell.current_dir(service.dir.path());
+    let (mut shell, uid) = of_limited_user(&service, OWN_UID, 100);
     let log = service.log_file();
     service.spawn_as(&mut shell, log);
     service.until("it is ready", |s| s.get("/readyz").is_some_and(|(status, _)| status == 200));
@@ -248,6 +235,46 @@ fn a_service_that_gets_no_more_threads_answers_and_goes_on() {
     });
     assert!(!service.log().contains("panicked"), "{}", service.log());
     assert_eq!(service.terminate(), Some(0));
+}
+
+/// A shell in the service's directory that gives what follows so many threads, and the user that has them.
+fn of_limited_user(service: &Service, uid: u32, threads: u32) -> (Command, Option<u32>) {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    use std::os::unix::process::CommandExt;
+    // The limit is one of a user, and does not hold for root.
+    let program = service.dir.path().join("hydrant");
+    std::fs::copy(variable("HYDRANT_TEST_BIN"), &program).unwrap();
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &format!("ulimit -u {threads} && exec \"$0\" \"$@\"")]).arg(&program);
+    let uid = rustix::process::geteuid().is_root().then_some(uid);
+    if let Some(uid) = uid {
+        chown(service.dir.path(), Some(uid), None).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        shell.uid(uid);
+    }
+    shell.current_dir(service.dir.path());
+    (shell, uid)
+}
+
+#[test]
+fn a_service_that_gets_too_few_threads_to_start_says_so_and_ends() {
+    let mut refused = 0;
+    for threads in 1..=10 {
+        let mut service = Service::new();
+        service.configure("", STREAM);
+        let (mut shell, _) = of_limited_user(&service, OWN_UID + 1, threads);
+        let log = service.log_file();
+        service.spawn_as(&mut shell, log);
+        let began = Instant::now();
+        while !service.has_ended() && service.get("/readyz").is_none_or(|(status, _)| status != 200) {
+            assert!(began.elapsed() < PATIENCE, "{threads}: {}", service.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(!service.log().contains("panicked"), "{threads}: {}", service.log());
+        refused += u32::from(service.has_ended() && service.log().contains("ulimit -u"));
+        service.kill();
+    }
+    assert!(refused > 0, "no limit was felt");
 }
 
 fn put_of(record: &str) -> String {

@@ -173,7 +173,6 @@ impl Service {
         log.expect("open the log")
     }
 
-    #[cfg(feature = "sabotage")]
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("ask for hydrant").is_some()
     }

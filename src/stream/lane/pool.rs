@@ -33,7 +33,7 @@ impl Pool {
     pub fn start(name: &str, threads_max: usize) -> Result<Pool> {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(1).max_blocking_threads(threads_max).thread_name(name).enable_time();
-        let runtime = threads::start(&mut builder)?;
+        let runtime = threads::start(builder)?;
         let threads = Threads { handle: runtime.handle().clone(), threads_max, at_work: Arc::default() };
         Ok(Pool { runtime: Some(runtime), threads })
     }
