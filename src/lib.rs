@@ -10,6 +10,7 @@ pub mod clock;
 pub mod destination;
 pub mod error;
 pub mod fs;
+pub mod json;
 pub mod lane;
 pub mod priority;
 pub mod record;

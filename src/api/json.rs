@@ -1,36 +1,12 @@
-//! Pieces of JSON as strict as the service: an object is not given as a list of its members (which derived readers
-//! accept), a list is kept no further than a batch may reach, and messages speak of JSON and not of our types.
+//! Pieces of JSON as strict as the service: a list is kept no further than a batch may reach, and messages speak of JSON
+//! and not of our types.
 
 use super::wire::BATCH_RECORDS_MAX;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
-
-/// An object, and nothing else.
-pub(super) struct JsonObject<T>(pub T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for JsonObject<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor(PhantomData))
-    }
-}
-
-struct ObjectVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-    type Value = JsonObject<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(JsonObject)
-    }
-}
 
 /// The first records of a list: one more than a batch may have, so that more is seen to be too many.
 pub(super) struct JsonRecords<T>(pub Vec<Option<T>>);

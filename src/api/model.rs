@@ -49,6 +49,16 @@ impl Violations {
         }
     }
 
+    /// A tag's key at any member. Those that begin with `aws:` are the service's own.
+    pub(super) fn tag_key(&mut self, path: &str, key: &str) {
+        self.length(path, key, 1..=128);
+        let is_allowed =
+            |c: char| c.is_alphanumeric() || c.is_whitespace() && !c.is_control() || "_.:/=+-@%".contains(c);
+        if key.starts_with("aws:") || !key.chars().all(is_allowed) {
+            self.add(path, r"Member must satisfy regular expression pattern: ^(?!aws:)[\p{L}\p{Z}\p{N}_.:\/=+\-@%]*$");
+        }
+    }
+
     /// The member `DeliveryStreamType`.
     pub(super) fn stream_type(&mut self, of: &str) {
         if !STREAM_TYPES.contains(&of) {

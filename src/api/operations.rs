@@ -65,6 +65,7 @@ struct Describe<'a> {
 #[serde(rename_all = "PascalCase")]
 struct Tags {
     limit: Option<Number>,
+    exclusive_start_tag_key: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -366,7 +367,9 @@ impl FirehoseApi {
         let mut violations = Violations::default();
         let name = violations.stream_name(input.delivery_stream_name);
         if operation == "ListTagsForDeliveryStream" {
-            violations.limit(wire::parse::<Tags>(body)?.limit, 1..=50, 10)?;
+            let tags: Tags = wire::parse(body)?;
+            tags.exclusive_start_tag_key.iter().for_each(|key| violations.tag_key("exclusiveStartTagKey", key));
+            violations.limit(tags.limit, 1..=50, 10)?;
         }
         violations.check()?;
         self.authorize(config, key, operation, Some(&name))?;

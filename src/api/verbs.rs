@@ -4,6 +4,7 @@
 
 use super::FirehoseApi;
 use crate::error::Kind;
+use crate::json::JsonObject;
 use crate::stream::redrive::progress::Selection;
 use serde_json::{Value, json};
 
@@ -28,8 +29,8 @@ pub(super) fn answer(api: &FirehoseApi, name: &str, verb: &str, body: Option<&[u
             let progress = stream.redrive_progress();
             progress.map(|p| serde_json::to_value(p).expect("plain values always serialise"))
         }
-        ("redrive", Some(body)) => match serde_json::from_slice::<Selection>(body) {
-            Ok(selection) => stream.redrive(selection).map(|()| json!({ "running": true })),
+        ("redrive", Some(body)) => match serde_json::from_slice(body) {
+            Ok(JsonObject::<Selection>(selection)) => stream.redrive(selection).map(|()| json!({ "running": true })),
             Err(e) => return failed(400, format!("the selection: {e}")),
         },
         ("pause", Some(_)) => stream.pause(true).map(|()| json!({ "paused": true })),

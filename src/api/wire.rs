@@ -2,9 +2,10 @@
 //! (docs/firehose.md: "Operations").
 
 use super::error::ApiError;
-use super::json::{self, JsonObject, JsonText};
+use super::json::{self, JsonText};
 use super::model::Violations;
 use crate::error::bounded;
+use crate::json::JsonObject;
 use crate::record::Records;
 use hyper::HeaderMap;
 use serde::Deserialize;

@@ -1,6 +1,7 @@
 //! Firehose's error records: one JSON object per line, in the order AWS writes the members, so that whatever reads
 //! AWS's failure objects reads ours.
 
+use crate::json::JsonObject;
 use crate::record::EntryPoint;
 use crate::record::keyed::{self, Keys};
 use serde::{Deserialize, Serialize};
@@ -139,7 +140,8 @@ const DESTINATION_CODES: [&str; 9] = [
 impl FailedRecord {
     /// Reads a line of a failure object. The error says what it is not.
     pub fn read(line: &[u8]) -> Result<FailedRecord, String> {
-        let written: WrittenRecord = serde_json::from_slice(line).map_err(|e| format!("no error record: {e}"))?;
+        let JsonObject::<WrittenRecord>(written) =
+            serde_json::from_slice(line).map_err(|e| format!("no error record: {e}"))?;
         let record = base64_simd::STANDARD.decode_to_vec(written.raw_data.as_bytes());
         let record = record.map_err(|_| "no error record: `rawData` is not base64".to_owned())?;
         let is_conversion = written.last_error_code.is_some()
@@ -283,7 +285,7 @@ mod tests {
             let expected = FailedRecord { entry, code: code.to_owned(), arrival_ms: 7, record: b"x".to_vec() };
             assert_eq!(FailedRecord::read(line.as_bytes()), Ok(expected), "{line}");
         }
-        for wrong in ["", "x", "{}", r#"{"rawData":"*"}"#, r#"["rawData"]"#] {
+        for wrong in ["", "x", "{}", r#"{"rawData":"*"}"#, r#"["eA==",null,null,7,null,null]"#] {
             assert!(FailedRecord::read(wrong.as_bytes()).unwrap_err().starts_with("no error record"), "{wrong}");
         }
     }

@@ -133,8 +133,10 @@ fn failure_objects_that_aws_wrote_enter_at_their_steps() {
                  \"m\",\"attemptEndingTimestamp\":1793000000001,\"rawData\":\"{data}\"{more}}}\n"
         )
     };
-    let text = line("a", "Lambda.FunctionError", ",\"lambdaArn\":\"arn:aws:lambda:x\"")
-        + "this is no record\n"
+    // As an editor stores it that ends lines as Windows does and begins with a mark.
+    let text = "\u{feff}".to_owned()
+        + &line("a", "Lambda.FunctionError", ",\"lambdaArn\":\"arn:aws:lambda:x\"").replace('\n', "\r\n\r\n")
+        + "[\"eA==\",null,null,7,null,null]\n"
         + &line("b", "Splunk.AckTimeout", ",\"EventId\":\"4.0\"")
         + &line("", "HttpEndpoint.RequestTimeout", ",\"subsequenceNumber\":0,\"dataId\":\"4\"");
     let folder = service.dir.path().join("out/from-aws/2026");
@@ -146,7 +148,12 @@ fn failure_objects_that_aws_wrote_enter_at_their_steps() {
     std::fs::write(folder.join("object-3"), format!("{{\"attemptsMade\":4,\n\n{hidden}")).unwrap();
     let (code, text) = redrive(&service, &["--prefix", "from-aws/"]);
     assert!(code == 0 && text.contains("3 objects: 4 records put in (3 at `deliver`, 1 at `transform`)"), "{text}");
-    assert!(text.contains("object-1`, line 2: no error record") && text.contains("object-2` is left"), "{text}");
+    assert!(
+        text.contains("object-1`, line 3: no error record")
+            && text.contains(" 3 lines unreadable")
+            && text.contains("object-2` is left"),
+        "{text}"
+    );
     assert!(text.contains("object-3`, line 1: no error record") && text.contains("object-3`: 1 put in"), "{text}");
     service.settled(4);
     let out = service.objects("out");

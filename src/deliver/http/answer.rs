@@ -1,6 +1,7 @@
 //! What an endpoint's answer means, by the letter of the protocol.
 
 use crate::deliver::Attempt;
+use crate::json::JsonObject;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -92,7 +93,7 @@ impl EndpointAnswer {
         if !self.has_length {
             return Some("found no Content-Length".into());
         }
-        let success: Success = match serde_json::from_slice(&self.body) {
+        let JsonObject::<Success>(success) = match serde_json::from_slice(&self.body) {
             Ok(success) => success,
             Err(e) => {
                 // What is no JSON at all is another matter than JSON of another shape.
@@ -153,6 +154,7 @@ mod tests {
             r#"{"requestId":"ID","timestamp":"1"}"#,
             r#"{"requestId":"ID","timestamp":1,"more":1}"#,
             r#"{"requestId":"ID","timestamp":1}{}"#,
+            r#"["ID",1578090903599,null]"#,
         ] {
             assert_eq!(code(&ok(body)), INVALID_RESPONSE, "{body}");
         }

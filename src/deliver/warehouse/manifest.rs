@@ -11,6 +11,7 @@
 //! Redshift does not look at: whoever loads it later claims the same plans, so that none is loaded twice.
 
 use crate::deliver::{Body, Shipment};
+use crate::json::JsonObject;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -135,7 +136,8 @@ pub fn begins(bytes: &[u8]) -> bool {
 
 /// Reads a manifest, Firehose's as well: its objects get plans that follow from their addresses.
 pub fn read(bytes: &[u8]) -> Result<Manifest, String> {
-    let file: ManifestFile = serde_json::from_slice(bytes).map_err(|e| format!("found no manifest: {e}"))?;
+    let JsonObject::<ManifestFile>(file) =
+        serde_json::from_slice(bytes).map_err(|e| format!("found no manifest: {e}"))?;
     let (plans, error) = match file.hydrant {
         None => (Vec::new(), None),
         Some(ours) if ours.version == VERSION => (ours.plans, ours.error),

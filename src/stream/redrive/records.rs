@@ -7,10 +7,14 @@ use crate::deliver::error_record::FailedRecord;
 use crate::error::Result;
 use std::collections::HashSet;
 use std::io::{BufRead, Read};
+
 /// Of a line: the largest record, in base64, and what is said of it.
 const LINE_BYTES_MAX: u64 = 64 << 20;
 /// Lines that are no error records at the beginning of an object, before it is taken for something else.
 const UNREADABLE_MAX: usize = 1000;
+/// What editors put before a text.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 impl RedriveRun<'_> {
     pub(super) fn is_selected(&self, failed: &FailedRecord) -> bool {
         let s = &self.selection;
@@ -35,7 +39,11 @@ impl RedriveRun<'_> {
                 self.stream.progress().before += 1;
                 continue;
             }
-            let failed = match FailedRecord::read(&line) {
+            let text = line.strip_prefix(if number == 0 { BYTE_ORDER_MARK } else { b"" }).unwrap_or(&line).trim_ascii();
+            if text.is_empty() {
+                continue;
+            }
+            let failed = match FailedRecord::read(text) {
                 Ok(failed) => failed,
                 // It may be no failure object at all.
                 Err(why) if !any && unreadable.len() < UNREADABLE_MAX => {

@@ -70,6 +70,8 @@ fn lists_and_descriptions_hold_their_members_to_the_model() {
     let long = "Member must have length less than or equal to 64";
     let types = "Member must satisfy enum value set: [DirectPut, KinesisStreamAsSource, MSKAsSource, DatabaseAsSource]";
     let destination = "Member must satisfy regular expression pattern: [a-zA-Z0-9-]+";
+    let tag = "exclusiveStartTagKey";
+    let tag_pattern = r"Member must satisfy regular expression pattern: ^(?!aws:)[\p{L}\p{Z}\p{N}_.:\/=+\-@%]*$";
     for (operation, body, expected) in [
         ("ListDeliveryStreams", json!({ "Limit": 0 }), vec![("limit", least)]),
         ("ListDeliveryStreams", json!({ "Limit": 10_001 }), vec![("limit", most)]),
@@ -95,6 +97,16 @@ fn lists_and_descriptions_hold_their_members_to_the_model() {
             "ListTagsForDeliveryStream",
             json!({ "DeliveryStreamName": "s", "Limit": 51 }),
             vec![("limit", "Member must have value less than or equal to 50")],
+        ),
+        (
+            "ListTagsForDeliveryStream",
+            json!({ "DeliveryStreamName": "s", "ExclusiveStartTagKey": "aws:" }),
+            vec![(tag, tag_pattern)],
+        ),
+        (
+            "ListTagsForDeliveryStream",
+            json!({ "DeliveryStreamName": "s", "ExclusiveStartTagKey": "a&".repeat(65) }),
+            vec![(tag, "Member must have length less than or equal to 128"), (tag, tag_pattern)],
         ),
     ] {
         let answer = ask(&service, operation, body.to_string().as_bytes());
