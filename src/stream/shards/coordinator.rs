@@ -287,7 +287,12 @@ impl Coordinator {
 
     /// Why a shard that could not be opened here, and that nobody else has taken since, is not read.
     pub(super) fn left_unread(&self, leases: &[Lease]) -> Option<Error> {
-        let is_free = |shard: &str| leases.iter().any(|l| l.shard == shard && l.owner.is_none() && !l.is_ended());
+        // A lease that could not be given up still names us.
+        let has_no_reader = |owner: Option<&str>| owner.is_none_or(|owner| owner == self.leases.worker);
+        let is_free = |shard: &str| {
+            let lease = leases.iter().find(|l| l.shard == shard);
+            lease.is_some_and(|l| has_no_reader(l.owner.as_deref()) && !l.is_ended())
+        };
         let (shard, FailedShard { times, why, .. }) =
             self.failed.iter().find(|(shard, failed)| failed.times >= OPENS_MAX && is_free(shard))?;
         Some(why.clone().during(format!("shard `{shard}` could not be opened {times} times and is read by nobody")))

@@ -2,9 +2,11 @@
 //! each under a name that has its contents' hash.
 
 use super::blobs::{hash, hex, unhex};
+use crate::deliver::object::Failure;
 use crate::deliver::{Attempt, Body, Shelf, Shipment};
 use crate::error::{Error, Kind, Result};
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use uuid::Uuid;
 
@@ -17,6 +19,8 @@ pub struct StateObjects {
     /// The shelf's name, for whoever reads rows.
     pub store: String,
     stream: String,
+    /// Whether it has been said that old states stay, since one could be listed or removed.
+    is_told: AtomicBool,
 }
 
 fn id(hash: &[u8; 32]) -> Uuid {
@@ -25,7 +29,12 @@ fn id(hash: &[u8; 32]) -> Uuid {
 
 impl StateObjects {
     pub fn new(shelf: Arc<dyn Shelf>, store: String, stream: &str) -> Arc<StateObjects> {
-        Arc::new(StateObjects { shelf: Mutex::new(shelf), store, stream: stream.to_owned() })
+        Arc::new(StateObjects {
+            shelf: Mutex::new(shelf),
+            store,
+            stream: stream.to_owned(),
+            is_told: AtomicBool::new(false),
+        })
     }
 
     /// The same store is reached in another way from now on.
@@ -83,11 +92,8 @@ impl StateObjects {
 
     /// The names of contents of a kind; none if they cannot be listed.
     pub fn list(&self, kind: &str) -> Vec<String> {
-        let listed = self.shelf().list(&format!("{}/", self.folder(kind)));
-        listed.unwrap_or_else(|failure| {
-            tracing::debug!(stream = self.stream, kind, error = failure.reason, "old states are not listed");
-            Vec::new()
-        })
+        let folder = format!("{}/", self.folder(kind));
+        self.or_stays(self.shelf().list(&folder), "listed", &folder).unwrap_or_default()
     }
 
     /// The id in the name of an object.
@@ -98,8 +104,31 @@ impl StateObjects {
 
     /// Removes contents that nothing names any more. If that cannot be, they stay.
     pub fn remove(&self, name: &str) {
-        if let Err(failure) = self.shelf().remove(name) {
-            tracing::debug!(stream = self.stream, name, error = failure.reason, "an old state is not removed");
+        self.or_stays(self.shelf().remove(name), "removed", name);
+    }
+
+    /// What became of old states: those that stay cost room and nothing else. They are counted, and the log tells of the
+    /// first.
+    fn or_stays<T>(&self, done: Result<T, Failure>, verb: &str, what: &str) -> Option<T> {
+        match done {
+            Ok(done) => {
+                self.is_told.store(false, Ordering::Relaxed);
+                Some(done)
+            }
+            Err(failure) => {
+                let labels = [("DeliveryStreamName", self.stream.clone())];
+                metrics::counter!("hydrant_old_states_left", &labels).increment(1);
+                if !self.is_told.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        stream = self.stream,
+                        error = failure.reason,
+                        "old states of lanes cannot be {verb} and stay, `{what}` first: allow it below `{PLACE}/{}/` in {}",
+                        self.stream,
+                        self.store
+                    );
+                }
+                None
+            }
         }
     }
 

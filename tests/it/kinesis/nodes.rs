@@ -438,15 +438,24 @@ fn a_table_of_another_layout_is_named_and_left_alone() {
 #[test]
 fn a_shard_that_nobody_can_open_is_spoken_of_all_the_while() {
     let world = World::new(1);
-    let mut node = world.node();
+    let proxy = Proxy::start(world.dynamodb.address);
+    let mut node = Service::start(&shares(&world.kinesis.endpoint(), &proxy.endpoint(), world.out.path(), ""));
     node.until("the shard is read", |s| s.status("r").shards.values().any(|shard| shard.state == "running"));
     node.kill();
     let shard = shard_dir(&node.dir.path().join("data/streams"));
     let aside = shard.with_extension("aside");
     std::fs::rename(&shard, &aside).unwrap();
     std::fs::write(&shard, b"no directory").unwrap();
+    // The lease cannot be given up at once, and names a node that does not read the shard.
+    let refused = proxy.next(
+        1,
+        "UpdateItem",
+        Some("ADD leaseCounter :one REMOVE leaseOwner"),
+        Fault::Error("AccessDeniedException"),
+    );
     node.restart_until("/healthz");
     node.until("it cannot be opened", |s| says(s, "could not be opened 3 times and is read by nobody"));
+    assert_eq!(proxy.struck(refused), 1);
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(15) {
         let alarm = node.status("r").alarm;

@@ -162,7 +162,8 @@ impl Proxy {
         self.shared.state()
     }
 
-    /// Does this to the next `times` calls of an operation, for one shard or all. Of several that fit a call the one
+    /// Does this to the next `times` calls of an operation, for one shard or all; those of UpdateItem are told by their
+    /// UpdateExpression. Of several that fit a call the one
     /// that was asked for first is met.
     pub fn next(&self, times: usize, operation: &'static str, shard: Option<&str>, fault: Fault) -> FaultId {
         self.rule(Rule {
@@ -402,7 +403,7 @@ impl Shared {
         let named = |key: &str| asked[key].as_str().map(str::to_owned);
         let shard = match asked["ShardIterator"].as_str() {
             Some(iterator) => state.iterators.get(iterator).cloned(),
-            None => ["ShardId", "ShardToSplit", "ShardToMerge"].into_iter().find_map(named),
+            None => ["ShardId", "ShardToSplit", "ShardToMerge", "UpdateExpression"].into_iter().find_map(named),
         };
         let mut met = Met { call: state.calls.len(), operation, shard, fault: None };
         met.fault = state.strike(&met, false, false);
