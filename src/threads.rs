@@ -33,10 +33,9 @@ pub fn start(mut builder: Builder) -> Result<Runtime> {
     let (tell, told) = channel();
     let build = move || {
         WAITING.set(Some(tell.clone()));
-        let built = builder.build().map(|runtime| {
+        let built = builder.build().inspect(|runtime| {
             // It has this thread before it is needed.
             drop(runtime.spawn_blocking(|| {}));
-            runtime
         });
         let _ = tell.send(Some(built));
     };

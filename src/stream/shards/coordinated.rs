@@ -3,14 +3,13 @@
 use super::coordinator::Coordinator;
 use super::directories::{BEGIN, SHARED};
 use super::lanes::{LanePlace, ShardLane};
+use super::scheduler::ShardScheduler;
 use super::{Current, RETRY, ReadingPhase, ShardSet};
 use crate::error::{Error, Kind, Result};
 use crate::fs::{copy_of, read, write_atomically};
 use crate::source::kinesis::client::{KinesisClient, ListedShard};
 use crate::source::kinesis::lease::{Lease, ShardBegin};
 use std::path::Path;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 /// While lanes deliver what they hold, to end.
@@ -74,46 +73,6 @@ impl ShardSet {
         write_atomically(fs, &dir.join(SHARED), table.as_bytes()).map_err(during)
     }
 
-    /// Looks after leases and their lanes until it is told to stop. Leases are renewed whatever else happens.
-    pub(super) fn run_shared(&self, woken: &Receiver<()>, wake: &Sender<()>) {
-        let mut sharing = loop {
-            match self.connect_sharing(wake) {
-                Ok(sharing) => break sharing,
-                Err(e) => self.report(Err(e)),
-            }
-            if !self.wait(Instant::now() + RETRY, woken) || self.phase() == ReadingPhase::Stopped {
-                return;
-            }
-        };
-        let _ = self.worker.set(sharing.worker().to_owned());
-        let mut seen = SeenShards::default();
-        let (mut next_look, mut next_list) = (Instant::now(), Instant::now());
-        while self.phase() != ReadingPhase::Stopped {
-            let ended = self.end_lanes();
-            ended.iter().for_each(|shard| sharing.release(shard));
-            self.drop_lost(&mut sharing);
-            if self.phase() == ReadingPhase::Draining {
-                self.drain_lanes(true);
-                self.release_drained(&mut sharing);
-                next_look = Instant::now() + DRAIN_LOOKS_APART;
-            } else if self.drop_broken() || !ended.is_empty() || self.is_changed() || Instant::now() >= next_look {
-                next_look = Instant::now() + sharing.looks_apart();
-                let due = !ended.is_empty() || Instant::now() >= next_list;
-                let done = self.share(&mut sharing, &mut seen, due, wake);
-                if due {
-                    let every = self.current().config.kinesis().map_or(RETRY, |settings| settings.shards_interval);
-                    next_list = Instant::now() + if done.is_ok() { every } else { RETRY.min(every) };
-                }
-                self.report(done);
-            }
-            if !self.wait(next_look, woken) {
-                break;
-            }
-        }
-        self.end_all();
-        sharing.release_all_but(&[]);
-    }
-
     /// Ends lanes whose leases are not ours any more.
     fn drop_lost(&self, sharing: &mut Coordinator) {
         let lost = sharing.take_lost();
@@ -125,11 +84,6 @@ impl ShardSet {
             tracing::warn!(stream = self.name, shard, "the lease was lost: another node reads the shard");
         }
         self.end(&lost);
-    }
-
-    fn connect_sharing(&self, wake: &Sender<()>) -> Result<Coordinator> {
-        let Current { config, common, .. } = self.current();
-        Coordinator::connect(&common, &self.name, &config, wake)
     }
 
     /// Lets go of lanes that ended by an error, or because another node has them: they are opened again if their leases are
@@ -149,6 +103,57 @@ impl ShardSet {
             self.lanes().iter().filter(|(_, lane)| is_at_work(lane)).map(|(shard, _)| shard.clone()).collect();
         sharing.release_all_but(&at_work);
     }
+}
+
+impl ShardScheduler {
+    /// Looks after leases and their lanes until it is told to stop. Leases are renewed whatever else happens.
+    pub(super) fn run_shared(&mut self) {
+        let mut sharing = loop {
+            match self.connect_sharing() {
+                Ok(sharing) => break sharing,
+                Err(e) => self.report(Err(e)),
+            }
+            if !self.wait(Instant::now() + RETRY) || self.set.phase() == ReadingPhase::Stopped {
+                return;
+            }
+        };
+        self.set.seen().worker = Some(sharing.worker().to_owned());
+        let mut seen = SeenShards::default();
+        let (mut next_look, mut next_list) = (Instant::now(), Instant::now());
+        while self.set.phase() != ReadingPhase::Stopped {
+            let ended = self.set.end_lanes();
+            ended.iter().for_each(|shard| sharing.release(shard));
+            self.set.drop_lost(&mut sharing);
+            if self.set.phase() == ReadingPhase::Draining {
+                self.set.drain_lanes(true);
+                self.set.release_drained(&mut sharing);
+                next_look = Instant::now() + DRAIN_LOOKS_APART;
+            } else if self.set.drop_broken()
+                || !ended.is_empty()
+                || self.is_news(self.set.generation())
+                || Instant::now() >= next_look
+            {
+                next_look = Instant::now() + sharing.looks_apart();
+                let due = !ended.is_empty() || Instant::now() >= next_list;
+                let done = self.share(&mut sharing, &mut seen, due);
+                if due {
+                    let every = self.set.current().config.kinesis().map_or(RETRY, |settings| settings.shards_interval);
+                    next_list = Instant::now() + if done.is_ok() { every } else { RETRY.min(every) };
+                }
+                self.report(done);
+            }
+            if !self.wait(next_look) {
+                break;
+            }
+        }
+        self.set.end_all();
+        sharing.release_all_but(&[]);
+    }
+
+    fn connect_sharing(&self) -> Result<Coordinator> {
+        let Current { config, common, .. } = self.set.current();
+        Coordinator::connect(&common, &self.set.name, &config, &self.wake)
+    }
 
     /// Looks which shards there are, of which life of their stream, and makes leases of those that have none.
     fn look_at_shards(
@@ -158,62 +163,59 @@ impl ShardSet {
         leases: &[Lease],
         kinesis: &KinesisClient,
     ) -> Result<()> {
-        let current = self.current();
+        let current = self.set.current();
         let Some(settings) = current.config.kinesis() else { return Ok(()) };
-        let answers = self.answers();
+        let answers = self.set.answers();
         let summary = self.ask(kinesis.summary())?;
-        let now_ms = summary.now_ms.unwrap_or_else(|| self.shared.clock.wall_ms());
+        let now_ms = summary.now_ms.unwrap_or_else(|| self.set.shared.clock.wall_ms());
         *seen = SeenShards { shards: self.ask(kinesis.shards())?, now_ms };
         self.find_consumer(kinesis, settings, &summary);
         if let Err(e) = sharing.belong(leases, &summary) {
-            self.created_ms.store(0, Ordering::Relaxed);
+            self.set.seen().created_ms = 0;
             // The lanes are not of what is read there now.
-            self.end_all();
+            self.set.end_all();
             sharing.release_all_but(&[]);
             return Err(e);
         }
-        self.are_seen(answers);
-        self.note_table(&self.dir.join(summary.created_ms.to_string()), sharing.table())?;
+        self.set.are_seen(answers);
+        self.set.note_table(&self.set.dir.join(summary.created_ms.to_string()), sharing.table())?;
         sharing.make(leases, &seen.shards, &summary, || ShardBegin::of(settings.start, seen.now_ms))?;
-        self.created_ms.store(summary.created_ms, Ordering::Relaxed);
-        self.tell_of_closed(&seen.shards);
+        self.set.seen().created_ms = summary.created_ms;
+        self.set.tell_of_closed(&seen.shards);
         Ok(())
     }
 
     /// Makes leases of new shards if they are `due` to be looked for, takes what is due to this node, and opens their lanes.
-    fn share(&self, sharing: &mut Coordinator, seen: &mut SeenShards, due: bool, wake: &Sender<()>) -> Result<()> {
-        let changed = self.take_change();
-        let current = self.current();
+    fn share(&mut self, sharing: &mut Coordinator, seen: &mut SeenShards, due: bool) -> Result<()> {
+        let current = self.set.current();
+        let changed = self.is_news(current.generation);
         let Some(settings) = current.config.kinesis() else { return Ok(()) };
-        let connected = self.kinesis(settings, changed).and_then(|kinesis| match changed {
-            true => sharing.reconnect(&current.common, &self.name, &current.config, settings).map(|()| kinesis),
-            false => Ok(kinesis),
-        });
-        let kinesis = connected.inspect_err(|_| {
-            if changed {
-                self.keep_change()
-            }
-        })?;
+        let kinesis = self.kinesis(settings, changed)?;
+        if changed {
+            sharing.reconnect(&current.common, &self.set.name, &current.config, settings)?;
+            self.follow(current.generation);
+        }
         // It may be another stream now.
         let due = due || changed;
-        let known_in = self.was_shared_by(sharing.table())?.then_some(&*self.dir);
+        let known_in = self.set.was_shared_by(sharing.table())?.then_some(&*self.set.dir);
         let mut leases = sharing.look(known_in)?;
         // Which life of the stream the leases are of has been looked at before anything is opened.
-        if due || self.created_ms.load(Ordering::Relaxed) == 0 {
+        if due || self.set.created_ms() == 0 {
             self.look_at_shards(sharing, seen, &leases, &kinesis)?;
-            leases = sharing.look(Some(&self.dir))?;
+            leases = sharing.look(Some(&self.set.dir))?;
         }
         let (ours, mut failed) = sharing.take(&leases, &seen.shards);
-        let elsewhere = leases.iter().filter(|l| !ours.contains(&l.shard) && !self.lanes().contains_key(&l.shard));
-        *self.elsewhere.lock().expect("nobody panics holding it") = elsewhere.cloned().collect();
-        let created_ms = self.created_ms.load(Ordering::Relaxed);
-        let dir = self.dir.join(created_ms.to_string());
-        self.end_unread();
+        let elsewhere = leases.iter().filter(|l| !ours.contains(&l.shard) && !self.set.lanes().contains_key(&l.shard));
+        let elsewhere: Vec<Lease> = elsewhere.cloned().collect();
+        self.set.seen().elsewhere = elsewhere;
+        let created_ms = self.set.created_ms();
+        let dir = self.set.dir.join(created_ms.to_string());
+        self.set.end_unread();
         for lease in leases.iter().filter(|l| ours.contains(&l.shard)) {
-            if self.phase() != ReadingPhase::Reading {
+            if self.set.phase() != ReadingPhase::Reading {
                 break;
             }
-            if matches!(self.lanes().get(&lease.shard), Some(ShardLane::Open(_))) {
+            if matches!(self.set.lanes().get(&lease.shard), Some(ShardLane::Open(_))) {
                 continue;
             }
             let opened = sharing.elsewhere(&lease.shard, created_ms).and_then(|(elsewhere, lease, name)| {
@@ -226,11 +228,11 @@ impl ShardSet {
                     elsewhere: Some(elsewhere),
                     new_leases,
                 };
-                self.open(&current, &kinesis, place, wake)
+                self.open(&current, &kinesis, place)
             });
             sharing.opened(&lease.shard, opened.as_ref().err());
             match opened {
-                Ok(lane) => self.add(&lease.shard, lane),
+                Ok(lane) => self.set.add(&lease.shard, lane),
                 // The others are read all the same.
                 Err(e) => failed = failed.or(Some(e.during(format!("shard `{}`", lease.shard)))),
             }

@@ -4,24 +4,23 @@
 
 use super::lanes::ShardLane;
 use super::{ReadingPhase, ShardSet, Shards};
-use std::sync::atomic::Ordering;
 
 impl Shards {
     /// Reads nothing more, and begins to deliver what is held. `is_ending`: the process ends, and the next one reads again
     /// what plans list.
     pub(in crate::stream) fn drain(&self, is_ending: bool) {
         self.enter(ReadingPhase::Draining);
-        self.shared.drain_lanes(is_ending);
+        self.set.drain_lanes(is_ending);
     }
 
     /// Whether they are not read any more.
     pub(in crate::stream) fn are_draining(&self) -> bool {
-        self.shared.phase() == ReadingPhase::Draining
+        self.set.phase() == ReadingPhase::Draining
     }
 
     /// Whether every lane's thread has ended.
     pub(in crate::stream) fn have_ended(&self) -> bool {
-        self.shared.lanes().values().all(|lane| match lane {
+        self.set.lanes().values().all(|lane| match lane {
             ShardLane::Open(lane) => lane.running.has_ended(),
             ShardLane::Done(_) => true,
         })
@@ -67,10 +66,11 @@ impl ShardSet {
 
     /// Ends lanes that nobody reads for any more, though there may be more to read: they are to be opened again.
     pub(super) fn end_unread(&self) {
+        let created_ms = self.created_ms();
         let is_unread = |lane: &ShardLane| match lane {
             ShardLane::Open(lane) => {
                 let has_no_reader = lane.reader.is_finished() && !lane.shard.is_at_end() && !lane.shard.is_gone();
-                lane.created_ms == self.created_ms.load(Ordering::Relaxed)
+                lane.created_ms == created_ms
                     && (has_no_reader || lane.shard.is_to_be_read_again())
                     && !lane.running.has_ended()
             }

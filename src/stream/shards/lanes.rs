@@ -2,6 +2,7 @@
 
 use super::directories::DONE;
 use super::passed::passed;
+use super::scheduler::ShardScheduler;
 use super::{Current, ShardSet};
 use crate::error::{Error, Result};
 use crate::lane::Start;
@@ -120,16 +121,12 @@ impl ShardSet {
         }
         ended
     }
+}
 
+impl ShardScheduler {
     /// Opens the lane of a shard, and begins to read it.
-    pub(super) fn open(
-        &self,
-        current: &Current,
-        kinesis: &KinesisClient,
-        place: LanePlace,
-        wake: &Sender<()>,
-    ) -> Result<ShardLane> {
-        let (shared, Current { generation, config, common }) = (&self.shared, current);
+    pub(super) fn open(&self, current: &Current, kinesis: &KinesisClient, place: LanePlace) -> Result<ShardLane> {
+        let (set, shared, Current { generation, config, common }) = (&self.set, &self.set.shared, current);
         let LanePlace { id, dir, start: begin, elsewhere, new_leases } = place;
         shared.fs.create_dir_all(&dir).map_err(|e| Error::io(format!("`{}`", dir.display()), e))?;
         if elsewhere.is_none()
@@ -138,33 +135,33 @@ impl ShardSet {
             status.damage.extend(damage);
             return Ok(ShardLane::Done(status));
         }
-        let meta = read_or_make_meta(&*shared.fs, &dir, Some(&self.name))?;
+        let meta = read_or_make_meta(&*shared.fs, &dir, Some(&set.name))?;
         let lane = LaneToOpen { common, dir: &dir, meta: &meta, config: Some(config) };
         let (mut engine, shard) = open_shard(&lane, begin, elsewhere)?;
         shard.hold_at_most(self.room.part_bytes_max());
         // Of a lane that others run, too, it may have been said elsewhere.
-        let (paused, was_paused) = (self.paused.load(Ordering::Relaxed), engine.state().paused);
-        if paused || !self.is_shared() {
+        let (paused, was_paused) = (set.paused.load(Ordering::Relaxed), engine.state().paused);
+        if paused || !set.is_shared() {
             engine.pause(paused)?;
         }
         let state = engine.state();
         let start = state.start.clone().expect("it is persisted before the lane is opened");
         let bound = state.plans.values().any(|p| p.list.end() > state.low[p.outlet.track() as usize]);
-        let name = format!("{}/{id}", self.name);
-        let mut sinks = Sinks::new(common, &self.name);
+        let name = format!("{}/{id}", set.name);
+        let mut sinks = Sinks::new(common, &set.name);
         // Of a lane that others run, too, nothing here is known to be the last word.
-        if !self.is_shared() {
+        if !set.is_shared() {
             engine.note_damage(sinks.remember(&dir, &engine.open_stores(), ReachedBy::Shard).into_iter().collect());
         }
         // What can fail comes first: nobody would end a lane that runs.
         let (passed, damage) = passed(&*shared.fs, &dir)?.unzip();
         engine.note_damage(damage.flatten().into_iter().collect());
-        let running = LaneHandle::start(shared, &name, (engine, sinks), &self.retired, self.pool()?.threads());
-        let created_ms = self.created_ms.load(Ordering::Relaxed);
-        let tell = teller(running.teller(), shard.clone(), wake.clone());
+        let running = LaneHandle::start(shared, &name, (engine, sinks), &set.retired, set.pool()?.threads());
+        let created_ms = set.created_ms();
+        let tell = teller(running.teller(), shard.clone(), self.wake.clone());
         let reader = ShardReader {
             kinesis: kinesis.clone(),
-            stream: self.name.clone(),
+            stream: set.name.clone(),
             id: id.clone(),
             shard: shard.clone(),
             created_ms,
@@ -179,7 +176,7 @@ impl ShardSet {
             tell,
         };
         let reader = shared.runtime.spawn(reader.run());
-        tracing::info!(stream = self.name, shard = id, "the shard is read");
+        tracing::info!(stream = set.name, shard = id, "the shard is read");
         Ok(ShardLane::Open(Box::new(OpenLane {
             running,
             shard,

@@ -13,18 +13,17 @@ pub mod life;
 mod new_shards;
 mod passed;
 mod renewals;
+pub mod scheduler;
 pub mod standalone;
 pub mod status;
 
 use self::directories::SHARDS;
 use self::lanes::{OpenLane, ShardLane};
-use crate::alarm::{Alarm, AlarmKind};
+use self::scheduler::ShardScheduler;
+use crate::alarm::Alarm;
 use crate::config::{self, StreamConfig};
 use crate::error::{Error, Kind, Result};
-use crate::source::kinesis::client::KinesisClient;
 use crate::source::kinesis::lease::Lease;
-use crate::source::kinesis::reader::Consumer;
-use crate::source::room::ReadRoom;
 use crate::stream::engine::Engine;
 use crate::stream::lane::pool::{OF_SHARDS, Pool};
 use crate::stream::lane::resources::LaneResources;
@@ -33,11 +32,11 @@ use crate::stream::lane::sinks::Sinks;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Add;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Between two looks at a shard that was read to its end and has records that are not settled.
@@ -58,42 +57,45 @@ enum ReadingPhase {
 
 /// The lanes of one stream's shards.
 pub(in crate::stream) struct Shards {
-    shared: Arc<ShardSet>,
+    set: Arc<ShardSet>,
     wake: Sender<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// What the thread that opens lanes, and whoever asks them something, have in common.
 struct ShardSet {
     shared: NodeShared,
     name: String,
     /// Holds a directory for each life of the Kinesis stream, by its time of creation, with one for each shard.
     dir: PathBuf,
-    current: Mutex<Current>,
-    /// What leads to services may have changed since they were connected to.
-    changed: AtomicBool,
-    kinesis: Mutex<Option<KinesisClient>>,
-    lanes: Mutex<BTreeMap<String, ShardLane>>,
-    /// Where lanes run. Goes after them.
-    pool: OnceLock<Pool>,
-    alarm: Mutex<Option<Alarm>>,
-    /// What was found damaged of files that are no single shard's.
-    damage: Mutex<BTreeSet<String>>,
     /// As which it was started.
     source: Option<config::Kinesis>,
-    /// Who we are among the nodes that share the shards, if any do.
-    worker: OnceLock<String>,
-    /// Leases of other nodes, as last seen.
-    elsewhere: Mutex<Vec<Lease>>,
+    /// Told to the thread.
+    current: Mutex<Current>,
+    phase: watch::Sender<ReadingPhase>,
     retired: Arc<AtomicBool>,
     /// While set, nothing of the stream is delivered, and lanes that are opened begin paused.
     paused: Arc<AtomicBool>,
-    phase: watch::Sender<ReadingPhase>,
-    /// When the stream of Kinesis was made, as last seen; 0: not yet.
-    created_ms: AtomicU64,
-    /// The ARN of the consumer that records are sent to, if that is wanted and can be had.
-    consumer: Consumer,
-    /// For answers that are on their way.
-    room: Arc<ReadRoom>,
+    /// Told by the thread.
+    seen: Mutex<SeenStream>,
+    lanes: Mutex<BTreeMap<String, ShardLane>>,
+    /// Where lanes run. Goes after them.
+    pool: OnceLock<Pool>,
+}
+
+/// How the stream of Kinesis stood when it was last looked at.
+#[derive(Default)]
+struct SeenStream {
+    /// When it was made; 0: it was not looked at yet.
+    created_ms: u64,
+    /// Why it cannot be read.
+    alarm: Option<Alarm>,
+    /// What was found damaged of files that are no single shard's.
+    damage: BTreeSet<String>,
+    /// Who we are among the nodes that share the shards, if any do.
+    worker: Option<String>,
+    /// Leases of other nodes.
+    elsewhere: Vec<Lease>,
 }
 
 /// The configuration in force, and what the lanes have in common under it; with the stream's own lane, too.
@@ -116,33 +118,24 @@ impl Shards {
     ) -> Result<Shards> {
         let shared = &of_stream.shared;
         let common = of_stream.clone();
-        let inner = Arc::new(ShardSet {
+        let set = Arc::new(ShardSet {
             shared: shared.clone(),
             name: name.to_owned(),
             dir: dir.join(SHARDS),
-            current: Mutex::new(Current { generation: 0, config: config.clone(), common }),
-            changed: AtomicBool::new(false),
-            kinesis: Mutex::default(),
-            pool: OnceLock::new(),
-            lanes: Mutex::default(),
-            alarm: Mutex::default(),
-            damage: Mutex::default(),
             source: config.kinesis().cloned(),
-            worker: OnceLock::new(),
-            elsewhere: Mutex::default(),
+            current: Mutex::new(Current { generation: 0, config: config.clone(), common }),
+            phase: watch::Sender::new(ReadingPhase::Reading),
             retired: retired.clone(),
             paused: paused.clone(),
-            phase: watch::Sender::new(ReadingPhase::Reading),
-            created_ms: AtomicU64::new(0),
-            consumer: Consumer::default(),
-            room: shared.memory.room(),
+            seen: Mutex::default(),
+            lanes: Mutex::default(),
+            pool: OnceLock::new(),
         });
         let (wake, woken) = channel();
-        let (of_thread, waker) = (inner.clone(), wake.clone());
-        let thread = std::thread::Builder::new().name(format!("shards {name}"));
-        let thread = thread.spawn(move || of_thread.run(&woken, &waker));
+        let scheduler = ShardScheduler::new(set.clone(), woken, wake.clone());
+        let thread = std::thread::Builder::new().name(format!("shards {name}")).spawn(move || scheduler.run());
         let thread = thread.map_err(|e| Error::new(Kind::Retry, format!("start a thread for shards: {e}")))?;
-        Ok(Shards { shared: inner, wake, thread: Mutex::new(Some(thread)) })
+        Ok(Shards { set, wake, thread: Mutex::new(Some(thread)) })
     }
 
     /// Has something done on the thread of every open lane.
@@ -151,7 +144,7 @@ impl Shards {
         work: impl Fn(&mut Engine, &mut Sinks) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
         let mut sum = T::default();
-        for lane in self.shared.lanes().values() {
+        for lane in self.set.lanes().values() {
             if let ShardLane::Open(lane) = lane
                 && !(self.are_draining() && lane.running.has_ended())
             {
@@ -164,7 +157,7 @@ impl Shards {
     /// Whether a configuration has the shards read as they are: alone, or shared by this table, which is asked with these
     /// credentials.
     pub(in crate::stream) fn are_read_as(&self, config: &StreamConfig) -> bool {
-        let pair = self.shared.source.as_ref().zip(config.kinesis());
+        let pair = self.set.source.as_ref().zip(config.kinesis());
         pair.is_some_and(|(source, kinesis)| source.shares_as(kinesis))
     }
 
@@ -172,17 +165,16 @@ impl Shards {
     pub(in crate::stream) fn reload(&self, of_stream: &LaneResources, config: &StreamConfig) -> Result<()> {
         let mut common = of_stream.clone();
         // Lanes that are opened later know of places before, too, also where those are not kept.
-        let before = self.shared.current();
+        let before = self.set.current();
         common.settings.complete(before.common.settings);
-        *self.shared.current.lock().expect("nobody panics holding it") =
+        *self.set.current.lock().expect("nobody panics holding it") =
             Current { generation: before.generation + 1, config: config.clone(), common: common.clone() };
-        self.shared.keep_change();
         let mut failed = None;
-        for lane in self.shared.lanes().values() {
+        for lane in self.set.lanes().values() {
             if let ShardLane::Open(lane) = lane
                 && !lane.running.has_ended()
             {
-                let done = lane.running.reload(&common, &self.shared.name, &lane.dir, config);
+                let done = lane.running.reload(&common, &self.set.name, &lane.dir, config);
                 // One that has delivered what it held ends at any time.
                 let has_drained = self.are_draining() && lane.running.has_ended();
                 failed = failed.or(done.err().filter(|_| !has_drained));
@@ -194,18 +186,18 @@ impl Shards {
 
     /// Whether other nodes may read them, too.
     pub(in crate::stream) fn are_shared(&self) -> bool {
-        self.shared.is_shared()
+        self.set.is_shared()
     }
 
     /// Whether one of them ended by an error.
     pub(in crate::stream) fn are_broken(&self) -> bool {
-        !self.shared.is_shared()
-            && self.shared.phase() == ReadingPhase::Reading
-            && self.shared.lanes().values().any(|lane| matches!(lane, ShardLane::Open(l) if l.running.has_ended()))
+        !self.set.is_shared()
+            && self.set.phase() == ReadingPhase::Reading
+            && self.set.lanes().values().any(|lane| matches!(lane, ShardLane::Open(l) if l.running.has_ended()))
     }
 
     fn enter(&self, phase: ReadingPhase) {
-        self.shared.phase.send_replace(phase);
+        self.set.phase.send_replace(phase);
         let _ = self.wake.send(());
     }
 
@@ -219,11 +211,20 @@ impl Shards {
     /// Ends every lane where it is.
     pub(in crate::stream) fn stop(&self) {
         self.end_thread();
-        self.shared.end_all();
+        self.set.end_all();
     }
 }
 
 impl ShardSet {
+    fn seen(&self) -> MutexGuard<'_, SeenStream> {
+        self.seen.lock().expect("nobody panics holding it")
+    }
+
+    /// When the stream of Kinesis was made, as last seen; 0: it was not looked at yet.
+    fn created_ms(&self) -> u64 {
+        self.seen().created_ms
+    }
+
     fn lanes(&self) -> MutexGuard<'_, BTreeMap<String, ShardLane>> {
         self.lanes.lock().expect("nobody panics holding the lanes")
     }
@@ -279,6 +280,11 @@ impl ShardSet {
         self.current.lock().expect("nobody panics holding it").clone()
     }
 
+    /// Of the configuration in force.
+    fn generation(&self) -> u64 {
+        self.current.lock().expect("nobody panics holding it").generation
+    }
+
     fn phase(&self) -> ReadingPhase {
         *self.phase.borrow()
     }
@@ -294,38 +300,5 @@ impl ShardSet {
 
     fn is_shared(&self) -> bool {
         self.source.as_ref().is_some_and(|source| source.coordination.is_some())
-    }
-
-    fn run(&self, woken: &Receiver<()>, wake: &Sender<()>) {
-        match self.is_shared() {
-            true => self.run_shared(woken, wake),
-            false => self.run_alone(woken, wake),
-        }
-    }
-
-    /// Waits until then, or until there may be something to do. `false`: nobody can say so any more.
-    fn wait(&self, until: Instant, woken: &Receiver<()>) -> bool {
-        let mut pause = until.saturating_duration_since(Instant::now());
-        if self.lanes().values().any(|lane| matches!(lane, ShardLane::Open(l) if l.shard.is_at_end())) {
-            pause = pause.min(ENDING);
-        }
-        match woken.recv_timeout(pause) {
-            Ok(()) => while woken.try_recv().is_ok() {},
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return false,
-        }
-        true
-    }
-
-    fn report(&self, done: Result<()>) {
-        if self.phase() != ReadingPhase::Reading {
-            return;
-        }
-        if let Err(e) = &done {
-            tracing::warn!(stream = self.name, error = %e, "shards cannot be read");
-        }
-        let mut alarm = self.alarm.lock().expect("nobody panics holding it");
-        let since_ms = alarm.take().map_or_else(|| self.shared.clock.wall_ms(), |before| before.since_ms);
-        *alarm = done.err().map(|e| Alarm::new(AlarmKind::SourceNotRead, e.to_string()).since(since_ms));
     }
 }

@@ -3,6 +3,7 @@
 use super::directories::DONE;
 use super::directories::{BEGIN, OF_LIFE, of_life, shards_of};
 use super::lanes::{LanePlace, ShardLane};
+use super::scheduler::ShardScheduler;
 use super::{Current, ENDING, RETRY, ReadingPhase, ShardSet};
 use crate::config;
 use crate::error::{Error, Kind, Result};
@@ -14,8 +15,6 @@ use crate::stream::lane::meta::META;
 use crate::stream::state_log::sealed;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
 /// The file `BEGIN`: where the shards of a stream begin to be read, decided once.
@@ -26,75 +25,69 @@ struct BeginFile {
     timestamp_ms: Option<u64>,
 }
 
-impl ShardSet {
-    pub(super) fn run_alone(&self, woken: &Receiver<()>, wake: &Sender<()>) {
+impl ShardScheduler {
+    pub(super) fn run_alone(&mut self) {
         let mut next_list = Instant::now();
-        while self.phase() == ReadingPhase::Reading {
-            let changed = self.take_change();
-            let current = self.current();
+        while self.set.phase() == ReadingPhase::Reading {
+            let current = self.set.current();
+            let changed = self.is_news(current.generation);
             let Some(settings) = current.config.kinesis() else { break };
-            self.empty_broken();
-            let ended = self.end_lanes();
+            self.set.empty_broken();
+            let ended = self.set.end_lanes();
             if !ended.is_empty() || changed || Instant::now() >= next_list {
-                let done = self.open_lanes(&current, settings, changed, wake);
-                if changed && done.is_err() {
-                    self.keep_change();
+                let done = self.open_lanes(&current, settings, changed);
+                if done.is_ok() {
+                    self.follow(current.generation);
                 }
                 let every = settings.shards_interval;
                 // A lane that is ending makes this loop turn often: Kinesis is not asked any sooner for that.
                 next_list = Instant::now() + if done.is_ok() { every } else { RETRY.min(every) };
                 self.report(done);
             }
-            if !self.wait(next_list, woken) {
+            if !self.wait(next_list) {
                 return;
             }
         }
-        while self.phase() == ReadingPhase::Draining && !self.are_told_to_drain() {
-            self.drain_lanes(false);
-            if !self.wait(Instant::now() + ENDING, woken) {
+        while self.set.phase() == ReadingPhase::Draining && !self.set.are_told_to_drain() {
+            self.set.drain_lanes(false);
+            if !self.wait(Instant::now() + ENDING) {
                 return;
             }
         }
     }
 
     /// Opens the lanes of shards whose parents are done.
-    fn open_lanes(
-        &self,
-        current: &Current,
-        settings: &config::Kinesis,
-        changed: bool,
-        wake: &Sender<()>,
-    ) -> Result<()> {
+    fn open_lanes(&mut self, current: &Current, settings: &config::Kinesis, changed: bool) -> Result<()> {
         let kinesis = self.kinesis(settings, changed)?;
-        let answers = self.answers();
+        let answers = self.set.answers();
         let summary = self.ask(kinesis.summary())?;
         let listed = self.ask(kinesis.shards())?;
         self.find_consumer(&kinesis, settings, &summary);
-        match self.created_ms.load(Ordering::Relaxed) == summary.created_ms {
-            true => self.are_seen(answers),
-            false => self.meet(summary.created_ms),
+        match self.set.created_ms() == summary.created_ms {
+            true => self.set.are_seen(answers),
+            false => self.set.meet(summary.created_ms),
         }
-        let dir = self.dir.join(summary.created_ms.to_string());
-        let begin = self.begin(&dir, settings, &summary)?;
-        self.end_unread();
-        self.tell_of_closed(&listed);
+        let dir = self.set.dir.join(summary.created_ms.to_string());
+        let begin = self.set.begin(&dir, settings, &summary)?;
+        self.set.end_unread();
+        self.set.tell_of_closed(&listed);
         let mut failed = None;
-        let left = self.left(&dir, &listed)?;
+        let left = self.set.left(&dir, &listed)?;
         // First what is left of those: their children wait for them.
         for shard in left.iter().chain(&listed) {
-            if self.phase() != ReadingPhase::Reading {
+            if self.set.phase() != ReadingPhase::Reading {
                 break;
             }
-            if !self.lanes().contains_key(&shard.id) && self.is_next(shard, &listed) {
+            if !self.set.lanes().contains_key(&shard.id) && self.set.is_next(shard, &listed) {
                 // It may be back that was another one meanwhile: two lanes never have one directory.
-                self.end(&[of_life(&shard.id, summary.created_ms)]);
+                self.set.end(&[of_life(&shard.id, summary.created_ms)]);
                 let start = begin.timestamp_ms.map_or(Start::TrimHorizon, Start::Timestamp);
                 let dir = dir.join(&shard.id);
-                let noted = self.note_what_was_read(&dir, &shard.id, summary.created_ms);
+                let noted = self.set.note_what_was_read(&dir, &shard.id, summary.created_ms);
                 let place = LanePlace { id: shard.id.clone(), dir, start, elsewhere: None, new_leases: None };
-                let lane = noted.and_then(|()| self.open(current, &kinesis, place, wake));
+                let lane = noted.and_then(|()| self.open(current, &kinesis, place));
                 match lane {
-                    Ok(lane) => self.add(&shard.id, lane),
+                    Ok(lane) => self.set.add(&shard.id, lane),
                     // The others are read all the same.
                     Err(e) => failed = failed.or(Some(e.during(format!("shard `{}`", shard.id)))),
                 }
@@ -102,11 +95,13 @@ impl ShardSet {
         }
         failed.map_or(Ok(()), Err)
     }
+}
 
+impl ShardSet {
     /// Takes note of when the stream was made. One that was deleted and made again has other shards under the same names:
     /// those of before are read no more, and deliver what they hold.
     fn meet(&self, created_ms: u64) {
-        let before = self.created_ms.swap(created_ms, Ordering::Relaxed);
+        let before = std::mem::replace(&mut self.seen().created_ms, created_ms);
         if before == 0 || before == created_ms {
             return;
         }
@@ -177,7 +172,7 @@ impl ShardSet {
         }
         match sealed::read_and_mend(fs, &path)? {
             Some((begin, damage)) => {
-                self.damage.lock().expect("nobody panics holding it").extend(damage);
+                self.seen().damage.extend(damage);
                 Ok(begin)
             }
             None if self.has_read_of(dir)? => {

@@ -6,7 +6,6 @@ use super::lanes::{OpenLane, ShardLane};
 use crate::alarm::{Alarm, AlarmKind, headline};
 use crate::stream::lane::status::{ShardStatus, Status};
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 /// What decides which shards nobody reads.
 #[derive(Clone, PartialEq, Eq)]
@@ -20,8 +19,10 @@ pub(in crate::stream) struct ReadShards {
 impl Shards {
     /// What is read now; `None` if that is not known yet.
     pub(in crate::stream) fn reading(&self) -> Option<ReadShards> {
-        let created_ms = self.shared.created_ms.load(Ordering::Relaxed);
-        let cannot_be_read = self.shared.alarm.lock().expect("nobody panics holding it").is_some();
+        let (created_ms, cannot_be_read) = {
+            let seen = self.set.seen();
+            (seen.created_ms, seen.alarm.is_some())
+        };
         if created_ms == 0 && !cannot_be_read && !self.are_draining() {
             return None;
         }
@@ -29,7 +30,7 @@ impl Shards {
             ShardLane::Open(lane) => !(self.are_draining() && lane.running.has_ended()),
             ShardLane::Done(_) => true,
         };
-        let lanes = self.shared.lanes();
+        let lanes = self.set.lanes();
         let open = lanes.iter().filter(|(_, lane)| is_open(lane)).map(|(id, _)| match id.contains(OF_LIFE) {
             true => id.clone(),
             false => of_life(id, created_ms),
@@ -40,16 +41,19 @@ impl Shards {
 
     /// Adds how each shard stands, and what keeps shards from being read.
     pub(in crate::stream) fn add_to(&self, status: &mut Status) {
-        let alarm = self.shared.alarm.lock().expect("nobody panics holding it").clone();
-        alarm.into_iter().for_each(|alarm| status.raise(alarm));
-        status.damage.extend(self.shared.damage.lock().expect("nobody panics holding it").iter().cloned());
-        for (id, lane) in self.shared.lanes().iter() {
+        let worker = {
+            let seen = self.set.seen();
+            seen.alarm.iter().for_each(|alarm| status.raise(alarm.clone()));
+            status.damage.extend(seen.damage.iter().cloned());
+            seen.worker.clone()
+        };
+        for (id, lane) in self.set.lanes().iter() {
             match lane {
                 // What it holds still is known from its files.
                 ShardLane::Open(lane) if self.are_draining() && lane.running.has_ended() => {}
                 ShardLane::Open(lane) => {
                     let known = ShardStatus {
-                        owner: self.shared.worker.get().cloned(),
+                        owner: worker.clone(),
                         position: lane.shard.position().map(|position| position.to_string()),
                         behind_ms: lane.shard.behind_ms(),
                         ..ShardStatus::default()
@@ -62,7 +66,7 @@ impl Shards {
                 }
             }
         }
-        for lease in self.shared.elsewhere.lock().expect("nobody panics holding it").iter() {
+        for lease in &self.set.seen().elsewhere {
             status.add_lease(&lease.shard, lease.owner.clone(), &lease.checkpoint, lease.is_ended());
         }
     }
