@@ -1,0 +1,3 @@
+//! The commands besides `run`.
+
+pub mod commands;

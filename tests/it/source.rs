@@ -1,0 +1,3 @@
+//! What streams read from.
+
+pub mod kinesis;
