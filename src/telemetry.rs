@@ -6,7 +6,7 @@ mod logs;
 pub use self::logs::{flush_logs, init_logs, write_line};
 
 use crate::alarm::AlarmKind;
-use crate::config::{Config, Format};
+use crate::config::Config;
 use crate::destination::{DestinationKind, MetricFamily, Payload};
 use crate::stream::plan::Outlet;
 use crate::stream::supervise::{Settled, Status};
@@ -136,7 +136,7 @@ fn delivery(page: &mut Page, name: &str, of: impl Fn(&Status) -> Option<Settled>
 
 fn steps(page: &mut Page, config: &Config) {
     let stream = |s: &Status| config.streams.get(&s.stream);
-    let converts = |s: &Status| stream(s).is_some_and(|c| matches!(c.format, Format::Parquet(_)));
+    let converts = |s: &Status| stream(s).is_some_and(|c| c.format.converts());
     page.family("DroppedRecords", "counter", "Records dropped by the transform.", |s| {
         Some(settled(s, Outlet::Dropped).records as f64)
     });

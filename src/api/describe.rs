@@ -1,7 +1,7 @@
 //! A stream as `DescribeDeliveryStream` shows it (docs/firehose.md: "Operations").
 
 use crate::config::{
-    Backup, Buffer, Compress, Config, ContentEncoding, Destination, Format, Http, Sse, Store, StreamConfig,
+    Backup, Buffer, Compress, Config, ContentEncoding, Destination, Http, Source, Sse, Store, StreamConfig,
     WarehouseSettings,
 };
 use crate::stream::supervise::Stream;
@@ -39,8 +39,8 @@ pub(super) fn arn(config: &Config, stream: &str) -> String {
 
 /// A stream's source, as Firehose calls it.
 pub(super) fn stream_type(config: &Config, name: &str) -> &'static str {
-    let kinesis = config.streams.get(name).and_then(StreamConfig::kinesis);
-    if kinesis.is_some() { "KinesisStreamAsSource" } else { "DirectPut" }
+    let source = config.streams.get(name).map_or(&Source::DirectPut, |stream| &stream.source);
+    source.spec().stream_type
 }
 
 /// A stream's description. Of one that is not in the configuration no destination is known.
@@ -101,7 +101,7 @@ fn s3_destination(config: &Config, stream: &StreamConfig, store: Store) -> Value
     let s3 = s3(config, store, &stream.buffer, &stream.compress);
     let mut extended = s3.clone();
     extended["S3BackupMode"] = if stream.source_backup().is_some() { "Enabled" } else { "Disabled" }.into();
-    extended["DataFormatConversionConfiguration"] = json!({ "Enabled": matches!(stream.format, Format::Parquet(_)) });
+    extended["DataFormatConversionConfiguration"] = json!({ "Enabled": stream.format.converts() });
     extended["ProcessingConfiguration"] = processing(stream);
     if let Some(backup) = stream.source_backup().and_then(|b| backup(config, b)) {
         extended["S3BackupDescription"] = backup;

@@ -255,7 +255,7 @@ impl FirehoseApi {
         if stream.is_retired() {
             return Err(ApiError::not_found(&input.stream, &config.api.account));
         }
-        if stream.reads_kinesis() {
+        if !stream.takes_puts() {
             return Err(ApiError::invalid_argument(NOT_PERMITTED));
         }
         let tally = self.tallies.of(&input.stream);

@@ -3,7 +3,7 @@
 use super::check_online::online;
 use super::{Outcome, out::say};
 use crate::api::{tls::acceptor, wire::BODY_BYTES_MAX};
-use crate::config::{self, Config, Format, Problem, REQUEST_BYTES_MAX, StreamConfig, Transform, WrittenConfig};
+use crate::config::{self, Config, Problem, REQUEST_BYTES_MAX, StreamConfig, Transform, WrittenConfig};
 use crate::format::schema::data_type;
 use crate::fs::fake::FakeFs;
 use crate::stream::pipeline::load::Loader;
@@ -70,13 +70,13 @@ fn deeper(config: &Config, written: &WrittenConfig) -> Vec<Problem> {
 
 /// What is wrong with a schema's types, at their places in its file.
 fn columns(stream: &StreamConfig) -> Vec<Problem> {
-    let Format::Parquet(parquet) = &stream.format else { return Vec::new() };
-    let columns = match config::load_columns(&parquet.schema) {
+    let Some(schema) = stream.format.schema() else { return Vec::new() };
+    let columns = match config::load_columns(schema) {
         Ok(columns) => columns,
         Err(errors) => return errors.0,
     };
     let wrong = columns.iter().filter_map(|c| {
-        let (file, path) = (parquet.schema.display().to_string(), format!("columns.{}", c.name));
+        let (file, path) = (schema.display().to_string(), format!("columns.{}", c.name));
         let message = data_type(&c.type_text).err()?.to_string();
         Some(Problem { file, line: c.line, column: c.column, path, message })
     });

@@ -180,9 +180,7 @@ fn fingerprint(config: &Config) -> Fingerprint {
     let mut files: Vec<_> = config.api.tls.iter().flat_map(|tls| [tls.cert.clone(), tls.key.clone()]).collect();
     for stream in config.streams.values() {
         files.extend(stream.transform.iter().map(|crate::config::Transform::Wasm(w)| w.module.clone()));
-        if let crate::config::Format::Parquet(parquet) = &stream.format {
-            files.push(parquet.schema.clone());
-        }
+        files.extend(stream.format.schema().cloned());
     }
     let look = |path: &PathBuf| {
         let metadata = std::fs::metadata(path).ok()?;

@@ -2,17 +2,15 @@
 
 use super::check_kinesis;
 use super::checker::{Checker, Keys, STREAM_DISK_MIN};
+use super::format::{FormatSpec, ObjectContent};
 use super::rules::{Rules, below};
 use super::store::Store;
 use super::tree::quote;
-use super::{Buffer, Compress, Format, Gzip, Lines, StreamConfig, Transform, Wasm, load_columns};
+use super::{Buffer, Compress, Gzip, StreamConfig, Transform, Wasm, load_columns};
 use crate::destination::{DestinationSpec, Payload};
 use crate::partition::prefix::{Namespace, Prefix, PrefixKind, check_pair};
 use crate::units::ByteSize;
 use std::time::Duration;
-
-/// Firehose's default where records are converted; a small Parquet file costs every reader of it.
-const PARQUET_BUFFER_SIZE: ByteSize = ByteSize::mib(128);
 
 /// Firehose has no buffering of zero for backups: every record would be an object. (It wants 60 seconds and more.)
 const BACKUP_INTERVAL_MIN: Duration = Duration::from_millis(1);
@@ -96,18 +94,19 @@ impl Rules<'_, '_> {
     }
 
     fn format(&mut self, stream: &mut StreamConfig) {
-        let Format::Parquet(parquet) = &mut stream.format else { return };
-        if self.checker.file(&below(self.name, &["format", "parquet", "schema"]), &mut parquet.schema)
-            && let Err(errors) = load_columns(&parquet.schema)
+        let FormatSpec { key, name, compresses_inside, buffer_size, .. } = stream.format.spec();
+        if let Some(schema) = stream.format.schema_mut()
+            && self.checker.file(&below(self.name, &["format", key, "schema"]), schema)
+            && let Err(errors) = load_columns(schema)
         {
             self.checker.problems.extend(errors.0);
         }
-        if stream.compress != Compress::None {
-            let what = "`none` with Parquet, which compresses inside the file (`format.parquet.compression`)";
-            self.expected(&["compress"], what);
+        if *compresses_inside && stream.compress != Compress::None {
+            let what = format!("`none` with {name}, which compresses inside the file (`format.{key}.compression`)");
+            self.expected(&["compress"], &what);
         }
-        if !self.checker.has(&below(self.name, &["buffer", "size"])) {
-            stream.buffer.size = PARQUET_BUFFER_SIZE;
+        if let Some(size) = buffer_size.filter(|_| !self.checker.has(&below(self.name, &["buffer", "size"]))) {
+            stream.buffer.size = size;
         }
     }
 
@@ -132,7 +131,7 @@ impl Rules<'_, '_> {
         match stream.destination.kind().spec().payload {
             Payload::Objects => {}
             Payload::Rows => {
-                if matches!(stream.format, Format::Parquet(_)) {
+                if stream.format.converts() {
                     self.expected(&["format"], "`raw` or `lines`: a warehouse loads JSON or CSV");
                 }
             }
@@ -149,11 +148,8 @@ impl Rules<'_, '_> {
             );
             self.expected(&["compress"], &what);
         }
-        match &stream.format {
-            Format::Raw => {}
-            Format::Lines(Lines {}) | Format::Parquet(_) => {
-                self.expected(&["format"], "`raw`: an endpoint takes records one by one, as they are");
-            }
+        if stream.format.spec().content != ObjectContent::Records {
+            self.expected(&["format"], "`raw`: an endpoint takes records one by one, as they are");
         }
         if stream.file_extension.is_some() {
             self.problem(&["file_extension"], format!("unknown with `{key}`, which has no files"));

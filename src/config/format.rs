@@ -1,5 +1,6 @@
 //! Settings of the format and compress steps.
 
+use crate::units::ByteSize;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -16,6 +17,81 @@ pub enum Format {
     Lines(Lines),
     /// Rows of a Parquet file, read from JSON.
     Parquet(Parquet),
+}
+
+/// What an object of a format is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectContent {
+    /// Records as they are.
+    Records,
+    Lines,
+    /// Columns, to which records are converted: one that does not convert has failed.
+    Columns,
+}
+
+/// What a format is.
+#[derive(Debug)]
+pub struct FormatSpec {
+    /// The key in YAML and in definitions.
+    pub key: &'static str,
+    /// Its name in messages.
+    pub name: &'static str,
+    pub content: ObjectContent,
+    /// An object is compressed inside, and not as a whole.
+    pub compresses_inside: bool,
+    /// `buffer.size` where the file says nothing, if that is not what others have.
+    pub buffer_size: Option<ByteSize>,
+}
+
+static RAW: FormatSpec = FormatSpec {
+    key: "raw",
+    name: "raw",
+    content: ObjectContent::Records,
+    compresses_inside: false,
+    buffer_size: None,
+};
+
+static LINES: FormatSpec = FormatSpec { key: "lines", name: "lines", content: ObjectContent::Lines, ..RAW };
+
+static PARQUET: FormatSpec = FormatSpec {
+    key: "parquet",
+    name: "Parquet",
+    content: ObjectContent::Columns,
+    compresses_inside: true,
+    // Firehose's default where records are converted; a small file of columns costs every reader of it.
+    buffer_size: Some(ByteSize::mib(128)),
+};
+
+impl Format {
+    /// What it is.
+    pub fn spec(&self) -> &'static FormatSpec {
+        match self {
+            Format::Raw => &RAW,
+            Format::Lines(Lines {}) => &LINES,
+            Format::Parquet(_) => &PARQUET,
+        }
+    }
+
+    /// Whether records are converted to columns.
+    pub fn converts(&self) -> bool {
+        self.spec().content == ObjectContent::Columns
+    }
+
+    /// The file with the columns that records are converted to.
+    pub fn schema(&self) -> Option<&PathBuf> {
+        match self {
+            Format::Raw | Format::Lines(_) => None,
+            Format::Parquet(parquet) => Some(&parquet.schema),
+        }
+    }
+
+    /// See [`Format::schema`].
+    pub(super) fn schema_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Format::Raw | Format::Lines(_) => None,
+            Format::Parquet(parquet) => Some(&mut parquet.schema),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]

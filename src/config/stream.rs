@@ -63,6 +63,29 @@ impl StreamConfig {
     }
 }
 
+/// What a source is.
+#[derive(Debug)]
+pub struct SourceSpec {
+    /// Firehose's name of streams that have it (`DeliveryStreamType`).
+    pub stream_type: &'static str,
+    /// Records are put; else they are read, and puts are refused.
+    pub takes_puts: bool,
+}
+
+static DIRECT_PUT: SourceSpec = SourceSpec { stream_type: "DirectPut", takes_puts: true };
+
+static KINESIS: SourceSpec = SourceSpec { stream_type: "KinesisStreamAsSource", takes_puts: false };
+
+impl Source {
+    /// What it is.
+    pub fn spec(&self) -> &'static SourceSpec {
+        match self {
+            Source::DirectPut => &DIRECT_PUT,
+            Source::Kinesis(_) => &KINESIS,
+        }
+    }
+}
+
 /// Where records come from.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -36,7 +36,7 @@ pub struct Stream {
     pub(super) dir: PathBuf,
     pub(super) shared: NodeShared,
     pub(super) redrive: Mutex<RedriveProgress>,
-    reads_kinesis: AtomicBool,
+    takes_puts: AtomicBool,
     /// Why the places of its configuration are not kept, if so.
     unkept: Mutex<Option<Error>>,
     /// The shards that it reads, if it reads from Kinesis.
@@ -61,7 +61,7 @@ impl Stream {
         let paused = Arc::new(AtomicBool::new(engine.state().paused));
         engine.note_damage(damage.into_iter().collect());
         let mut sinks = Sinks::new(&common, &meta.name);
-        if config.is_none_or(|config| config.kinesis().is_none()) {
+        if config.is_none_or(|config| config.source.spec().takes_puts) {
             engine.note_damage(
                 sinks
                     .remember(dir, &engine.open_stores(), ReachedBy::Stream { is_expected: was_noted })
@@ -86,7 +86,7 @@ impl Stream {
             dir: dir.to_path_buf(),
             shared: shared.clone(),
             redrive: Mutex::default(),
-            reads_kinesis: shards.is_some().into(),
+            takes_puts: shards.is_none().into(),
             unkept: Mutex::new(unkept),
             shards: Mutex::new(shards),
             unread: Mutex::default(),
@@ -125,9 +125,9 @@ impl Stream {
         self.shards.lock().expect("nobody panics holding the shards")
     }
 
-    /// Whether its records come from Kinesis: puts are refused.
-    pub fn reads_kinesis(&self) -> bool {
-        self.reads_kinesis.load(Ordering::Relaxed)
+    /// Whether its records are put; else they are read from elsewhere.
+    pub fn takes_puts(&self) -> bool {
+        self.takes_puts.load(Ordering::Relaxed)
     }
 
     /// Where it keeps what it holds.
@@ -233,7 +233,7 @@ impl Stream {
             (None, false) => Ok(()),
         };
         drop(shards);
-        self.reads_kinesis.store(config.kinesis().is_some(), Ordering::Relaxed);
+        self.takes_puts.store(config.source.spec().takes_puts, Ordering::Relaxed);
         self.retired.store(false, Ordering::Relaxed);
         reloaded
     }

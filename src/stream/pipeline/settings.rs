@@ -2,7 +2,7 @@
 
 use super::live::{Live, PlanLimits};
 use super::load::LiveTransform;
-use crate::config::{DIRECTORY_SHIPMENTS_MAX, DeliverySettings, Format, Store, StreamConfig, Transform};
+use crate::config::{DIRECTORY_SHIPMENTS_MAX, DeliverySettings, Store, StreamConfig, Transform};
 use crate::destination::RequestMax;
 use crate::error::{Error, Kind, Result};
 use crate::stream::state_log::blobs::{Blobs, hash, hex};
@@ -89,12 +89,12 @@ pub fn definition(config: &StreamConfig, blobs: &Blobs) -> Result<Vec<u8>> {
         }
         hashes.insert(wasm.module.clone(), hex(&blobs.put(&bytes)?));
     }
-    if let Format::Parquet(parquet) = &config.format {
-        let columns = crate::config::load_columns(&parquet.schema)
-            .map_err(|e| Error::new(Kind::Misconfigured, format!("schema: {e}")))?;
+    if let Some(schema) = config.format.schema() {
+        let columns =
+            crate::config::load_columns(schema).map_err(|e| Error::new(Kind::Misconfigured, format!("schema: {e}")))?;
         let columns: Vec<(&str, &str)> = columns.iter().map(|c| (&*c.name, &*c.type_text)).collect();
         let bytes = serde_json::to_vec(&columns).expect("texts always serialise into memory");
-        hashes.insert(parquet.schema.clone(), hex(&blobs.put(&bytes)?));
+        hashes.insert(schema.clone(), hex(&blobs.put(&bytes)?));
     }
     Ok(config.definition(&|path| hashes.get(path).cloned().unwrap_or_default()).to_json())
 }
