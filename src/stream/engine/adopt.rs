@@ -1,6 +1,6 @@
 //! Configurations that come into force: a changed route is an epoch, the rest applies at once.
 
-use super::Engine;
+use super::{Engine, wrong};
 use crate::deliver::body::Scratch;
 use crate::error::Result;
 use crate::lane::Cursor;
@@ -40,14 +40,9 @@ impl Engine {
             self.readers[Track::Backup].move_to(Cursor::at(from));
         }
         self.routes.settle()?;
-        match last.filter(|_| sabotage::on("epoch_not_persisted")) {
-            // The wrong build keeps the change in memory and reads old records under the new configuration.
-            Some(last) => {
-                self.routes.insert(last.number, route);
-                return Ok(());
-            }
-            None => self.books.commit(entries)?,
-        }
+        let number =
+            if sabotage::on("epoch_not_persisted") { wrong::without_epoch(last, &mut entries) } else { number };
+        self.books.commit(entries)?;
         sabotage::point("epoch.persisted");
         self.routes.insert(number, route);
         Ok(())

@@ -1,10 +1,10 @@
 //! Reading a lane into buffers, and into open plans that an earlier life left behind.
 
-use super::Engine;
 use super::buffer::BufferSlot;
 use super::buffer::KeyBuffer;
 use super::outbox::Rebuilding;
 use super::reread::RereadRecords;
+use super::{Engine, wrong};
 use crate::error::{Error, Kind, Result};
 use crate::format::Rows;
 use crate::partition::key::Key;
@@ -12,7 +12,7 @@ use crate::record::EntryPoint as Stage;
 use crate::sabotage;
 use crate::stream::pipeline::live::PlanLimits;
 use crate::stream::pipeline::route::{Chunk, Judged, RecordVerdict, Told, error_line};
-use crate::stream::plan::{Entry, Outlet, Plan, Reason, Track};
+use crate::stream::plan::{Entry, Outlet, Plan, Track};
 use std::collections::BTreeMap;
 
 /// Outputs of a chunk for one buffer or plan: index of the record, index of the output, output number, of how many.
@@ -212,11 +212,7 @@ impl Engine {
                 let buffer = self.buffer(&slot, arrival)?;
                 buffer.push(chunk, i, (0, 1), chunk.records.get(i).len());
                 if sabotage::on("drop_counted_twice") && offset % 7 == 3 {
-                    let key = self.route(epoch)?.failure_key(Outlet::ProcessingFailed);
-                    let slot = BufferSlot::open(Outlet::ProcessingFailed, key);
-                    let reason = Reason { code: String::new(), message: String::new(), attempts: 1, ended_ms: 0 };
-                    let told = Told { reason: &reason, offset, output: 0, arrival_ms: arrival, raw: &[], keys: None };
-                    self.place_failure(&slot, chunk, i, &told)?;
+                    wrong::place_again(self, epoch, (chunk, i))?;
                 }
             }
             RecordVerdict::Failed { outlet, reason, raw, .. } => {

@@ -35,6 +35,7 @@ mod settle;
 mod ship;
 mod stranded;
 mod take;
+mod wrong;
 
 use self::books::Books;
 use self::buffers::Buffers;

@@ -1,13 +1,12 @@
 //! What follows a stored object: its mark, the `low` it allows, its ledger line, and then the journal's trimming, each
 //! durable before the next.
 
-use super::Engine;
 use super::outbox::StoredPlan;
+use super::{Engine, wrong};
 use crate::alarm::Alarm;
 use crate::error::{Kind, Result};
 use crate::lane::Start;
 use crate::sabotage;
-use crate::stream::plan::list::ListItem;
 use crate::stream::plan::state::Completed;
 use crate::stream::plan::{Entry, Mark, Plan, Track};
 
@@ -21,10 +20,7 @@ impl Engine {
         let mut low = self.readers[track].offset().min(self.lane.durable());
         low = self.buffers.of_track(track).filter_map(|b| b.list.first()).fold(low, u64::min);
         let open = self.state().open_plans().filter(|p| p.outlet.track() == track && !settling.contains(&p.number));
-        if sabotage::on("low_passes_incomplete") {
-            let whole = open.filter(|p| p.list.items().all(|i| matches!(i, ListItem::Whole { .. })));
-            return whole.map(|p| p.list.first()).fold(low, u64::min).max(self.state().low_of(track));
-        }
+        let open = open.filter(|p| !sabotage::on("low_passes_incomplete") || wrong::is_whole(&p.list));
         open.map(|p| p.list.first()).fold(low, u64::min).max(self.state().low_of(track))
     }
 
@@ -60,10 +56,7 @@ impl Engine {
         }
         let trim = entries.iter().any(|e| matches!(e, Entry::Low { .. }));
         if trim && sabotage::on("recycle_before_low") {
-            let low = self.low_after(Track::Main, &numbers);
-            if self.lane.recycle(low)? > 0 {
-                sabotage::point("journal.recycled");
-            }
+            self.recycle(self.low_after(Track::Main, &numbers))?;
         }
         self.books.commit(entries)?;
         sabotage::point("mark.persisted");
@@ -76,16 +69,18 @@ impl Engine {
             // What lies below the new `low` needs no plan any more.
             self.books.release_lines();
             let low = self.tracks().map(|t| self.state().low_of(t)).min().unwrap_or(0);
-            let low = match sabotage::on("trimmed_past_takes") {
-                true => low,
-                false => low.min(self.state().take_from()),
-            };
-            if self.lane.recycle(low)? > 0 {
-                sabotage::point("journal.recycled");
-            }
+            self.recycle(low.min(if sabotage::on("trimmed_past_takes") { low } else { self.state().take_from() }))?;
             self.routes.forget_settled(self.books.state());
         }
         Ok(true)
+    }
+
+    /// Nobody needs what lies below this any more.
+    fn recycle(&self, low: u64) -> Result<()> {
+        if self.lane.recycle(low)? > 0 {
+            sabotage::point("journal.recycled");
+        }
+        Ok(())
     }
 
     /// Where a lane whose log is somebody else's begins again once `entries` are persisted, if that is worth persisting:
