@@ -2,7 +2,9 @@
 
 use crate::rig::postgres::spawn_kept;
 use crate::rig::service::{PATIENCE, exchange, variable};
+use std::ffi::OsStr;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -109,12 +111,26 @@ pub struct Kinesalite;
 
 impl Kinesalite {
     pub fn start() -> Server {
+        Kinesalite::run("", "")
+    }
+
+    /// With what an earlier one has left in a directory, at a time in milliseconds since the Unix epoch when it still held that.
+    pub fn at(path: &Path, at_ms: u64) -> Server {
+        let clock = format!(
+            "const now = Date.now, late = now() - {at_ms}; globalThis.Date = class extends Date {{ constructor(...of) \
+             {{ of.length ? super(...of) : super(now() - late) }} static now() {{ return now() - late }} }};"
+        );
+        Kinesalite::run(&clock, &format!(", path: '{}'", path.display()))
+    }
+
+    fn run(before: &str, settings: &str) -> Server {
         Server::start("kinesalite", "/", |[port, _]| {
             let mut command = Command::new(variable("HYDRANT_TEST_NODE"));
             // Its own command listens everywhere.
             let times = "createStreamMs: 20, deleteStreamMs: 20, updateStreamMs: 20, shardLimit: 100";
             let main = variable("HYDRANT_TEST_KINESALITE");
-            command.args(["-e", &format!("require('{main}')({{ {times} }}).listen({port}, '127.0.0.1')")]);
+            let run = format!("{before} require('{main}')({{ {times}{settings} }}).listen({port}, '127.0.0.1')");
+            command.args(["-e", &run]);
             command
         })
     }
@@ -125,10 +141,19 @@ pub struct Dynalite;
 
 impl Dynalite {
     pub fn start() -> Server {
+        Dynalite::run(&[])
+    }
+
+    /// With what an earlier one has left in a directory.
+    pub fn of(path: &Path) -> Server {
+        Dynalite::run(&["--path".as_ref(), path.as_os_str()])
+    }
+
+    fn run(settings: &[&OsStr]) -> Server {
         Server::start("dynalite", "/", |[port, _]| {
             let mut command = Command::new(variable("HYDRANT_TEST_NODE"));
             command.arg(variable("HYDRANT_TEST_DYNALITE")).args(["--host", "127.0.0.1", "--port", &port.to_string()]);
-            command.args(["--createTableMs", "0", "--deleteTableMs", "0", "--updateTableMs", "0"]);
+            command.args(["--createTableMs", "0", "--deleteTableMs", "0", "--updateTableMs", "0"]).args(settings);
             command
         })
     }
