@@ -19,8 +19,9 @@ pub struct StateObjects {
     /// The shelf's name, for whoever reads rows.
     pub store: String,
     stream: String,
-    /// Whether it has been said that old states stay, since one could be listed or removed.
-    is_told: AtomicBool,
+    /// Whether it has been said that old states cannot be listed, since they could be; and so of removing them.
+    are_unlisted: AtomicBool,
+    are_unremoved: AtomicBool,
 }
 
 fn id(hash: &[u8; 32]) -> Uuid {
@@ -33,7 +34,8 @@ impl StateObjects {
             shelf: Mutex::new(shelf),
             store,
             stream: stream.to_owned(),
-            is_told: AtomicBool::new(false),
+            are_unlisted: AtomicBool::new(false),
+            are_unremoved: AtomicBool::new(false),
         })
     }
 
@@ -93,7 +95,7 @@ impl StateObjects {
     /// The names of contents of a kind; none if they cannot be listed.
     pub fn list(&self, kind: &str) -> Vec<String> {
         let folder = format!("{}/", self.folder(kind));
-        self.or_stays(self.shelf().list(&folder), "listed", &folder).unwrap_or_default()
+        self.or_stays(self.shelf().list(&folder), &self.are_unlisted, ("listed", &folder)).unwrap_or_default()
     }
 
     /// The id in the name of an object.
@@ -104,21 +106,21 @@ impl StateObjects {
 
     /// Removes contents that nothing names any more. If that cannot be, they stay.
     pub fn remove(&self, name: &str) {
-        self.or_stays(self.shelf().remove(name), "removed", name);
+        self.or_stays(self.shelf().remove(name), &self.are_unremoved, ("removed", name));
     }
 
     /// What became of old states: those that stay cost room and nothing else. They are counted, and the log tells of the
     /// first.
-    fn or_stays<T>(&self, done: Result<T, Failure>, verb: &str, what: &str) -> Option<T> {
+    fn or_stays<T>(&self, done: Result<T, Failure>, is_told: &AtomicBool, (verb, what): (&str, &str)) -> Option<T> {
         match done {
             Ok(done) => {
-                self.is_told.store(false, Ordering::Relaxed);
+                is_told.store(false, Ordering::Relaxed);
                 Some(done)
             }
             Err(failure) => {
                 let labels = [("DeliveryStreamName", self.stream.clone())];
                 metrics::counter!("hydrant_old_states_left", &labels).increment(1);
-                if !self.is_told.swap(true, Ordering::Relaxed) {
+                if !is_told.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
                         stream = self.stream,
                         error = failure.reason,

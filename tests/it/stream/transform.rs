@@ -584,7 +584,7 @@ fn where_address_space_is_short_transforms_run_all_the_same() {
         assert!(lines.iter().any(|(.., message)| message.contains("without a pool")), "{lines:?}");
         return one_poison_record_of_500_costs_only_itself();
     }
-    let name = "transform::where_address_space_is_short_transforms_run_all_the_same";
+    let name = "stream::transform::where_address_space_is_short_transforms_run_all_the_same";
     let done = std::process::Command::new("sh")
         .args(["-c", "ulimit -v 4000000 && exec \"$0\" --exact \"$1\" --nocapture"])
         .arg(std::env::current_exe().unwrap())
