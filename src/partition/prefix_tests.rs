@@ -2,7 +2,8 @@ use jiff::{Timestamp, Zoned};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::super::key::{ObjectName, evaluate, is_object_of};
+use super::super::key::evaluate;
+use super::super::object_name::{ObjectName, is_object_of};
 use super::*;
 use PrefixKind::{Errors, Objects};
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{CONFIGURED_CHARS_MAX, EVALUATED_BYTES_MAX, EVALUATED_CHARS_MAX, PatternError, PrefixKind};
 
-/// A prefix that breaks a rule of Firehose's (contract 3.4): a mistake in the configuration.
+/// A prefix that breaks a rule of Firehose's (developer guide, "s3-prefixes"): a mistake in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrefixError {
     pub(super) kind: PrefixKind,

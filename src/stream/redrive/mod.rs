@@ -18,7 +18,7 @@ use self::backed_up::BACKUP;
 use self::progress::{RedriveProgress, Selection};
 use self::run::RedriveRun;
 use crate::error::{Error, Kind, Result};
-use crate::partition::key::is_object_of;
+use crate::partition::object_name::is_object_of;
 use crate::stream::pipeline::route::MANIFESTS;
 use crate::stream::plan::Outlet;
 use crate::stream::supervise::Stream;
