@@ -7,7 +7,7 @@ use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use std::cell::RefCell;
 
 /// A piece: large enough that a fresh state costs little (measured 3-5 % of size), small enough to keep for each key.
-const PIECE_BYTES: usize = 128 << 10;
+pub(super) const PIECE_BYTES: usize = 128 << 10;
 /// RFC 1952: deflate, no flags, no time, no extra flags, unknown operating system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 /// RFC 1951: a final block with fixed codes that holds nothing.
@@ -42,6 +42,11 @@ impl GzipEncoder {
         &mut self.staged
     }
 
+    /// Bytes that are lacking in the next piece.
+    pub fn room(&self) -> usize {
+        PIECE_BYTES.saturating_sub(self.staged.len())
+    }
+
     pub fn memory_bytes(&self) -> usize {
         self.staged.capacity()
     }
@@ -59,7 +64,7 @@ impl GzipEncoder {
 
     fn take(&mut self, bytes: usize) -> GzipPiece {
         let first = !std::mem::replace(&mut self.begun, true);
-        // Whoever has filled a piece fills another one; the next buffer need not grow.
+        // Whoever has filled a piece fills another one, and a record may go beyond it; the next buffer need not grow.
         let behind = &self.staged[bytes..];
         let mut next = Vec::with_capacity(self.staged.capacity().min(2 * PIECE_BYTES).max(behind.len()));
         next.extend_from_slice(behind);

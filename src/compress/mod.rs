@@ -54,6 +54,14 @@ impl CompressEncoder {
         }
     }
 
+    /// Raw bytes that are best appended at once: as many as complete a piece, which is then compressed while they are near.
+    pub fn room(&self) -> usize {
+        match self {
+            CompressEncoder::None => gzip::PIECE_BYTES,
+            CompressEncoder::Gzip(gzip) => gzip.room(),
+        }
+    }
+
     /// What has been staged, to be compressed, once it is worth it. Pieces follow each other in the object as they came
     /// from here, behind what [`CompressEncoder::raw`] gave straight to `out`.
     pub fn piece(&mut self) -> Option<GzipPiece> {

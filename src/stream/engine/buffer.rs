@@ -63,8 +63,6 @@ const PIECES_MAX: usize = 4;
 const ELEMENTS_BYTES: usize = 8 << 20;
 /// What is worth a write to scratch when memory is scarce.
 const YIELDED_BYTES_MIN: usize = 64 << 10;
-/// Rows that are encoded at once where they are bytes: about a piece, which is compressed while its bytes are still near.
-const ENCODED_BYTES: usize = 128 << 10;
 
 impl Filling {
     pub(super) fn new(
@@ -90,7 +88,7 @@ impl Filling {
         let (mut from, mut bytes) = (0, 0);
         for (i, &record) in (1..).zip(picked) {
             bytes += records.get(record as usize).len();
-            if bytes >= ENCODED_BYTES || i == picked.len() {
+            if bytes >= self.compress.room() || i == picked.len() {
                 self.write(|encoder, out| encoder.push(records, rows, &picked[from..i], &arrivals[from..i], out));
                 (from, bytes) = (i, 0);
             }
