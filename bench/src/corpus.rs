@@ -2,7 +2,7 @@
 //! about 570 bytes a record (19 columns, one struct), `iot` 200 (12 columns), `click` 1,370 (structs, lists of structs
 //! with lists). Each record ends with a newline, as producers that want lines send it.
 
-use arrow::datatypes::SchemaRef;
+use arrow_schema::SchemaRef;
 use hydrant::config::parse_columns;
 use hydrant::format::schema::schema;
 use std::fmt::{Result, Write};

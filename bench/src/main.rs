@@ -20,7 +20,7 @@ mod service;
 mod stats;
 mod table;
 
-use arrow::datatypes::SchemaRef;
+use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use clap::Parser;
 use corpus::Corpus;

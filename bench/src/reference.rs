@@ -2,8 +2,8 @@
 
 use super::corpus::Corpus;
 use super::machine::thread_cpu_s;
-use arrow::datatypes::SchemaRef;
 use arrow_json::ReaderBuilder;
+use arrow_schema::SchemaRef;
 use flate2::Compression as FlateLevel;
 use flate2::write::GzEncoder;
 use hydrant::compress::Compression;

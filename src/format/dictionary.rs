@@ -72,7 +72,7 @@ fn pays(column: &ColumnChunkMetaData) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Int64Array, RecordBatch, StringArray};
+    use arrow_array::{Int64Array, RecordBatch, StringArray};
     use parquet::arrow::ArrowWriter;
 
     /// Which columns of an object with these settings have a dictionary; `all`: one of an object before taught them.

@@ -7,12 +7,13 @@
 use super::dictionary::Dictionaries;
 use super::{Converted, NotConverted, Rows};
 use crate::record::Records;
-use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::SchemaRef;
-use arrow::error::ArrowError;
+use arrow_array::{RecordBatch, UInt32Array};
 use arrow_json::ReaderBuilder;
 use arrow_json::reader::Decoder;
+use arrow_schema::ArrowError;
+use arrow_schema::SchemaRef;
+use arrow_select::concat::concat_batches;
+use arrow_select::take::take_record_batch;
 use parquet::arrow::ArrowWriter;
 use std::ops::Range;
 use std::sync::Arc;

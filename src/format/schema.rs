@@ -1,6 +1,6 @@
 //! Column types as Hive and Glue write them (docs/firehose.md: "Types of columns"), as Arrow types.
 
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use std::sync::Arc;
 
 /// A type that cannot be used, with where in its text that was seen.

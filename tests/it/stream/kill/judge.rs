@@ -2,8 +2,9 @@
 
 use super::record::{Fate, Id, Kind};
 use crate::rig::bucket::{Bucket, Object};
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
+use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use flate2::read::GzDecoder;
 use hydrant::stream::supervise::Status;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
