@@ -124,3 +124,81 @@ fn what_is_whole_is_left_alone() {
     assert_eq!((code, text.as_str()), (0, "nothing is left to be repaired\n"));
     whole(&mut service);
 }
+
+/// Copies what is in one directory into another.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        match path.is_dir() {
+            true => copy(&path, &to),
+            false => assert!(std::fs::copy(&path, &to).is_ok()),
+        }
+    }
+}
+
+/// The plan log is as it was before the last plans were delivered, with everything that says how far it was durable.
+#[test]
+fn a_plan_log_that_is_older_than_the_ledger_is_not_believed() {
+    let (mut service, dir) = killed();
+    let logs = |to: &Path| {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(&dir).unwrap().map(Result::unwrap) {
+            if entry.file_name().to_str().unwrap().starts_with("plans.") {
+                std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+            }
+        }
+    };
+    let (older, newer) = (service.dir.path().join("older"), service.dir.path().join("newer"));
+    logs(&older);
+    whole(&mut service);
+    service.kill();
+    logs(&newer);
+    copy(&older, &dir);
+    held(&mut service, "is older than the ledger beside it");
+    copy(&newer, &dir);
+    whole(&mut service);
+}
+
+/// What stands beside the logs: whatever happens to one file of it, its copy makes up for it.
+#[test]
+fn a_file_beside_the_logs_that_is_damaged_has_nothing_delivered_twice_or_lost() {
+    let (mut service, dir) = killed();
+    let root = service.dir.path().to_owned();
+    let (data, out, kept) = (root.join("data"), root.join("out"), root.join("kept"));
+    copy(&data, &kept.join("data"));
+    copy(&out, &kept.join("out"));
+    let files = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path());
+    let is_log =
+        |name: &str| name.strip_prefix("plans.").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let names = files.filter(|path| path.is_file()).map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+    let names: BTreeSet<String> = names.filter(|name| !is_log(name)).collect();
+    for name in ["META", "META.copy", "PLACES", "REACHED", "plans.frontier", "journal.frontier"] {
+        assert!(names.contains(name), "{name} is not among {names:?}");
+    }
+    for name in &names {
+        for damage in ["flipped", "cut", "emptied", "removed"] {
+            for place in [&data, &out] {
+                std::fs::remove_dir_all(place).unwrap();
+            }
+            copy(&kept.join("data"), &data);
+            copy(&kept.join("out"), &out);
+            let path = dir.join(name);
+            match damage {
+                "flipped" => change(&path, |bytes| {
+                    let middle = bytes.len() / 2;
+                    bytes[middle] ^= 4;
+                }),
+                "cut" => change(&path, |bytes| bytes.truncate(bytes.len() / 2)),
+                "emptied" => change(&path, Vec::clear),
+                _ => std::fs::remove_file(&path).unwrap(),
+            }
+            service.restart();
+            let shown = service.status("s").damage;
+            assert!(!shown.is_empty() || name.ends_with(".copy"), "{name} was {damage}, and nothing is shown");
+            service.kill();
+            whole(&mut service);
+            service.kill();
+        }
+    }
+}

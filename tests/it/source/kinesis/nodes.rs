@@ -456,6 +456,7 @@ fn a_shard_that_nobody_can_open_is_spoken_of_all_the_while() {
     node.restart_until("/healthz");
     node.until("it cannot be opened", |s| says(s, "could not be opened 3 times and is read by nobody"));
     assert_eq!(proxy.struck(refused), 1);
+    assert_eq!(node.command(&["status"]).0, 1);
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(15) {
         let alarm = node.status("r").alarm;
