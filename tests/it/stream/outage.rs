@@ -228,3 +228,38 @@ fn an_outage_a_full_budget_and_a_full_disk_only_refuse_slow_nobody_else_and_lose
     service.kill();
     drop(small);
 }
+
+/// A disk without a free byte at the start of the process, whose store is away.
+#[test]
+fn a_stream_on_a_full_disk_opens_after_every_kill_and_delivers_when_the_store_is_back() {
+    let mut store = Store::start();
+    store.make_bucket("lake");
+    let stream = store.stream("s", "lake", "tests-secret");
+    store.stop();
+    let mut service = Service::new();
+    service.configure("", &stream);
+    let data = service.dir.path().join("data");
+    let _disk = SmallDisk::mount(&data, 24);
+    service.restart();
+    let mut taken = 10 * fill(&service, "s", 64);
+    assert!(taken > 0);
+    let somebodys = data.join("somebody's");
+    let mut file = std::fs::File::create(&somebodys).unwrap();
+    while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    for _ in 0..2 {
+        service.kill();
+        service.restart_until("/healthz");
+        service.until("it is open", |s| s.statuses().iter().any(|s| s.state == "running"));
+        assert_eq!(service.status("s").accepted, taken);
+        // What is left of a segment still takes something.
+        taken += 10 * fill(&service, "s", 64);
+    }
+    store.run();
+    service.settled(taken);
+    assert_eq!(service.status("s").outlets["destination"].records, taken);
+    std::fs::remove_file(&somebodys).unwrap();
+    service.until("it takes records again", |s| s.put("s", &[b"x".as_slice()]) == 200);
+    service.settled(taken + 1);
+    let (code, text) = service.command(&["audit"]);
+    assert_eq!(code, 0, "{text}");
+}
