@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 /// Well below the ten seconds after which tokio ends a thread that has nothing to do.
 const KEPT_BUSY_EVERY: Duration = Duration::from_secs(3);
 
-/// What became of a runtime; `None`: it panicked.
+/// What became of a runtime; `None`: its builder panicked, which it does only for want of a thread.
 type Built = Option<std::io::Result<Runtime>>;
 
 thread_local! {

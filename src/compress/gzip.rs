@@ -42,7 +42,7 @@ impl GzipEncoder {
         &mut self.staged
     }
 
-    /// Bytes that are lacking in the next piece.
+    /// Bytes that the next piece still lacks.
     pub fn room(&self) -> usize {
         PIECE_BYTES.saturating_sub(self.staged.len())
     }

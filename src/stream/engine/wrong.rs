@@ -7,7 +7,7 @@ use crate::stream::pipeline::route::{Chunk, Told};
 use crate::stream::plan::list::{ListItem, OffsetList};
 use crate::stream::plan::{Entry, Epoch, Outlet, Reason};
 
-/// A record that was dropped fails as well.
+/// `drop_counted_twice`: a record that was dropped fails as well.
 pub(super) fn place_again(engine: &mut Engine, epoch: u32, (chunk, i): (&Chunk, usize)) -> Result<()> {
     let slot = BufferSlot::open(Outlet::ProcessingFailed, engine.route(epoch)?.failure_key(Outlet::ProcessingFailed));
     let reason = Reason { code: String::new(), message: String::new(), attempts: 1, ended_ms: 0 };
@@ -16,14 +16,15 @@ pub(super) fn place_again(engine: &mut Engine, epoch: u32, (chunk, i): (&Chunk, 
     engine.place_failure(&slot, chunk, i, &told)
 }
 
-/// A change is kept in memory, and old records are read under the new configuration: the number that it goes by.
+/// `epoch_not_persisted`: a change is kept in memory only, and old records are read under the new configuration. The number
+/// of the epoch that it goes by.
 pub(super) fn without_epoch(last: Option<Epoch>, entries: &mut Vec<Entry>) -> u32 {
     let Some(last) = last else { return 1 };
     entries.clear();
     last.number
 }
 
-/// Whether all outputs of each record are listed.
+/// `low_passes_incomplete`: whether all outputs of each record are listed; other plans are passed.
 pub(super) fn is_whole(list: &OffsetList) -> bool {
     list.items().all(|item| matches!(item, ListItem::Whole { .. }))
 }

@@ -12,7 +12,7 @@ use std::io::{BufRead, Read};
 const LINE_BYTES_MAX: u64 = 64 << 20;
 /// Lines that are no error records at the beginning of an object, before it is taken for something else.
 const UNREADABLE_MAX: usize = 1000;
-/// What editors put before a text.
+/// What some editors put before a text.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 impl RedriveRun<'_> {

@@ -130,7 +130,7 @@ impl ShardScheduler {
                 next_look = Instant::now() + DRAIN_LOOKS_APART;
             } else if self.set.drop_broken()
                 || !ended.is_empty()
-                || self.is_news(self.set.generation())
+                || self.is_changed(self.set.generation())
                 || Instant::now() >= next_look
             {
                 next_look = Instant::now() + sharing.looks_apart();
@@ -188,7 +188,7 @@ impl ShardScheduler {
     /// Makes leases of new shards if they are `due` to be looked for, takes what is due to this node, and opens their lanes.
     fn share(&mut self, sharing: &mut Coordinator, seen: &mut SeenShards, due: bool) -> Result<()> {
         let current = self.set.current();
-        let changed = self.is_news(current.generation);
+        let changed = self.is_changed(current.generation);
         let Some(settings) = current.config.kinesis() else { return Ok(()) };
         let kinesis = self.kinesis(settings, changed)?;
         if changed {

@@ -70,13 +70,13 @@ struct ShardSet {
     dir: PathBuf,
     /// As which it was started.
     source: Option<config::Kinesis>,
-    /// Told to the thread.
+    /// What the thread is told.
     current: Mutex<Current>,
     phase: watch::Sender<ReadingPhase>,
     retired: Arc<AtomicBool>,
     /// While set, nothing of the stream is delivered, and lanes that are opened begin paused.
     paused: Arc<AtomicBool>,
-    /// Told by the thread.
+    /// What the thread tells of the stream of Kinesis.
     seen: Mutex<SeenStream>,
     lanes: Mutex<BTreeMap<String, ShardLane>>,
     /// Where lanes run. Goes after them.

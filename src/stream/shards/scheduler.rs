@@ -41,7 +41,7 @@ impl ShardScheduler {
     }
 
     /// Whether a configuration of this generation is another one than that by which services were connected to.
-    pub(super) fn is_news(&self, generation: u64) -> bool {
+    pub(super) fn is_changed(&self, generation: u64) -> bool {
         self.followed != generation
     }
 

@@ -30,7 +30,7 @@ impl ShardScheduler {
         let mut next_list = Instant::now();
         while self.set.phase() == ReadingPhase::Reading {
             let current = self.set.current();
-            let changed = self.is_news(current.generation);
+            let changed = self.is_changed(current.generation);
             let Some(settings) = current.config.kinesis() else { break };
             self.set.empty_broken();
             let ended = self.set.end_lanes();

@@ -19,8 +19,9 @@ pub struct StateObjects {
     /// The shelf's name, for whoever reads rows.
     pub store: String,
     stream: String,
-    /// Whether it has been said that old states cannot be listed, since they could be; and so of removing them.
+    /// The log has told that old states cannot be listed, and they could not be since.
     are_unlisted: AtomicBool,
+    /// The same of removing them.
     are_unremoved: AtomicBool,
 }
 
@@ -124,7 +125,7 @@ impl StateObjects {
                     tracing::warn!(
                         stream = self.stream,
                         error = failure.reason,
-                        "old states of lanes cannot be {verb} and stay, `{what}` first: allow it below `{PLACE}/{}/` in {}",
+                        "an old state of a lane cannot be {verb}, `{what}`, and stays; if that lasts, allow it below `{PLACE}/{}/` in {}",
                         self.stream,
                         self.store
                     );
