@@ -2,10 +2,13 @@
 //!
 //! A request takes room for all of it, its body and its records once more, when its headers have passed and its first
 //! bytes have come, so that a client which only announces a body holds nothing. Who waits is served in order. While
-//! somebody waits, a body that comes slowly gives its room up; and the requests of one access key never hold more than
-//! their share, so that one key's clients, however many, leave room for those of others.
+//! somebody waits, a body that comes slowly gives its room up. The requests of one access key, and those of one connection,
+//! never hold more than their share, so that one key's clients, however many, leave room for those of others, and so does
+//! a connection with many requests at once; who waits for a share has only bodies that come slowly under the same share
+//! give theirs up.
 
 use super::error::ApiError;
+use super::wire::BODY_BYTES_MAX;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,63 +28,94 @@ const GRACE_WAITED_FOR: Duration = Duration::from_millis(300);
 
 /// The memory that requests may take.
 pub(super) struct IntakeRoom {
-    all: Arc<Semaphore>,
-    units: usize,
+    all: Arc<RoomShare>,
     /// The share of each access key; there are as many as the configuration had.
-    keys: Mutex<BTreeMap<String, Arc<Semaphore>>>,
+    keys: Mutex<BTreeMap<String, Arc<RoomShare>>>,
+}
+
+/// What some requests may hold at once: all of them, those of one access key, or those of one connection.
+pub(super) struct RoomShare {
+    free: Arc<Semaphore>,
+    units: usize,
     waiting: AtomicUsize,
 }
 
+/// Somebody waits for a share for as long as this lives.
+struct WaitsFor<'a>(&'a RoomShare);
+
 /// What a request holds until it is answered.
 pub(super) struct Held {
-    _of_key: Option<OwnedSemaphorePermit>,
-    _of_all: OwnedSemaphorePermit,
+    of: [Option<(Arc<RoomShare>, OwnedSemaphorePermit)>; 3],
     since: Instant,
+}
+
+impl RoomShare {
+    fn new(units: usize) -> Arc<RoomShare> {
+        let units = units.clamp(1, Semaphore::MAX_PERMITS);
+        Arc::new(RoomShare { free: Arc::new(Semaphore::new(units)), units, waiting: AtomicUsize::new(0) })
+    }
+
+    async fn take(self: &Arc<Self>, units: u32) -> Option<(Arc<RoomShare>, OwnedSemaphorePermit)> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waits = WaitsFor(self);
+        Some((self.clone(), self.free.clone().acquire_many_owned(units).await.ok()?))
+    }
+}
+
+impl Drop for WaitsFor<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl IntakeRoom {
     pub(super) fn new(bytes: usize) -> IntakeRoom {
-        let units = (bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS);
-        IntakeRoom { all: Arc::new(Semaphore::new(units)), units, keys: Mutex::default(), waiting: AtomicUsize::new(0) }
+        IntakeRoom { all: RoomShare::new(bytes / UNIT), keys: Mutex::default() }
     }
 
-    /// Room for a body of so many bytes, signed with this key; `None` if there is none in time.
-    pub(super) async fn take(&self, key: Option<&str>, body_bytes: usize) -> Option<Held> {
-        let of_key = key.map(|key| self.of_key(key));
-        // The largest requests take all there is, and count for no more.
-        let units_max = of_key.as_ref().map_or(self.units, |(_, units_max)| *units_max);
-        let units = (2 * body_bytes).div_ceil(UNIT).min(units_max) as u32;
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let taken = tokio::time::timeout(WAIT, async {
-            let _of_key = match of_key {
-                Some((of_key, _)) => Some(of_key.acquire_many_owned(units).await.ok()?),
-                None => None,
-            };
-            let _of_all = self.all.clone().acquire_many_owned(units).await.ok()?;
-            Some(Held { _of_key, _of_all, since: Instant::now() })
-        });
-        let taken = taken.await.ok().flatten();
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        taken
+    /// A connection's share: a half, or what a request of the largest size takes. Only HTTP/2 has more than one at once.
+    pub(super) fn connection(&self) -> Arc<RoomShare> {
+        let largest = (2 * BODY_BYTES_MAX).div_ceil(UNIT);
+        RoomShare::new((self.all.units / 2).max(largest).min(self.all.units))
     }
 
     /// A key's share: three quarters. The rest is for clients with other keys.
-    fn of_key(&self, key: &str) -> (Arc<Semaphore>, usize) {
-        let units = (self.units * 3 / 4).max(1);
+    fn of_key(&self, key: &str) -> Arc<RoomShare> {
         let mut keys = self.keys.lock().expect("nobody panics holding it");
-        let share = keys.entry(key.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(units)));
-        (share.clone(), units)
+        keys.entry(key.to_owned()).or_insert_with(|| RoomShare::new(self.all.units * 3 / 4)).clone()
     }
 
+    /// Room for a body of so many bytes that comes over a connection with this share, signed with this key; `None` if there
+    /// is none in time.
+    pub(super) async fn take(&self, connection: &Arc<RoomShare>, key: Option<&str>, body_bytes: usize) -> Option<Held> {
+        let key = key.map(|key| self.of_key(key));
+        let shares = [Some(connection), key.as_ref(), Some(&self.all)];
+        // The largest requests take all there is, and count for no more.
+        let units_max = shares.iter().flatten().map(|share| share.units).min().unwrap_or(1);
+        let units = (2 * body_bytes).div_ceil(UNIT).min(units_max) as u32;
+        let taken = tokio::time::timeout(WAIT, async {
+            let mut of = [const { None }; 3];
+            for (of, share) in of.iter_mut().zip(shares) {
+                if let Some(share) = share {
+                    *of = Some(share.take(units).await?);
+                }
+            }
+            Some(Held { of, since: Instant::now() })
+        });
+        taken.await.ok().flatten()
+    }
+}
+
+impl Held {
     /// What a body is refused with that comes too slowly to keep its room, if it does: so many bytes have come since that was
     /// taken. While others wait it may come again, as every client does after this answer.
-    pub(super) fn too_slow(&self, held: &Held, bytes: usize) -> Option<ApiError> {
-        let is_waited_for = self.waiting.load(Ordering::Relaxed) > 0;
+    pub(super) fn too_slow(&self, bytes: usize) -> Option<ApiError> {
+        let is_waited_for = self.of.iter().flatten().any(|(share, _)| share.waiting.load(Ordering::Relaxed) > 0);
         let (rate, grace) = match is_waited_for {
             true => (RATE_MIN_WAITED_FOR, GRACE_WAITED_FOR),
             false => (RATE_MIN, GRACE),
         };
-        let took = held.since.elapsed();
+        let took = self.since.elapsed();
         let is_too_slow = took > grace && (bytes as f64) < rate * (took - grace).as_secs_f64().max(0.05);
         is_too_slow.then(|| match is_waited_for {
             true => ApiError::unavailable("Slow down: the body came slowly, and others waited for its room."),

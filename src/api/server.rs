@@ -9,7 +9,7 @@ use super::error::ApiError;
 use super::health;
 use super::operations::FirehoseApi;
 use super::pace::{ConnectionPace, Expired, Paced};
-use super::room::{self, Held, IntakeRoom};
+use super::room::{self, Held, IntakeRoom, RoomShare};
 use super::wire::BODY_BYTES_MAX;
 use crate::error::{Error, Kind, Result};
 use crate::sabotage;
@@ -140,7 +140,8 @@ impl Server {
         let mut builder = http1::Builder::new();
         builder.header_read_timeout(None).max_buf_size(CONNECTION_BYTES_MAX);
         let stream = TokioIo::new(Paced::new(stream, pace.clone()));
-        let service = service_fn(|request| self.clone().paced(pace.clone(), request));
+        let share = self.room.connection();
+        let service = service_fn(|request| self.clone().paced(pace.clone(), share.clone(), request));
         let connection = builder.serve_connection(stream, service);
         drive(connection, &pace, stop, http1::Connection::graceful_shutdown).await;
     }
@@ -157,7 +158,8 @@ impl Server {
             .initial_connection_window_size(WINDOW_BYTES)
             .initial_stream_window_size(WINDOW_BYTES)
             .max_header_list_size(HEADERS_BYTES_MAX);
-        let service = service_fn(|request| self.clone().paced(pace.clone(), request));
+        let share = self.room.connection();
+        let service = service_fn(|request| self.clone().paced(pace.clone(), share.clone(), request));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         drive(connection, &pace, stop, http2::Connection::graceful_shutdown).await;
     }
@@ -170,17 +172,18 @@ impl Server {
     async fn paced(
         self: Arc<Self>,
         pace: Arc<ConnectionPace>,
+        share: Arc<RoomShare>,
         request: Request<Incoming>,
     ) -> Result<Response<Full<Bytes>>, Infallible> {
         let _running = pace.request();
-        Ok(self.respond(request).await)
+        Ok(self.respond(&share, request).await)
     }
 
-    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn respond(&self, share: &Arc<RoomShare>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         if health::is_asked(&request) {
             return health::answer(&self.api, self.stopping.load(Ordering::Relaxed)).await;
         }
-        let answer = self.request(request).await;
+        let answer = self.request(share, request).await;
         let (status, body) = match answer {
             Ok(body) => (StatusCode::OK, body),
             Err(e) => {
@@ -195,7 +198,7 @@ impl Server {
         response.body(Full::new(Bytes::from(body))).expect("these headers are valid")
     }
 
-    async fn request(&self, request: Request<Incoming>) -> Result<Vec<u8>, ApiError> {
+    async fn request(&self, share: &Arc<RoomShare>, request: Request<Incoming>) -> Result<Vec<u8>, ApiError> {
         if request.method() != Method::POST || request.uri().path() != "/" || request.uri().query().is_some() {
             let found = format!("{} {}", request.method(), request.uri());
             return Err(ApiError::new(400, "UnknownOperationException", format!("found `{found}`, expected `POST /`")));
@@ -203,7 +206,7 @@ impl Server {
         let (mut head, mut body) = request.into_parts();
         name_host(&mut head);
         let timeout = self.api.config().api.body_timeout;
-        let taken = match tokio::time::timeout(timeout, self.take(&head, &mut body)).await {
+        let taken = match tokio::time::timeout(timeout, self.take(share, &head, &mut body)).await {
             Ok(taken) => taken,
             Err(_) => return Err(room::too_slow()),
         };
@@ -223,7 +226,12 @@ impl Server {
 
     /// Takes a request's body, and the room for it. Its headers come first, and what they cannot have is refused before
     /// anything is held for it; then its first bytes.
-    async fn take(&self, head: &Parts, body: &mut Incoming) -> Result<(Vec<u8>, Held), ApiError> {
+    async fn take(
+        &self,
+        share: &Arc<RoomShare>,
+        head: &Parts,
+        body: &mut Incoming,
+    ) -> Result<(Vec<u8>, Held), ApiError> {
         let claimed = body.size_hint().upper();
         let key = self.api.claimed_key(&head.headers)?;
         if claimed.is_some_and(|n| n > BODY_BYTES_MAX as u64) {
@@ -237,7 +245,7 @@ impl Server {
             has_ended = !append(body, &mut bytes).await? || body.is_end_stream();
         }
         let expected = if has_ended { bytes.len() } else { claimed.map_or(BODY_BYTES_MAX, |n| n as usize) };
-        let Some(held) = self.room.take(key.as_deref(), expected).await else {
+        let Some(held) = self.room.take(share, key.as_deref(), expected).await else {
             // The stream's name is in the body that was not kept, so that no stream can be charged with it.
             metrics::counter!("hydrant_budget_refused_requests").increment(1);
             return Err(ApiError::unavailable("Slow down: too many bytes are in flight."));
@@ -253,7 +261,7 @@ impl Server {
                 Ok(Ok(false)) => return Ok((bytes, held)),
                 Ok(Err(e)) => return Err(e),
             }
-            if let Some(refused) = self.room.too_slow(&held, bytes.len() - before) {
+            if let Some(refused) = held.too_slow(bytes.len() - before) {
                 metrics::counter!("hydrant_slow_requests").increment(1);
                 return Err(refused);
             }

@@ -1,17 +1,24 @@
-//! Connections: over TLS and without, in both versions of HTTP, and how long they may take.
+//! Connections: over TLS and without, in both versions of HTTP, how long they may take, and how much room each.
 
 use crate::rig::service::{PATIENCE, Service};
 use bytes::Bytes;
 use http_body_util::Full;
 use hydrant::api::sigv4::{SigningKeys, sign};
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::client::conn::http2;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use std::convert::Infallible;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls");
@@ -88,19 +95,29 @@ fn closed(what: &str, mut stream: impl Read) {
     }
 }
 
-/// Puts once over HTTP/2; the future ends with the connection.
-async fn put_by_http2(service: &Service) -> (StatusCode, impl Future<Output = ()>) {
+/// A connection of HTTP/2, and what ends with it.
+async fn connect_by_http2<B>(service: &Service) -> (http2::SendRequest<B>, JoinHandle<hyper::Result<()>>)
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
+{
     let stream = tokio::net::TcpStream::connect(service.api).await.unwrap();
     let connector = TlsConnector::from(client(&["h2"]));
     let stream = connector.connect(ServerName::from(service.api.ip()), stream).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-    let ended = tokio::spawn(connection);
-    let mut request = Request::post(format!("https://{}/", service.api));
-    for (name, value) in signed(service) {
-        request = request.header(name, value);
-    }
-    let answer = sender.send_request(request.body(Full::new(Bytes::from(BODY))).unwrap()).await.unwrap();
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    (sender, tokio::spawn(connection))
+}
+
+/// A put with the headers of [`signed`].
+fn request<B>(service: &Service, body: B) -> Request<B> {
+    let request = Request::post(format!("https://{}/", service.api));
+    signed(service).into_iter().fold(request, |r, (name, value)| r.header(name, value)).body(body).unwrap()
+}
+
+/// Puts once over HTTP/2; the future ends with the connection.
+async fn put_by_http2(service: &Service) -> (StatusCode, impl Future<Output = ()>) {
+    let (mut sender, ended) = connect_by_http2(service).await;
+    let answer = sender.send_request(request(service, Full::new(Bytes::from(BODY)))).await.unwrap();
     (answer.status(), async move {
         let _ = tokio::time::timeout(PATIENCE, ended).await.expect("the service ends the connection");
         drop(sender);
@@ -117,6 +134,70 @@ fn signed_requests_are_taken_over_tls_in_both_versions_of_http() {
     assert_eq!(put(&service, &mut tls(&service, &[])), 200, "no protocol asked for");
     assert_eq!(put(&service, &mut tls(&service, &["http/1.1"])), 200);
     assert_eq!(runtime().block_on(put_by_http2(&service)).0, 200, "HTTP/2");
+}
+
+/// A body of the largest size of which the first bytes come and no more.
+struct Half(Option<Bytes>);
+
+impl Body for Half {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.0.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None => Poll::Pending,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(6 << 20)
+    }
+}
+
+/// One that asks for more than its share, again and again, costs nobody else their room: not who puts, and not who sends a
+/// body slowly, which is asked for only where its room is wanted by others.
+#[test]
+fn many_requests_of_one_connection_leave_others_their_room() {
+    let tls_files = format!("tls: {{ cert: {DATA}/server.pem, key: {DATA}/server.key }}");
+    // Room for four requests of the largest size.
+    let top = format!("api: {{ listen: \"API_ADDRESS\", {tls_files} }}\nmemory: {{ size: 192MiB, intake_share: 25% }}");
+    let service = Service::start_with(&top, STREAM);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (sender, _ended) = runtime.block_on(connect_by_http2(&service));
+    let (given_up, service) = (Arc::new(AtomicUsize::new(0)), Arc::new(service));
+    for _ in 0..60 {
+        let (mut sender, given_up, service) = (sender.clone(), given_up.clone(), service.clone());
+        runtime.spawn(async move {
+            loop {
+                let half = Half(Some(Bytes::from(vec![b' '; 9 << 10])));
+                // A request whose answer is not waited for any longer is reset.
+                let sent = sender.send_request(request(&service, half));
+                let _ = tokio::time::timeout(Duration::from_millis(450), sent).await;
+                given_up.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    let began = Instant::now();
+    while given_up.load(Ordering::Relaxed) < 60 {
+        assert!(began.elapsed() < PATIENCE, "no request ends");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut slow = tls(&service, &["http/1.1"]);
+    // Spaces behind the value belong to the body.
+    let spaces = 10 << 10;
+    let length = BODY.len() + 20 * spaces;
+    let headers: String = signed(&service).iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head = format!("POST / HTTP/1.1\r\nhost: {}\r\n{headers}content-length: {length}\r\n\r\n{BODY}", service.api);
+    slow.write_all(head.as_bytes()).unwrap();
+    for _ in 0..20 {
+        slow.write_all(&vec![b' '; spaces]).unwrap();
+        assert_eq!(put(&service, &mut tls(&service, &["http/1.1"])), 200);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).unwrap();
+    assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 200");
 }
 
 #[test]
