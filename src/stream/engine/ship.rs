@@ -101,15 +101,18 @@ impl Engine {
         self.outbox.retry_now();
     }
 
-    /// Gives up on every plan that its destination, or the backup, has not taken so far, and on what is held. What is being sent
-    /// at this moment is given up on if it is not taken.
+    /// Gives up on every plan that its destination, or the backup, has not taken so far, and on what is held: by something that
+    /// is wrong with it, by a pause, or by a plan before it. What is being sent at this moment is given up on if it is not
+    /// taken.
     pub fn abandon(&mut self) -> AbandonCount {
         let stuck = self.readers[Track::Main].waiting.as_ref().map(RereadRecords::plans).unwrap_or_default();
         let not_begun: Vec<u64> = stuck.iter().copied().filter(|number| !self.outbox.knows(*number)).collect();
         for number in not_begun {
             self.hold(number, "its records cannot be made again");
         }
-        self.outbox.abandon(self.books.state(), &stuck, self.home.clock.wall_ms())
+        let mut held = self.outbox.held_up(self.books.state(), &self.live, self.home.clock.steady());
+        held.extend(stuck);
+        self.outbox.abandon(self.books.state(), &held, self.home.clock.wall_ms())
     }
 }
 

@@ -178,6 +178,45 @@ fn what_is_held_or_being_sent_is_given_up_on() {
     }
 }
 
+/// Plans that were never tried are held up by a pause, or by the first one where the order of the records is kept.
+#[test]
+fn what_a_pause_or_the_first_of_an_order_holds_up_is_given_up_on() {
+    for is_paused in [true, false] {
+        let mut service = Service::new();
+        // Nobody listens on port 1.
+        let ordered = if is_paused { "" } else { ", ordered: true" };
+        let configure = |service: &Service, url: &str| {
+            service.configure(
+                "",
+                &format!(
+                    "  s:\n    buffer: {{ size: 1MiB, interval: 100ms }}\n    destination: {{ http: {{ url: \"{url}\", \
+                     retry_duration: 2h{ordered} }} }}\n    backup: {{ mode: failed, local: {{ dir: DIR/failed }} }}\n"
+                ),
+            );
+        };
+        configure(&service, "http://127.0.0.1:1/");
+        service.restart();
+        if is_paused {
+            assert_eq!(verb(&service, "pause").0, 0);
+        }
+        for record in [b"one".as_slice(), b"two", b"three"] {
+            let plans = service.status("s").open_plans;
+            assert_eq!(service.put("s", &[record]), 200);
+            service.until("it is planned", |s| s.status("s").open_plans > plans);
+        }
+        if !is_paused {
+            service.until("the first is refused", alarmed);
+        }
+        let (code, text) = verb(&service, "abandon");
+        assert!(code == 0 && text.contains("3 plans are given up on"), "paused {is_paused}: {text}");
+        if is_paused {
+            assert_eq!(verb(&service, "resume").0, 0);
+        }
+        service.until("they are told of", |s| outlet(s, "delivery-failed") == 3);
+        service.settled(3);
+    }
+}
+
 /// What a destination has cost is known after a restart: its patience does not begin anew in every life.
 #[test]
 fn patience_goes_on_through_restarts() {

@@ -2,11 +2,13 @@
 //! up on.
 
 use super::queue::Outbox;
-use super::shipping::ShippingPhase;
+use super::shipping::{Shipping, ShippingPhase};
 use crate::deliver::Attempt;
+use crate::stream::pipeline::live::Live;
 use crate::stream::plan::Reason;
 use crate::stream::plan::state::State;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// The code of what somebody has given up on without an answer that has one.
 const ABANDONED: &str = "Delivery.Abandoned";
@@ -50,9 +52,25 @@ pub(super) fn last_words(
 }
 
 impl Outbox {
+    /// Plans that are ready and do not go: the stream is paused, or a plan before them is not taken where they go too.
+    pub(crate) fn held_up(&self, state: &State, live: &Live, now: Duration) -> BTreeSet<u64> {
+        let place = |number: &u64| state.plans[number].place().0;
+        let is_refused = |shipping: &Shipping| {
+            shipping.alarm.is_some()
+                || matches!(shipping.phase, ShippingPhase::Waiting { .. } | ShippingPhase::Held { .. })
+        };
+        let refused = self.shipping.iter().filter(|(_, shipping)| is_refused(shipping));
+        let refused: BTreeSet<&str> = refused.map(|(number, _)| place(number)).collect();
+        let go = self.going(state, live, now);
+        let ready = self.shipping.iter().filter(|(_, shipping)| matches!(shipping.phase, ShippingPhase::Ready(_)));
+        let stay = ready.map(|(number, _)| *number).filter(|number| !go.contains(number));
+        stay.filter(|number| state.paused || refused.contains(place(number))).collect()
+    }
+
     /// Gives up on every plan that its destination, or the backup, has not taken so far, and on what is held. What is being sent
-    /// at this moment is given up on if it is not taken. `stuck`: plans that are made again of records that cannot be.
-    pub(crate) fn abandon(&mut self, state: &State, stuck: &BTreeSet<u64>, ended_ms: u64) -> AbandonCount {
+    /// at this moment is given up on if it is not taken. `held`: plans that are made again of records that cannot be, and
+    /// those that are [held up](Outbox::held_up).
+    pub(crate) fn abandon(&mut self, state: &State, held: &BTreeSet<u64>, ended_ms: u64) -> AbandonCount {
         let mut done = AbandonCount::default();
         let numbers: Vec<u64> = self.shipping.keys().copied().collect();
         for number in numbers {
@@ -60,15 +78,15 @@ impl Outbox {
             let plan = &state.plans[&number];
             let is_held = match &shipping.phase {
                 ShippingPhase::Waiting { .. } | ShippingPhase::Held { .. } | ShippingPhase::Sent(_) => true,
-                ShippingPhase::Rebuilding(_) => stuck.contains(&number),
+                ShippingPhase::Rebuilding(_) | ShippingPhase::Ready(_) => held.contains(&number),
                 _ => false,
             };
             if !is_held || shipping.is_given_up {
                 continue;
             }
             if plan.abandoned.is_some() || plan.outlet.is_failure() {
-                let is_first = shipping.alarm.is_none() && matches!(shipping.phase, ShippingPhase::Sent(_));
-                done.left += !is_first as u64;
+                let is_untried = matches!(shipping.phase, ShippingPhase::Sent(_) | ShippingPhase::Ready(_));
+                done.left += (shipping.alarm.is_some() || !is_untried) as u64;
                 continue;
             }
             done.given_up += 1;

@@ -65,8 +65,8 @@ fn try_all(case: &Case) {
     ends(&service, 0, &["redrive", "CONFIG", "s", "--dry-run", "--json", "--kind", "backup"]);
     ends(&service, 0, &["redrive", "CONFIG", "s"]);
     ends(&service, 0, &["pause", "CONFIG", "s"]);
-    ends(&service, 0, &["put", "CONFIG", "s", &file]);
     assert!(ends(&service, 0, &["abandon", "CONFIG", "s"]).contains("0 plans"));
+    ends(&service, 0, &["put", "CONFIG", "s", &file]);
     assert!(ends(&service, 0, &["acknowledge", "CONFIG", "s"]).contains("0 lost records"));
     ends(&service, 0, &["resume", "CONFIG", "s"]);
     service.settled(4);
