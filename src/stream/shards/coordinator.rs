@@ -24,9 +24,12 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-/// Tries to open a lane before it is left to others, and for how many failover times.
+/// Tries to open a lane before it is left to others.
 const OPENS_MAX: u32 = 3;
-const LEFT_FOR: Duration = Duration::from_secs(6);
+/// For how many failover times it is left to them: what keeps it from being opened may be over in a moment, or has to be
+/// mended by a person.
+const LEFT_FOR_A_MOMENT: u32 = 1;
+const LEFT_FOR: u32 = 6;
 
 /// A node's part in the sharing of shards. All calls block.
 pub(super) struct Coordinator {
@@ -278,7 +281,8 @@ impl Coordinator {
             return;
         };
         let times = self.failed.get(shard).map_or(0, |failed| failed.times) + 1;
-        let until = Instant::now() + LEFT_FOR * self.failover.as_secs().max(1) as u32;
+        let left_for = if why.kind == Kind::Retry { LEFT_FOR_A_MOMENT } else { LEFT_FOR };
+        let until = Instant::now() + left_for * self.failover.max(Duration::from_secs(1));
         self.failed.insert(shard.to_owned(), FailedShard { times, until, why: why.clone() });
         if times >= OPENS_MAX {
             self.release(shard);

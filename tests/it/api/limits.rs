@@ -107,14 +107,22 @@ fn what_a_signature_cannot_mend_is_refused_before_anything_is_held_for_it() {
 #[test]
 fn a_body_that_is_too_large_is_read_and_answered_with_an_error_of_the_model() {
     let service = Service::start(STREAM);
-    for size in [(6 << 20) + 1, 7 << 20, 20 << 20] {
+    let sizes = [(6 << 20) + 1, 7 << 20, 20 << 20];
+    for (size, is_chunked) in sizes.into_iter().flat_map(|size| [(size, false), (size, true)]) {
         let mut stream = TcpStream::connect(service.api).unwrap();
+        let framing = if is_chunked { "transfer-encoding: chunked".into() } else { format!("content-length: {size}") };
         let head = format!(
-            "POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: Firehose_20150804.PutRecordBatch\r\ncontent-length: {size}\r\n\r\n"
+            "POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: Firehose_20150804.PutRecordBatch\r\n{framing}\r\n\r\n"
         );
+        let mut body = vec![b' '; size];
+        if is_chunked {
+            let chunks = body.chunks(64 << 10);
+            body = chunks.flat_map(|c| [format!("{:x}\r\n", c.len()).as_bytes(), c, b"\r\n"].concat()).collect();
+            body.extend(b"0\r\n\r\n");
+        }
         stream.write_all(head.as_bytes()).unwrap();
         // A client that is told too early dies of the connection's end.
-        stream.write_all(&vec![b' '; size]).expect("all of the body is read");
+        stream.write_all(&body).expect("all of the body is read");
         let mut answer = vec![0; 400];
         let n = stream.read(&mut answer).unwrap();
         let answer = String::from_utf8_lossy(&answer[..n]).into_owned();

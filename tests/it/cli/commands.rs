@@ -242,18 +242,6 @@ fn the_record_that_the_demo_suggests_is_delivered() {
 }
 
 #[test]
-fn a_reader_that_has_gone_is_no_error() {
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let output = Command::new(variable("HYDRANT_TEST_BIN"))
-        .args(["check", &format!("{ROOT}/config/quickstart-local.yaml")])
-        .stdout(writer)
-        .output()
-        .unwrap();
-    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
-}
-
-#[test]
 fn logs_for_people_have_no_escapes_in_a_file_and_nothing_idle_of_others() {
     let mut service = Service::start_with("log: { format: human, level: trace }", STREAM);
     assert_eq!(service.put("s", &[b"one".as_slice()]), 200);

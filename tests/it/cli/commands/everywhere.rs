@@ -122,6 +122,49 @@ fn every_command_works_with_a_directory() {
     try_all(&Case { there: there("objects"), gone: there("records/below"), complaint: "no file can be made in" });
 }
 
+/// The output of each command, closed by who reads it or on a full disk: the first is no error, the second is said.
+#[test]
+fn output_that_nobody_takes_is_no_panic() {
+    let mut service = Service::start(
+        "  s:\n    buffer: { size: 1MiB, interval: 100ms }\n    destination: { local: { dir: DIR/out } }\n    backup: { mode: \
+         failed, local: { dir: DIR/failed } }\n",
+    );
+    let config = service.config().display().to_string();
+    let file = service.dir.path().join("records").display().to_string();
+    std::fs::write(&file, "one\n").unwrap();
+    let run = |command: &str, stdout: std::process::Stdio| {
+        let rest: &[&str] = match command {
+            "check" | "status" | "audit" | "repair" => &[],
+            "put" => &["s", &file],
+            _ => &["s"],
+        };
+        let program = variable("HYDRANT_TEST_BIN");
+        let output = Command::new(program).args([command, &config]).args(rest).stdout(stdout).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer.into()
+    };
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap().into();
+    let try_all = |commands: &[&str]| {
+        for command in commands {
+            assert_eq!(run(command, closed()), (Some(0), String::new()), "{command}");
+            let (code, said) = run(command, full());
+            assert!(
+                code == Some(1) && said == "standard output: No space left on device (os error 28)\n",
+                "{command}: {said}"
+            );
+        }
+    };
+    let (stopped, running): (Vec<&str>, Vec<&str>) = TRIED.into_iter().partition(|command| *command == "repair");
+    try_all(&running);
+    service.settled(2);
+    assert_eq!(service.terminate(), Some(0));
+    try_all(&stopped);
+}
+
 #[test]
 fn every_command_works_with_a_bucket() {
     let (eye, backup) = (Eye::new(), Eye::new());

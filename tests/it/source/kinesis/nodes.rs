@@ -468,6 +468,20 @@ fn a_shard_that_nobody_can_open_is_spoken_of_all_the_while() {
     node.until("it is read again", |s| s.status("r").alarm.is_none());
 }
 
+/// What may be over in a moment, as a shortage of descriptors, does not have a shard left alone for six failover times.
+#[test]
+fn a_shard_that_could_not_be_opened_for_a_while_is_read_soon_after() {
+    let world = World::new(1);
+    let proxy = Proxy::start(world.dynamodb.address);
+    let refused = proxy.always("GetItem", None, Fault::Status(500));
+    let mut node = Service::start(&shares(&world.kinesis.endpoint(), &proxy.endpoint(), world.out.path(), ""));
+    node.until("it cannot be opened", |s| says(s, "could not be opened 3 times and is read by nobody"));
+    proxy.take_back(refused);
+    let began = Instant::now();
+    node.until("it is read", |s| s.status("r").shards.values().any(|shard| shard.state == "running"));
+    assert!(began.elapsed() < Duration::from_secs(8), "it was left alone for {:?}", began.elapsed());
+}
+
 /// The directory of the only shard below a data directory.
 fn shard_dir(streams: &Path) -> std::path::PathBuf {
     let dirs = |dir: &Path| -> Vec<std::path::PathBuf> {
