@@ -79,8 +79,7 @@ pub fn is_used(fs: &dyn Fs, dir: &Path) -> Result<bool> {
 /// Writes a `META` again of which the file or its copy was damaged or is not there.
 pub(super) fn mend_meta(fs: &dyn Fs, dir: &Path, meta: &Meta) -> Result<()> {
     let path = dir.join(META);
-    let stands = |path: &Path| read(fs, path).is_ok_and(|bytes| sealed::parse::<Meta>(&bytes).is_ok());
-    match stands(&path) && stands(&copy_of(&path)) {
+    match sealed::is_kept_twice(fs, &path) {
         true => Ok(()),
         false => sealed::mend(fs, &path, meta),
     }

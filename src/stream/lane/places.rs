@@ -46,8 +46,12 @@ pub(in crate::stream) fn keep(fs: &dyn Fs, dir: &Path, config: Option<&StreamCon
     let (found, damage) = read(fs, dir)?;
     let (before, versions) = load(&found, config.map(|config| &config.places), &path.display().to_string());
     let mut unkept = None;
-    if !versions.is_empty() && (versions != found || damage.is_some()) {
+    let is_kept = versions == found && damage.is_none();
+    let is_kept_twice = is_kept && sealed::is_kept_twice(fs, &path);
+    if !versions.is_empty() && !is_kept_twice {
         match sealed::write(fs, &path, &KeptPlaces { versions }) {
+            // A copy that is missing is written at another start.
+            Err(e) if e.kind == Kind::NoSpace && is_kept => {}
             Err(e) if e.kind == Kind::NoSpace => unkept = Some(e),
             done => done?,
         }

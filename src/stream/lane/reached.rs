@@ -89,13 +89,13 @@ impl ReachedStores {
         of: ReachedBy,
     ) -> (ReachedStores, Option<String>) {
         let path = dir.join(REACHED);
-        let is_there = fs.open(&path).is_ok();
+        let is_kept_twice = sealed::is_kept_twice(&**fs, &path);
         let (file, damage) = read(&**fs, dir, of == ReachedBy::Stream { is_expected: true });
         // Without open plans nothing is on its way to a store that is not named.
         let is_complete = !has_open_plans || damage.is_none() && file.is_complete;
         let reached = Mutex::new(file.reached.clone().into_iter().collect());
         let stores = ReachedStores { fs: fs.clone(), path, reached, is_complete };
-        if of != ReachedBy::Shard && (!is_there || damage.is_some() || file.is_complete != is_complete) {
+        if of != ReachedBy::Shard && (!is_kept_twice || damage.is_some() || file.is_complete != is_complete) {
             let written = sealed::write(&**fs, &stores.path, &ReachedFile { is_complete, ..file });
             if let Err(e) = written {
                 tracing::warn!(error = %e, "the list of reached stores is written with the next store that is reached");

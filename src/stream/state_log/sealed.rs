@@ -76,6 +76,12 @@ fn write_version(fs: &dyn Fs, path: &Path, value: &impl Serialize, written: u64)
     write_twice(fs, path, &text).map_err(|e| Error::io(format!("write `{}`", path.display()), e))
 }
 
+/// Whether both the file and its copy can be read.
+pub fn is_kept_twice(fs: &dyn Fs, path: &Path) -> bool {
+    let stands = |path: &Path| fs::read(fs, path).is_ok_and(|bytes| parse::<FileVersion>(&bytes).is_ok());
+    stands(path) && stands(&copy_of(path))
+}
+
 /// Reads what [`fn@write`] wrote, and writes it again if the file was damaged and read from its copy: what was wrong comes with
 /// it, to be shown.
 pub fn read_and_mend<T: DeserializeOwned + Serialize>(fs: &dyn Fs, path: &Path) -> Result<Option<(T, Option<String>)>> {

@@ -199,6 +199,10 @@ fn a_file_beside_the_logs_that_is_damaged_has_nothing_delivered_twice_or_lost() 
             service.kill();
             whole(&mut service);
             service.kill();
+            if let Some(file @ ("META" | "PLACES" | "REACHED")) = name.strip_suffix(".copy") {
+                let [file, copy] = [file, name].map(|name| std::fs::read(dir.join(name)).unwrap_or_default());
+                assert!(!copy.is_empty() && file == copy, "{name} was {damage}, and is not made again");
+            }
         }
     }
 }
