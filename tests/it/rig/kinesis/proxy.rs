@@ -65,6 +65,8 @@ pub struct Call {
     /// Whose iterator it came with, or whom it names.
     pub shard: Option<String>,
     pub request: Value,
+    /// Under which access key it was signed.
+    pub access_key: Option<String>,
     /// `None` until it is answered, and for ever if the answer was lost; 200 for an event.
     pub status: Option<u16>,
     /// Records in the answer, and the bytes of their data and partition keys.
@@ -336,7 +338,9 @@ impl Shared {
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
         let of_kinesis = target.starts_with("Kinesis");
         let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let met = self.meet(operation, &asked);
+        let signed = head.headers.get("authorization").and_then(|value| value.to_str().ok());
+        let access_key = signed.and_then(|text| text.split_once("Credential=")?.1.split('/').next());
+        let met = self.meet(operation, &asked, access_key.map(str::to_owned));
         if let Some(refusal) = self.refusal(&met, &asked) {
             return Ok(self.refuse(&met, refusal));
         }
@@ -398,7 +402,7 @@ impl Shared {
     }
 
     /// Writes a call down and finds what is to be done to it.
-    fn meet(&self, operation: String, asked: &Value) -> Met {
+    fn meet(&self, operation: String, asked: &Value, access_key: Option<String>) -> Met {
         let mut state = self.state();
         let named = |key: &str| asked[key].as_str().map(str::to_owned);
         let shard = match asked["ShardIterator"].as_str() {
@@ -412,6 +416,7 @@ impl Shared {
             operation: met.operation.clone(),
             shard: met.shard.clone(),
             request: asked.clone(),
+            access_key,
             status: None,
             records: 0,
             bytes: 0,
@@ -682,6 +687,7 @@ impl Shared {
             operation: EVENT.to_owned(),
             shard: Some(shard.to_owned()),
             request: Value::Null,
+            access_key: None,
             status: Some(200),
             records,
             bytes,

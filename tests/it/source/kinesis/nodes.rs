@@ -3,7 +3,7 @@
 
 use super::source::{KEYS, assert_once_and_in_order, number, numbered};
 use crate::rig::kinesis::client::Kinesis;
-use crate::rig::kinesis::proxy::{Fault, Proxy};
+use crate::rig::kinesis::proxy::{Call, Fault, Proxy};
 use crate::rig::kinesis::servers::{Dynalite, KinesisLocal, Moto, Server};
 use crate::rig::service::{PATIENCE, Service, collect, scale, variable};
 use rustix::process::Signal;
@@ -480,6 +480,23 @@ fn a_shard_that_could_not_be_opened_for_a_while_is_read_soon_after() {
     let began = Instant::now();
     node.until("it is read", |s| s.status("r").shards.values().any(|shard| shard.state == "running"));
     assert!(began.elapsed() < Duration::from_secs(8), "it was left alone for {:?}", began.elapsed());
+}
+
+/// Leases are kept under the credentials of the configuration that was loaded last.
+#[test]
+fn credentials_of_the_lease_table_are_renewed_by_a_reload() {
+    let world = World::new(1);
+    let proxy = Proxy::start(world.dynamodb.address);
+    let streams = shares(&world.kinesis.endpoint(), &proxy.endpoint(), world.out.path(), "");
+    let node = Service::start(&streams);
+    let keeps = |key: &str| {
+        let is_kept = |call: &Call| call.operation == "UpdateItem" && call.access_key.as_deref() == Some(key);
+        proxy.until(&format!("the lease is kept under `{key}`"), |calls| calls.iter().any(is_kept));
+    };
+    keeps("a");
+    node.configure("", &streams.replace("access_key_id: a,", "access_key_id: renewed,"));
+    node.signal(rustix::process::Signal::HUP);
+    keeps("renewed");
 }
 
 /// The directory of the only shard below a data directory.
