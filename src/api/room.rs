@@ -1,7 +1,8 @@
 //! Room for requests: bytes of bodies and decoded records that are in memory at once.
 //!
-//! A request takes room for all of it, its body and its records once more, when its headers have passed and its first
-//! bytes have come, so that a client which only announces a body holds nothing. Who waits is served in order. While
+//! A request takes room for what it is about to hold, its body and its records once more: when its headers have passed and its
+//! first bytes have come for a part, and for all of it when that has come, so that a client which only announces a body, or
+//! sends the beginning of one, holds next to nothing. Who waits is served in order. While
 //! somebody waits, a body that comes slowly gives its room up. The requests of one access key, and those of one connection,
 //! never hold more than their share, so that one key's clients, however many, leave room for those of others, and so does
 //! a connection with many requests at once; who waits for a share has only bodies that come slowly under the same share
@@ -56,6 +57,9 @@ impl RoomShare {
     }
 
     async fn take(self: &Arc<Self>, units: u32) -> Option<(Arc<RoomShare>, OwnedSemaphorePermit)> {
+        if let Ok(taken) = self.free.clone().try_acquire_many_owned(units) {
+            return Some((self.clone(), taken));
+        }
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let _waits = WaitsFor(self);
         Some((self.clone(), self.free.clone().acquire_many_owned(units).await.ok()?))
@@ -73,10 +77,11 @@ impl IntakeRoom {
         IntakeRoom { all: RoomShare::new(bytes / UNIT), keys: Mutex::default() }
     }
 
-    /// A connection's share: a half, or what a request of the largest size takes. Only HTTP/2 has more than one at once.
+    /// A connection's share: three quarters, or what a request of the largest size takes. Only HTTP/2 has more than one
+    /// request at once.
     pub(super) fn connection(&self) -> Arc<RoomShare> {
         let largest = (2 * BODY_BYTES_MAX).div_ceil(UNIT);
-        RoomShare::new((self.all.units / 2).max(largest).min(self.all.units))
+        RoomShare::new((self.all.units * 3 / 4).max(largest).min(self.all.units))
     }
 
     /// A key's share: three quarters. The rest is for clients with other keys.

@@ -37,6 +37,8 @@ use uuid::Uuid;
 const FIRST_BYTES: usize = 8 << 10;
 /// Bytes of a refused body that are read for the client to see the answer.
 const DISCARDED_BYTES_MAX: usize = 32 << 20;
+/// Bytes of a large body for which there has to be room before there is for all of it.
+const BEGINNING_BYTES: usize = 64 << 10;
 /// How often it is looked whether a body comes fast enough.
 const RATE_LOOK: Duration = Duration::from_millis(100);
 /// Bytes hyper may hold per connection before we ask for them.
@@ -245,20 +247,45 @@ impl Server {
             has_ended = !append(body, &mut bytes).await? || body.is_end_stream();
         }
         let expected = if has_ended { bytes.len() } else { claimed.map_or(BODY_BYTES_MAX, |n| n as usize) };
-        let Some(held) = self.room.take(share, key.as_deref(), expected).await else {
-            // The stream's name is in the body that was not kept, so that no stream can be charged with it.
-            metrics::counter!("hydrant_budget_refused_requests").increment(1);
-            return Err(ApiError::unavailable("Slow down: too many bytes are in flight."));
-        };
-        if has_ended {
+        let is_whole = has_ended || expected <= 2 * BEGINNING_BYTES || sabotage::on("body_reserved_first");
+        let beginning = if is_whole { expected } else { BEGINNING_BYTES };
+        let held = self.hold(share, key.as_deref(), beginning).await?;
+        if self.read(body, &mut bytes, beginning, &held).await? == BodyRead::Ended || is_whole {
             return Ok((bytes, held));
         }
+        // Who waits for more room holds none: those who do could otherwise keep it from each other.
+        drop(held);
+        let held = self.hold(share, key.as_deref(), expected).await?;
         bytes.reserve_exact(expected.saturating_sub(bytes.len()));
+        self.read(body, &mut bytes, usize::MAX, &held).await?;
+        Ok((bytes, held))
+    }
+
+    /// Takes room for a body of so many bytes. Refused with 503 where there is none in time.
+    async fn hold(&self, share: &Arc<RoomShare>, key: Option<&str>, bytes: usize) -> Result<Held, ApiError> {
+        self.room.take(share, key, bytes).await.ok_or_else(|| {
+            // The stream's name is in the body that was not kept, so that no stream can be charged with it.
+            metrics::counter!("hydrant_budget_refused_requests").increment(1);
+            ApiError::unavailable("Slow down: too many bytes are in flight.")
+        })
+    }
+
+    /// Reads a body until there are so many bytes of it, as fast as room that is held has to be used.
+    async fn read(
+        &self,
+        body: &mut Incoming,
+        bytes: &mut Vec<u8>,
+        until: usize,
+        held: &Held,
+    ) -> Result<BodyRead, ApiError> {
         let before = bytes.len();
-        loop {
-            match tokio::time::timeout(RATE_LOOK, append(body, &mut bytes)).await {
+        while !body.is_end_stream() {
+            if bytes.len() >= until {
+                return Ok(BodyRead::Begun);
+            }
+            match tokio::time::timeout(RATE_LOOK, append(body, bytes)).await {
                 Ok(Ok(true)) | Err(_) => {}
-                Ok(Ok(false)) => return Ok((bytes, held)),
+                Ok(Ok(false)) => break,
                 Ok(Err(e)) => return Err(e),
             }
             if let Some(refused) = held.too_slow(bytes.len() - before) {
@@ -266,7 +293,15 @@ impl Server {
                 return Err(refused);
             }
         }
+        Ok(BodyRead::Ended)
     }
+}
+
+/// How far a body was read.
+#[derive(PartialEq, Eq)]
+enum BodyRead {
+    Begun,
+    Ended,
 }
 
 /// Runs a connection until it ends, takes too long, or `stop` changes; `goodbye` asks it to end in order.

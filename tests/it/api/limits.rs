@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const STREAM: &str =
@@ -51,6 +52,17 @@ pub fn requests_that_announce_a_body_and_do_not_send_it_hold_no_room() {
 }
 
 #[test]
+fn beginnings_of_bodies_keep_nobody_out() {
+    let mut service = Service::start_with(SMALL, STREAM);
+    // With room for all of it, one of them would take all there is, and the others would wait before who comes later.
+    let _half: Vec<TcpStream> = (0..12).map(|_| half_request(&service, "", 9 << 10)).collect();
+    for round in 0..20 {
+        assert_eq!(service.put("s", &[b"one".as_slice()]), 200, "round {round}");
+    }
+    service.settled(20);
+}
+
+#[test]
 fn bodies_that_come_too_slowly_give_their_room_to_who_waits_for_it() {
     let mut service = Service::start_with(SMALL, STREAM);
     // Each takes all the room there is for what it says will come.
@@ -61,15 +73,29 @@ fn bodies_that_come_too_slowly_give_their_room_to_who_waits_for_it() {
         refused += 1;
         assert!(refused < 5, "slow clients keep everybody out");
     }
-    // Clients try this again.
-    for stream in &mut slow {
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer).unwrap();
-        assert_eq!(&answer, b"HTTP/1.1 503");
-    }
+    // Clients try this again. One that took its room later is waited for, too, before it is told that it is too slow for all.
+    let (ended, service_ref) = (AtomicBool::new(false), &service);
+    let taken = std::thread::scope(|threads| {
+        let puts = threads.spawn(|| {
+            let mut taken = 1;
+            while !ended.load(Ordering::Relaxed) {
+                taken += (large_put(service_ref).0 == 200) as u64;
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            taken
+        });
+        let answers = slow.iter_mut().map(|stream| {
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).map(|()| String::from_utf8_lossy(&answer).into_owned())
+        });
+        let answers: Vec<_> = answers.collect();
+        ended.store(true, Ordering::Relaxed);
+        answers.into_iter().for_each(|answer| assert_eq!(answer.unwrap(), "HTTP/1.1 503"));
+        puts.join().unwrap()
+    });
     let page = String::from_utf8(service.get("/metrics").unwrap().1).unwrap();
     assert!(page.lines().any(|l| l.starts_with("hydrant_slow_requests ") && !l.ends_with(" 0")), "{page}");
-    service.settled(4);
+    service.settled(4 * taken);
 }
 
 #[test]
