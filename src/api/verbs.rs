@@ -37,7 +37,14 @@ pub(super) fn answer(api: &FirehoseApi, name: &str, verb: &str, body: Option<&[u
         ("resume", Some(_)) => stream.pause(false).map(|()| json!({ "paused": false })),
         ("abandon", Some(_)) => {
             let done = stream.abandon();
-            done.map(|done| json!({ "abandoned_plans": done.given_up, "plans_left": done.left }))
+            done.map(|done| {
+                json!({
+                    "abandoned_plans": done.given_up,
+                    "plans_being_sent": done.being_sent,
+                    "plans_being_rebuilt": done.rebuilding,
+                    "plans_left": done.left,
+                })
+            })
         }
         ("acknowledge", Some(_)) => {
             let lost = stream.acknowledge_loss();

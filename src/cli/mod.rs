@@ -46,7 +46,7 @@ enum Command {
     Pause(redrive::StreamOptions),
     /// Let a paused stream go on.
     Resume(redrive::StreamOptions),
-    /// Give up on what the destination of a stream has refused so far: it goes where failures go.
+    /// Give up on what the destination of a stream has not taken so far, whatever holds it: it goes where failures go.
     Abandon(redrive::StreamOptions),
     /// Take note of what the medium has lost of a stream: the alarm ends, the counts stay.
     Acknowledge(redrive::StreamOptions),

@@ -144,13 +144,19 @@ pub(super) fn verb(stream: &StreamOptions, verb: &str) -> Outcome {
     match answer["abandoned_plans"].as_u64() {
         Some(plans) => {
             say!("{}: {plans} plans are given up on; their records go where failures go", stream.stream);
-            match answer["plans_left"].as_u64() {
-                None | Some(0) => {}
-                Some(left) => say!(
-                    "{}: {left} more tell of failures and wait for the place where these go: mend that",
-                    stream.stream
-                ),
-            }
+            let tell = |count: &str, what: &str| {
+                let count = answer[count].as_u64().filter(|count| *count > 0);
+                count.into_iter().for_each(|count| say!("{}: {count} {what}", stream.stream));
+            };
+            tell(
+                "plans_being_sent",
+                "of them are being sent, and are given up on when that has failed: a restart before it forgets that",
+            );
+            tell(
+                "plans_being_rebuilt",
+                "more are being made again after a restart: repeat the command to give up on them",
+            );
+            tell("plans_left", "more tell of failures and wait for the place where these go: mend that");
         }
         None => say!("{}: {verb}d", stream.stream),
     }

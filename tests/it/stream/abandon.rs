@@ -3,8 +3,8 @@
 
 use crate::rig::service::Service;
 use crate::rig::store::Store;
-use crate::stream::model::World;
-use hydrant::deliver::Attempt;
+use crate::stream::model::{Life, World};
+use hydrant::deliver::{Attempt, Shipment};
 use hydrant::error::Kind;
 use hydrant::stream::plan::Outlet;
 
@@ -91,7 +91,7 @@ fn a_backup_that_is_not_taken_is_kept_with_the_failures() {
     store.stop();
     let mut service = Service::start(&streams);
     assert_eq!(service.put("s", &[b"one", b"two"]), 200);
-    service.until("the backup waits", alarmed);
+    service.until("the backup waits", |s| alarmed(s) && outlet(s, "destination") == 2);
     let (code, text) = verb(&service, "abandon");
     assert!(code == 0 && text.contains("1 plans are given up on"), "{text}");
     service.until("nothing waits", |s| s.status("s").backup_pending + s.status("s").pending == 0);
@@ -215,6 +215,79 @@ fn what_a_pause_or_the_first_of_an_order_holds_up_is_given_up_on() {
         service.until("they are told of", |s| outlet(s, "delivery-failed") == 3);
         service.settled(3);
     }
+}
+
+/// A life of a world whose destination takes records: with three plans for it, and those of them that are being sent. All
+/// others are stored.
+fn three_plans(world: &mut World) -> (Life, Vec<Shipment>) {
+    world.bucket.lock().unwrap().faults = 0;
+    let mut life = world.start().unwrap();
+    for number in 0..15 {
+        world.put_plain(&mut life, number).unwrap();
+    }
+    let mut sent = Vec::new();
+    let of_destination =
+        |life: &Life| life.engine.state().open_plans().filter(|p| p.outlet == Outlet::Destination).count();
+    while of_destination(&life) < 3 || life.engine.state().open_plans().count() > 3 {
+        for (outlet, store, shipment) in life.engine.shipments() {
+            match outlet {
+                Outlet::Destination => sent.push(shipment),
+                _ => {
+                    let attempt = world.send(&life, &store, &shipment);
+                    life.engine.reply(shipment.plan, attempt);
+                }
+            }
+        }
+        life.engine.step().unwrap();
+    }
+    (life, sent)
+}
+
+/// Plans that wait for their turn at a destination that takes others are not held up.
+#[test]
+fn what_is_only_not_sent_yet_is_not_given_up_on() {
+    let mut world = World::of_records(5);
+    world.ordered = false;
+    let (mut life, sent) = three_plans(&mut world);
+    assert!(!sent.is_empty() && sent.len() < 3, "nothing waits for a free slot");
+    let refused = Attempt::Refused { code: "c".into(), message: "m".into(), busy: false, instead: None };
+    life.engine.reply(sent[0].plan, refused);
+    let done = life.engine.abandon();
+    assert_eq!((done.given_up, done.being_sent), (sent.len() as u64, sent.len() as u64 - 1));
+}
+
+/// What stands behind a request that nobody answers is given up on at once, and stays so after a kill.
+#[test]
+fn what_stands_behind_a_request_without_an_answer_is_given_up_on() {
+    let mut world = World::of_records(6);
+    world.ordered = true;
+    let (mut life, sent) = three_plans(&mut world);
+    let [first] = &sent[..] else { panic!("one at a time") };
+    let first: Vec<u64> = (0..first.outputs).collect();
+    let of_destination = |life: &Life| -> u64 {
+        let plans = life.engine.state().open_plans().filter(|plan| plan.outlet == Outlet::Destination);
+        plans.map(|plan| plan.list.outputs()).sum()
+    };
+    let behind = of_destination(&life) - first.len() as u64;
+    assert_eq!(life.engine.abandon().given_up, 1, "it may be answered at any moment");
+    world.clock.advance(std::time::Duration::from_secs(6));
+    let done = life.engine.abandon();
+    assert_eq!((done.given_up, done.being_sent, done.rebuilding), (2, 0, 0));
+    while life.engine.state().open_plans().filter(|plan| plan.abandoned.is_some()).count() < 2 {
+        match life.engine.step() {
+            Err(e) if e.kind == Kind::Reopen => life = world.start().unwrap(),
+            done => drop(done.unwrap()),
+        }
+    }
+    drop(life);
+    world.crash_by_kill();
+    let mut life = world.start().unwrap();
+    assert_eq!(life.engine.abandon().rebuilding, 1, "the first one is made again");
+    drop(life);
+    let life = world.drain().unwrap();
+    let told = world.undelivered();
+    assert!(told.len() as u64 == behind && first.iter().all(|number| !told.contains(number)), "{told:?}");
+    assert_eq!(life.engine.gap(), 0);
 }
 
 /// What a destination has cost is known after a restart: its patience does not begin anew in every life.

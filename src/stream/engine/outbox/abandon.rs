@@ -1,22 +1,30 @@
 //! Plans that a person gives up on, whatever holds them. Whether the object is there is asked once more, and then they are given
 //! up on.
 
-use super::queue::Outbox;
+use super::queue::{Outbox, whose_turn};
 use super::shipping::{Shipping, ShippingPhase};
 use crate::deliver::Attempt;
-use crate::stream::pipeline::live::Live;
-use crate::stream::plan::Reason;
+use crate::destination::StoreName;
+use crate::stream::pipeline::live::{Gate, Live};
 use crate::stream::plan::state::State;
+use crate::stream::plan::{Plan, Reason};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The code of what somebody has given up on without an answer that has one.
 const ABANDONED: &str = "Delivery.Abandoned";
 
+/// An attempt that has had no answer for so long holds up what stands behind it.
+const UNANSWERED: Duration = Duration::from_secs(5);
+
 /// What `abandon` did, in plans.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AbandonCount {
     pub given_up: u64,
+    /// Those of them that are being sent: they are given up on when that has failed, if the stream is not opened anew before.
+    pub being_sent: u64,
+    /// They are made again after a restart, and can be given up on when they are.
+    pub rebuilding: u64,
     /// They tell of failures and have no other place: theirs has to take them.
     pub left: u64,
 }
@@ -25,7 +33,33 @@ impl std::ops::Add for AbandonCount {
     type Output = AbandonCount;
 
     fn add(self, other: AbandonCount) -> AbandonCount {
-        AbandonCount { given_up: self.given_up + other.given_up, left: self.left + other.left }
+        AbandonCount {
+            given_up: self.given_up + other.given_up,
+            being_sent: self.being_sent + other.being_sent,
+            rebuilding: self.rebuilding + other.rebuilding,
+            left: self.left + other.left,
+        }
+    }
+}
+
+/// Whether a plan does not tell of failures, and is not yet given up on.
+fn can_be_given_up(plan: &Plan) -> bool {
+    plan.abandoned.is_none() && !plan.outlet.is_failure()
+}
+
+/// Whether a plan goes to a destination that is given records.
+fn is_receiver(plan: &Plan) -> bool {
+    matches!(plan.place().0.parse(), Ok(StoreName::Receiver(_)))
+}
+
+impl Shipping {
+    /// Whether it is not taken: its last attempt failed, something is wrong with it, or nobody answers.
+    fn is_stalled(&self, now: Duration) -> bool {
+        match &self.phase {
+            ShippingPhase::Waiting { .. } | ShippingPhase::Held { .. } | ShippingPhase::Damaged(_) => true,
+            ShippingPhase::Sent(_) => self.alarm.is_some() || now - self.refusals.sent >= UNANSWERED,
+            _ => self.alarm.is_some(),
+        }
     }
 }
 
@@ -52,26 +86,22 @@ pub(super) fn last_words(
 }
 
 impl Outbox {
-    /// Plans that are ready and do not go: the stream is paused, or a plan before them is not taken where they go too.
+    /// Plans that are ready and do not go: the stream is paused, or the first one of an order is not taken.
     pub(crate) fn held_up(&self, state: &State, live: &Live, now: Duration) -> BTreeSet<u64> {
-        let place = |number: &u64| state.plans[number].place().0;
-        let is_refused = |shipping: &Shipping| {
-            shipping.alarm.is_some()
-                || matches!(shipping.phase, ShippingPhase::Waiting { .. } | ShippingPhase::Held { .. })
-        };
-        let refused = self.shipping.iter().filter(|(_, shipping)| is_refused(shipping));
-        let refused: BTreeSet<&str> = refused.map(|(number, _)| place(number)).collect();
-        let go = self.going(state, live, now);
+        let first = whose_turn(state)
+            .filter(|first| live.ordered && self.shipping.get(first).is_some_and(|shipping| shipping.is_stalled(now)));
+        let is_behind = |number: &u64| first.is_some() && Gate::of(&state.plans[number]) == Gate::Destination;
         let ready = self.shipping.iter().filter(|(_, shipping)| matches!(shipping.phase, ShippingPhase::Ready(_)));
-        let stay = ready.map(|(number, _)| *number).filter(|number| !go.contains(number));
-        stay.filter(|number| state.paused || refused.contains(place(number))).collect()
+        let numbers = ready.map(|(number, _)| *number).filter(|number| state.paused || is_behind(number));
+        numbers.filter(|number| first != Some(*number) || state.paused).collect()
     }
 
     /// Gives up on every plan that its destination, or the backup, has not taken so far, and on what is held. What is being sent
     /// at this moment is given up on if it is not taken. `held`: plans that are made again of records that cannot be, and
     /// those that are [held up](Outbox::held_up).
     pub(crate) fn abandon(&mut self, state: &State, held: &BTreeSet<u64>, ended_ms: u64) -> AbandonCount {
-        let mut done = AbandonCount::default();
+        let not_begun = state.open_plans().filter(|plan| can_be_given_up(plan) && !self.knows(plan.number));
+        let mut done = AbandonCount { rebuilding: not_begun.count() as u64, ..AbandonCount::default() };
         let numbers: Vec<u64> = self.shipping.keys().copied().collect();
         for number in numbers {
             let Some(shipping) = self.shipping.get_mut(&number) else { continue };
@@ -81,15 +111,18 @@ impl Outbox {
                 ShippingPhase::Rebuilding(_) | ShippingPhase::Ready(_) => held.contains(&number),
                 _ => false,
             };
+            let is_rebuilding = matches!(shipping.phase, ShippingPhase::Rebuilding(_)) && !is_held;
+            done.rebuilding += (is_rebuilding && can_be_given_up(plan)) as u64;
             if !is_held || shipping.is_given_up {
                 continue;
             }
-            if plan.abandoned.is_some() || plan.outlet.is_failure() {
-                let is_untried = matches!(shipping.phase, ShippingPhase::Sent(_) | ShippingPhase::Ready(_));
-                done.left += (shipping.alarm.is_some() || !is_untried) as u64;
+            if !can_be_given_up(plan) {
+                let is_wrong = shipping.alarm.is_some() || matches!(shipping.phase, ShippingPhase::Held { .. });
+                done.left += is_wrong as u64;
                 continue;
             }
             done.given_up += 1;
+            done.being_sent += matches!(shipping.phase, ShippingPhase::Sent(_)) as u64;
             let refused = shipping.refused.take();
             let attempts = shipping.attempts;
             let given_up = |words: String| {
@@ -106,6 +139,11 @@ impl Outbox {
                     ShippingPhase::Ready(body)
                 }
                 (ShippingPhase::Held { alarm }, _) => given_up(alarm.clone()),
+                // Nobody can be asked what a receiver got, and it was not sent in this life.
+                (ShippingPhase::Ready(body), _) if is_receiver(plan) => {
+                    let (reason, instead) = last_words(None, Attempt::Absent, attempts, ended_ms);
+                    ShippingPhase::GivenUp { body: Some(body.clone()), reason, instead }
+                }
                 (ShippingPhase::Rebuilding(_), _) => given_up("its records cannot be made again".to_owned()),
                 _ => {
                     // Its answer decides.

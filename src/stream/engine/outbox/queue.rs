@@ -173,12 +173,6 @@ impl Outbox {
 
     /// Shipments to be sent now, with the outlet and store of each.
     pub(crate) fn due(&mut self, state: &State, live: &Live, now: Duration) -> Vec<(Outlet, String, Shipment)> {
-        let going = self.going(state, live, now);
-        going.into_iter().filter_map(|number| self.send(&state.plans[&number], now)).collect()
-    }
-
-    /// The plans that are to be sent now, in order.
-    pub(super) fn going(&self, state: &State, live: &Live, now: Duration) -> Vec<u64> {
         let mut free = self.free_slots(state, live);
         let turn = live.ordered.then(|| whose_turn(state));
         // In the order of the records: halves of a plan that was cut go before what comes behind it, so that there are
@@ -191,7 +185,7 @@ impl Outbox {
         let ready = self.shipping.iter().filter(|(_, s)| may_go(s) && (!state.paused || s.is_given_up));
         let mut ready: Vec<&Plan> = ready.map(|(number, _)| &state.plans[number]).collect();
         ready.sort_by_key(|plan| (plan.list.first(), plan.number));
-        let mut going = Vec::new();
+        let mut out = Vec::new();
         for plan in ready {
             let gate = Gate::of(plan);
             let free = &mut free[gate as usize];
@@ -199,9 +193,9 @@ impl Outbox {
                 continue;
             }
             *free -= 1;
-            going.push(plan.number);
+            out.extend(self.send(plan, now));
         }
-        going
+        out
     }
 
     fn send(&mut self, plan: &Plan, now: Duration) -> Option<(Outlet, String, Shipment)> {
@@ -358,7 +352,7 @@ impl Outbox {
 }
 
 /// The open plan of the destination with the earliest records.
-fn whose_turn(state: &State) -> Option<u64> {
+pub(super) fn whose_turn(state: &State) -> Option<u64> {
     let destination = state.open_plans().filter(|p| Gate::of(p) == Gate::Destination);
     destination.min_by_key(|p| (p.list.first(), p.number)).map(|p| p.number)
 }
