@@ -26,10 +26,10 @@ use tokio::task::JoinHandle;
 
 /// Tries to open a lane before it is left to others.
 const OPENS_MAX: u32 = 3;
-/// For how many failover times it is left to them: what keeps it from being opened may be over in a moment, or has to be
-/// mended by a person.
-const LEFT_FOR_A_MOMENT: u32 = 1;
+/// For how many failover times it is left to them; and where nobody has it by then, for how many if what keeps it from being
+/// opened may be over in a moment.
 const LEFT_FOR: u32 = 6;
+const LEFT_FOR_A_MOMENT: u32 = 1;
 
 /// A node's part in the sharing of shards. All calls block.
 pub(super) struct Coordinator {
@@ -52,8 +52,8 @@ pub(super) struct Coordinator {
 /// A shard that could not be opened here.
 struct FailedShard {
     times: u32,
-    /// Its lease is left to others until then, if it has failed often enough.
-    until: Instant,
+    /// Since when its lease is left to others, if it has failed often enough.
+    since: Instant,
     why: Error,
 }
 
@@ -250,7 +250,7 @@ impl Coordinator {
     pub(super) fn take(&mut self, leases: &[Lease], listed: &[ListedShard]) -> (Vec<String>, Option<Error>) {
         let now = Instant::now();
         let is_next = |lease: &Lease| !is_too_early(&lease.shard, leases, listed);
-        let left = leases.iter().filter(|l| !self.is_left(&l.shard, now) && is_next(l));
+        let left = leases.iter().filter(|l| !self.is_left(l, now) && is_next(l));
         let left: Vec<Lease> = left.cloned().collect();
         let ours = |shard: &str| lock(&self.held).contains_key(shard);
         let wanted = self.watch.wanted(&left, &Worker { name: &self.leases.worker, has: &ours }, now, self.failover);
@@ -269,8 +269,14 @@ impl Coordinator {
         (held, failed)
     }
 
-    fn is_left(&self, shard: &str, now: Instant) -> bool {
-        self.failed.get(shard).is_some_and(|failed| failed.times >= OPENS_MAX && now < failed.until)
+    fn is_left(&self, lease: &Lease, now: Instant) -> bool {
+        let Some(failed) = self.failed.get(&lease.shard).filter(|failed| failed.times >= OPENS_MAX) else {
+            return false;
+        };
+        // Who reads it is not to lose it to a node that may not be able to.
+        let is_free = lease.owner.as_deref().is_none_or(|owner| owner == self.leases.worker);
+        let left_for = if is_free && failed.why.kind == Kind::Retry { LEFT_FOR_A_MOMENT } else { LEFT_FOR };
+        now < failed.since + left_for * self.failover.max(Duration::from_secs(1))
     }
 
     /// Takes note of whether a lane could be opened. One that cannot be opened here may be elsewhere: its lease is given up,
@@ -281,9 +287,7 @@ impl Coordinator {
             return;
         };
         let times = self.failed.get(shard).map_or(0, |failed| failed.times) + 1;
-        let left_for = if why.kind == Kind::Retry { LEFT_FOR_A_MOMENT } else { LEFT_FOR };
-        let until = Instant::now() + left_for * self.failover.max(Duration::from_secs(1));
-        self.failed.insert(shard.to_owned(), FailedShard { times, until, why: why.clone() });
+        self.failed.insert(shard.to_owned(), FailedShard { times, since: Instant::now(), why: why.clone() });
         if times >= OPENS_MAX {
             self.release(shard);
         }

@@ -475,11 +475,37 @@ fn a_shard_that_could_not_be_opened_for_a_while_is_read_soon_after() {
     let proxy = Proxy::start(world.dynamodb.address);
     let refused = proxy.always("GetItem", None, Fault::Status(500));
     let mut node = Service::start(&shares(&world.kinesis.endpoint(), &proxy.endpoint(), world.out.path(), ""));
-    node.until("it cannot be opened", |s| says(s, "could not be opened 3 times and is read by nobody"));
+    node.until("it cannot be opened", |s| says(s, "and is read by nobody"));
     proxy.take_back(refused);
     let began = Instant::now();
     node.until("it is read", |s| s.status("r").shards.values().any(|shard| shard.state == "running"));
     assert!(began.elapsed() < Duration::from_secs(8), "it was left alone for {:?}", began.elapsed());
+}
+
+/// One that can open no shard does not take them, again and again, from one that reads them.
+#[test]
+fn a_node_that_opens_nothing_leaves_shards_to_who_reads_them() {
+    let world = World::new(4);
+    let proxy = Proxy::start(world.dynamodb.address);
+    let out = world.out.path();
+    let reads = Service::start(&shares(&world.kinesis.endpoint(), &world.dynamodb.endpoint(), out, ""));
+    let running = |s: &Service| s.status("r").shards.values().filter(|shard| shard.state == "running").count();
+    wait_until("all are read", || running(&reads) == 4);
+    proxy.always("GetItem", None, Fault::Status(500));
+    let _opens_nothing = Service::start(&shares(&world.kinesis.endpoint(), &proxy.endpoint(), out, ""));
+    let takes = || {
+        let calls = proxy.calls_of("UpdateItem");
+        let expression = |call: &Call| call.request["UpdateExpression"].as_str().unwrap_or_default().to_owned();
+        calls.iter().filter(|call| expression(call).starts_with("SET leaseOwner = :me")).count()
+    };
+    wait_until("it has tried", || takes() >= 2);
+    wait_until("they are read where they were", || running(&reads) == 4);
+    let (began, before) = (Instant::now(), takes());
+    // Four failover times.
+    while began.elapsed() < Duration::from_secs(8) {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(takes() <= before + 2, "{} leases taken, {before} before", takes());
 }
 
 /// Leases are kept under the credentials of the configuration that was loaded last.
