@@ -79,7 +79,11 @@ fn print(s: &Status) {
     }
     s.damage.iter().for_each(|damage| say!("  DAMAGED: {damage}"));
     for Alarm { kind, since_ms, detail, .. } in &s.alarms {
-        let seconds = wall_ms().saturating_sub(*since_ms) / 1000;
-        say!("  ALARM: {detail} ({} for {seconds} s)", kind.name());
+        // Of a stream that is not open it is not known since when.
+        let since = match since_ms {
+            0 => String::new(),
+            since_ms => format!(" for {} s", wall_ms().saturating_sub(*since_ms) / 1000),
+        };
+        say!("  ALARM: {detail} ({}{since})", kind.name());
     }
 }

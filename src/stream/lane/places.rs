@@ -50,8 +50,10 @@ pub(in crate::stream) fn keep(fs: &dyn Fs, dir: &Path, config: Option<&StreamCon
     let is_kept_twice = is_kept && sealed::is_kept_twice(fs, &path);
     if !versions.is_empty() && !is_kept_twice {
         match sealed::write(fs, &path, &KeptPlaces { versions }) {
-            // A copy that is missing is written at another start.
-            Err(e) if e.kind == Kind::NoSpace && is_kept => {}
+            // What is known is kept; what is missing is its copy, which is written at another start.
+            Err(e) if is_kept => {
+                tracing::warn!(error = %e, "the copy of a stream's places cannot be written again yet")
+            }
             Err(e) if e.kind == Kind::NoSpace => unkept = Some(e),
             done => done?,
         }

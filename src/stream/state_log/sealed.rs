@@ -42,9 +42,13 @@ fn seal(text: &mut Vec<u8>, value: &impl Serialize, further: &str) {
 pub fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let corrupt = |why: String| Error::new(Kind::Corrupt, why);
-    if let Some((own, crc)) = line.split_at_checked(line.len().saturating_sub(CRC_BYTES))
-        && crc.starts_with(CRC)
-    {
+    let (own, crc) = line.split_at(line.len().saturating_sub(CRC_BYTES));
+    let alike = CRC.iter().zip(crc).filter(|(expected, found)| expected == found).count();
+    if alike + 1 == CRC.len() {
+        // One damaged byte does not make a line one of an earlier version.
+        return Err(corrupt("the name of its checksum is damaged".to_owned()));
+    }
+    if alike == CRC.len() {
         let (found, expected) = (crc32c::crc32c(own), &crc[CRC.len()..CRC.len() + 8]);
         if format!("{found:08x}").as_bytes() != expected {
             let expected = String::from_utf8_lossy(expected);
@@ -76,10 +80,10 @@ fn write_version(fs: &dyn Fs, path: &Path, value: &impl Serialize, written: u64)
     write_twice(fs, path, &text).map_err(|e| Error::io(format!("write `{}`", path.display()), e))
 }
 
-/// Whether both the file and its copy can be read.
+/// Whether both the file and its copy can be read, and are the same.
 pub fn is_kept_twice(fs: &dyn Fs, path: &Path) -> bool {
-    let stands = |path: &Path| fs::read(fs, path).is_ok_and(|bytes| parse::<FileVersion>(&bytes).is_ok());
-    stands(path) && stands(&copy_of(path))
+    let [file, copy] = [path, &copy_of(path)].map(|path| fs::read(fs, path).ok());
+    file.is_some_and(|file| parse::<FileVersion>(&file).is_ok() && copy == Some(file))
 }
 
 /// Reads what [`fn@write`] wrote, and writes it again if the file was damaged and read from its copy: what was wrong comes with
@@ -132,6 +136,19 @@ mod tests {
     }
 
     #[test]
+    fn a_line_whose_checksum_cannot_be_found_is_not_one_of_an_earlier_version() {
+        let mut text = Vec::new();
+        push(&mut text, &Value { n: 5 });
+        for bit in 0..8 * text.len() - 8 {
+            let mut flipped = text.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let found = parse::<Value>(&flipped);
+            assert!(found.is_err(), "bit {bit}: {}", String::from_utf8_lossy(&flipped));
+        }
+        assert_eq!(parse::<Value>(b"{\"n\":5}\n").unwrap().n, 5);
+    }
+
+    #[test]
     fn an_older_version_of_a_file_is_not_believed_beside_its_copy() {
         let (fs, path) = (FakeFs::new(), Path::new("/FILE"));
         let found = || read::<Value>(&fs, path).unwrap().map(|(value, damage)| (value.n, damage));
@@ -140,7 +157,7 @@ mod tests {
         write(&fs, path, &Value { n: 2 }).unwrap();
         assert_eq!(found(), Some((2, None)));
         fs.alter(&copy_of(path), |bytes| bytes.clone_from(&older));
-        assert_eq!(found(), Some((2, None)));
+        assert_eq!((found(), is_kept_twice(&fs, path)), (Some((2, None)), false));
         write(&fs, path, &Value { n: 3 }).unwrap();
         fs.alter(path, |bytes| bytes.clone_from(&older));
         let (n, damage) = found().unwrap();

@@ -160,6 +160,17 @@ fn a_plan_log_that_is_older_than_the_ledger_is_not_believed() {
     whole(&mut service);
 }
 
+/// The file itself is sound: that its copy cannot be written keeps nobody from delivering.
+#[test]
+fn a_copy_that_cannot_be_written_holds_no_stream() {
+    let (mut service, dir) = killed();
+    for copy in ["META.copy", "PLACES.copy", "REACHED.copy"] {
+        std::fs::remove_file(dir.join(copy)).unwrap();
+        std::fs::create_dir(dir.join(copy)).unwrap();
+    }
+    whole(&mut service);
+}
+
 /// What stands beside the logs: whatever happens to one file of it, its copy makes up for it.
 #[test]
 fn a_file_beside_the_logs_that_is_damaged_has_nothing_delivered_twice_or_lost() {
