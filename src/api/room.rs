@@ -1,12 +1,13 @@
 //! Room for requests: bytes of bodies and decoded records that are in memory at once.
 //!
-//! A request takes room for what it is about to hold, its body and its records once more: when its headers have passed and its
-//! first bytes have come for a part, and for all of it when that has come, so that a client which only announces a body, or
-//! sends the beginning of one, holds next to nothing. Who waits is served in order. While
-//! somebody waits, a body that comes slowly gives its room up. The requests of one access key, and those of one connection,
-//! never hold more than their share, so that one key's clients, however many, leave room for those of others, and so does
-//! a connection with many requests at once; who waits for a share has only bodies that come slowly under the same share
-//! give theirs up.
+//! A request takes room for what it is about to hold, its body and its records once more: for a part when its headers have
+//! passed and its first bytes have come, and for all of it when that part has come, so that a client which only announces a
+//! body, or sends the beginning of one, holds next to nothing. Who waits is served in order. While somebody waits, a body
+//! that comes slowly gives its room up.
+//!
+//! The requests of one access key, and those of one connection, never hold more than their share, so that one key's clients,
+//! however many, leave room for those of others, and so does a connection with many requests at once. Who waits for a share
+//! has only bodies give up their room that come slowly under the same share.
 
 use super::error::ApiError;
 use super::wire::BODY_BYTES_MAX;
@@ -56,6 +57,7 @@ impl RoomShare {
         Arc::new(RoomShare { free: Arc::new(Semaphore::new(units)), units, waiting: AtomicUsize::new(0) })
     }
 
+    /// So many units, when they are free. Who has them at once is not waited for.
     async fn take(self: &Arc<Self>, units: u32) -> Option<(Arc<RoomShare>, OwnedSemaphorePermit)> {
         if let Ok(taken) = self.free.clone().try_acquire_many_owned(units) {
             return Some((self.clone(), taken));

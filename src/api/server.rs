@@ -270,7 +270,7 @@ impl Server {
         })
     }
 
-    /// Reads a body until there are so many bytes of it, as fast as room that is held has to be used.
+    /// Reads a body until there are so many bytes of it. Refused where they come too slowly for the room that is held.
     async fn read(
         &self,
         body: &mut Incoming,
