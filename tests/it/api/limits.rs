@@ -314,6 +314,38 @@ fn a_service_that_gets_too_few_threads_to_start_says_so_and_ends() {
     assert!(refused > 1, "no limit was felt");
 }
 
+/// With as few threads as it starts with: lanes share them, and a reload says of each stream how it stands.
+#[test]
+fn a_reload_with_few_threads_opens_every_stream() {
+    let of = |n: usize| STREAM.replace("  s:", &format!("  s{n}:")).replace("DIR/b", &format!("DIR/b{n}"));
+    let started = (8..40).find_map(|threads| {
+        let mut service = Service::new();
+        service.configure("", &of(0));
+        let (mut shell, _) = of_limited_user(&service, OWN_UID + 2, threads);
+        let log = service.log_file();
+        service.spawn_as(&mut shell, log);
+        let began = Instant::now();
+        while !service.has_ended() && service.get("/readyz").is_none_or(|(status, _)| status != 200) {
+            assert!(began.elapsed() < PATIENCE, "{threads}: {}", service.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        (!service.has_ended()).then_some(service)
+    });
+    let mut service = started.expect("it starts with 40 threads");
+    service.configure("", &(0..6).map(of).collect::<String>());
+    service.signal(Signal::HUP);
+    service.until("every stream is open", |s| {
+        let statuses = s.statuses();
+        statuses.len() == 6 && statuses.iter().all(|status| status.state == "running")
+    });
+    for n in 0..6 {
+        assert_eq!(service.put(&format!("s{n}"), &[b"one".as_slice()]), 200);
+    }
+    service.until("all is delivered", |s| s.statuses().iter().all(|s| s.accepted == 1 && s.pending == 0 && s.gap == 0));
+    assert!(!service.log().contains("panicked"), "{}", service.log());
+    assert_eq!(service.terminate(), Some(0));
+}
+
 fn put_of(record: &str) -> String {
     let data = base64_simd::STANDARD.encode_to_string(record);
     format!("{{\"DeliveryStreamName\":\"s\",\"Record\":{{\"Data\":\"{data}\"}}}}")
