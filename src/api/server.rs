@@ -250,6 +250,7 @@ impl Server {
         let is_whole = has_ended || expected <= 2 * BEGINNING_BYTES || sabotage::on("body_reserved_first");
         let beginning = if is_whole { expected } else { BEGINNING_BYTES };
         let held = self.hold(share, key.as_deref(), beginning).await?;
+        bytes.reserve_exact(beginning.saturating_sub(bytes.len()));
         if self.read(body, &mut bytes, beginning, &held).await? == BodyRead::Ended || is_whole {
             return Ok((bytes, held));
         }

@@ -150,7 +150,7 @@ pub(super) fn verb(stream: &StreamOptions, verb: &str) -> Outcome {
             };
             tell(
                 "plans_being_sent",
-                "of them are being sent, and are given up on when that has failed: a restart before it forgets that",
+                "of them are being sent; each is given up on when its attempt fails, and a restart before that forgets it",
             );
             tell(
                 "plans_being_rebuilt",

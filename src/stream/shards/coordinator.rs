@@ -26,9 +26,9 @@ use tokio::task::JoinHandle;
 
 /// Tries to open a lane before it is left to others.
 const OPENS_MAX: u32 = 3;
-/// For how many failover times it is left to them; and where nobody has it by then, for how many if what keeps it from being
-/// opened may be over in a moment.
+/// For how many failover times it is left to them.
 const LEFT_FOR: u32 = 6;
+/// The same of a shard that nobody has, if what kept it from being opened may be over in a moment.
 const LEFT_FOR_A_MOMENT: u32 = 1;
 
 /// A node's part in the sharing of shards. All calls block.
@@ -269,11 +269,12 @@ impl Coordinator {
         (held, failed)
     }
 
+    /// Whether a shard that could not be opened here is left to others for now.
     fn is_left(&self, lease: &Lease, now: Instant) -> bool {
         let Some(failed) = self.failed.get(&lease.shard).filter(|failed| failed.times >= OPENS_MAX) else {
             return false;
         };
-        // Who reads it is not to lose it to a node that may not be able to.
+        // Whoever reads it is not to lose it to a node that may not be able to read it.
         let is_free = lease.owner.as_deref().is_none_or(|owner| owner == self.leases.worker);
         let left_for = if is_free && failed.why.kind == Kind::Retry { LEFT_FOR_A_MOMENT } else { LEFT_FOR };
         now < failed.since + left_for * self.failover.max(Duration::from_secs(1))

@@ -45,7 +45,7 @@ pub fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T> {
     let (own, crc) = line.split_at(line.len().saturating_sub(CRC_BYTES));
     let alike = CRC.iter().zip(crc).filter(|(expected, found)| expected == found).count();
     if alike + 1 == CRC.len() {
-        // One damaged byte does not make a line one of an earlier version.
+        // One damaged byte does not make a line one of an earlier version, none of which ends with a member of a name like it.
         return Err(corrupt("the name of its checksum is damaged".to_owned()));
     }
     if alike == CRC.len() {

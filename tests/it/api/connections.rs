@@ -156,7 +156,7 @@ impl Body for Half {
 }
 
 /// One that asks for more than its share, again and again, costs nobody else their room: not who puts, and not who sends a
-/// body slowly, which is asked for only where its room is wanted by others.
+/// body slowly: its room is wanted by nobody.
 #[test]
 fn many_requests_of_one_connection_leave_others_their_room() {
     let tls_files = format!("tls: {{ cert: {DATA}/server.pem, key: {DATA}/server.key }}");
@@ -190,6 +190,7 @@ fn many_requests_of_one_connection_leave_others_their_room() {
     let headers: String = signed(&service).iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head = format!("POST / HTTP/1.1\r\nhost: {}\r\n{headers}content-length: {length}\r\n\r\n{BODY}", service.api);
     slow.write_all(head.as_bytes()).unwrap();
+    // 100 kB/s: too slow for room that is waited for.
     for _ in 0..20 {
         slow.write_all(&vec![b' '; spaces]).unwrap();
         assert_eq!(put(&service, &mut tls(&service, &["http/1.1"])), 200);

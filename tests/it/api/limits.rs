@@ -74,12 +74,12 @@ fn bodies_that_come_too_slowly_give_their_room_to_who_waits_for_it() {
         assert!(refused < 5, "slow clients keep everybody out");
     }
     // Clients try this again. One that took its room later is waited for, too, before it is told that it is too slow for all.
-    let (ended, service_ref) = (AtomicBool::new(false), &service);
+    let ended = AtomicBool::new(false);
     let taken = std::thread::scope(|threads| {
         let puts = threads.spawn(|| {
             let mut taken = 1;
             while !ended.load(Ordering::Relaxed) {
-                taken += (large_put(service_ref).0 == 200) as u64;
+                taken += (large_put(&service).0 == 200) as u64;
                 std::thread::sleep(Duration::from_secs(1));
             }
             taken
@@ -290,20 +290,22 @@ fn of_limited_user(service: &Service, uid: u32, threads: u32) -> (Command, Optio
     (shell, uid)
 }
 
+/// A service of a user with so many threads, which has ended if they are too few.
+fn start_with_threads(uid: u32, threads: u32, streams: &str) -> Service {
+    let mut service = Service::new();
+    service.configure("", streams);
+    let (mut shell, _) = of_limited_user(&service, uid, threads);
+    let log = service.log_file();
+    service.spawn_as(&mut shell, log);
+    service.until_ready_or_dead();
+    service
+}
+
 #[test]
 fn a_service_that_gets_too_few_threads_to_start_says_so_and_ends() {
     let mut refused = 0;
     for threads in 1..=10 {
-        let mut service = Service::new();
-        service.configure("", STREAM);
-        let (mut shell, _) = of_limited_user(&service, OWN_UID + 1, threads);
-        let log = service.log_file();
-        service.spawn_as(&mut shell, log);
-        let began = Instant::now();
-        while !service.has_ended() && service.get("/readyz").is_none_or(|(status, _)| status != 200) {
-            assert!(began.elapsed() < PATIENCE, "{threads}: {}", service.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let mut service = start_with_threads(OWN_UID + 1, threads, STREAM);
         assert!(!service.log().contains("panicked"), "{threads}: {}", service.log());
         if service.has_ended() {
             assert!(service.log().contains("ulimit -u"), "{threads}: {}", service.log());
@@ -318,20 +320,9 @@ fn a_service_that_gets_too_few_threads_to_start_says_so_and_ends() {
 #[test]
 fn a_reload_with_few_threads_opens_every_stream() {
     let of = |n: usize| STREAM.replace("  s:", &format!("  s{n}:")).replace("DIR/b", &format!("DIR/b{n}"));
-    let started = (8..40).find_map(|threads| {
-        let mut service = Service::new();
-        service.configure("", &of(0));
-        let (mut shell, _) = of_limited_user(&service, OWN_UID + 2, threads);
-        let log = service.log_file();
-        service.spawn_as(&mut shell, log);
-        let began = Instant::now();
-        while !service.has_ended() && service.get("/readyz").is_none_or(|(status, _)| status != 200) {
-            assert!(began.elapsed() < PATIENCE, "{threads}: {}", service.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        (!service.has_ended()).then_some(service)
-    });
-    let mut service = started.expect("it starts with 40 threads");
+    let started = (8..40).map(|threads| start_with_threads(OWN_UID + 2, threads, &of(0)));
+    let mut service =
+        started.filter_map(|mut service| (!service.has_ended()).then_some(service)).next().expect("a start");
     service.configure("", &(0..6).map(of).collect::<String>());
     service.signal(Signal::HUP);
     service.until("every stream is open", |s| {

@@ -132,6 +132,11 @@ impl Service {
         let file = self.step_file().into_os_string();
         let kill_at = at.map(|(step, n)| ("HYDRANT_KILL_AT", format!("{step}:{n}").into()));
         self.spawn([("HYDRANT_STEP_FILE", file)].into_iter().chain(kill_at));
+        self.until_ready_or_dead();
+    }
+
+    /// Waits until the process is ready, or has ended.
+    pub fn until_ready_or_dead(&mut self) {
         let began = Instant::now();
         while !self.has_ended() && self.get("/readyz").is_none_or(|(status, _)| status != 200) {
             assert!(began.elapsed() < PATIENCE, "neither ready nor dead within {PATIENCE:?}\n{}", self.log());

@@ -185,16 +185,11 @@ fn what_a_pause_or_the_first_of_an_order_holds_up_is_given_up_on() {
         let mut service = Service::new();
         // Nobody listens on port 1.
         let ordered = if is_paused { "" } else { ", ordered: true" };
-        let configure = |service: &Service, url: &str| {
-            service.configure(
-                "",
-                &format!(
-                    "  s:\n    buffer: {{ size: 1MiB, interval: 100ms }}\n    destination: {{ http: {{ url: \"{url}\", \
-                     retry_duration: 2h{ordered} }} }}\n    backup: {{ mode: failed, local: {{ dir: DIR/failed }} }}\n"
-                ),
-            );
-        };
-        configure(&service, "http://127.0.0.1:1/");
+        let streams = format!(
+            "  s:\n    buffer: {{ size: 1MiB, interval: 100ms }}\n    destination: {{ http: {{ url: \"http://127.0.0.1:1/\", \
+             retry_duration: 2h{ordered} }} }}\n    backup: {{ mode: failed, local: {{ dir: DIR/failed }} }}\n"
+        );
+        service.configure("", &streams);
         service.restart();
         if is_paused {
             assert_eq!(verb(&service, "pause").0, 0);

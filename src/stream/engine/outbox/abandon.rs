@@ -21,7 +21,7 @@ const UNANSWERED: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AbandonCount {
     pub given_up: u64,
-    /// Those of them that are being sent: they are given up on when that has failed, if the stream is not opened anew before.
+    /// Those of them that are being sent: each is given up on when its attempt fails, unless the stream is opened anew before.
     pub being_sent: u64,
     /// They are made again after a restart, and can be given up on when they are.
     pub rebuilding: u64,
@@ -90,10 +90,11 @@ impl Outbox {
     pub(crate) fn held_up(&self, state: &State, live: &Live, now: Duration) -> BTreeSet<u64> {
         let first = whose_turn(state)
             .filter(|first| live.ordered && self.shipping.get(first).is_some_and(|shipping| shipping.is_stalled(now)));
-        let is_behind = |number: &u64| first.is_some() && Gate::of(&state.plans[number]) == Gate::Destination;
+        let is_behind = |number: &u64| {
+            first.is_some_and(|first| first != *number) && Gate::of(&state.plans[number]) == Gate::Destination
+        };
         let ready = self.shipping.iter().filter(|(_, shipping)| matches!(shipping.phase, ShippingPhase::Ready(_)));
-        let numbers = ready.map(|(number, _)| *number).filter(|number| state.paused || is_behind(number));
-        numbers.filter(|number| first != Some(*number) || state.paused).collect()
+        ready.map(|(number, _)| *number).filter(|number| state.paused || is_behind(number)).collect()
     }
 
     /// Gives up on every plan that its destination, or the backup, has not taken so far, and on what is held. What is being sent

@@ -103,7 +103,7 @@ impl Shipping {
 
     /// The same of a plan that somebody has given up on, and that was not stored.
     fn last_answer(&mut self, attempt: Attempt, body: Arc<Body>, context: &AnswerContext) -> ShippingPhase {
-        // To have asked whether it is there is no attempt to deliver it.
+        // Asking whether it is there is no attempt to deliver it.
         let attempts = self.attempts.saturating_sub(self.is_asked as u32);
         let (reason, instead) =
             last_words(self.alarm.take().map(|alarm| alarm.detail), attempt, attempts, context.ended_ms);
