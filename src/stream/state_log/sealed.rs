@@ -49,7 +49,7 @@ pub fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T> {
         return Err(corrupt("the name of its checksum is damaged".to_owned()));
     }
     if alike == CRC.len() {
-        let (found, expected) = (crc32c::crc32c(own), &crc[CRC.len()..CRC.len() + 8]);
+        let (found, expected) = (crc32c::crc32c(own), crc.get(CRC.len()..CRC.len() + 8).unwrap_or_default());
         if format!("{found:08x}").as_bytes() != expected {
             let expected = String::from_utf8_lossy(expected);
             return Err(corrupt(format!("checksum {found:08x}, expected {expected}")));
@@ -145,6 +145,11 @@ mod tests {
             let found = parse::<Value>(&flipped);
             assert!(found.is_err(), "bit {bit}: {}", String::from_utf8_lossy(&flipped));
         }
+        for bytes in 0..text.len() {
+            assert!(parse::<Value>(&text[bytes..]).is_err() || bytes == 0, "without its first {bytes} bytes");
+            assert!(parse::<Value>(&text[..bytes]).is_err() || bytes + 1 == text.len(), "its first {bytes} bytes");
+        }
+        assert!(parse::<Value>(CRC).is_err());
         assert_eq!(parse::<Value>(b"{\"n\":5}\n").unwrap().n, 5);
     }
 
