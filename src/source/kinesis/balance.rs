@@ -33,7 +33,7 @@ impl Watch {
     }
 
     /// Whether nobody alive holds a lease that was looked at.
-    fn is_free(&self, lease: &Lease, now: Instant, failover: Duration) -> bool {
+    pub fn is_free(&self, lease: &Lease, now: Instant, failover: Duration) -> bool {
         let unmoved =
             self.seen.get(&lease.shard).map_or(Duration::ZERO, |(.., since)| now.saturating_duration_since(*since));
         lease.owner.is_none() || unmoved >= failover

@@ -30,6 +30,8 @@ const OPENS_MAX: u32 = 3;
 const LEFT_FOR: u32 = 6;
 /// The same of a shard that nobody has, if what kept it from being opened may be over in a moment.
 const LEFT_FOR_A_MOMENT: u32 = 1;
+/// How many times longer it is left to a node that reads it, at most, when opening it has failed here again and again.
+const LEFT_LONGER_MAX: u32 = 100;
 
 /// A node's part in the sharing of shards. All calls block.
 pub(super) struct Coordinator {
@@ -269,14 +271,23 @@ impl Coordinator {
         (held, failed)
     }
 
+    /// Whether another node that is alive has a shard's lease.
+    fn has_reader(&self, lease: &Lease, now: Instant) -> bool {
+        // A lease that could not be given up still names us.
+        lease.owner.as_deref() != Some(&self.leases.worker) && !self.watch.is_free(lease, now, self.failover)
+    }
+
     /// Whether a shard that could not be opened here is left to others for now.
     fn is_left(&self, lease: &Lease, now: Instant) -> bool {
         let Some(failed) = self.failed.get(&lease.shard).filter(|failed| failed.times >= OPENS_MAX) else {
             return false;
         };
-        // Whoever reads it is not to lose it to a node that may not be able to read it.
-        let is_free = lease.owner.as_deref().is_none_or(|owner| owner == self.leases.worker);
-        let left_for = if is_free && failed.why.kind == Kind::Retry { LEFT_FOR_A_MOMENT } else { LEFT_FOR };
+        let left_for = match (self.has_reader(lease, now), failed.why.kind) {
+            // It is not to lose its reader to a node that cannot read it: one that fails again waits longer each time.
+            (true, _) => LEFT_FOR * (1 + failed.times - OPENS_MAX).min(LEFT_LONGER_MAX),
+            (false, Kind::Retry) => LEFT_FOR_A_MOMENT,
+            (false, _) => LEFT_FOR,
+        };
         now < failed.since + left_for * self.failover.max(Duration::from_secs(1))
     }
 
@@ -296,11 +307,10 @@ impl Coordinator {
 
     /// Why a shard that could not be opened here, and that nobody else has taken since, is not read.
     pub(super) fn left_unread(&self, leases: &[Lease]) -> Option<Error> {
-        // A lease that could not be given up still names us.
-        let has_no_reader = |owner: Option<&str>| owner.is_none_or(|owner| owner == self.leases.worker);
+        let now = Instant::now();
         let is_free = |shard: &str| {
             let lease = leases.iter().find(|l| l.shard == shard);
-            lease.is_some_and(|l| has_no_reader(l.owner.as_deref()) && !l.is_ended())
+            lease.is_some_and(|l| !self.has_reader(l, now) && !l.is_ended())
         };
         let (shard, FailedShard { times, why, .. }) =
             self.failed.iter().find(|(shard, failed)| failed.times >= OPENS_MAX && is_free(shard))?;
