@@ -53,12 +53,13 @@ fn is_receiver(plan: &Plan) -> bool {
 }
 
 impl Shipping {
-    /// Whether it is not taken: its last attempt failed, something is wrong with it, or nobody answers.
+    /// Whether it is not taken: its last attempt failed, it is held, or nobody answers.
     fn is_stalled(&self, now: Duration) -> bool {
         match &self.phase {
-            ShippingPhase::Waiting { .. } | ShippingPhase::Held { .. } | ShippingPhase::Damaged(_) => true,
+            ShippingPhase::Waiting { .. } | ShippingPhase::Held { .. } => true,
             ShippingPhase::Sent(_) => self.alarm.is_some() || now - self.refusals.sent >= UNANSWERED,
-            _ => self.alarm.is_some(),
+            ShippingPhase::Ready(_) => self.alarm.is_some(),
+            _ => false,
         }
     }
 }
@@ -118,7 +119,8 @@ impl Outbox {
                 continue;
             }
             if !can_be_given_up(plan) {
-                let is_wrong = shipping.alarm.is_some() || matches!(shipping.phase, ShippingPhase::Held { .. });
+                let cannot_go = matches!(shipping.phase, ShippingPhase::Held { .. } | ShippingPhase::Rebuilding(_));
+                let is_wrong = shipping.alarm.is_some() || cannot_go;
                 done.left += is_wrong as u64;
                 continue;
             }
@@ -131,7 +133,7 @@ impl Outbox {
                 ShippingPhase::GivenUp { body: None, reason, instead }
             };
             let phase = match (&shipping.phase, refused) {
-                (ShippingPhase::Waiting { body, .. }, Some((reason, instead))) => {
+                (ShippingPhase::Waiting { body, .. } | ShippingPhase::Ready(body), Some((reason, instead))) => {
                     ShippingPhase::GivenUp { body: Some(body.clone()), reason, instead }
                 }
                 (ShippingPhase::Waiting { body, .. }, None) => {
@@ -140,9 +142,10 @@ impl Outbox {
                     ShippingPhase::Ready(body)
                 }
                 (ShippingPhase::Held { alarm }, _) => given_up(alarm.clone()),
-                // Nobody can be asked what a receiver got, and it was not sent in this life.
-                (ShippingPhase::Ready(body), _) if is_receiver(plan) => {
-                    let (reason, instead) = last_words(None, Attempt::Absent, attempts, ended_ms);
+                // Nobody can be asked what a receiver got.
+                (ShippingPhase::Ready(body), None) if is_receiver(plan) => {
+                    let known = shipping.alarm.take().map(|alarm| alarm.detail);
+                    let (reason, instead) = last_words(known, Attempt::Absent, attempts, ended_ms);
                     ShippingPhase::GivenUp { body: Some(body.clone()), reason, instead }
                 }
                 (ShippingPhase::Rebuilding(_), _) => given_up("its records cannot be made again".to_owned()),
