@@ -33,11 +33,13 @@ pub enum AlarmKind {
     ShardNotRead,
     /// A stalled track of a shard is left behind, so that the other one goes on.
     TrackLeftBehind,
+    /// A column has no values, while keys of records name no column.
+    ColumnsEmpty,
 }
 
 impl AlarmKind {
     /// Every kind, as the metrics list them.
-    pub const ALL: [AlarmKind; 12] = [
+    pub const ALL: [AlarmKind; 13] = [
         AlarmKind::Stopped,
         AlarmKind::PutsRefused,
         AlarmKind::PlanHeld,
@@ -50,6 +52,7 @@ impl AlarmKind {
         AlarmKind::SourceNotRead,
         AlarmKind::ShardNotRead,
         AlarmKind::TrackLeftBehind,
+        AlarmKind::ColumnsEmpty,
     ];
 
     /// Its name in metrics, in `/v1/streams` and in logs.
@@ -67,6 +70,7 @@ impl AlarmKind {
             AlarmKind::SourceNotRead => "source_not_read",
             AlarmKind::ShardNotRead => "shard_not_read",
             AlarmKind::TrackLeftBehind => "track_left_behind",
+            AlarmKind::ColumnsEmpty => "columns_empty",
         }
     }
 }

@@ -301,9 +301,11 @@ fn sections_that_comments_name_are_there() {
     assert!(wrong.is_empty() && named > 20, "{named} are named; not there: {wrong:#?}");
 }
 
-/// What neither the language nor a library of ours can do otherwise.
+/// What neither the language nor a library of ours can do otherwise, or not as fast.
 fn may_be_unsafe(path: &Path) -> bool {
-    ["wasm/cache.rs", "src/priority.rs", "src/allocator.rs"].iter().any(|file| path.ends_with(file))
+    ["wasm/cache.rs", "src/priority.rs", "src/allocator.rs", "json/unchecked.rs"]
+        .iter()
+        .any(|file| path.ends_with(file))
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use arrow_schema::SchemaRef;
 use hydrant::config::parse_columns;
-use hydrant::format::schema::schema;
+use hydrant::format::schema::{TableSchema, TimestampUnit};
 use std::fmt::{Result, Write};
 
 const SEED: u64 = 42;
@@ -45,9 +45,15 @@ impl Kind {
         }
     }
 
-    /// The same as the service makes of that file.
+    /// The same as the service reads it.
+    pub fn table(self) -> std::result::Result<TableSchema, String> {
+        let columns = self.columns()?;
+        TableSchema::parse(columns.iter().map(|(name, of)| (&**name, &**of))).map_err(|e| e.to_string())
+    }
+
+    /// The same as Arrow has it.
     pub fn schema(self) -> std::result::Result<SchemaRef, String> {
-        schema(&self.columns()?).map_err(|e| e.to_string())
+        Ok(self.table()?.arrow(TimestampUnit::Micros))
     }
 
     /// Names and types.

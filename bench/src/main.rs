@@ -156,7 +156,7 @@ impl<'a> Bench<'a> {
         progress.tick();
         let corpus = Corpus::generate(options.corpus, (options.mib << 20) as usize);
         let schema = options.corpus.schema()?;
-        let own_parquet = options.wants(Part::Parquet).then(|| Own::parquet(&corpus, &schema));
+        let own_parquet = options.wants(Part::Parquet).then(|| Own::parquet(&corpus)).transpose()?;
         let own_gzip = options.wants(Part::Gzip).then(|| Own::gzip(&corpus));
         let (bodies, single_bodies) = (service::bodies(corpus.records()), acks::bodies(&corpus));
         let some = service::full_requests(bodies.len());

@@ -7,6 +7,8 @@ use arrow_schema::SchemaRef;
 use flate2::Compression as FlateLevel;
 use flate2::write::GzEncoder;
 use hydrant::compress::Compression;
+use hydrant::format::json::{JsonTable, OpenXRules, SerdeRules};
+use hydrant::format::rows::RecordTable;
 use hydrant::format::{RecordFormat, parquet::ParquetFormat};
 use hydrant::record::Records;
 use parquet::arrow::ArrowWriter;
@@ -73,9 +75,10 @@ pub struct Own {
 }
 
 impl Own {
-    pub fn parquet(corpus: &Corpus, schema: &SchemaRef) -> Own {
-        let parquet = ParquetFormat::new(schema.clone(), basic::Compression::SNAPPY);
-        Own { chunks: chunks(corpus), format: Some(RecordFormat::Parquet(Box::new(parquet))) }
+    pub fn parquet(corpus: &Corpus) -> Result<Own, String> {
+        let table = JsonTable::new(corpus.kind.table()?, SerdeRules::OpenX(OpenXRules::default()));
+        let parquet = ParquetFormat::new(RecordTable::Json(table), basic::Compression::SNAPPY);
+        Ok(Own { chunks: chunks(corpus), format: Some(RecordFormat::Parquet(Box::new(parquet))) })
     }
 
     pub fn gzip(corpus: &Corpus) -> Own {

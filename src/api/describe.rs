@@ -1,8 +1,8 @@
 //! A stream as `DescribeDeliveryStream` shows it (docs/firehose.md: "Operations").
 
 use crate::config::{
-    Backup, Buffer, Compress, Config, ContentEncoding, Destination, Http, Source, Sse, Store, StreamConfig,
-    WarehouseSettings,
+    Backup, Buffer, Compress, Config, ContentEncoding, Destination, Format, Http, JsonSerde, ParquetCompression,
+    Source, Sse, Store, StreamConfig, WarehouseSettings,
 };
 use crate::stream::supervise::Stream;
 use serde_json::{Value, json};
@@ -96,12 +96,36 @@ fn destination(config: &Config, stream: &StreamConfig) -> Value {
     destination
 }
 
+/// How records are converted. `StrictJsonSerDe` is ours: clients that know Firehose's shapes only show none then.
+fn conversion(format: &Format) -> Value {
+    let (Format::Parquet(parquet), Some(serde)) = (format, format.serde()) else { return json!({ "Enabled": false }) };
+    let deserializer = match serde {
+        JsonSerde::Openx(openx) => json!({ "OpenXJsonSerDe": {
+            "CaseInsensitive": openx.case_insensitive,
+            "ConvertDotsInJsonKeysToUnderscores": openx.convert_dots_in_json_keys_to_underscores,
+            "ColumnToJsonKeyMappings": openx.column_to_json_key_mappings,
+        } }),
+        JsonSerde::Hive(hive) => json!({ "HiveJsonSerDe": { "TimestampFormats": hive.timestamp_formats } }),
+        JsonSerde::Strict(_) => json!({ "StrictJsonSerDe": {} }),
+    };
+    let compression = match parquet.compression {
+        ParquetCompression::Snappy => "SNAPPY",
+        ParquetCompression::Gzip => "GZIP",
+        ParquetCompression::Uncompressed => "UNCOMPRESSED",
+    };
+    json!({
+        "Enabled": true,
+        "InputFormatConfiguration": { "Deserializer": deserializer },
+        "OutputFormatConfiguration": { "Serializer": { "ParquetSerDe": { "Compression": compression } } },
+    })
+}
+
 /// For S3 the service fills both descriptions, since clients read either.
 fn s3_destination(config: &Config, stream: &StreamConfig, store: Store) -> Value {
     let s3 = s3(config, store, &stream.buffer, &stream.compress);
     let mut extended = s3.clone();
     extended["S3BackupMode"] = if stream.source_backup().is_some() { "Enabled" } else { "Disabled" }.into();
-    extended["DataFormatConversionConfiguration"] = json!({ "Enabled": stream.format.converts() });
+    extended["DataFormatConversionConfiguration"] = conversion(&stream.format);
     extended["ProcessingConfiguration"] = processing(stream);
     if let Some(backup) = stream.source_backup().and_then(|b| backup(config, b)) {
         extended["S3BackupDescription"] = backup;

@@ -4,7 +4,7 @@ use super::check_online::online;
 use super::{Outcome, out::say};
 use crate::api::{tls::acceptor, wire::BODY_BYTES_MAX};
 use crate::config::{self, Config, Problem, REQUEST_BYTES_MAX, StreamConfig, Transform, WrittenConfig};
-use crate::format::schema::data_type;
+use crate::format::schema::ColumnType;
 use crate::fs::fake::FakeFs;
 use crate::stream::pipeline::load::Loader;
 use crate::stream::pipeline::load::Routes;
@@ -77,7 +77,7 @@ fn columns(stream: &StreamConfig) -> Vec<Problem> {
     };
     let wrong = columns.iter().filter_map(|c| {
         let (file, path) = (schema.display().to_string(), format!("columns.{}", c.name));
-        let message = data_type(&c.type_text).err()?.to_string();
+        let message = ColumnType::parse(&c.type_text).err()?.to_string();
         Some(Problem { file, line: c.line, column: c.column, path, message })
     });
     wrong.collect()

@@ -5,7 +5,7 @@
 //! live (credentials, endpoints, time-outs, retries, buffers, budgets) is not in it.
 
 use super::transform::Wasi;
-use super::{Compress, Destination, Format, ParquetCompression, Store, StreamConfig, Transform};
+use super::{Compress, Destination, Format, JsonSerde, ParquetCompression, Store, StreamConfig, Transform};
 use crate::destination::DestinationKind;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -63,10 +63,13 @@ pub struct WasmDefinition {
 pub enum FormatDefinition {
     Raw,
     Lines,
-    /// `schema` is the hash of a JSON list of names and types.
+    /// `schema` is the hash of a JSON list of columns: name, type, and the key that it is read from, unless that is the name.
     Parquet {
         schema: String,
         compression: ParquetCompression,
+        /// Definitions of before there were SerDes have none: JSON was read in a way of its own then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        serde: Option<JsonSerde>,
     },
 }
 
@@ -175,7 +178,8 @@ impl FormatDefinition {
             Format::Raw => FormatDefinition::Raw,
             Format::Lines(_) => FormatDefinition::Lines,
             Format::Parquet(parquet) => {
-                FormatDefinition::Parquet { schema: hash_of(&parquet.schema), compression: parquet.compression }
+                let (schema, serde) = (hash_of(&parquet.schema), Some(parquet.serde.clone()));
+                FormatDefinition::Parquet { schema, compression: parquet.compression, serde }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Settings of the format and compress steps.
 
+use super::json_serde::JsonSerde;
 use crate::units::ByteSize;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,14 @@ impl Format {
         self.spec().content == ObjectContent::Columns
     }
 
+    /// How JSON becomes the values of columns, if it does.
+    pub fn serde(&self) -> Option<&JsonSerde> {
+        match self {
+            Format::Raw | Format::Lines(_) => None,
+            Format::Parquet(parquet) => Some(&parquet.serde),
+        }
+    }
+
     /// The file with the columns that records are converted to.
     pub fn schema(&self) -> Option<&PathBuf> {
         match self {
@@ -105,6 +114,9 @@ pub struct Parquet {
     pub schema: PathBuf,
     #[serde(default)]
     pub compression: ParquetCompression,
+    /// What JSON values become.
+    #[serde(default)]
+    pub serde: JsonSerde,
 }
 
 /// Inside the Parquet file.
@@ -151,7 +163,7 @@ impl Default for Gzip {
 }
 
 /// A setting whose keys all have defaults may be given by its name alone; the derived schema does not know.
-fn alone(schema: &mut Schema, name: &str) {
+pub(super) fn alone(schema: &mut Schema, name: &str) {
     if let Some(forms) = schema.get_mut("oneOf").and_then(|forms| forms.as_array_mut()) {
         forms.push(serde_json::json!({ "type": "string", "const": name }));
     }

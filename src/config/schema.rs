@@ -12,6 +12,8 @@ use std::path::Path;
 pub struct SchemaColumn {
     pub name: String,
     pub type_text: String,
+    /// The key that it is read from, unless that is its name.
+    pub key: Option<String>,
     pub line: usize,
     pub column: usize,
 }
@@ -19,8 +21,11 @@ pub struct SchemaColumn {
 /// More columns than any table here; each costs memory in every open file.
 const COLUMNS_MAX: usize = 10_000;
 const COLUMNS_EXPECTED: &str = "a mapping from column to type, or a list of mappings with `name` and `type`";
+/// Longest key of Firehose's mappings.
+const KEY_CHARS_MAX: usize = 1024;
 
-/// Reads `columns: {id: bigint, …}` or `columns: [{name: id, type: bigint}, …]`, in file order.
+/// Reads `columns: {id: bigint, …}` or `columns: [{name: id, type: bigint}, …]`, in file order. A type may be written as
+/// `{type: bigint, key: "@id"}`, and a list's mapping may have a `key`.
 pub fn load_columns(path: &Path) -> Result<Vec<SchemaColumn>, Errors> {
     parse_columns(&problem::read_text(path)?, &path.display().to_string())
 }
@@ -57,7 +62,7 @@ impl SchemaReader<'_> {
         match &columns.value.kind {
             NodeKind::Map(entries) if (1..=COLUMNS_MAX).contains(&entries.len()) => {
                 for TreeEntry { key, line, column, value, .. } in entries {
-                    self.column(key, (*line, *column), value, &join("columns", key));
+                    self.described(key, (*line, *column), value, &join("columns", key));
                 }
             }
             NodeKind::List(entries) if (1..=COLUMNS_MAX).contains(&entries.len()) => {
@@ -77,19 +82,54 @@ impl SchemaReader<'_> {
         }
     }
 
-    /// `{name: id, type: bigint}`
-    fn element(&mut self, node: &TreeNode, path: &str) {
-        for entry in node.entries().iter().filter(|entry| !["name", "type"].contains(&entry.key.as_str())) {
-            let message = "unknown key, expected one of `name`, `type`".to_string();
+    /// `bigint`, or `{type: bigint, key: "@id"}`
+    fn described(&mut self, name: &str, at: (usize, usize), node: &TreeNode, path: &str) {
+        if node.entries().is_empty() {
+            return self.column(name, at, node, path, None);
+        }
+        self.known_keys(node, path, &["type", "key"]);
+        match node.get("type") {
+            Some(kind) => self.column(name, at, &kind.value, &join(path, "type"), node.get("key")),
+            None => {
+                let message = format!("found {}, expected a type, or a mapping with `type`", node.found());
+                self.problem((node.line, node.column), path, message);
+            }
+        }
+    }
+
+    fn known_keys(&mut self, node: &TreeNode, path: &str, known: &[&str]) {
+        for entry in node.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            let known: Vec<String> = known.iter().map(|key| format!("`{key}`")).collect();
+            let message = format!("unknown key, expected one of {}", known.join(", "));
             self.problem((entry.line, entry.column), &join(path, &entry.key), message);
         }
+    }
+
+    /// The key that a column is read from.
+    fn key(&mut self, entry: &TreeEntry, path: &str) -> Option<String> {
+        let found = match &entry.value.kind {
+            NodeKind::Scalar { text, .. } => Some(text.clone()),
+            _ => None,
+        };
+        let key = found.filter(|key| (1..=KEY_CHARS_MAX).contains(&key.chars().count()));
+        if key.is_none() {
+            let message = format!("found {}, expected a key of 1 to {KEY_CHARS_MAX} characters", entry.value.found());
+            self.problem((entry.value.line, entry.value.column), &join(path, "key"), message);
+        }
+        key
+    }
+
+    /// `{name: id, type: bigint}`, or with a `key`
+    fn element(&mut self, node: &TreeNode, path: &str) {
+        self.known_keys(node, path, &["name", "type", "key"]);
         let (Some(name), Some(kind)) = (node.get("name"), node.get("type")) else {
             let message = format!("found {}, expected a mapping with `name` and `type`", node.found());
             return self.problem((node.line, node.column), path, message);
         };
         match &name.value.kind {
             NodeKind::Scalar { text, .. } => {
-                self.column(text, (name.value.line, name.value.column), &kind.value, &join(path, "type"));
+                let at = (name.value.line, name.value.column);
+                self.column(text, at, &kind.value, &join(path, "type"), node.get("key"));
             }
             _ => {
                 let message = format!("found {}, expected a text", name.value.found());
@@ -98,20 +138,21 @@ impl SchemaReader<'_> {
         }
     }
 
-    fn column(&mut self, name: &str, name_position: (usize, usize), kind: &TreeNode, path: &str) {
+    fn column(&mut self, name: &str, at: (usize, usize), kind: &TreeNode, path: &str, key: Option<&TreeEntry>) {
+        let key = key.and_then(|key| self.key(key, path));
         if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
             let message = format!("found {}, expected a column name of letters, digits and `_`", quote(name));
-            self.problem(name_position, path, message);
+            self.problem(at, path, message);
         }
-        if let Some(first) = self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name)) {
+        if let Some(first) = self.columns.iter().find(|column| column.name.to_lowercase() == name.to_lowercase()) {
             // Catalogues fold case, so two such columns could not be told apart.
             let message = format!("found {} again, first on line {}", quote(name), first.line);
-            self.problem(name_position, path, message);
+            self.problem(at, path, message);
         }
         match &kind.kind {
             NodeKind::Scalar { text, .. } if !kind.is_null() => {
                 let (name, type_text) = (name.to_string(), text.clone());
-                self.columns.push(SchemaColumn { name, type_text, line: kind.line, column: kind.column });
+                self.columns.push(SchemaColumn { name, type_text, key, line: kind.line, column: kind.column });
             }
             _ => self.problem((kind.line, kind.column), path, format!("found {}, expected a type", kind.found())),
         }

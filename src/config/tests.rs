@@ -237,7 +237,15 @@ fn only_what_decides_bytes_and_places_is_in_an_epoch() {
             "memory": 64 << 20, "output": 16 << 20, "isolate_max_calls": 64, "wasi": "auto",
         }}],
         "partition": null,
-        "format": { "parquet": { "schema": "hash of clicks-schema.yaml", "compression": "snappy" } },
+        "format": { "parquet": {
+            "schema": "hash of clicks-schema.yaml",
+            "compression": "snappy",
+            "serde": { "openx": {
+                "case_insensitive": true,
+                "convert_dots_in_json_keys_to_underscores": false,
+                "column_to_json_key_mappings": {},
+            } },
+        } },
         "compress": "none",
         "time_zone": null,
         "file_extension": null,

@@ -3,10 +3,14 @@
 //! A format judges records (does this one convert?) in chunks, before any of them enters a buffer, and encodes the
 //! rows it made into one object per buffer. It knows nothing of plans, keys or clocks.
 
+pub mod coverage;
 mod dictionary;
+pub mod earlier;
 pub mod elements;
+pub mod json;
 pub mod lines;
 pub mod parquet;
+pub mod rows;
 pub mod schema;
 
 use crate::record::Records;
@@ -23,13 +27,15 @@ pub struct Converted {
     pub rows: Rows,
     /// Records that did not convert, in order.
     pub failed: Vec<(usize, NotConverted)>,
+    /// What the rows show of the columns, if there are any.
+    pub coverage: Option<coverage::ColumnCoverage>,
 }
 
 /// Rows of a chunk, in the form its format encodes.
 pub enum Rows {
     /// The records' own bytes.
     Bytes,
-    Columns(parquet::ParquetColumns),
+    Columns(rows::ColumnRows),
 }
 
 /// Why a record did not convert; code and message as Firehose has them (docs/firehose.md: "Codes of failures").
@@ -49,7 +55,7 @@ pub enum FormatEncoder {
 impl RecordFormat {
     pub fn convert(&self, records: &Records) -> Converted {
         match self {
-            RecordFormat::Lines(_) => Converted { rows: Rows::Bytes, failed: Vec::new() },
+            RecordFormat::Lines(_) => Converted { rows: Rows::Bytes, failed: Vec::new(), coverage: None },
             RecordFormat::Parquet(parquet) => parquet.convert(records),
         }
     }

@@ -1,7 +1,171 @@
-//! Column types as Hive and Glue write them (docs/firehose.md: "Types of columns"), as Arrow types.
+//! Column types as Hive and Glue write them (docs/firehose.md: "Types of columns").
 
-use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{DataType, Field, Fields, SchemaRef, TimeUnit};
+use std::fmt;
 use std::sync::Arc;
+
+/// The columns of a table, in order. All are nullable, as in Hive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableSchema {
+    pub columns: Vec<NamedType>,
+}
+
+/// A column, or a member of a `struct`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedType {
+    pub name: String,
+    pub of: ColumnType,
+    /// The key that a column is read from, unless that is its name.
+    pub key: Option<String>,
+}
+
+/// A column's type. [`fmt::Display`] writes it as Hive does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ColumnType {
+    TinyInt,
+    SmallInt,
+    Int,
+    BigInt,
+    Float,
+    Double,
+    Boolean,
+    String,
+    /// At most so many characters.
+    Char(u32),
+    /// At most so many characters.
+    Varchar(u32),
+    Binary,
+    Date,
+    /// Ours has digits of a second, `timestamp(9)`; without them it is what the format takes it for.
+    Timestamp(Option<TimestampUnit>),
+    Decimal {
+        precision: u8,
+        scale: u8,
+    },
+    Array(Box<ColumnType>),
+    /// Keys are of a type without members.
+    Map(Box<ColumnType>, Box<ColumnType>),
+    Struct(Vec<NamedType>),
+}
+
+/// What a timestamp column counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimestampUnit {
+    Millis,
+    Micros,
+    Nanos,
+}
+
+impl TimestampUnit {
+    /// Digits of a second.
+    pub fn digits(self) -> u32 {
+        match self {
+            TimestampUnit::Millis => 3,
+            TimestampUnit::Micros => 6,
+            TimestampUnit::Nanos => 9,
+        }
+    }
+
+    fn of_digits(digits: u32) -> Option<TimestampUnit> {
+        [TimestampUnit::Millis, TimestampUnit::Micros, TimestampUnit::Nanos].into_iter().find(|u| u.digits() == digits)
+    }
+}
+
+impl TableSchema {
+    /// Reads named types.
+    pub fn parse<'a>(columns: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<TableSchema, TypeError> {
+        let named = |(name, text)| Ok(NamedType { name: str::to_owned(name), of: ColumnType::parse(text)?, key: None });
+        Ok(TableSchema { columns: columns.into_iter().map(named).collect::<Result<_, TypeError>>()? })
+    }
+
+    /// As Arrow has it; a `timestamp` without digits is of this unit.
+    pub fn arrow(&self, timestamp: TimestampUnit) -> SchemaRef {
+        Arc::new(arrow_schema::Schema::new(fields(&self.columns, timestamp)))
+    }
+}
+
+fn fields(members: &[NamedType], timestamp: TimestampUnit) -> Fields {
+    members.iter().map(|member| Field::new(&member.name, member.of.arrow(timestamp), true)).collect()
+}
+
+impl ColumnType {
+    /// Reads one Hive type.
+    pub fn parse(text: &str) -> Result<ColumnType, TypeError> {
+        let mut parser = Parser { text, rest: text, depth: 0 };
+        let found = parser.column_type()?;
+        if parser.rest.trim().is_empty() { Ok(found) } else { Err(parser.error("the end of the type")) }
+    }
+
+    /// As Arrow has it; a `timestamp` without digits is of this unit.
+    pub fn arrow(&self, timestamp: TimestampUnit) -> DataType {
+        match self {
+            ColumnType::TinyInt => DataType::Int8,
+            ColumnType::SmallInt => DataType::Int16,
+            ColumnType::Int => DataType::Int32,
+            ColumnType::BigInt => DataType::Int64,
+            ColumnType::Float => DataType::Float32,
+            ColumnType::Double => DataType::Float64,
+            ColumnType::Boolean => DataType::Boolean,
+            ColumnType::String | ColumnType::Char(_) | ColumnType::Varchar(_) => DataType::Utf8,
+            ColumnType::Binary => DataType::Binary,
+            ColumnType::Date => DataType::Date32,
+            ColumnType::Timestamp(unit) => {
+                let unit = match unit.unwrap_or(timestamp) {
+                    TimestampUnit::Millis => TimeUnit::Millisecond,
+                    TimestampUnit::Micros => TimeUnit::Microsecond,
+                    TimestampUnit::Nanos => TimeUnit::Nanosecond,
+                };
+                DataType::Timestamp(unit, Some("+00:00".into()))
+            }
+            ColumnType::Decimal { precision, scale } => DataType::Decimal128(*precision, *scale as i8),
+            ColumnType::Array(element) => {
+                DataType::List(Arc::new(Field::new("element", element.arrow(timestamp), true)))
+            }
+            ColumnType::Map(key, value) => {
+                let key = Field::new("key", key.arrow(timestamp), false);
+                let value = Field::new("value", value.arrow(timestamp), true);
+                let entries = DataType::Struct(Fields::from(vec![key, value]));
+                DataType::Map(Arc::new(Field::new("key_value", entries, false)), false)
+            }
+            ColumnType::Struct(members) => DataType::Struct(fields(members, timestamp)),
+        }
+    }
+
+    fn has_members(&self) -> bool {
+        matches!(self, ColumnType::Array(_) | ColumnType::Map(..) | ColumnType::Struct(_))
+    }
+}
+
+impl fmt::Display for ColumnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ColumnType::TinyInt => f.write_str("tinyint"),
+            ColumnType::SmallInt => f.write_str("smallint"),
+            ColumnType::Int => f.write_str("int"),
+            ColumnType::BigInt => f.write_str("bigint"),
+            ColumnType::Float => f.write_str("float"),
+            ColumnType::Double => f.write_str("double"),
+            ColumnType::Boolean => f.write_str("boolean"),
+            ColumnType::String => f.write_str("string"),
+            ColumnType::Char(length) => write!(f, "char({length})"),
+            ColumnType::Varchar(length) => write!(f, "varchar({length})"),
+            ColumnType::Binary => f.write_str("binary"),
+            ColumnType::Date => f.write_str("date"),
+            ColumnType::Timestamp(None) => f.write_str("timestamp"),
+            ColumnType::Timestamp(Some(unit)) => write!(f, "timestamp({})", unit.digits()),
+            ColumnType::Decimal { precision, scale } => write!(f, "decimal({precision},{scale})"),
+            ColumnType::Array(element) => write!(f, "array<{element}>"),
+            ColumnType::Map(key, value) => write!(f, "map<{key},{value}>"),
+            ColumnType::Struct(members) => {
+                f.write_str("struct<")?;
+                for (i, NamedType { name, of, .. }) in members.iter().enumerate() {
+                    write!(f, "{}{name}:{of}", if i == 0 { "" } else { "," })?;
+                }
+                f.write_str(">")
+            }
+        }
+    }
+}
 
 /// A type that cannot be used, with where in its text that was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,8 +174,8 @@ pub struct TypeError {
     pub expected: String,
 }
 
-impl std::fmt::Display for TypeError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for TypeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown: String = self.found.chars().take(SHOWN_CHARS_MAX).collect();
         let rest = if shown.len() < self.found.len() { "…" } else { "" };
         write!(f, "found `{shown}{rest}`, expected {}", self.expected)
@@ -23,21 +187,9 @@ const SHOWN_CHARS_MAX: usize = 60;
 /// Types inside one another. Reading them, and every reader and writer of such a column, recurses; tables have a few.
 const DEPTH_MAX: usize = 32;
 
-const TYPES: &str = "tinyint, smallint, int, bigint, float, double, boolean, string, char(n), varchar(n), date, \
-                     timestamp, decimal(precision,scale), array<type>, map<string,type> or struct<name:type,…>";
-
-/// The schema of named columns, all nullable as in Hive.
-pub fn schema(columns: &[(String, String)]) -> Result<SchemaRef, TypeError> {
-    let fields = columns.iter().map(|(name, text)| Ok(Field::new(name, data_type(text)?, true)));
-    Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>, _>>()?)))
-}
-
-/// Reads one Hive type.
-pub fn data_type(text: &str) -> Result<DataType, TypeError> {
-    let mut parser = Parser { text, rest: text, depth: 0 };
-    let found = parser.data_type()?;
-    if parser.rest.trim().is_empty() { Ok(found) } else { Err(parser.error("the end of the type")) }
-}
+const TYPES: &str = "tinyint, smallint, int, bigint, float, double, boolean, string, char(n), varchar(n), binary, date, \
+                     timestamp, timestamp(3, 6 or 9), decimal(precision,scale), array<type>, map<type,type> or \
+                     struct<name:type,…>";
 
 struct Parser<'a> {
     text: &'a str,
@@ -77,7 +229,7 @@ impl<'a> Parser<'a> {
         word.parse().map_err(|_| TypeError { found: before.to_owned(), expected: "a number".into() })
     }
 
-    fn data_type(&mut self) -> Result<DataType, TypeError> {
+    fn column_type(&mut self) -> Result<ColumnType, TypeError> {
         if self.depth == DEPTH_MAX {
             return Err(self.error(format!("at most {DEPTH_MAX} types inside one another")));
         }
@@ -87,32 +239,29 @@ impl<'a> Parser<'a> {
         found
     }
 
-    fn one_type(&mut self) -> Result<DataType, TypeError> {
+    fn one_type(&mut self) -> Result<ColumnType, TypeError> {
         let before = self.rest;
         let word = self.word().to_ascii_lowercase();
         Ok(match word.as_str() {
-            "tinyint" => DataType::Int8,
-            "smallint" => DataType::Int16,
-            "int" | "integer" => DataType::Int32,
-            "bigint" => DataType::Int64,
-            "float" => DataType::Float32,
-            "double" => DataType::Float64,
-            "boolean" => DataType::Boolean,
-            "string" => DataType::Utf8,
-            "date" => DataType::Date32,
-            "timestamp" => DataType::Timestamp(TimeUnit::Millisecond, Some("+00:00".into())),
-            "char" | "varchar" => {
-                self.symbol('(')?;
-                self.number::<u32>()?;
-                self.symbol(')')?;
-                DataType::Utf8
-            }
+            "tinyint" => ColumnType::TinyInt,
+            "smallint" => ColumnType::SmallInt,
+            "int" | "integer" => ColumnType::Int,
+            "bigint" => ColumnType::BigInt,
+            "float" => ColumnType::Float,
+            "double" => ColumnType::Double,
+            "boolean" => ColumnType::Boolean,
+            "string" => ColumnType::String,
+            "binary" => ColumnType::Binary,
+            "date" => ColumnType::Date,
+            "timestamp" => ColumnType::Timestamp(self.unit()?),
+            "char" => ColumnType::Char(self.length()?),
+            "varchar" => ColumnType::Varchar(self.length()?),
             "decimal" => self.decimal()?,
             "array" => {
                 self.symbol('<')?;
-                let item = self.data_type()?;
+                let element = self.column_type()?;
                 self.symbol('>')?;
-                DataType::List(Arc::new(Field::new("element", item, true)))
+                ColumnType::Array(Box::new(element))
             }
             "map" => self.map()?,
             "struct" => self.structure()?,
@@ -120,53 +269,75 @@ impl<'a> Parser<'a> {
         })
     }
 
-    fn decimal(&mut self) -> Result<DataType, TypeError> {
-        if !self.rest.trim_start().starts_with('(') {
-            return Ok(DataType::Decimal128(10, 0));
+    fn follows(&self, symbol: char) -> bool {
+        self.rest.trim_start().starts_with(symbol)
+    }
+
+    fn unit(&mut self) -> Result<Option<TimestampUnit>, TypeError> {
+        if !self.follows('(') {
+            return Ok(None);
+        }
+        self.symbol('(')?;
+        let digits = self.number::<u32>()?;
+        self.symbol(')')?;
+        let error = || TypeError { found: format!("timestamp({digits})"), expected: "3, 6 or 9 digits".into() };
+        TimestampUnit::of_digits(digits).ok_or_else(error).map(Some)
+    }
+
+    fn length(&mut self) -> Result<u32, TypeError> {
+        self.symbol('(')?;
+        let length = self.number::<u32>()?;
+        self.symbol(')')?;
+        Ok(length)
+    }
+
+    fn decimal(&mut self) -> Result<ColumnType, TypeError> {
+        if !self.follows('(') {
+            return Ok(ColumnType::Decimal { precision: 10, scale: 0 });
         }
         self.symbol('(')?;
         let precision = self.number::<u8>()?;
         let mut scale = 0;
-        if self.rest.trim_start().starts_with(',') {
+        if self.follows(',') {
             self.symbol(',')?;
-            scale = self.number::<i8>()?;
+            scale = self.number::<u8>()?;
         }
         self.symbol(')')?;
-        if !(1..=38).contains(&precision) || !(0..=precision as i8).contains(&scale) {
+        if !(1..=38).contains(&precision) || scale > precision {
             let found = format!("decimal({precision},{scale})");
             return Err(TypeError { found, expected: "a precision from 1 to 38 and a scale up to it".into() });
         }
-        Ok(DataType::Decimal128(precision, scale))
+        Ok(ColumnType::Decimal { precision, scale })
     }
 
-    fn map(&mut self) -> Result<DataType, TypeError> {
+    fn map(&mut self) -> Result<ColumnType, TypeError> {
         self.symbol('<')?;
         let before = self.rest;
-        if self.data_type()? != DataType::Utf8 {
-            return Err(TypeError { found: before.to_owned(), expected: "`string` as a map's key".into() });
+        let key = self.column_type()?;
+        if key.has_members() {
+            let expected = "a map's key of a type without members".into();
+            return Err(TypeError { found: before.to_owned(), expected });
         }
         self.symbol(',')?;
-        let value = self.data_type()?;
+        let value = self.column_type()?;
         self.symbol('>')?;
-        let entries = Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", value, true)]);
-        let entries = Field::new("key_value", DataType::Struct(entries), false);
-        Ok(DataType::Map(Arc::new(entries), false))
+        Ok(ColumnType::Map(Box::new(key), Box::new(value)))
     }
 
-    fn structure(&mut self) -> Result<DataType, TypeError> {
+    fn structure(&mut self) -> Result<ColumnType, TypeError> {
         self.symbol('<')?;
-        let mut fields: Vec<Field> = Vec::new();
+        let mut members: Vec<NamedType> = Vec::new();
         loop {
             let name = self.word().to_owned();
             if name.is_empty() {
                 return Err(self.error("a field's name"));
             }
             // As for columns: catalogues fold case.
-            if fields.iter().any(|f| f.name().eq_ignore_ascii_case(&name)) {
+            if members.iter().any(|member| member.name.to_lowercase() == name.to_lowercase()) {
                 return Err(TypeError { found: name, expected: "every name in a struct once".into() });
             }
             self.symbol(':')?;
-            fields.push(Field::new(name, self.data_type()?, true));
+            members.push(NamedType { name, of: self.column_type()?, key: None });
             self.rest = self.rest.trim_start();
             match self.rest.strip_prefix(',') {
                 Some(rest) => self.rest = rest,
@@ -174,7 +345,7 @@ impl<'a> Parser<'a> {
             }
         }
         self.symbol('>')?;
-        Ok(DataType::Struct(fields.into()))
+        Ok(ColumnType::Struct(members))
     }
 }
 
@@ -184,8 +355,11 @@ mod tests {
 
     #[test]
     fn nested_types_are_read() {
-        let found = data_type("array<struct<sku:string, price:decimal(10,2), tags:map<string,array<int>>>>").unwrap();
-        assert!(matches!(found, DataType::List(f) if matches!(f.data_type(), DataType::Struct(s) if s.len() == 3)));
+        let text = "array<struct<sku:string, price:decimal(10,2), at:timestamp(9), tags:map<string,array<int>>>>";
+        let found = ColumnType::parse(text).unwrap();
+        assert_eq!(found.to_string(), text.replace(' ', ""));
+        let DataType::List(element) = found.arrow(TimestampUnit::Micros) else { panic!("found {found}") };
+        assert!(matches!(element.data_type(), DataType::Struct(members) if members.len() == 4));
     }
 
     #[test]
@@ -193,12 +367,13 @@ mod tests {
         for (text, message) in [
             ("strin", "found `strin`, expected tinyint"),
             ("array<int", "found `array<int`, expected `>`"),
-            ("map<int,string>", "expected `string` as a map's key"),
+            ("map<array<int>,string>", "expected a map's key of a type without members"),
+            ("timestamp(4)", "found `timestamp(4)`, expected 3, 6 or 9 digits"),
             ("decimal(40,2)", "found `decimal(40,2)`, expected a precision"),
             ("int int", "found `int`, expected the end of the type"),
             ("struct<a:int,A:string>", "found `A`, expected every name in a struct once"),
         ] {
-            let error = data_type(text).unwrap_err().to_string();
+            let error = ColumnType::parse(text).unwrap_err().to_string();
             assert!(error.contains(message), "{text}: {error}");
         }
     }
@@ -206,9 +381,9 @@ mod tests {
     #[test]
     fn nesting_without_end_is_an_error_and_not_the_end_of_the_process() {
         let nested = |depth: usize| format!("{}int{}", "array<".repeat(depth), ">".repeat(depth));
-        assert!(data_type(&nested(DEPTH_MAX - 1)).is_ok());
+        assert!(ColumnType::parse(&nested(DEPTH_MAX - 1)).is_ok());
         for text in [nested(DEPTH_MAX), nested(200_000), "struct<a:map<string,".repeat(100_000)] {
-            let error = data_type(&text).unwrap_err().to_string();
+            let error = ColumnType::parse(&text).unwrap_err().to_string();
             assert!(error.contains("expected at most 32 types inside one another") && error.len() < 200, "{error}");
         }
     }

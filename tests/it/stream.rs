@@ -1,6 +1,7 @@
 //! A stream's life: plans, transforms, kills, damage, outages, redrive.
 
 pub mod abandon;
+pub mod columns;
 #[cfg(feature = "sabotage")]
 pub mod crash_states;
 pub mod earlier;

@@ -33,7 +33,7 @@ impl Engine {
             return self.read_again(epoch, again);
         }
         let Some(judging) = self.next_judging(epoch)? else { return Ok(true) };
-        let (chunk, judged, behind) = match judging.finish() {
+        let (chunk, mut judged, behind) = match judging.finish() {
             Ok(done) => done,
             Err(e) => {
                 self.ahead().forget();
@@ -41,6 +41,13 @@ impl Engine {
             }
         };
         self.place_new(epoch, &chunk, &judged)?;
+        if let Some(coverage) = judged.coverage.take() {
+            if coverage.rounded > 0 {
+                let labels = [("DeliveryStreamName", self.home.stream.clone())];
+                metrics::counter!("hydrant_values_rounded", &labels).increment(coverage.rounded);
+            }
+            self.coverage.merge(coverage);
+        }
         self.readers[Track::Main].move_to(behind);
         sabotage::point("lane.read");
         Ok(true)

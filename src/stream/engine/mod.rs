@@ -48,6 +48,7 @@ use self::routes::EpochRoutes;
 use crate::alarm::{Alarm, AlarmKind};
 use crate::deliver::body::Scratch;
 use crate::error::{Kind, Result};
+use crate::format::coverage::ColumnCoverage;
 use crate::lane::Lane;
 use crate::stream::pipeline::live::Live;
 use crate::stream::pipeline::load::Routes;
@@ -97,6 +98,8 @@ pub struct Engine {
     /// The configuration that comes into force when there is room to keep it.
     unadopted: Option<Vec<u8>>,
     damage: Vec<String>,
+    /// What rows have shown of the columns.
+    coverage: ColumnCoverage,
 }
 
 /// What an engine does to records.
@@ -135,6 +138,7 @@ impl Engine {
             reopens: false,
             unadopted: None,
             damage: Vec::new(),
+            coverage: ColumnCoverage::default(),
         };
         engine.note_damage(engine.books.damage());
         engine.write_ledger_lines()?;
@@ -188,7 +192,13 @@ impl Engine {
         alarms.extend(self.alarm.clone());
         alarms.extend(self.outbox.undelivered());
         alarms.extend(self.left_behind());
+        alarms.extend(self.coverage.complaint().map(|what| Alarm::new(AlarmKind::ColumnsEmpty, what)));
         alarms
+    }
+
+    /// Values of which digits were rounded away since the stream was opened, because their columns have no room for them.
+    pub(in crate::stream) fn rounded(&self) -> u64 {
+        self.coverage.rounded
     }
 
     /// Takes note, for somebody, of what the medium has lost so far: its alarm ends, the counts stay. Durable when it returns

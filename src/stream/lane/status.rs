@@ -33,6 +33,9 @@ pub struct Status {
     /// Of those that were to be backed up.
     #[serde(default)]
     pub lost_of_backup: u64,
+    /// Values of which digits were rounded away since the stream was opened, because their columns have no room for them.
+    #[serde(default)]
+    pub values_rounded: u64,
     pub outlets: BTreeMap<String, Settled>,
     pub open_plans: u64,
     pub epoch: u32,
@@ -96,6 +99,7 @@ impl Status {
         self.lost += shard.lost;
         self.lost_of_backup += shard.lost_of_backup;
         self.backup_pending += shard.backup_pending;
+        self.values_rounded += shard.values_rounded;
         self.open_plans += shard.open_plans;
         self.damage.extend(shard.damage.iter().map(|damage| format!("shard `{id}`: {damage}")));
         self.disk_bytes += shard.disk_bytes;

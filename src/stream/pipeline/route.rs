@@ -5,7 +5,8 @@ use crate::compress::Compression;
 use crate::deliver::error_record::ErrorRecord;
 use crate::destination::{Payload, StoreName};
 use crate::error::{Error, Kind, Result};
-use crate::format::{NotConverted, RecordFormat, Rows};
+use crate::format::coverage::ColumnCoverage;
+use crate::format::{Converted, NotConverted, RecordFormat, Rows};
 use crate::partition::key::Key;
 use crate::partition::prefix::Prefix;
 use crate::record::{EntryPoint, Origin, Records, keyed};
@@ -93,6 +94,8 @@ pub struct Judged {
     pub partition_keys: Vec<PartitionKeys>,
     /// One per record.
     pub verdicts: Vec<RecordVerdict>,
+    /// What the rows show of the columns, if there are any.
+    pub coverage: Option<ColumnCoverage>,
 }
 
 /// How a record ends.
@@ -157,12 +160,13 @@ impl Route {
         fail_outputs(
             &mut verdicts,
             is_source,
-            converted.failed.into_iter().map(|(i, why)| {
+            std::mem::take(&mut converted.failed).into_iter().map(|(i, why)| {
                 let reason = Reason { code: why.code.into(), message: why.message, attempts: 1, ended_ms: now_ms };
                 (i, Outlet::ConversionFailed, reason)
             }),
         );
-        Ok(Judged { outputs, rows: converted.rows, keys, key_of, partition_keys, verdicts })
+        let Converted { rows, coverage, .. } = converted;
+        Ok(Judged { outputs, rows, keys, key_of, partition_keys, verdicts, coverage })
     }
 
     /// The key of each output, and the outputs whose partition keys cannot be used.

@@ -92,7 +92,8 @@ pub fn definition(config: &StreamConfig, blobs: &Blobs) -> Result<Vec<u8>> {
     if let Some(schema) = config.format.schema() {
         let columns =
             crate::config::load_columns(schema).map_err(|e| Error::new(Kind::Misconfigured, format!("schema: {e}")))?;
-        let columns: Vec<(&str, &str)> = columns.iter().map(|c| (&*c.name, &*c.type_text)).collect();
+        let columns: Vec<Vec<&str>> =
+            columns.iter().map(|c| [&*c.name, &*c.type_text].into_iter().chain(c.key.as_deref()).collect()).collect();
         let bytes = serde_json::to_vec(&columns).expect("texts always serialise into memory");
         hashes.insert(schema.clone(), hex(&blobs.put(&bytes)?));
     }

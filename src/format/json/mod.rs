@@ -1,0 +1,282 @@
+//! Rows from JSON, in one pass and directed by the schema: each value goes straight into its column.
+//!
+//! A record is an object, or several one after the other, each a row. It is read whole or not at all: what a refused record had
+//! added to its columns is taken back. Values as they mostly are take a short way ([`fast`]); the long one ([`general`]) knows
+//! every legal value and all coercions, and both say the same. Reading is linear, bounded in memory, and recurses no deeper than
+//! the schema.
+//!
+//! What a value may become is the matter of the SerDe ([`SerdeRules`]); docs/columns.md has its rules side by side.
+
+mod bits;
+mod column;
+mod fast;
+mod general;
+mod joda;
+mod keys;
+mod number;
+mod refusal;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod text;
+mod time;
+mod unchecked;
+
+use super::NotConverted;
+use super::coverage::ColumnCoverage;
+use super::schema::{ColumnType, NamedType, TableSchema, TimestampUnit};
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_schema::SchemaRef;
+use column::Members;
+pub use joda::JodaPattern;
+use keys::KeyNames;
+use refusal::Reading;
+use rows::RowReader;
+use std::sync::Arc;
+use text::Text;
+
+/// Which of Firehose's two deserializers is followed, or ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SerdeRules {
+    /// `OpenXJsonSerDe`.
+    OpenX(OpenXRules),
+    /// `HiveJsonSerDe`.
+    Hive(HiveRules),
+    /// Names and types are exact, and what would be lost is refused.
+    Strict,
+}
+
+/// Settings of `OpenXJsonSerDe`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenXRules {
+    /// `CaseInsensitive`
+    pub case_insensitive: bool,
+    /// `ConvertDotsInJsonKeysToUnderscores`
+    pub dots_to_underscores: bool,
+    /// `ColumnToJsonKeyMappings`: a column, or a member of a `struct`, and the key it is read from.
+    pub keys: Vec<(String, String)>,
+}
+
+/// Settings of `HiveJsonSerDe`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HiveRules {
+    /// `TimestampFormats`; without any, what `java.sql.Timestamp.valueOf` takes.
+    pub timestamp_formats: Vec<HiveTimestampFormat>,
+}
+
+/// A way to write a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HiveTimestampFormat {
+    /// `millis`: milliseconds since 1970.
+    Millis,
+    Pattern(JodaPattern),
+}
+
+impl HiveTimestampFormat {
+    /// Reads `millis` or a pattern.
+    ///
+    /// # Errors
+    /// What cannot be read, and what was expected.
+    pub fn parse(text: &str) -> Result<HiveTimestampFormat, String> {
+        match text {
+            "millis" => Ok(HiveTimestampFormat::Millis),
+            pattern => JodaPattern::parse(pattern).map(HiveTimestampFormat::Pattern),
+        }
+    }
+}
+
+impl Default for OpenXRules {
+    fn default() -> Self {
+        OpenXRules { case_insensitive: true, dots_to_underscores: false, keys: Vec::new() }
+    }
+}
+
+impl SerdeRules {
+    fn ignores_case(&self) -> bool {
+        match self {
+            SerdeRules::OpenX(rules) => rules.case_insensitive,
+            SerdeRules::Hive(_) => true,
+            SerdeRules::Strict => false,
+        }
+    }
+
+    fn dots_to_underscores(&self) -> bool {
+        matches!(self, SerdeRules::OpenX(rules) if rules.dots_to_underscores)
+    }
+
+    /// Whether an ISO text with `Z` is a moment.
+    fn takes_short_moments(&self) -> bool {
+        !matches!(self, SerdeRules::Hive(_))
+    }
+
+    /// The key that a member is read from.
+    fn key_of<'a>(&'a self, member: &'a str) -> &'a str {
+        let SerdeRules::OpenX(rules) = self else { return member };
+        rules.keys.iter().find(|(column, _)| column == member).map_or(member, |(_, key)| key)
+    }
+}
+
+/// A table that JSON is read into.
+pub struct JsonTable {
+    schema: TableSchema,
+    rules: SerdeRules,
+    /// Of the table and of each `struct` in it, in the order in which they stand in the schema.
+    names: Vec<Arc<KeyNames>>,
+    /// Paths of all columns, in the order of [`column::Column::note_filled`].
+    paths: Arc<[String]>,
+    arrow: SchemaRef,
+}
+
+/// The unit of a `timestamp` without digits: the finest that every reader of columns knows for the years 1 to 9999.
+const TIMESTAMP: TimestampUnit = TimestampUnit::Micros;
+/// Values of one record, of which a few bytes may make many: each row has one for each column.
+const RECORD_VALUES_MAX: usize = 4 << 20;
+
+impl JsonTable {
+    pub fn new(schema: TableSchema, rules: SerdeRules) -> JsonTable {
+        let mut names = Vec::new();
+        key_names(&schema.columns, &rules, &mut names);
+        let mut paths = Vec::new();
+        add_paths(&schema.columns, "", &mut paths);
+        let arrow = schema.arrow(TIMESTAMP);
+        JsonTable { schema, rules, names, paths: paths.into(), arrow }
+    }
+
+    /// The batches' schema.
+    pub fn arrow(&self) -> &SchemaRef {
+        &self.arrow
+    }
+
+    /// A reader with nothing read.
+    pub fn reader(&self) -> JsonReader<'_> {
+        let root = Members::new(&self.schema.columns, &mut self.names.iter().cloned(), TIMESTAMP);
+        let filled = vec![false; self.paths.len()];
+        JsonReader {
+            table: self,
+            root,
+            padded: Vec::new(),
+            filled,
+            read: 0,
+            rounded: 0,
+            values: 0,
+            long_way_only: false,
+        }
+    }
+}
+
+fn key_names(members: &[NamedType], rules: &SerdeRules, names: &mut Vec<Arc<KeyNames>>) {
+    names.push(Arc::new(KeyNames::new(members, rules)));
+    members.iter().filter_map(|member| members_of(&member.of)).for_each(|inside| key_names(inside, rules, names));
+}
+
+fn add_paths(members: &[NamedType], before: &str, paths: &mut Vec<String>) {
+    for member in members {
+        let path = format!("{before}{}", member.name);
+        paths.push(path.clone());
+        if let Some(inside) = members_of(&member.of) {
+            add_paths(inside, &format!("{path}."), paths);
+        }
+    }
+}
+
+/// The members of a `struct`, also of one in an array or in a map.
+fn members_of(of: &ColumnType) -> Option<&[NamedType]> {
+    match of {
+        ColumnType::Struct(members) => Some(members),
+        ColumnType::Array(element) => members_of(element),
+        ColumnType::Map(_, value) => members_of(value),
+        _ => None,
+    }
+}
+
+/// Reads records into a batch.
+pub struct JsonReader<'t> {
+    table: &'t JsonTable,
+    root: Members,
+    /// The record that is being read.
+    padded: Vec<u8>,
+    /// Of flushed batches, whether a column had a value.
+    filled: Vec<bool>,
+    /// Rows of flushed batches.
+    read: u64,
+    /// Values of which digits were rounded away.
+    rounded: u64,
+    /// Values of the batch, about.
+    values: usize,
+    long_way_only: bool,
+}
+
+impl JsonReader<'_> {
+    /// Adds a record's rows, and says how many.
+    ///
+    /// # Errors
+    /// The record is no JSON, or does not fit the schema. Nothing of it is added.
+    pub fn read(&mut self, record: &[u8]) -> Result<usize, NotConverted> {
+        let before = self.root.rows;
+        match self.try_read(record) {
+            Ok(()) => Ok(self.root.rows - before),
+            Err(refusal) => {
+                self.root.truncate(before);
+                Err(refusal.told())
+            }
+        }
+    }
+
+    fn try_read(&mut self, record: &[u8]) -> Reading<()> {
+        let mut reader = RowReader {
+            text: Text::new(record, &mut self.padded)?,
+            rules: &self.table.rules,
+            values_left: RECORD_VALUES_MAX,
+            rounded: 0,
+            long_way_only: self.long_way_only,
+        };
+        // What is wrong with its values matters only if it is JSON.
+        reader.documents(&mut self.root).map_err(|refusal| reader.check().err().unwrap_or(refusal))?;
+        self.rounded += reader.rounded;
+        self.values += RECORD_VALUES_MAX - reader.values_left;
+        Ok(())
+    }
+
+    /// Rows so far.
+    pub fn rows(&self) -> usize {
+        self.root.rows
+    }
+
+    /// Values so far, about.
+    pub fn values(&self) -> usize {
+        self.values
+    }
+
+    /// What the flushed rows show.
+    pub fn coverage(self) -> ColumnCoverage {
+        let mut coverage = ColumnCoverage::new(self.table.paths.clone(), self.filled, self.read, self.rounded);
+        add_unknown(&self.root, "", &mut coverage);
+        coverage
+    }
+
+    /// The rows so far, as a batch; none are left.
+    pub fn flush(&mut self) -> RecordBatch {
+        let mut noted = self.filled.iter_mut();
+        let mut note = |filled: bool| noted.by_ref().take(1).for_each(|noted| *noted |= filled);
+        self.root.columns.iter().for_each(|column| column.note_filled(&mut note));
+        self.read += self.root.rows as u64;
+        let options = RecordBatchOptions::new().with_row_count(Some(self.root.rows));
+        let columns = self.root.finish(self.table.arrow.fields());
+        self.values = 0;
+        RecordBatch::try_new_with_options(self.table.arrow.clone(), columns, &options).expect("columns of this schema")
+    }
+}
+
+/// Adds the keys of objects that named none of their members.
+fn add_unknown(members: &Members, before: &str, coverage: &mut ColumnCoverage) {
+    for spelled in members.keys.unknown() {
+        // Without its quotation marks and the colon.
+        let key = String::from_utf8_lossy(&spelled[1..spelled.len() - 2]);
+        coverage.add_unknown(format!("{before}{key}"));
+    }
+    for (name, column) in members.names.names.iter().zip(&members.columns) {
+        if let Some(inside) = column.members() {
+            add_unknown(inside, &format!("{before}{name}."), coverage);
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! A record's text: white space, strings, numbers and whole values of JSON (RFC 8259), found without taking anything apart.
+//!
+//! Everything here is linear, allocates nothing but what is unescaped, and does not recurse.
+
+use super::refusal::{Reading, Refusal};
+use super::unchecked::specials;
+use std::borrow::Cow;
+
+/// One record, which is UTF-8, and zeros behind it: no part of a value is a zero, so that bytes can be looked at several at a time.
+#[derive(Clone, Copy)]
+pub(super) struct Text<'a> {
+    padded: &'a [u8],
+}
+
+/// Bytes that are looked at together.
+pub(super) const BLOCK: usize = 16;
+/// Zeros behind a record.
+const PADDING: usize = 2 * BLOCK;
+/// Objects and arrays inside one another. Jackson's limit, too; whoever reads such a value recurses.
+const DEPTH_MAX: usize = 1000;
+
+impl<'a> Text<'a> {
+    /// A record, copied to `room`.
+    ///
+    /// # Errors
+    /// It is no UTF-8, or nothing but white space.
+    pub(super) fn new(record: &[u8], room: &'a mut Vec<u8>) -> Reading<Text<'a>> {
+        room.clear();
+        room.extend_from_slice(record);
+        room.extend_from_slice(&[0; PADDING]);
+        if !(record.is_ascii() || std::str::from_utf8(record).is_ok()) {
+            return Err(Refusal::whole("The record is not valid UTF-8."));
+        }
+        if record.trim_ascii().is_empty() {
+            return Err(Refusal::whole("The record was empty or contained only whitespace."));
+        }
+        Ok(Text { padded: room })
+    }
+
+    /// The byte at a place; 0 at the end.
+    #[inline(always)]
+    pub(super) fn byte(self, at: usize) -> u8 {
+        self.padded.get(at).copied().unwrap_or(0)
+    }
+
+    fn end(self) -> usize {
+        self.padded.len() - PADDING
+    }
+
+    pub(super) fn is_end(self, at: usize) -> bool {
+        at >= self.end()
+    }
+
+    /// Sixteen bytes.
+    #[inline(always)]
+    pub(super) fn block(self, at: usize) -> Option<&'a [u8; BLOCK]> {
+        self.padded.get(at..at + BLOCK)?.first_chunk()
+    }
+
+    #[inline(always)]
+    pub(super) fn slice(self, from: usize, to: usize) -> &'a [u8] {
+        &self.padded[from..to]
+    }
+
+    /// The same, as a text.
+    pub(super) fn str(self, from: usize, to: usize) -> &'a str {
+        std::str::from_utf8(self.slice(from, to)).expect("a record is UTF-8, and tokens end at ASCII characters")
+    }
+
+    #[inline(always)]
+    pub(super) fn starts_with(self, at: usize, word: &[u8]) -> bool {
+        self.padded.get(at..at + word.len()) == Some(word)
+    }
+
+    /// The first place from `at` on that is no white space.
+    #[inline(always)]
+    pub(super) fn space(self, mut at: usize) -> usize {
+        while matches!(self.byte(at), b' ' | b'\n' | b'\r' | b'\t') {
+            at += 1;
+        }
+        at
+    }
+
+    /// The first place from `at` on that is not plain within a string: a quotation mark, a backslash, a control byte, the end.
+    #[inline(always)]
+    pub(super) fn plain_until(self, mut at: usize) -> usize {
+        while let Some(block) = self.block(at) {
+            let special = specials(block);
+            if special != 0 {
+                return at + special.trailing_zeros() as usize;
+            }
+            at += BLOCK;
+        }
+        self.end()
+    }
+
+    /// Appends a string to `out` as long as it is plain: up to the place that [`Text::plain_until`] finds.
+    #[inline(always)]
+    pub(super) fn copy_plain(self, from: usize, out: &mut Vec<u8>) -> usize {
+        let (before, mut at) = (out.len(), from);
+        while let Some(block) = self.block(at) {
+            // Sixteen bytes of which some are taken back are cheaper than a copy of the right length.
+            out.extend_from_slice(block);
+            let special = specials(block);
+            if special != 0 {
+                let end = at + special.trailing_zeros() as usize;
+                out.truncate(before + (end - from));
+                return end;
+            }
+            at += BLOCK;
+        }
+        out.truncate(before);
+        self.end()
+    }
+
+    /// What a string means, and the place behind it; `at` is its quotation mark.
+    ///
+    /// # Errors
+    /// As [`Text::unescape`].
+    pub(super) fn string(self, at: usize) -> Reading<(Cow<'a, str>, usize)> {
+        let close = self.plain_until(at + 1);
+        if self.byte(at) == b'"' && self.byte(close) == b'"' {
+            return Ok((self.str(at + 1, close).into(), close + 1));
+        }
+        let mut meant = Vec::new();
+        let behind = self.unescape(at, &mut meant)?;
+        Ok((String::from_utf8(meant).expect("characters of a record that is UTF-8").into(), behind))
+    }
+
+    /// Appends what a string means to `out`; `at` is its quotation mark. The place behind it.
+    ///
+    /// # Errors
+    /// No string, a control byte, an escape that is none, half a surrogate pair.
+    pub(super) fn unescape(self, at: usize, out: &mut Vec<u8>) -> Reading<usize> {
+        if self.byte(at) != b'"' {
+            return Err(self.unexpected(at, "a string"));
+        }
+        let plain = self.copy_plain(at + 1, out);
+        self.unescape_rest(plain, out)
+    }
+
+    /// The same from the first place on that is not plain.
+    #[inline(never)]
+    pub(super) fn unescape_rest(self, mut at: usize, out: &mut Vec<u8>) -> Reading<usize> {
+        loop {
+            match self.byte(at) {
+                b'"' => return Ok(at + 1),
+                b'\\' => at = self.copy_plain(self.unescape_one(at, out)?, out),
+                _ => return Err(self.unexpected(at, "the rest of a string")),
+            }
+        }
+    }
+
+    /// The character behind a backslash.
+    fn unescape_one(self, at: usize, out: &mut Vec<u8>) -> Reading<usize> {
+        let plain = match self.byte(at + 1) {
+            same @ (b'"' | b'\\' | b'/') => same,
+            b'b' => 8,
+            b'f' => 12,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => {
+                let (mut code, mut behind) = (self.unit(at)?, at + 6);
+                if (0xd800..0xdc00).contains(&code) && self.starts_with(behind, b"\\u") {
+                    let low = self.unit(behind)?;
+                    if (0xdc00..0xe000).contains(&low) {
+                        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+                        behind += 6;
+                    }
+                }
+                let Some(character) = char::from_u32(code) else {
+                    return Err(Refusal::syntax(at, "half of a surrogate pair, expected a character"));
+                };
+                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                return Ok(behind);
+            }
+            _ => return Err(self.unexpected(at + 1, "the rest of an escape")),
+        };
+        out.push(plain);
+        Ok(at + 2)
+    }
+
+    /// The sixteen bits of `\uXXXX`.
+    fn unit(self, at: usize) -> Reading<u32> {
+        (at + 2..at + 6).try_fold(0, |code, at| match (self.byte(at) as char).to_digit(16) {
+            Some(digit) => Ok(code << 4 | digit),
+            None => Err(self.unexpected(at, "four hexadecimal digits")),
+        })
+    }
+
+    /// The place behind a string, of which only the form is looked at.
+    #[inline]
+    pub(super) fn skip_string(self, at: usize) -> Reading<usize> {
+        if self.byte(at) != b'"' {
+            return Err(self.unexpected(at, "a string"));
+        }
+        let mut at = at + 1;
+        loop {
+            at = self.plain_until(at);
+            match (self.byte(at), self.byte(at + 1)) {
+                (b'"', _) => return Ok(at + 1),
+                (b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
+                (b'\\', b'u') => {
+                    self.unit(at)?;
+                    at += 6;
+                }
+                (b'\\', _) => return Err(self.unexpected(at + 1, "the rest of an escape")),
+                _ => return Err(self.unexpected(at, "the rest of a string")),
+            }
+        }
+    }
+
+    /// The place behind a number.
+    pub(super) fn skip_number(self, at: usize) -> Reading<usize> {
+        let digits = |mut at: usize| {
+            while self.byte(at).is_ascii_digit() {
+                at += 1;
+            }
+            at
+        };
+        let some = |at: usize| match digits(at) {
+            behind if behind > at => Ok(behind),
+            _ => Err(self.unexpected(at, "a digit")),
+        };
+        let first = at + usize::from(self.byte(at) == b'-');
+        let mut at = some(first)?;
+        if self.byte(first) == b'0' && at > first + 1 {
+            return Err(self.unexpected(first + 1, "no digit behind a leading zero"));
+        }
+        if self.byte(at) == b'.' {
+            at = some(at + 1)?;
+        }
+        if matches!(self.byte(at), b'e' | b'E') {
+            at = some(at + 1 + usize::from(matches!(self.byte(at + 1), b'+' | b'-')))?;
+        }
+        Ok(at)
+    }
+
+    /// The place behind a value of any kind.
+    ///
+    /// # Errors
+    /// The value is not JSON, or more than a thousand objects and arrays stand in one another.
+    pub(super) fn skip(self, at: usize) -> Reading<usize> {
+        let (mut open, mut at) = (Nesting::default(), at);
+        loop {
+            at = match self.byte(at) {
+                b'"' => self.skip_string(at)?,
+                start @ (b'{' | b'[') => {
+                    let is_object = start == b'{';
+                    open.enter(is_object).ok_or_else(|| self.unexpected(at, "at most 1000 levels of nesting"))?;
+                    let inside = self.space(at + 1);
+                    let is_empty = self.byte(inside) == if is_object { b'}' } else { b']' };
+                    if !is_empty {
+                        at = if is_object { self.skip_key(inside)? } else { inside };
+                        continue;
+                    }
+                    open.leave();
+                    inside + 1
+                }
+                b'-' | b'0'..=b'9' => self.skip_number(at)?,
+                _ => self.skip_word(at)?,
+            };
+            loop {
+                let Some(is_object) = open.innermost() else { return Ok(at) };
+                at = self.space(at);
+                match (self.byte(at), is_object) {
+                    (b',', _) => break,
+                    (b'}', true) | (b']', false) => open.leave(),
+                    (_, true) => return Err(self.unexpected(at, "`,` or `}`")),
+                    (_, false) => return Err(self.unexpected(at, "`,` or `]`")),
+                }
+                at += 1;
+            }
+            at = self.space(at + 1);
+            if open.innermost() == Some(true) {
+                at = self.skip_key(at)?;
+            }
+        }
+    }
+
+    /// The place of the value behind a key and its colon.
+    fn skip_key(self, at: usize) -> Reading<usize> {
+        let behind = self.skip_string(at)?;
+        self.colon(self.space(behind))
+    }
+
+    /// The place of the value behind a colon.
+    #[inline]
+    pub(super) fn colon(self, at: usize) -> Reading<usize> {
+        match self.byte(at) {
+            b':' => Ok(self.space(at + 1)),
+            _ => Err(self.unexpected(at, "`:`")),
+        }
+    }
+
+    /// The place behind `null`, `true` or `false`.
+    fn skip_word(self, at: usize) -> Reading<usize> {
+        let word = [b"null".as_slice(), b"true", b"false"].into_iter().find(|word| self.starts_with(at, word));
+        word.map(|word| at + word.len()).ok_or_else(|| self.unexpected(at, "a value"))
+    }
+
+    /// What stands at a place is not what has to stand there.
+    #[cold]
+    pub(super) fn unexpected(self, at: usize, expected: &str) -> Box<Refusal> {
+        if self.is_end(at) {
+            return Refusal::syntax(self.end(), &format!("the end, expected {expected}"));
+        }
+        let rest = String::from_utf8_lossy(&self.padded[at..self.end().min(at + 4)]);
+        let found = rest.chars().next().unwrap_or_default();
+        Refusal::syntax(at, &format!("found `{}`, expected {expected}", found.escape_default()))
+    }
+}
+
+/// Which objects and arrays are open.
+struct Nesting {
+    is_object: [u64; DEPTH_MAX.div_ceil(64)],
+    depth: usize,
+}
+
+impl Default for Nesting {
+    fn default() -> Self {
+        Nesting { is_object: [0; DEPTH_MAX.div_ceil(64)], depth: 0 }
+    }
+}
+
+impl Nesting {
+    /// `None`: there are too many.
+    fn enter(&mut self, is_object: bool) -> Option<()> {
+        if self.depth == DEPTH_MAX {
+            return None;
+        }
+        let (word, bit) = (&mut self.is_object[self.depth / 64], 1 << (self.depth % 64));
+        *word = if is_object { *word | bit } else { *word & !bit };
+        self.depth += 1;
+        Some(())
+    }
+
+    fn leave(&mut self) {
+        self.depth -= 1;
+    }
+
+    /// Whether the innermost is an object; `None`: nothing is open.
+    fn innermost(&self) -> Option<bool> {
+        let last = self.depth.checked_sub(1)?;
+        Some(self.is_object[last / 64] >> (last % 64) & 1 == 1)
+    }
+}
