@@ -34,7 +34,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("compress", &["error"]),
     ("source", &["alarm", "aws", "clock", "config", "error", "lane", "record", "sabotage"]),
     ("deliver", &["aws", "compress", "config", "destination", "error", "fs", "json", "record", "sabotage"]),
-    ("config", &["destination", "settings", "units", "error", "partition"]),
+    ("config", &["destination", "settings", "units", "error", "format", "partition"]),
     (
         "stream",
         &[

@@ -110,7 +110,8 @@ pub struct Lines {}
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Parquet {
-    /// A YAML file with `columns`, relative to the configuration file.
+    /// A file with the columns, relative to the configuration file: YAML with `columns`, a type (`struct<name:type,…>`), a `CREATE
+    /// EXTERNAL TABLE` statement, a JSON Schema, an Avro schema, or a Parquet file.
     pub schema: PathBuf,
     #[serde(default)]
     pub compression: ParquetCompression,

@@ -1,10 +1,12 @@
-//! Columns of a table, read from the YAML file that `format.parquet.schema` names.
+//! Columns of a table, read from the file that `format.parquet.schema` names: our YAML, or what the format step knows besides.
 //!
 //! Names and the text of types only: what a type text means is the format step's matter, which can point back at it by
 //! line and column.
 
 use super::problem::{self, Errors, Problem};
 use super::tree::{self, NodeKind, TreeEntry, TreeNode, join, quote};
+use crate::format::schema::NamedType;
+use crate::format::schema::source::{self, SchemaForm, SchemaProblem};
 use std::path::Path;
 
 /// One column. The position is that of its type.
@@ -24,13 +26,31 @@ const COLUMNS_EXPECTED: &str = "a mapping from column to type, or a list of mapp
 /// Longest key of Firehose's mappings.
 const KEY_CHARS_MAX: usize = 1024;
 
-/// Reads `columns: {id: bigint, …}` or `columns: [{name: id, type: bigint}, …]`, in file order. A type may be written as
-/// `{type: bigint, key: "@id"}`, and a list's mapping may have a `key`.
+/// Reads the columns in a file, whatever form it has (see [`SchemaForm`]).
 pub fn load_columns(path: &Path) -> Result<Vec<SchemaColumn>, Errors> {
-    parse_columns(&problem::read_text(path)?, &path.display().to_string())
+    let file_name = path.display().to_string();
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) if SchemaForm::of(&bytes) != SchemaForm::Yaml => bytes,
+        _ => return parse_columns(&problem::read_text(path)?, &file_name),
+    };
+    let problem = |SchemaProblem { line, column, message }: SchemaProblem| {
+        Errors::new(vec![Problem { file: file_name.clone(), line, column, path: String::new(), message }])
+    };
+    let schema = source::read(&bytes).map_err(problem)?;
+    let count = schema.columns.len();
+    if !(1..=COLUMNS_MAX).contains(&count) {
+        let message = format!("found {count} columns, expected 1 to {COLUMNS_MAX}");
+        return Err(problem(SchemaProblem { line: 1, column: 1, message }));
+    }
+    let column =
+        |NamedType { name, of, key }| SchemaColumn { name, type_text: of.to_string(), key, line: 1, column: 1 };
+    Ok(schema.columns.into_iter().map(column).collect())
 }
 
-/// The same from text; `file_name` is for messages.
+/// Reads `columns: {id: bigint, …}` or `columns: [{name: id, type: bigint}, …]`, in file order. A type may be written as
+/// `{type: bigint, key: "@id"}`, and a list's mapping may have a `key`.
+///
+/// `file_name` is for messages.
 pub fn parse_columns(text: &str, file_name: &str) -> Result<Vec<SchemaColumn>, Errors> {
     let mut problems = Vec::new();
     let root = tree::parse(text, file_name, &mut problems)?;

@@ -63,7 +63,8 @@ impl ColumnCoverage {
         }
         let columns = some("column", &outermost);
         let keys = some("key", &self.unknown.iter().map(String::as_str).collect::<Vec<_>>());
-        Some(format!("{columns} had no value in {} rows, while {keys} named no column", self.rows))
+        let plural = if self.rows == 1 { "" } else { "s" };
+        Some(format!("{columns} had no value in {} row{plural}, while {keys} named no column", self.rows))
     }
 }
 
@@ -92,7 +93,7 @@ mod tests {
         assert_eq!(coverage(&columns, [true; 3], &["x"], 1000).complaint(), None);
         assert_eq!(coverage(&columns, [true, false, false], &[], 1000).complaint(), None);
         assert_eq!(coverage(&columns, [true, false, false], &["usr"], 99).complaint(), None);
-        let expected = "the columns `id`, `user` had no value in 1 rows, while the key `usr` named no column";
+        let expected = "the columns `id`, `user` had no value in 1 row, while the key `usr` named no column";
         assert_eq!(coverage(&columns, [false; 3], &["usr"], 1).complaint().as_deref(), Some(expected));
         let mut whole = coverage(&columns, [true, true, false], &["user.nm"], 99);
         whole.merge(coverage(&columns, [false, true, false], &["user.nam"], 1));

@@ -280,3 +280,15 @@ fn add_unknown(members: &Members, before: &str, coverage: &mut ColumnCoverage) {
         }
     }
 }
+
+/// How many digits of a second a text has, if it is a moment for the OpenX SerDe: not a number, and not a day alone.
+pub(super) fn moment_digits(text: &str) -> Option<usize> {
+    let has_time = text.contains(':') && time::moment(text, time::Shape::Any).is_some();
+    let fraction = || text.split_once('.').map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
+    has_time.then(fraction)
+}
+
+/// Whether a text is a day.
+pub(super) fn is_day(text: &str) -> bool {
+    time::day(text, false).is_some()
+}

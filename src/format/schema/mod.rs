@@ -1,6 +1,17 @@
-//! Column types as Hive and Glue write them (docs/firehose.md: "Types of columns").
+//! The columns of a table: their types, as Hive and Glue write them (docs/firehose.md: "Types of columns"), and where they are
+//! read from.
+
+mod avro;
+mod columnar;
+mod ddl;
+pub mod diff;
+mod hive;
+pub mod infer;
+mod json_schema;
+pub mod source;
 
 use arrow_schema::{DataType, Field, Fields, SchemaRef, TimeUnit};
+use hive::HiveParser;
 use std::fmt;
 use std::sync::Arc;
 
@@ -91,9 +102,9 @@ fn fields(members: &[NamedType], timestamp: TimestampUnit) -> Fields {
 impl ColumnType {
     /// Reads one Hive type.
     pub fn parse(text: &str) -> Result<ColumnType, TypeError> {
-        let mut parser = Parser { text, rest: text, depth: 0 };
+        let mut parser = HiveParser::new(text);
         let found = parser.column_type()?;
-        if parser.rest.trim().is_empty() { Ok(found) } else { Err(parser.error("the end of the type")) }
+        if parser.is_end() { Ok(found) } else { Err(parser.error("the end of the type")) }
     }
 
     /// As Arrow has it; a `timestamp` without digits is of this unit.
@@ -159,7 +170,8 @@ impl fmt::Display for ColumnType {
             ColumnType::Struct(members) => {
                 f.write_str("struct<")?;
                 for (i, NamedType { name, of, .. }) in members.iter().enumerate() {
-                    write!(f, "{}{name}:{of}", if i == 0 { "" } else { "," })?;
+                    let quote = if is_plain_name(name) { "" } else { "`" };
+                    write!(f, "{}{quote}{}{quote}:{of}", if i == 0 { "" } else { "," }, name.replace('`', "``"))?;
                 }
                 f.write_str(">")
             }
@@ -184,173 +196,40 @@ impl fmt::Display for TypeError {
 
 /// Of what was found; a type's text may be as long as its file.
 const SHOWN_CHARS_MAX: usize = 60;
-/// Types inside one another. Reading them, and every reader and writer of such a column, recurses; tables have a few.
-const DEPTH_MAX: usize = 32;
-
-const TYPES: &str = "tinyint, smallint, int, bigint, float, double, boolean, string, char(n), varchar(n), binary, date, \
-                     timestamp, timestamp(3, 6 or 9), decimal(precision,scale), array<type>, map<type,type> or \
-                     struct<name:type,…>";
-
-struct Parser<'a> {
-    text: &'a str,
-    rest: &'a str,
-    /// Types that are open around `rest`.
-    depth: usize,
+/// Adds a member, whose name may be any text.
+fn member(members: &mut Vec<NamedType>, name: &str, of: ColumnType) -> Result<(), TypeError> {
+    if name.is_empty() || members.iter().any(|known| known.name.to_lowercase() == name.to_lowercase()) {
+        return Err(TypeError { found: name.to_owned(), expected: "every name once, and none that is empty".into() });
+    }
+    members.push(NamedType { name: name.to_owned(), of, key: None });
+    Ok(())
 }
 
-impl<'a> Parser<'a> {
-    fn error(&self, expected: impl Into<String>) -> TypeError {
-        let found = if self.rest.trim().is_empty() { self.text } else { self.rest.trim() };
-        TypeError { found: found.to_owned(), expected: expected.into() }
-    }
-
-    fn word(&mut self) -> &'a str {
-        self.rest = self.rest.trim_start();
-        let end = self.rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(self.rest.len());
-        let (word, rest) = self.rest.split_at(end);
-        self.rest = rest;
-        word
-    }
-
-    fn symbol(&mut self, symbol: char) -> Result<(), TypeError> {
-        self.rest = self.rest.trim_start();
-        match self.rest.strip_prefix(symbol) {
-            Some(rest) => {
-                self.rest = rest;
-                Ok(())
-            }
-            None => Err(self.error(format!("`{symbol}`"))),
+/// Members as columns of a table: names of other characters than letters, digits and `_` get them replaced, and stay as keys.
+fn as_columns(members: Vec<NamedType>) -> Result<TableSchema, TypeError> {
+    let mut columns: Vec<NamedType> = Vec::new();
+    for NamedType { name: key, of, .. } in members {
+        let plain: String = key.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '_' }).collect();
+        let plain = if is_plain_name(&key) { plain } else { plain.trim_matches('_').to_owned() };
+        let name = if plain.is_empty() { "_".to_owned() } else { plain };
+        if columns.iter().any(|known| known.name.to_lowercase() == name.to_lowercase()) {
+            let found = format!("{key}, which would be the column {name} again");
+            return Err(TypeError { found, expected: "names that differ as columns".into() });
         }
+        let key = (name != key).then_some(key);
+        columns.push(NamedType { name, of, key });
     }
+    Ok(TableSchema { columns })
+}
 
-    fn number<T: std::str::FromStr>(&mut self) -> Result<T, TypeError> {
-        let before = self.rest;
-        let word = self.word();
-        word.parse().map_err(|_| TypeError { found: before.to_owned(), expected: "a number".into() })
-    }
-
-    fn column_type(&mut self) -> Result<ColumnType, TypeError> {
-        if self.depth == DEPTH_MAX {
-            return Err(self.error(format!("at most {DEPTH_MAX} types inside one another")));
-        }
-        self.depth += 1;
-        let found = self.one_type();
-        self.depth -= 1;
-        found
-    }
-
-    fn one_type(&mut self) -> Result<ColumnType, TypeError> {
-        let before = self.rest;
-        let word = self.word().to_ascii_lowercase();
-        Ok(match word.as_str() {
-            "tinyint" => ColumnType::TinyInt,
-            "smallint" => ColumnType::SmallInt,
-            "int" | "integer" => ColumnType::Int,
-            "bigint" => ColumnType::BigInt,
-            "float" => ColumnType::Float,
-            "double" => ColumnType::Double,
-            "boolean" => ColumnType::Boolean,
-            "string" => ColumnType::String,
-            "binary" => ColumnType::Binary,
-            "date" => ColumnType::Date,
-            "timestamp" => ColumnType::Timestamp(self.unit()?),
-            "char" => ColumnType::Char(self.length()?),
-            "varchar" => ColumnType::Varchar(self.length()?),
-            "decimal" => self.decimal()?,
-            "array" => {
-                self.symbol('<')?;
-                let element = self.column_type()?;
-                self.symbol('>')?;
-                ColumnType::Array(Box::new(element))
-            }
-            "map" => self.map()?,
-            "struct" => self.structure()?,
-            _ => return Err(TypeError { found: before.trim().to_owned(), expected: TYPES.into() }),
-        })
-    }
-
-    fn follows(&self, symbol: char) -> bool {
-        self.rest.trim_start().starts_with(symbol)
-    }
-
-    fn unit(&mut self) -> Result<Option<TimestampUnit>, TypeError> {
-        if !self.follows('(') {
-            return Ok(None);
-        }
-        self.symbol('(')?;
-        let digits = self.number::<u32>()?;
-        self.symbol(')')?;
-        let error = || TypeError { found: format!("timestamp({digits})"), expected: "3, 6 or 9 digits".into() };
-        TimestampUnit::of_digits(digits).ok_or_else(error).map(Some)
-    }
-
-    fn length(&mut self) -> Result<u32, TypeError> {
-        self.symbol('(')?;
-        let length = self.number::<u32>()?;
-        self.symbol(')')?;
-        Ok(length)
-    }
-
-    fn decimal(&mut self) -> Result<ColumnType, TypeError> {
-        if !self.follows('(') {
-            return Ok(ColumnType::Decimal { precision: 10, scale: 0 });
-        }
-        self.symbol('(')?;
-        let precision = self.number::<u8>()?;
-        let mut scale = 0;
-        if self.follows(',') {
-            self.symbol(',')?;
-            scale = self.number::<u8>()?;
-        }
-        self.symbol(')')?;
-        if !(1..=38).contains(&precision) || scale > precision {
-            let found = format!("decimal({precision},{scale})");
-            return Err(TypeError { found, expected: "a precision from 1 to 38 and a scale up to it".into() });
-        }
-        Ok(ColumnType::Decimal { precision, scale })
-    }
-
-    fn map(&mut self) -> Result<ColumnType, TypeError> {
-        self.symbol('<')?;
-        let before = self.rest;
-        let key = self.column_type()?;
-        if key.has_members() {
-            let expected = "a map's key of a type without members".into();
-            return Err(TypeError { found: before.to_owned(), expected });
-        }
-        self.symbol(',')?;
-        let value = self.column_type()?;
-        self.symbol('>')?;
-        Ok(ColumnType::Map(Box::new(key), Box::new(value)))
-    }
-
-    fn structure(&mut self) -> Result<ColumnType, TypeError> {
-        self.symbol('<')?;
-        let mut members: Vec<NamedType> = Vec::new();
-        loop {
-            let name = self.word().to_owned();
-            if name.is_empty() {
-                return Err(self.error("a field's name"));
-            }
-            // As for columns: catalogues fold case.
-            if members.iter().any(|member| member.name.to_lowercase() == name.to_lowercase()) {
-                return Err(TypeError { found: name, expected: "every name in a struct once".into() });
-            }
-            self.symbol(':')?;
-            members.push(NamedType { name, of: self.column_type()?, key: None });
-            self.rest = self.rest.trim_start();
-            match self.rest.strip_prefix(',') {
-                Some(rest) => self.rest = rest,
-                None => break,
-            }
-        }
-        self.symbol('>')?;
-        Ok(ColumnType::Struct(members))
-    }
+/// Whether a name needs no backticks in a type's text.
+fn is_plain_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_')
 }
 
 #[cfg(test)]
 mod tests {
+    use super::hive::DEPTH_MAX;
     use super::*;
 
     #[test]
