@@ -5,13 +5,16 @@ mod audit;
 mod check;
 mod check_online;
 pub mod client;
+mod convert;
 mod demo;
+mod lines;
 mod out;
 mod pinned;
 mod put;
 mod redrive;
 mod repair;
 pub mod run;
+mod schema;
 mod status;
 mod transform;
 
@@ -38,6 +41,11 @@ enum Command {
     Check(check::CheckOptions),
     /// Put the lines of a file, or of standard input, as records.
     Put(put::PutOptions),
+    /// Convert the records of a file as a stream would, without a service: what failed is written beside.
+    Convert(convert::ConvertOptions),
+    /// Work on schemas of columns.
+    #[command(subcommand)]
+    Schema(schema::SchemaCommand),
     /// Show how the streams of a running service stand.
     Status(status::StatusOptions),
     /// Put failed records in again where they failed, each once.
@@ -66,6 +74,8 @@ pub fn main() -> ExitCode {
         Command::Demo(options) => demo::demo(&options),
         Command::Check(options) => check::check(&options),
         Command::Put(options) => put::put(&options),
+        Command::Convert(options) => convert::convert(&options),
+        Command::Schema(command) => schema::schema(&command),
         Command::Status(options) => status::status(&options),
         Command::Redrive(options) => redrive::redrive(&options),
         Command::Pause(stream) => redrive::verb(&stream, "pause"),

@@ -1,3 +1,4 @@
 //! The commands besides `run`.
 
 pub mod commands;
+pub mod convert;

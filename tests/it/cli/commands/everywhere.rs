@@ -20,10 +20,10 @@ struct Case {
 }
 
 /// What the commands of this file are.
-const TRIED: [&str; 10] =
-    ["check", "put", "status", "redrive", "pause", "resume", "abandon", "acknowledge", "audit", "repair"];
+const TRIED: [&str; 11] =
+    ["check", "put", "convert", "status", "redrive", "pause", "resume", "abandon", "acknowledge", "audit", "repair"];
 /// `run` is what they talk to; the others have no configuration.
-const OTHERS: [&str; 4] = ["run", "demo", "transform", "help"];
+const OTHERS: [&str; 5] = ["run", "demo", "schema", "transform", "help"];
 
 fn s3(bucket: &str) -> String {
     format!(
@@ -58,6 +58,9 @@ fn try_all(case: &Case) {
     std::fs::write(&file, "{\"n\":1,\"s\":\"a\"}\n{\"n\":2,\"s\":\"b\"}\n").unwrap();
     assert_eq!(ends(&service, 0, &["put", "CONFIG", "s", &file]), "2 records acknowledged\n");
     service.settled(2);
+    let converted = service.dir.path().join("converted").display().to_string();
+    let text = ends(&service, 0, &["convert", &file, "--config", "CONFIG", "--stream", "s", "--output", &converted]);
+    assert!(text.starts_with("2 of 2 records in `"), "{text}");
     while_it_runs_or_not(&service);
     ends(&service, 0, &["status", "CONFIG"]);
     ends(&service, 0, &["status", "--json", "CONFIG"]);
@@ -132,14 +135,16 @@ fn output_that_nobody_takes_is_no_panic() {
     let config = service.config().display().to_string();
     let file = service.dir.path().join("records").display().to_string();
     std::fs::write(&file, "one\n").unwrap();
+    let converted = service.dir.path().join("converted").display().to_string();
     let run = |command: &str, stdout: std::process::Stdio| {
-        let rest: &[&str] = match command {
-            "check" | "status" | "audit" | "repair" => &[],
-            "put" => &["s", &file],
-            _ => &["s"],
+        let arguments: &[&str] = match command {
+            "check" | "status" | "audit" | "repair" => &[&config],
+            "put" => &[&config, "s", &file],
+            "convert" => &[&file, "--config", &config, "--stream", "s", "--force", "--output", &converted],
+            _ => &[&config, "s"],
         };
         let program = variable("HYDRANT_TEST_BIN");
-        let output = Command::new(program).args([command, &config]).args(rest).stdout(stdout).output().unwrap();
+        let output = Command::new(program).arg(command).args(arguments).stdout(stdout).output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let closed = || {

@@ -1,0 +1,99 @@
+//! `hydrant convert` and `hydrant schema`: what a user tries first, without a service.
+
+use crate::rig::service::variable;
+use std::path::Path;
+use std::process::Command;
+
+/// Runs a command in a directory: its exit code, and what it printed, standard output first.
+fn hydrant(dir: &Path, arguments: &[&str]) -> (i32, String) {
+    let run = Command::new(variable("HYDRANT_TEST_BIN")).current_dir(dir).args(arguments).output().unwrap();
+    let text = [run.stdout, run.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    (run.status.code().unwrap(), text)
+}
+
+/// The rows of a file, as pyarrow and DuckDB read them alike.
+fn rows(file: &Path) -> String {
+    let run = Command::new(variable("HYDRANT_TEST_PYTHON")).arg("tests/clients/rows.py").arg(file).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    String::from_utf8(run.stdout).unwrap()
+}
+
+#[test]
+fn a_file_is_converted_as_a_stream_would_and_failures_are_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::write(at("clicks.json"), "{\"id\":1,\"price\":19.999}\n\n{\"id\":\"x\"}\n{\"ID\":2,\"Price\":\"3\"}\n")
+        .unwrap();
+    std::fs::write(at("table.sql"), "CREATE EXTERNAL TABLE t (id int, price decimal(10,2))").unwrap();
+    let (code, text) = hydrant(dir.path(), &["convert", "clicks.json", "--schema", "table.sql"]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("2 of 3 records in `clicks.parquet`, ") && text.contains("1 values were rounded"), "{text}");
+    assert!(
+        text.contains("1 failed, in `clicks.parquet.failed.jsonl`; the first: record 2: DataFormatConversion."),
+        "{text}"
+    );
+    assert_eq!(rows(&at("clicks.parquet")), "{\"id\": 1, \"price\": \"20.00\"}\n{\"id\": 2, \"price\": \"3.00\"}\n");
+    let failed = std::fs::read_to_string(at("clicks.parquet.failed.jsonl")).unwrap();
+    let failed: serde_json::Value = serde_json::from_str(failed.trim()).unwrap();
+    assert_eq!(failed["rawData"], base64_simd::STANDARD.encode_to_string("{\"id\":\"x\"}"));
+
+    let (code, text) = hydrant(dir.path(), &["convert", "clicks.json", "--schema", "table.sql"]);
+    assert!(code == 1 && text.contains("`clicks.parquet` is there already; `--force` replaces it"), "{text}");
+    let (code, text) =
+        hydrant(dir.path(), &["convert", "clicks.json", "--schema", "table.sql", "--force", "--serde", "strict"]);
+    let complaint = "had no value in 1 row, while the keys `ID`, `Price` named no column";
+    assert!(code == 1 && text.contains("1 of 3 records") && text.contains(complaint), "{text}");
+
+    let config = "streams: { s: { format: { parquet: { schema: table.sql } }, destination: { local: { dir: out } } }, \
+                  l: { format: lines, destination: { local: { dir: out } } } }";
+    std::fs::write(at("hydrant.yaml"), config).unwrap();
+    let gzip = Command::new("gzip").arg("-k").arg(at("clicks.json")).status().unwrap();
+    assert!(gzip.success());
+    let arguments =
+        ["convert", "clicks.json.gz", "--config", "hydrant.yaml", "--stream", "s", "-o", "by-config.parquet"];
+    assert_eq!(hydrant(dir.path(), &arguments).0, 1);
+    assert_eq!(rows(&at("by-config.parquet")).lines().count(), 2);
+    let arguments = ["convert", "clicks.json", "--config", "hydrant.yaml", "--stream", "l"];
+    assert_eq!(hydrant(dir.path(), &arguments), (0, "3 of 3 records in `clicks.out`, 56 bytes\n".into()));
+    let (code, text) = hydrant(dir.path(), &["convert", "clicks.json", "--config", "hydrant.yaml", "--stream", "x"]);
+    assert!(code == 1 && text.contains("`hydrant.yaml` has no stream `x`"), "{text}");
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".partial")), "{left:?}");
+}
+
+#[test]
+fn a_schema_is_inferred_from_samples_of_every_kind_and_holds_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::write(
+        at("lines.json"),
+        "{\"id\":1,\"@time\":\"2026-11-20T12:30:00Z\"}\n{\"id\":\n{\"id\":2,\"tags\":[\"a\"]}\n",
+    )
+    .unwrap();
+    std::fs::write(at("array.json"), "[\n  {\"id\": 3, \"user\": {\"name\": \"a\"}},\n  {\"ID\": 4}\n]\n").unwrap();
+    let raw = base64_simd::STANDARD.encode_to_string("{\"id\":\"five\"}");
+    std::fs::write(at("failed.json"), format!("{{\"attemptsMade\":1,\"rawData\":\"{raw}\"}}\n")).unwrap();
+    let (code, text) = hydrant(dir.path(), &["schema", "infer", "lines.json", "array.json", "failed.json"]);
+    let expected = "# `id` is an integer in lines.json:1 (4 of 5), and a text in failed.json:1:1 (1 of 5): taken as text\n\
+                    columns:\n  id: string  # in every record\n  time: { type: timestamp, key: \"@time\" }  # in 1 of 5 records\n  \
+                    tags: \"array<string>\"  # in 1 of 5 records\n  user: \"struct<name:string>\"  # in 1 of 5 records\n";
+    assert_eq!(code, 1, "{text}");
+    let (printed, wrong) = text.split_at(expected.len());
+    assert_eq!(printed, expected);
+    assert!(wrong.starts_with("lines.json:2: "), "{wrong}");
+
+    std::fs::write(at("inferred.yaml"), printed).unwrap();
+    let (code, text) = hydrant(dir.path(), &["convert", "lines.json", "--schema", "inferred.yaml"]);
+    assert!(code == 1 && text.contains("2 of 3 records"), "{text}");
+    let (code, text) = hydrant(dir.path(), &["schema", "show", "lines.parquet"]);
+    assert_eq!(
+        (code, text.as_str()),
+        (0, "columns:\n  id: string\n  time: timestamp\n  tags: \"array<string>\"\n  user: \"struct<name:string>\"\n")
+    );
+    let (code, text) = hydrant(dir.path(), &["schema", "diff", "inferred.yaml", "lines.parquet"]);
+    assert_eq!((code, text.as_str()), (1, "! time: key `@time` -> key `time`\n"));
+    assert_eq!(hydrant(dir.path(), &["schema", "diff", "inferred.yaml", "inferred.yaml"]), (0, String::new()));
+    std::fs::write(at("bad.sql"), "create table t (\n  a strng)").unwrap();
+    let (code, text) = hydrant(dir.path(), &["schema", "show", "bad.sql"]);
+    assert!(code == 1 && text.contains("bad.sql:2:5: ") && text.contains("found `strng)`"), "{text}");
+}
