@@ -8,6 +8,7 @@ use flate2::Compression as FlateLevel;
 use flate2::write::GzEncoder;
 use hydrant::compress::Compression;
 use hydrant::format::json::{JsonTable, OpenXRules, SerdeRules};
+use hydrant::format::parquet_settings::ParquetSettings;
 use hydrant::format::rows::RecordTable;
 use hydrant::format::{RecordFormat, parquet::ParquetFormat};
 use hydrant::record::Records;
@@ -77,7 +78,7 @@ pub struct Own {
 impl Own {
     pub fn parquet(corpus: &Corpus) -> Result<Own, String> {
         let table = JsonTable::new(corpus.kind.table()?, SerdeRules::OpenX(OpenXRules::default()));
-        let parquet = ParquetFormat::new(RecordTable::Json(table), basic::Compression::SNAPPY);
+        let parquet = ParquetFormat::new(RecordTable::Json(table), ParquetSettings::default());
         Ok(Own { chunks: chunks(corpus), format: Some(RecordFormat::Parquet(Box::new(parquet))) })
     }
 

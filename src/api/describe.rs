@@ -2,7 +2,7 @@
 
 use crate::config::{
     Backup, Buffer, Compress, Config, ContentEncoding, Destination, Format, Http, JsonSerde, ParquetCompression,
-    Source, Sse, Store, StreamConfig, WarehouseSettings,
+    ParquetDictionary, ParquetVersion, Source, Sse, Store, StreamConfig, WarehouseSettings,
 };
 use crate::stream::supervise::Stream;
 use serde_json::{Value, json};
@@ -112,11 +112,22 @@ fn conversion(format: &Format) -> Value {
         ParquetCompression::Snappy => "SNAPPY",
         ParquetCompression::Gzip => "GZIP",
         ParquetCompression::Uncompressed => "UNCOMPRESSED",
+        // Ours.
+        ParquetCompression::Zstd => "ZSTD",
+        ParquetCompression::Lz4Raw => "LZ4_RAW",
     };
+    let writer = &parquet.writer;
     json!({
         "Enabled": true,
         "InputFormatConfiguration": { "Deserializer": deserializer },
-        "OutputFormatConfiguration": { "Serializer": { "ParquetSerDe": { "Compression": compression } } },
+        "OutputFormatConfiguration": { "Serializer": { "ParquetSerDe": {
+            "BlockSizeBytes": writer.block_size.bytes(),
+            "PageSizeBytes": writer.page_size.bytes(),
+            "Compression": compression,
+            "EnableDictionaryCompression": writer.dictionary != ParquetDictionary::None,
+            "MaxPaddingBytes": 0,
+            "WriterVersion": if writer.version == ParquetVersion::V1 { "V1" } else { "V2" },
+        } } },
     })
 }
 

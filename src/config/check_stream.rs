@@ -6,7 +6,7 @@ use super::format::{FormatSpec, ObjectContent};
 use super::rules::{Rules, below};
 use super::store::Store;
 use super::tree::quote;
-use super::{Buffer, Compress, Gzip, StreamConfig, Transform, Wasm, load_columns};
+use super::{Buffer, Compress, Format, Gzip, ParquetWriter, StreamConfig, Transform, Wasm, load_columns};
 use crate::destination::{DestinationSpec, Payload};
 use crate::partition::prefix::{Namespace, Prefix, PrefixKind, check_pair};
 use crate::units::ByteSize;
@@ -105,8 +105,21 @@ impl Rules<'_, '_> {
             let what = format!("`none` with {name}, which compresses inside the file (`format.{key}.compression`)");
             self.expected(&["compress"], &what);
         }
+        if let Format::Parquet(parquet) = &stream.format {
+            self.parquet_writer(&["format", key, "writer"], &parquet.writer);
+        }
         if let Some(size) = buffer_size.filter(|_| !self.checker.has(&below(self.name, &["buffer", "size"]))) {
             stream.buffer.size = size;
+        }
+    }
+
+    fn parquet_writer(&mut self, keys: &Keys, writer: &ParquetWriter) {
+        let at = |key| [keys, &[key]].concat();
+        self.size(&at("block_size"), writer.block_size, ByteSize::mib(1), ByteSize::mib(256));
+        self.size(&at("page_size"), writer.page_size, ByteSize::kib(64), ByteSize::mib(16));
+        let share = writer.bloom_filter_false_positive_probability;
+        if !(0.0001..=0.5).contains(&share) {
+            self.expected(&at("bloom_filter_false_positive_probability"), "a number from 0.0001 to 0.5");
         }
     }
 

@@ -5,7 +5,10 @@
 //! live (credentials, endpoints, time-outs, retries, buffers, budgets) is not in it.
 
 use super::transform::Wasi;
-use super::{Compress, Destination, Format, JsonSerde, ParquetCompression, Store, StreamConfig, Transform};
+use super::{
+    Compress, Destination, Format, JsonSerde, Parquet, ParquetCompression, ParquetWriter, Store, StreamConfig,
+    Transform,
+};
 use crate::destination::DestinationKind;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -70,6 +73,8 @@ pub enum FormatDefinition {
         /// Definitions of before there were SerDes have none: JSON was read in a way of its own then.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         serde: Option<JsonSerde>,
+        #[serde(default, skip_serializing_if = "ParquetWriter::is_default")]
+        writer: ParquetWriter,
     },
 }
 
@@ -178,8 +183,8 @@ impl FormatDefinition {
             Format::Raw => FormatDefinition::Raw,
             Format::Lines(_) => FormatDefinition::Lines,
             Format::Parquet(parquet) => {
-                let (schema, serde) = (hash_of(&parquet.schema), Some(parquet.serde.clone()));
-                FormatDefinition::Parquet { schema, compression: parquet.compression, serde }
+                let Parquet { schema, compression, serde, writer } = parquet.clone();
+                FormatDefinition::Parquet { schema: hash_of(&schema), compression, serde: Some(serde), writer }
             }
         }
     }

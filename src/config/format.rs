@@ -1,6 +1,7 @@
 //! Settings of the format and compress steps.
 
 use super::json_serde::JsonSerde;
+use super::parquet::Parquet;
 use crate::units::ByteSize;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
@@ -106,29 +107,6 @@ impl Format {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lines {}
-
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Parquet {
-    /// A file with the columns, relative to the configuration file: YAML with `columns`, a type (`struct<name:type,…>`), a `CREATE
-    /// EXTERNAL TABLE` statement, a JSON Schema, an Avro schema, or a Parquet file.
-    pub schema: PathBuf,
-    #[serde(default)]
-    pub compression: ParquetCompression,
-    /// What JSON values become.
-    #[serde(default)]
-    pub serde: JsonSerde,
-}
-
-/// Inside the Parquet file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ParquetCompression {
-    #[default]
-    Snappy,
-    Gzip,
-    Uncompressed,
-}
 
 /// What is done to an object as a whole. Must be `none` for Parquet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

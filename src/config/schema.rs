@@ -105,11 +105,11 @@ impl SchemaReader<'_> {
     /// `bigint`, or `{type: bigint, key: "@id"}`
     fn described(&mut self, name: &str, at: (usize, usize), node: &TreeNode, path: &str) {
         if node.entries().is_empty() {
-            return self.column(name, at, node, path, None);
+            return self.column((name, at), node, path, None);
         }
         self.known_keys(node, path, &["type", "key"]);
         match node.get("type") {
-            Some(kind) => self.column(name, at, &kind.value, &join(path, "type"), node.get("key")),
+            Some(kind) => self.column((name, at), &kind.value, &join(path, "type"), node.get("key")),
             None => {
                 let message = format!("found {}, expected a type, or a mapping with `type`", node.found());
                 self.problem((node.line, node.column), path, message);
@@ -149,7 +149,7 @@ impl SchemaReader<'_> {
         match &name.value.kind {
             NodeKind::Scalar { text, .. } => {
                 let at = (name.value.line, name.value.column);
-                self.column(text, at, &kind.value, &join(path, "type"), node.get("key"));
+                self.column((text, at), &kind.value, &join(path, "type"), node.get("key"));
             }
             _ => {
                 let message = format!("found {}, expected a text", name.value.found());
@@ -158,7 +158,7 @@ impl SchemaReader<'_> {
         }
     }
 
-    fn column(&mut self, name: &str, at: (usize, usize), kind: &TreeNode, path: &str, key: Option<&TreeEntry>) {
+    fn column(&mut self, (name, at): (&str, (usize, usize)), kind: &TreeNode, path: &str, key: Option<&TreeEntry>) {
         let key = key.and_then(|key| self.key(key, path));
         if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
             let message = format!("found {}, expected a column name of letters, digits and `_`", quote(name));

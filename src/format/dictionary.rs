@@ -4,7 +4,8 @@
 //! times, measured numbers): the writer finds that out anew in every object, a mebibyte of dictionary later. What it
 //! found in a large object is kept for the next ones, and forgotten now and then, since data change.
 
-use parquet::basic::{Compression, Encoding, PageType};
+use super::parquet_settings::{DictionaryUse, ParquetSettings};
+use parquet::basic::{Encoding, PageType};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use std::sync::{Arc, Mutex};
@@ -16,7 +17,7 @@ const OBJECTS_MAX: u32 = 64;
 
 /// Which columns are worth a dictionary. Shared by all objects of a format.
 pub(super) struct Dictionaries {
-    compression: Compression,
+    settings: ParquetSettings,
     learned: Mutex<Learned>,
 }
 
@@ -27,9 +28,14 @@ struct Learned {
 }
 
 impl Dictionaries {
-    pub(super) fn new(compression: Compression) -> Dictionaries {
-        let properties = Arc::new(WriterProperties::builder().set_compression(compression).build());
-        Dictionaries { compression, learned: Mutex::new(Learned { properties, objects: None }) }
+    pub(super) fn new(settings: ParquetSettings) -> Dictionaries {
+        let properties = Arc::new(settings.properties().build());
+        Dictionaries { settings, learned: Mutex::new(Learned { properties, objects: None }) }
+    }
+
+    /// What does not change from object to object.
+    pub(super) fn settings(&self) -> &ParquetSettings {
+        &self.settings
     }
 
     /// The settings of the next object.
@@ -37,7 +43,7 @@ impl Dictionaries {
         let mut learned = self.learned.lock().expect("nobody panics holding it");
         learned.objects = learned.objects.map(|objects| objects + 1);
         if learned.objects.is_some_and(|objects| objects > OBJECTS_MAX) {
-            let properties = Arc::new(WriterProperties::builder().set_compression(self.compression).build());
+            let properties = Arc::new(self.settings.properties().build());
             *learned = Learned { properties, objects: None };
         }
         (*learned.properties).clone()
@@ -45,15 +51,17 @@ impl Dictionaries {
 
     /// Learns from a finished object, if it was written without anything learned before.
     pub(super) fn learn(&self, object: &ParquetMetaData) {
+        if self.settings.dictionary != DictionaryUse::Learned {
+            return;
+        }
         let mut learned = self.learned.lock().expect("nobody panics holding it");
         let largest = object.row_groups().iter().max_by_key(|group| group.num_rows());
         let Some(group) = largest.filter(|group| group.num_rows() >= ROWS_MIN && learned.objects.is_none()) else {
             return;
         };
         let without = group.columns().iter().filter(|column| !pays(column));
-        let properties = WriterProperties::builder().set_compression(self.compression);
-        let properties =
-            without.fold(properties, |p, c| p.set_column_dictionary_enabled(c.column_path().clone(), false));
+        let properties = without
+            .fold(self.settings.properties(), |p, c| p.set_column_dictionary_enabled(c.column_path().clone(), false));
         *learned = Learned { properties: Arc::new(properties.build()), objects: Some(0) };
     }
 }
@@ -91,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_a_large_object_shows_holds_for_the_next_ones_and_not_for_ever() {
-        let dictionaries = Dictionaries::new(Compression::SNAPPY);
+        let dictionaries = Dictionaries::new(ParquetSettings::default());
         assert_eq!(with_dictionary(&dictionaries, 100), ["id", "name"]);
         assert_eq!(with_dictionary(&dictionaries, 300_000), ["id", "name"], "a small object teaches nothing");
         for _ in 0..OBJECTS_MAX {

@@ -10,6 +10,7 @@ pub mod elements;
 pub mod json;
 pub mod lines;
 pub mod parquet;
+pub mod parquet_settings;
 pub mod rows;
 pub mod schema;
 

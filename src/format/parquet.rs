@@ -5,18 +5,22 @@
 
 use super::Converted;
 use super::dictionary::Dictionaries;
+use super::parquet_settings::{ParquetSettings, RowOrder};
 use super::rows::{ColumnRows, RecordTable};
 use crate::record::Records;
 use arrow_array::RecordBatch;
+use arrow_ord::sort::{SortColumn, SortOptions, lexsort_to_indices};
 use arrow_schema::SchemaRef;
 use arrow_select::concat::concat_batches;
+use arrow_select::take::take_record_batch;
 use parquet::arrow::ArrowWriter;
 use std::sync::Arc;
 
 const STAGED_BYTES: usize = 64 << 10;
 const STAGED_BATCHES: usize = 32;
-/// A row group is closed when the writer holds this much.
-const WRITER_BYTES_MAX: usize = 24 << 20;
+/// Rows that are sorted together, in memory: what is not encoded yet takes several times as much as what is.
+const SORTED_BYTES_MAX: usize = 64 << 20;
+const SORTED_BATCHES: usize = 1024;
 
 /// Settings of the format.
 pub struct ParquetFormat {
@@ -25,8 +29,8 @@ pub struct ParquetFormat {
 }
 
 impl ParquetFormat {
-    pub fn new(table: RecordTable, compression: parquet::basic::Compression) -> Self {
-        ParquetFormat { table, dictionaries: Arc::new(Dictionaries::new(compression)) }
+    pub fn new(table: RecordTable, settings: ParquetSettings) -> Self {
+        ParquetFormat { table, dictionaries: Arc::new(Dictionaries::new(settings)) }
     }
 
     pub fn encoder(&self) -> ParquetEncoder {
@@ -61,20 +65,23 @@ impl ParquetEncoder {
     }
 
     fn push_rows(&mut self, batch: RecordBatch, out: &mut Vec<u8>) {
+        let sorts = !self.dictionaries.settings().order.is_empty();
         match &mut self.writer {
-            Some(writer) => {
+            Some(writer) if !sorts => {
                 writer.write(&batch).expect(IN_MEMORY);
-                if writer.memory_size() > WRITER_BYTES_MAX {
+                if writer.memory_size() > self.dictionaries.settings().block_bytes {
                     writer.flush().expect(IN_MEMORY);
                 }
                 out.append(writer.inner_mut());
             }
-            None => {
+            _ => {
                 self.staged_bytes += batch.get_array_memory_size();
                 self.staged.push(batch);
-                if self.staged_bytes > STAGED_BYTES {
+                if sorts && self.staged_bytes > SORTED_BYTES_MAX {
+                    self.write_sorted(out);
+                } else if !sorts && self.staged_bytes > STAGED_BYTES {
                     self.open(out);
-                } else if self.staged.len() > STAGED_BATCHES {
+                } else if self.staged.len() > if sorts { SORTED_BATCHES } else { STAGED_BATCHES } {
                     self.staged = vec![concat_batches(&self.schema, &self.staged).expect(IN_MEMORY)];
                 }
             }
@@ -82,18 +89,31 @@ impl ParquetEncoder {
     }
 
     fn open(&mut self, out: &mut Vec<u8>) {
-        let properties = self.dictionaries.properties();
-        let mut writer = ArrowWriter::try_new(Vec::new(), self.schema.clone(), Some(properties)).expect(IN_MEMORY);
+        let writer = self.writer.get_or_insert_with(|| {
+            let properties = self.dictionaries.properties();
+            ArrowWriter::try_new(Vec::new(), self.schema.clone(), Some(properties)).expect(IN_MEMORY)
+        });
         for batch in self.staged.drain(..) {
             writer.write(&batch).expect(IN_MEMORY);
         }
         self.staged_bytes = 0;
         out.append(writer.inner_mut());
-        self.writer = Some(writer);
+    }
+
+    /// Writes what is staged as a row group of its own, in order.
+    fn write_sorted(&mut self, out: &mut Vec<u8>) {
+        if !self.staged.is_empty() {
+            let rows = concat_batches(&self.schema, &self.staged).expect(IN_MEMORY);
+            self.staged = vec![sorted(&rows, &self.dictionaries.settings().order)];
+        }
+        self.open(out);
+        self.writer.iter_mut().for_each(|writer| writer.flush().expect(IN_MEMORY));
     }
 
     pub fn finish(mut self, out: &mut Vec<u8>) {
-        if self.writer.is_none() {
+        if !self.dictionaries.settings().order.is_empty() {
+            self.write_sorted(out);
+        } else if self.writer.is_none() {
             self.open(out);
         }
         let writer = self.writer.as_mut().expect("opened above");
@@ -106,14 +126,28 @@ impl ParquetEncoder {
     }
 }
 
+/// The rows in that order.
+fn sorted(rows: &RecordBatch, order: &[RowOrder]) -> RecordBatch {
+    let columns = order.iter().map(|by| SortColumn {
+        values: rows.column(by.column).clone(),
+        options: Some(SortOptions { descending: by.descending, nulls_first: by.nulls_first }),
+    });
+    let order = lexsort_to_indices(&columns.collect::<Vec<_>>(), None).expect("columns whose values have an order");
+    take_record_batch(rows, &order).expect("rows of this batch")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::format::Rows;
     use crate::format::earlier::EarlierTable;
     use crate::format::json::{JsonTable, SerdeRules};
+    use crate::format::parquet_settings::DictionaryUse;
     use crate::format::schema::TableSchema;
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int64Type;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::file::metadata::ParquetMetaData;
 
     fn format_of(columns: &[(&str, &str)], earlier: bool) -> ParquetFormat {
         let schema = TableSchema::parse(columns.iter().copied()).unwrap();
@@ -121,7 +155,7 @@ mod tests {
             true => RecordTable::Earlier(EarlierTable::new(&schema)),
             false => RecordTable::Json(JsonTable::new(schema, SerdeRules::OpenX(Default::default()))),
         };
-        ParquetFormat::new(table, parquet::basic::Compression::SNAPPY)
+        ParquetFormat::new(table, ParquetSettings::default())
     }
 
     fn formats() -> [ParquetFormat; 2] {
@@ -218,5 +252,62 @@ mod tests {
             }
             assert_eq!(rows, 5000);
         }
+    }
+
+    /// 20,000 rows under these settings, read again.
+    fn object(settings: ParquetSettings) -> (ParquetMetaData, Vec<RecordBatch>) {
+        let schema = TableSchema::parse([("id", "bigint"), ("name", "string"), ("user", "struct<id:int>")]).unwrap();
+        let table = RecordTable::Json(JsonTable::new(schema, SerdeRules::OpenX(Default::default())));
+        let format = ParquetFormat::new(table, settings);
+        let (mut encoder, mut out) = (format.encoder(), Vec::new());
+        for chunk in 0..20u64 {
+            let line = |i: u64| format!(r#"{{"id":{},"name":"n{}","user":{{"id":{i}}}}}"#, i * 7919 % 20_000, i % 10);
+            let lines: Vec<String> = (chunk * 1000..(chunk + 1) * 1000).map(line).collect();
+            let records = batch(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+            let Rows::Columns(columns) = format.convert(&records).rows else { panic!("columns expected") };
+            encoder.push(&columns, &(0..1000).collect::<Vec<_>>(), &mut out);
+        }
+        encoder.finish(&mut out);
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(out)).unwrap();
+        let metadata = (**reader.metadata()).clone();
+        (metadata, reader.with_batch_size(30_000).build().unwrap().map(Result::unwrap).collect())
+    }
+
+    #[test]
+    fn a_file_is_written_as_its_settings_say() {
+        use parquet::basic::Compression::{GZIP, LZ4_RAW, SNAPPY, UNCOMPRESSED, ZSTD};
+        for compression in [SNAPPY, GZIP(Default::default()), UNCOMPRESSED, ZSTD(Default::default()), LZ4_RAW] {
+            let (metadata, rows) = object(ParquetSettings { compression, ..Default::default() });
+            assert_eq!(metadata.row_group(0).column(0).compression(), compression);
+            assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 20_000);
+        }
+        let settings = ParquetSettings {
+            block_bytes: 50_000,
+            dictionary: DictionaryUse::None,
+            version: parquet::file::properties::WriterVersion::PARQUET_2_0,
+            bloom: vec!["user.id".into()],
+            ..Default::default()
+        };
+        let (metadata, rows) = object(settings);
+        assert!(metadata.num_row_groups() > 2 && metadata.file_metadata().version() == 2, "{metadata:?}");
+        assert!(metadata.row_groups().iter().all(|group| group.column(1).dictionary_page_offset().is_none()));
+        let blooms = metadata.row_groups()[0].columns().iter().map(|column| column.bloom_filter_offset().is_some());
+        assert_eq!(blooms.collect::<Vec<_>>(), [false, false, true]);
+        assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 20_000);
+    }
+
+    #[test]
+    fn rows_of_a_row_group_are_sorted_as_asked() {
+        let order = vec![
+            RowOrder { column: 1, descending: true, nulls_first: false },
+            RowOrder { column: 0, descending: false, nulls_first: false },
+        ];
+        let (metadata, rows) = object(ParquetSettings { order, ..Default::default() });
+        let stored: Vec<_> = metadata.row_group(0).sorting_columns().unwrap().iter().map(|c| c.column_idx).collect();
+        assert_eq!((metadata.num_row_groups(), stored), (1, vec![1, 0]));
+        let names = rows[0].column(1).as_string::<i32>();
+        let ids = rows[0].column(0).as_primitive::<Int64Type>();
+        let found: Vec<_> = (0..20_000).map(|i| (std::cmp::Reverse(names.value(i)), ids.value(i))).collect();
+        assert!(found.is_sorted() && found.len() == rows.iter().map(RecordBatch::num_rows).sum::<usize>());
     }
 }

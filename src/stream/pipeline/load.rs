@@ -1,18 +1,14 @@
 //! From an epoch's definition on disk to the route it describes. The definition is canonical JSON (see
 //! [`Definition`]); files it needs are named by hash and kept beside it.
 
+use super::columns;
 use super::known::Known;
 use super::route::{BackupRoute, FailureRoute, Route};
 use crate::compress::Compression;
-use crate::config::definition::{CompressDefinition, Definition, FailuresDefinition, FormatDefinition, StepDefinition};
-use crate::config::{JsonSerde, ParquetCompression, Wasi};
+use crate::config::Wasi;
+use crate::config::definition::{CompressDefinition, Definition, FailuresDefinition, StepDefinition};
 use crate::destination::{DestinationKind, Payload, StoreName};
 use crate::error::{Error, Kind, Result};
-use crate::format::earlier::EarlierTable;
-use crate::format::json::{HiveRules, HiveTimestampFormat, JsonTable, OpenXRules, SerdeRules};
-use crate::format::rows::RecordTable;
-use crate::format::schema::{ColumnType, NamedType, TableSchema};
-use crate::format::{RecordFormat, lines::LinesFormat, parquet::ParquetFormat};
 use crate::partition::prefix::{Prefix, PrefixError, PrefixKind};
 use crate::stream::state_log::blobs::{Blobs, hash, unhex};
 use crate::transform::RecordTransform;
@@ -101,7 +97,7 @@ impl Loader {
             transform: self.transform(definition.transform.first(), blobs)?,
             prefix: objects(&destination.prefix)?,
             error_prefix: error_prefix.map_err(invalid)?,
-            format: format(&definition.format, blobs)?,
+            format: columns::format(&definition.format, blobs)?,
             compress: compress(&definition.compress),
             extension: definition.file_extension.filter(|extension| !extension.is_empty()),
             time_zone: time_zone(definition.time_zone.as_deref())?,
@@ -139,7 +135,7 @@ impl Loader {
 }
 
 /// The contents that a definition names by hash.
-fn blob(name: &str, blobs: &Blobs) -> Result<Vec<u8>> {
+pub(super) fn blob(name: &str, blobs: &Blobs) -> Result<Vec<u8>> {
     let message = || format!("an epoch's definition names `{name}`, expected a SHA-256 in hexadecimal");
     blobs.get(&unhex(name).ok_or_else(|| Error::new(Kind::Corrupt, message()))?)
 }
@@ -156,56 +152,6 @@ fn compress(definition: &CompressDefinition) -> Compression {
         CompressDefinition::None => Compression::None,
         CompressDefinition::Gzip { level } => Compression::Gzip { level },
     }
-}
-
-fn format(definition: &FormatDefinition, blobs: &Blobs) -> Result<RecordFormat> {
-    let (columns, compression, serde) = match definition {
-        FormatDefinition::Raw => return Ok(RecordFormat::Lines(LinesFormat { newline: false })),
-        FormatDefinition::Lines => return Ok(RecordFormat::Lines(LinesFormat { newline: true })),
-        FormatDefinition::Parquet { schema, compression, serde } => (blob(schema, blobs)?, compression, serde),
-    };
-    let schema = table_schema(&columns)?;
-    let table = match serde {
-        Some(serde) => RecordTable::Json(JsonTable::new(schema, serde_rules(serde)?)),
-        None => RecordTable::Earlier(EarlierTable::new(&schema)),
-    };
-    let compression = match compression {
-        ParquetCompression::Gzip => parquet::basic::Compression::GZIP(Default::default()),
-        ParquetCompression::Uncompressed => parquet::basic::Compression::UNCOMPRESSED,
-        ParquetCompression::Snappy => parquet::basic::Compression::SNAPPY,
-    };
-    Ok(RecordFormat::Parquet(Box::new(ParquetFormat::new(table, compression))))
-}
-
-/// Columns as a definition has them: name, type, and perhaps a key.
-fn table_schema(columns: &[u8]) -> Result<TableSchema> {
-    let corrupt = |what: String| Error::new(Kind::Corrupt, format!("an epoch's schema: {what}"));
-    let columns: Vec<Vec<String>> = serde_json::from_slice(columns).map_err(|e| corrupt(e.to_string()))?;
-    let named = columns.into_iter().map(|column| match column.as_slice() {
-        [name, of, key @ ..] if key.len() <= 1 => {
-            let of = ColumnType::parse(of).map_err(|e| Error::new(Kind::Misconfigured, format!("schema: {e}")))?;
-            Ok(NamedType { name: name.clone(), of, key: key.first().cloned() })
-        }
-        other => Err(corrupt(format!("found a column of {} parts, expected 2 or 3", other.len()))),
-    });
-    Ok(TableSchema { columns: named.collect::<Result<_>>()? })
-}
-
-fn serde_rules(serde: &JsonSerde) -> Result<SerdeRules> {
-    Ok(match serde {
-        JsonSerde::Openx(openx) => SerdeRules::OpenX(OpenXRules {
-            case_insensitive: openx.case_insensitive,
-            dots_to_underscores: openx.convert_dots_in_json_keys_to_underscores,
-            keys: openx.column_to_json_key_mappings.clone().into_iter().collect(),
-        }),
-        JsonSerde::Hive(hive) => {
-            let formats = hive.timestamp_formats.iter().map(|format| HiveTimestampFormat::parse(format));
-            let formats = formats.collect::<std::result::Result<_, String>>();
-            let timestamp_formats = formats.map_err(|e| Error::new(Kind::Misconfigured, format!("serde: {e}")))?;
-            SerdeRules::Hive(HiveRules { timestamp_formats })
-        }
-        JsonSerde::Strict(_) => SerdeRules::Strict,
-    })
 }
 
 fn time_zone(name: Option<&str>) -> Result<jiff::tz::TimeZone> {
