@@ -9,14 +9,10 @@ pub(super) struct Bits {
     len: usize,
 }
 
-/// Which values of a column are not null. Nothing is kept before the first null.
+/// Which values of a column are null. Only nulls are noted: what came behind the last one is not null.
 #[derive(Default)]
 pub(super) struct Validity {
-    /// Empty until there is a null.
     bits: Bits,
-    /// Values before the first null.
-    before: usize,
-    has_null: bool,
 }
 
 impl Bits {
@@ -79,41 +75,28 @@ fn ones(count: usize) -> u64 {
 }
 
 impl Validity {
-    /// A value that is not null.
-    #[inline(always)]
-    pub(super) fn push(&mut self) {
-        if self.has_null {
-            self.bits.push(true);
-        } else {
-            self.before += 1;
-        }
-    }
-
-    pub(super) fn push_nulls(&mut self, count: usize) {
-        if !self.has_null {
-            self.has_null = true;
-            self.bits.push_many(true, self.before);
-        }
+    /// Adds nulls behind the first `len` values.
+    pub(super) fn push_nulls(&mut self, len: usize, count: usize) {
+        self.bits.push_many(true, len - self.bits.len);
         self.bits.zeros(count);
     }
 
     pub(super) fn truncate(&mut self, len: usize) {
-        if self.has_null {
-            self.bits.truncate(len);
-        } else {
-            self.before = self.before.min(len);
+        self.bits.truncate(len);
+    }
+
+    /// Whether one of `len` values is not null.
+    pub(super) fn has_value(&self, len: usize) -> bool {
+        len > self.bits.len || self.bits.words.iter().any(|word| *word != 0)
+    }
+
+    /// What Arrow needs of it for `len` values; nothing is left.
+    pub(super) fn take(&mut self, len: usize) -> Option<NullBuffer> {
+        if self.bits.len == 0 {
+            return None;
         }
-    }
-
-    /// Whether a value is not null.
-    pub(super) fn has_value(&self) -> bool {
-        if self.has_null { self.bits.words.iter().any(|word| *word != 0) } else { self.before > 0 }
-    }
-
-    /// What Arrow needs of it; nothing is left.
-    pub(super) fn take(&mut self) -> Option<NullBuffer> {
-        self.before = 0;
-        std::mem::take(&mut self.has_null).then(|| NullBuffer::new(self.bits.take()))
+        self.bits.push_many(true, len - self.bits.len);
+        Some(NullBuffer::new(self.bits.take()))
     }
 }
 
@@ -143,13 +126,13 @@ mod tests {
     #[test]
     fn a_column_without_nulls_has_no_buffer_for_them() {
         let mut validity = Validity::default();
-        (0..200).for_each(|_| validity.push());
-        validity.push_nulls(3);
-        validity.truncate(70);
-        validity.push();
-        let nulls = validity.take().expect("there was a null");
-        assert_eq!((nulls.len(), nulls.null_count()), (71, 0));
-        validity.push();
-        assert!(validity.take().is_none());
+        assert!(validity.take(200).is_none());
+        validity.push_nulls(200, 3);
+        validity.truncate(202);
+        let nulls = validity.take(270).expect("there was a null");
+        assert_eq!((nulls.len(), nulls.null_count(), nulls.is_null(200), nulls.is_null(202)), (270, 2, true, false));
+        assert!(validity.take(1).is_none());
+        validity.push_nulls(0, 2);
+        assert!(!validity.has_value(2) && validity.has_value(3));
     }
 }

@@ -103,7 +103,6 @@ impl Column {
     /// A value has been added to `values`.
     #[inline(always)]
     pub(super) fn added(&mut self) {
-        self.validity.push();
         self.len += 1;
     }
 
@@ -118,7 +117,7 @@ impl Column {
     }
 
     fn push_nulls(&mut self, count: usize) {
-        self.validity.push_nulls(count);
+        self.validity.push_nulls(self.len, count);
         self.len += count;
         let len = self.len;
         match &mut self.values {
@@ -190,7 +189,7 @@ impl Column {
 
     /// Whether it has a value that is not null, and the same of those inside it.
     pub(super) fn note_filled(&self, filled: &mut impl FnMut(bool)) {
-        filled(self.validity.has_value());
+        filled(self.validity.has_value(self.len));
         self.members().into_iter().flat_map(|members| &members.columns).for_each(|column| column.note_filled(filled));
     }
 
@@ -206,7 +205,8 @@ impl Column {
 
     /// The values so far, as an array of that type; the column is empty again.
     pub(super) fn finish(&mut self, of: &DataType) -> ArrayRef {
-        let (len, nulls) = (std::mem::take(&mut self.len), self.validity.take());
+        let len = std::mem::take(&mut self.len);
+        let nulls = self.validity.take(len);
         match (&mut self.values, of) {
             (Values::Boolean(values), _) => Arc::new(BooleanArray::new(values.take(), nulls)),
             (Values::TinyInt(values), _) => primitive::<Int8Type>(values, nulls, of),

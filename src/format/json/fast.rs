@@ -29,6 +29,14 @@ struct ShortDigits<'a> {
     read: usize,
 }
 
+/// Eight digits, the first one lowest, as a number: pairs, then fours, then all.
+#[inline(always)]
+fn eight(digits: u64) -> u64 {
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
+    fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff
+}
+
 impl ShortDigits<'_> {
     /// Adds digits until something else follows, or the block is read.
     #[inline(always)]
@@ -43,6 +51,20 @@ impl ShortDigits<'_> {
         }
     }
 
+    /// The same where there are many, mostly.
+    #[inline(always)]
+    fn read_many(&mut self) {
+        if let Some(word) = self.block[self.read..].first_chunk() {
+            let digits = u64::from_le_bytes(*word) ^ 0x3030_3030_3030_3030;
+            // The highest bit of each byte that is no digit: above 9, or negative before.
+            if (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & 0x8080_8080_8080_8080 == 0 {
+                self.value = eight(digits);
+                self.read += 8;
+            }
+        }
+        self.read();
+    }
+
     /// What follows the digits; a digit if that is not in the block any more.
     #[inline(always)]
     fn next(&self) -> u8 {
@@ -53,12 +75,16 @@ impl ShortDigits<'_> {
 impl<'a> Text<'a> {
     /// The digits of a number, and whether a sign stands before them.
     #[inline(always)]
-    fn short_digits(self, at: usize) -> Option<(bool, ShortDigits<'a>)> {
+    fn short_digits(self, at: usize, many: bool) -> Option<(bool, ShortDigits<'a>)> {
         let block = self.block(at)?;
         let negative = block[0] == b'-';
         let first = usize::from(negative);
         let mut digits = ShortDigits { block, value: 0, read: first };
-        digits.read();
+        if many {
+            digits.read_many()
+        } else {
+            digits.read()
+        }
         let count = digits.read - first;
         let is_number = count > 0 && (block[first] != b'0' || count == 1);
         is_number.then_some((negative, digits))
@@ -67,7 +93,7 @@ impl<'a> Text<'a> {
     /// An integer of at most 14 digits, and the place behind it.
     #[inline(always)]
     pub(super) fn short_integer(self, at: usize) -> Option<(i64, usize)> {
-        let (negative, digits) = self.short_digits(at)?;
+        let (negative, digits) = self.short_digits(at, true)?;
         let behind = at + digits.read;
         if matches!(digits.next(), b'.' | b'e' | b'E' | b'0'..=b'9') {
             return None;
@@ -85,7 +111,7 @@ impl<'a> Text<'a> {
     /// A number of at most 15 characters, without an exponent.
     #[inline(always)]
     fn short_number(self, at: usize) -> Option<ShortNumber> {
-        let (negative, mut digits) = self.short_digits(at)?;
+        let (negative, mut digits) = self.short_digits(at, false)?;
         let mut fraction = 0;
         if digits.next() == b'.' {
             digits.read += 1;

@@ -28,7 +28,7 @@ impl<'a> Text<'a> {
         room.clear();
         room.extend_from_slice(record);
         room.extend_from_slice(&[0; PADDING]);
-        if !(record.is_ascii() || std::str::from_utf8(record).is_ok()) {
+        if !(is_ascii(room) || std::str::from_utf8(record).is_ok()) {
             return Err(Refusal::whole("The record is not valid UTF-8."));
         }
         if record.trim_ascii().is_empty() {
@@ -310,6 +310,16 @@ impl<'a> Text<'a> {
         let found = rest.chars().next().unwrap_or_default();
         Refusal::syntax(at, &format!("found `{}`, expected {expected}", found.escape_default()))
     }
+}
+
+/// Whether a record is ASCII; what is left of its bytes behind the last 32 is padding.
+fn is_ascii(padded: &[u8]) -> bool {
+    let (words, _) = padded.as_chunks::<PADDING>();
+    let all = words.iter().fold([0; PADDING], |mut all, word| {
+        all.iter_mut().zip(word).for_each(|(all, byte)| *all |= byte);
+        all
+    });
+    all.iter().all(|byte| *byte < 0x80)
 }
 
 /// Which objects and arrays are open.
