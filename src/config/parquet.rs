@@ -47,6 +47,8 @@ pub struct ParquetWriter {
     pub dictionary: ParquetDictionary,
     /// Of the format, for data pages (Firehose: WriterVersion).
     pub version: ParquetVersion,
+    /// Statistics of each page and where it is, so that readers may leave out pages as well as row groups.
+    pub page_index: bool,
     /// Columns with a bloom filter, members of structs as `user.id`.
     pub bloom_filter_columns: Vec<String>,
     /// How often such a filter may say yes to what is not there, 0.0001 to 0.5.
@@ -94,6 +96,7 @@ impl Default for ParquetWriter {
             page_size: ByteSize::mib(1),
             dictionary: ParquetDictionary::Auto,
             version: ParquetVersion::V1,
+            page_index: false,
             bloom_filter_columns: Vec::new(),
             bloom_filter_false_positive_probability: 0.05,
             sorting_columns: Vec::new(),

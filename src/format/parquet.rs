@@ -286,11 +286,14 @@ mod tests {
             dictionary: DictionaryUse::None,
             version: parquet::file::properties::WriterVersion::PARQUET_2_0,
             bloom: vec!["user.id".into()],
+            page_index: true,
             ..Default::default()
         };
         let (metadata, rows) = object(settings);
         assert!(metadata.num_row_groups() > 2 && metadata.file_metadata().version() == 2, "{metadata:?}");
         assert!(metadata.row_groups().iter().all(|group| group.column(1).dictionary_page_offset().is_none()));
+        let indexed = |metadata: &ParquetMetaData| metadata.row_group(0).column(0).column_index_offset().is_some();
+        assert!(indexed(&metadata) && !indexed(&object(ParquetSettings::default()).0));
         let blooms = metadata.row_groups()[0].columns().iter().map(|column| column.bloom_filter_offset().is_some());
         assert_eq!(blooms.collect::<Vec<_>>(), [false, false, true]);
         assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 20_000);

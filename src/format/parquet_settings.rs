@@ -6,6 +6,9 @@ use parquet::file::metadata::SortingColumn as StoredOrder;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
+/// A dictionary that grows beyond this is given up for the rest of the row group: where a larger one would pay, it pays little.
+const DICTIONARY_BYTES_MAX: usize = 128 << 10;
+
 /// Settings of the writer.
 #[derive(Clone, Debug)]
 pub struct ParquetSettings {
@@ -15,6 +18,8 @@ pub struct ParquetSettings {
     pub page_bytes: usize,
     pub dictionary: DictionaryUse,
     pub version: WriterVersion,
+    /// Statistics of each page, and where it is.
+    pub page_index: bool,
     /// Columns with a bloom filter, and how often one may be wrong.
     pub bloom: Vec<String>,
     pub bloom_share: f64,
@@ -48,6 +53,7 @@ impl Default for ParquetSettings {
             page_bytes: 1 << 20,
             dictionary: DictionaryUse::Learned,
             version: WriterVersion::PARQUET_1_0,
+            page_index: false,
             bloom: Vec::new(),
             bloom_share: 0.05,
             order: Vec::new(),
@@ -64,7 +70,11 @@ impl ParquetSettings {
             .set_dictionary_enabled(self.dictionary != DictionaryUse::None)
             .set_writer_version(self.version)
             .set_max_row_group_row_count(None)
-            .set_statistics_enabled(EnabledStatistics::Page);
+            .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
+            .set_statistics_enabled(match self.page_index {
+                true => EnabledStatistics::Page,
+                false => EnabledStatistics::Chunk,
+            });
         if !self.order.is_empty() {
             properties = properties.set_sorting_columns(Some(self.order.iter().map(RowOrder::stored).collect()));
         }

@@ -66,6 +66,7 @@ fn parquet_settings(
             ParquetVersion::V1 => WriterVersion::PARQUET_1_0,
             ParquetVersion::V2 => WriterVersion::PARQUET_2_0,
         },
+        page_index: writer.page_index,
         bloom: writer.bloom_filter_columns.clone(),
         bloom_share: writer.bloom_filter_false_positive_probability,
         order: writer.sorting_columns.iter().map(order).collect::<Result<_>>()?,
