@@ -8,8 +8,9 @@ use crate::format::schema::TimestampUnit;
 /// Powers of ten that are doubles, so that a quotient is rounded once (Clinger).
 const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
-/// Nanoseconds of the last one of so many digits behind a second.
-const NANOS_OF: [u64; 10] = [0, 100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
+/// Picoseconds of the last one of so many digits behind a second.
+const PICOS_OF: [u64; 10] =
+    [0, 100_000_000_000, 10_000_000_000, 1_000_000_000, 100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1_000];
 
 /// ShortDigits with a point among them.
 struct ShortNumber {
@@ -192,20 +193,20 @@ impl<'a> Text<'a> {
             (tens <= 9 && ones <= 9).then_some(u32::from(tens) * 10 + u32::from(ones))
         };
         let (hour, minute, second) = (two(1)?, two(4)?, two(7)?);
-        let (mut nanos, mut behind) = (0, at + 20);
+        let (mut picos, mut behind) = (0, at + 20);
         if time[9] == b'.' {
             let mut fraction = ShortDigits { block: self.block(at + 21)?, value: 0, read: 0 };
             fraction.read();
             if !(1..=9).contains(&fraction.read) {
                 return None;
             }
-            nanos = (fraction.value * NANOS_OF[fraction.read]) as u32;
+            picos = fraction.value * PICOS_OF[fraction.read];
             behind = at + 21 + fraction.read;
         }
         if self.byte(behind) != b'Z' || self.byte(behind + 1) != b'"' {
             return None;
         }
-        let moment = Moment::of_parts(day, TimeOfDay { hour, minute, second, nanos }, 0)?;
+        let moment = Moment::of_parts(day, TimeOfDay { hour, minute, second, picos, has_more: false }, 0)?;
         let (value, rounded) = moment.in_unit(unit)?;
         (!rounded).then_some((value, behind + 2))
     }

@@ -7,6 +7,7 @@ use super::refusal::{Reading, Refusal};
 use super::rows::RowReader;
 use super::time::{self, Day, Moment, Shape};
 use super::{HiveTimestampFormat, SerdeRules};
+use crate::format::schema::TimestampUnit;
 use std::borrow::Cow;
 
 /// A value that has no members, or the text of one that has.
@@ -123,11 +124,13 @@ fn add(reader: &mut RowReader, token: &Token, raw: &str, values: &mut Values) ->
         Values::Decimal { values, precision, scale } => values.push(decimal(reader, token, (*precision, *scale))?),
         Values::Date(values) => values.push(day(reader, token)?.0),
         Values::Timestamp { values, unit } => {
-            let (moment, below_nanos) = moment(reader, token)?;
-            let (value, rounded) = moment
-                .in_unit(*unit)
-                .ok_or_else(|| Unfit::expected("a time in the years 1677 to 2262, which nanoseconds can count"))?;
-            reader.rounds(rounded || below_nanos, "a time of no more digits than the column has")?;
+            let (value, rounded) = moment(reader, token)?.in_unit(*unit).ok_or_else(|| {
+                Unfit::expected(match unit {
+                    TimestampUnit::Nanos => "a time in the years 1677 to 2262, which nanoseconds can count",
+                    _ => "a time in the years 1 to 9999, also when it is rounded",
+                })
+            })?;
+            reader.rounds(rounded, "a time of no more digits than the column has")?;
             values.push(value);
         }
         Values::Text { data, chars_max } => {
@@ -215,19 +218,7 @@ fn integer<T: TryFrom<i128>>(reader: &RowReader, token: &Token, name: &str) -> F
     T::try_from(scaled.value).map_err(|_| unfit("a number in the range of"))
 }
 
-/// A float type.
-trait Float: std::str::FromStr + Copy + Into<f64> {
-    /// The float as an integer, if it is one.
-    fn is_exactly(self, integer: i128) -> bool {
-        let value: f64 = self.into();
-        value.abs() < 1e38 && value as i128 == integer
-    }
-}
-
-impl Float for f32 {}
-impl Float for f64 {}
-
-fn float<F: Float>(reader: &mut RowReader, token: &Token, name: &str) -> Fit<F> {
+fn float<F: std::str::FromStr + Copy + Into<f64>>(reader: &mut RowReader, token: &Token, name: &str) -> Fit<F> {
     let number = reader.number(token)?;
     let value: F = number.float().ok_or_else(|| Unfit::expected("a number"))?;
     let near: f64 = value.into();
@@ -235,7 +226,9 @@ fn float<F: Float>(reader: &mut RowReader, token: &Token, name: &str) -> Fit<F> 
         return Err(Unfit::expected(format!("a number in the range of {name}")));
     }
     let vanished = near == 0.0 && !number.is_zero();
-    let moved = number.is_integer() && number.scaled(0).is_some_and(|exact| !value.is_exactly(exact.value));
+    // All digits of a float that is an integer are shown.
+    let is_exactly = || number.is_zero() || format!("{:.0}", near.abs()).as_bytes() == number.integer_digits();
+    let moved = number.is_integer() && !is_exactly();
     reader.rounds(vanished || moved, &format!("a number that a {name} holds"))?;
     Ok(value)
 }
@@ -268,31 +261,27 @@ fn day(reader: &RowReader, token: &Token) -> Fit<Day> {
     }
 }
 
-/// A moment, and whether digits below a nanosecond were rounded.
-fn moment(reader: &RowReader, token: &Token) -> Fit<(Moment, bool)> {
+fn moment(reader: &RowReader, token: &Token) -> Fit<Moment> {
     let unfit = |what: &str| Unfit::expected(format!("a time in the years 1 to 9999, {what}"));
+    let text_as = |text: &str, shape, what| time::moment(text, shape).ok_or_else(|| unfit(what));
     match (reader.rules, token) {
-        (SerdeRules::Strict, Token::Text(text)) => {
-            time::moment(text, Shape::Rfc3339).map(|moment| (moment, false)).ok_or_else(|| unfit("as RFC 3339 has it"))
-        }
+        (SerdeRules::Strict, Token::Text(text)) => text_as(text, Shape::Rfc3339, "as RFC 3339 has it"),
         (SerdeRules::OpenX(_), Token::Text(text)) => match Number::parse(text) {
             Some(number) => Moment::of_number(&number),
-            None => time::moment(text, Shape::Any).map(|moment| (moment, false)),
+            None => time::moment(text, Shape::Any),
         }
         .ok_or_else(|| unfit("such as 2026-11-20 12:30:00.123 or 2026-11-20T12:30:00Z")),
         (SerdeRules::OpenX(_), Token::Number(number)) => {
             Moment::of_number(number).ok_or_else(|| unfit("in seconds or milliseconds since 1970"))
         }
         (SerdeRules::Hive(rules), Token::Text(text)) if rules.timestamp_formats.is_empty() => {
-            time::moment(text, Shape::Sql)
-                .map(|moment| (moment, false))
-                .ok_or_else(|| unfit("such as 2026-11-20 12:30:00.123"))
+            text_as(text, Shape::Sql, "such as 2026-11-20 12:30:00.123")
         }
         (SerdeRules::Hive(rules), token) => {
             let read = |format: &HiveTimestampFormat| match (format, token) {
                 (HiveTimestampFormat::Millis, Token::Number(number)) => Moment::of_millis(number),
                 (HiveTimestampFormat::Millis, Token::Text(text)) => Moment::of_millis(&Number::parse(text)?),
-                (HiveTimestampFormat::Pattern(pattern), Token::Text(text)) => Some((pattern.read(text)?, false)),
+                (HiveTimestampFormat::Pattern(pattern), Token::Text(text)) => pattern.read(text),
                 _ => None,
             };
             rules.timestamp_formats.iter().find_map(read).ok_or_else(|| unfit("in one of `timestamp_formats`"))

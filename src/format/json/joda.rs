@@ -1,7 +1,7 @@
 //! Patterns of Joda-Time's `DateTimeFormat`, which `TimestampFormats` of Firehose's Hive SerDe are written in.
 //! Source: the class's documentation (joda.org/joda-time/apidocs/org/joda/time/format/DateTimeFormat.html).
 
-use super::time::{Day, Moment, TimeOfDay, TimeText};
+use super::time::{Day, Moment, Shape, TimeOfDay, TimeText};
 
 /// A pattern that reads a moment. What it does not name is the first of its kind: January, the first, midnight, UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,10 +90,9 @@ impl JodaPattern {
                 PatternField::Minute { digits_max } => time.minute = rest.number(digits_max)?.0,
                 PatternField::Second { digits_max } => time.second = rest.number(digits_max)?.0,
                 PatternField::Fraction { digits_max } => {
-                    let (fraction, digits) = rest.number(digits_max)?;
-                    time.nanos = fraction * 10u32.pow(9 - digits as u32);
+                    (time.picos, time.has_more) = rest.fraction(digits_max)?;
                 }
-                PatternField::Offset => offset = rest.offset()?,
+                PatternField::Offset => offset = rest.offset(Shape::Any)?,
             }
         }
         if half == Some(1) {

@@ -7,6 +7,8 @@
 //!
 //! What a value may become is the matter of the SerDe ([`SerdeRules`]); docs/columns.md has its rules side by side.
 
+#[cfg(test)]
+mod agreement;
 mod bits;
 mod column;
 mod fast;
@@ -14,6 +16,8 @@ mod general;
 mod joda;
 mod keys;
 mod number;
+#[cfg(test)]
+mod oracle;
 mod refusal;
 mod rows;
 #[cfg(test)]

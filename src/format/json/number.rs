@@ -14,7 +14,7 @@ pub(super) struct Number<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Scaled {
     pub value: i128,
-    /// Digits beyond the scale were rounded, half up.
+    /// There were digits beyond the scale.
     pub rounded: bool,
 }
 
@@ -52,11 +52,25 @@ impl<'a> Number<'a> {
         if digits.next().is_none() { 0 } else { point }
     }
 
-    /// The number in units of `10^-scale`. `None`: it has more than 38 digits then.
+    /// The number in units of `10^-scale`, rounded half up: away from zero. `None`: it has more than 38 digits then.
     pub(super) fn scaled(&self, scale: u32) -> Option<Scaled> {
+        let (value, next, rounded) = self.cut(scale)?;
+        let value = value + i128::from(next >= 5);
+        Some(Scaled { value: if self.negative { -value } else { value }, rounded })
+    }
+
+    /// The same, but the next lower one if digits are left over.
+    pub(super) fn floored(&self, scale: u32) -> Option<Scaled> {
+        let (value, _, rounded) = self.cut(scale)?;
+        let value = if self.negative { -value - i128::from(rounded) } else { value };
+        Some(Scaled { value, rounded })
+    }
+
+    /// The digits up to the scale as a number, the next one, and whether any behind them is not 0.
+    fn cut(&self, scale: u32) -> Option<(i128, u8, bool)> {
         let (mut digits, point) = self.digits();
         if digits.clone().next().is_none() {
-            return Some(Scaled { value: 0, rounded: false });
+            return Some((0, 0, false));
         }
         let count = point.saturating_add(i64::from(scale));
         if count > DIGITS_MAX {
@@ -69,8 +83,7 @@ impl<'a> Number<'a> {
         // Of 0.0004 the first digit is not the first one behind the scale.
         let next = if count < 0 { 0 } else { digits.clone().next().unwrap_or(0) };
         let rounded = digits.any(|digit| digit != 0);
-        value += i128::from(next >= 5);
-        Some(Scaled { value: if self.negative { -value } else { value }, rounded })
+        Some((value, next, rounded))
     }
 
     /// The nearest float, which may be infinite.
@@ -81,6 +94,12 @@ impl<'a> Number<'a> {
     /// Whether it is nought, however written.
     pub(super) fn is_zero(&self) -> bool {
         self.digits().0.next().is_none()
+    }
+
+    /// The digits before the point, without leading zeros.
+    pub(super) fn integer_digits(&self) -> &'a [u8] {
+        let zeros = self.integer.iter().take_while(|digit| **digit == b'0').count();
+        &self.integer[zeros..]
     }
 
     /// Whether it has no point and no exponent.

@@ -170,7 +170,8 @@ impl<'a> Text<'a> {
                     }
                 }
                 let Some(character) = char::from_u32(code) else {
-                    return Err(Refusal::syntax(at, "half of a surrogate pair, expected a character"));
+                    let found = self.str(at, behind);
+                    return Err(Refusal::value(String::new(), found, "no half of a surrogate pair".into()));
                 };
                 out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
                 return Ok(behind);

@@ -1,63 +1,68 @@
 //! Moments and days: from the texts and numbers that people write them as, to counts since 1970.
 
-use super::number::Number;
+use super::number::{Number, Scaled};
 use crate::format::schema::TimestampUnit;
 
 /// A moment in UTC, in a year from 1 to 9999: other years are beyond what readers of columns can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Moment {
     seconds: i64,
-    nanos: u32,
+    /// Of a second. Three digits more than any column keeps, so that they can be rounded once.
+    picos: u64,
+    /// There were digits behind these.
+    has_more: bool,
 }
 
 /// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 /// A number with at most so many digits before its point is seconds, else milliseconds: Firehose's rule.
 const SECONDS_DIGITS_MAX: i64 = 12;
-const NANOS: i128 = 1_000_000_000;
+const PICOS: u64 = 1_000_000_000_000;
 
 impl Moment {
-    fn of_nanos(nanos: i128) -> Option<Moment> {
-        let seconds = i64::try_from(nanos.div_euclid(NANOS)).ok().filter(|seconds| SECONDS.contains(seconds))?;
-        Some(Moment { seconds, nanos: nanos.rem_euclid(NANOS) as u32 })
+    fn of_picos(picos: Scaled) -> Option<Moment> {
+        let Scaled { value, rounded: has_more } = picos;
+        let seconds = i64::try_from(value.div_euclid(PICOS.into())).ok().filter(|seconds| SECONDS.contains(seconds))?;
+        Some(Moment { seconds, picos: value.rem_euclid(PICOS.into()) as u64, has_more })
     }
 
-    /// Epoch seconds or epoch milliseconds. The flag: digits below a nanosecond were rounded.
-    pub(super) fn of_number(number: &Number) -> Option<(Moment, bool)> {
+    /// Epoch seconds or epoch milliseconds.
+    pub(super) fn of_number(number: &Number) -> Option<Moment> {
         let is_seconds = number.magnitude() <= SECONDS_DIGITS_MAX;
-        let scaled = number.scaled(if is_seconds { 9 } else { 6 })?;
-        Some((Moment::of_nanos(scaled.value)?, scaled.rounded))
+        Moment::of_picos(number.floored(if is_seconds { 12 } else { 9 })?)
     }
 
     /// Epoch milliseconds.
-    pub(super) fn of_millis(number: &Number) -> Option<(Moment, bool)> {
-        let scaled = number.scaled(6)?;
-        Some((Moment::of_nanos(scaled.value)?, scaled.rounded))
+    pub(super) fn of_millis(number: &Number) -> Option<Moment> {
+        Moment::of_picos(number.floored(9)?)
     }
 
     /// A day and a time of it, so far from UTC. `None` if there is no such day or time.
     #[inline]
     pub(super) fn of_parts(day: Day, time: TimeOfDay, offset_seconds: i64) -> Option<Moment> {
-        let TimeOfDay { hour, minute, second, nanos } = time;
+        let TimeOfDay { hour, minute, second, picos, has_more } = time;
         if hour > 23 || minute > 59 || second > 59 {
             return None;
         }
         let time = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
         let seconds = i64::from(day.0) * 86_400 + time - offset_seconds;
-        SECONDS.contains(&seconds).then_some(Moment { seconds, nanos })
+        SECONDS.contains(&seconds).then_some(Moment { seconds, picos, has_more })
     }
 
-    /// In a column's unit, rounded half up if the flag says so. `None`: it is out of the range of nanoseconds.
+    /// In a column's unit, rounded half up (to the later one) if the flag says so. `None`: the column cannot count it.
     #[inline]
     pub(super) fn in_unit(self, unit: TimestampUnit) -> Option<(i64, bool)> {
         let (per_second, step) = match unit {
-            TimestampUnit::Millis => (1_000, 1_000_000),
-            TimestampUnit::Micros => (1_000_000, 1_000),
-            TimestampUnit::Nanos => (1_000_000_000, 1),
+            TimestampUnit::Millis => (1_000, 1_000_000_000),
+            TimestampUnit::Micros => (1_000_000, 1_000_000),
+            TimestampUnit::Nanos => (1_000_000_000, 1_000),
         };
-        let (whole, rest) = (self.nanos / step, self.nanos % step);
-        let fraction = i64::from(whole) + i64::from(2 * rest >= step && rest > 0);
-        Some((self.seconds.checked_mul(per_second)?.checked_add(fraction)?, rest > 0))
+        let (whole, rest) = (self.picos / step, self.picos % step);
+        let fraction = whole + u64::from(2 * rest >= step);
+        let value = i128::from(self.seconds) * per_second + i128::from(fraction);
+        // The last half of a unit of the year 9999 is nearer to the year 10000.
+        let fits = fraction < per_second as u64 || self.seconds < *SECONDS.end();
+        fits.then_some((i64::try_from(value).ok()?, rest > 0 || self.has_more))
     }
 }
 
@@ -103,7 +108,10 @@ pub(super) struct TimeOfDay {
     pub hour: u32,
     pub minute: u32,
     pub second: u32,
-    pub nanos: u32,
+    /// Of a second.
+    pub picos: u64,
+    /// There were digits behind these.
+    pub has_more: bool,
 }
 
 /// What is taken for a moment.
@@ -137,7 +145,7 @@ pub(super) fn moment(text: &str, shape: Shape) -> Option<Moment> {
     }
     let offset = match (rest.0.is_empty(), shape) {
         (true, Shape::Sql | Shape::Any) => 0,
-        (false, Shape::Rfc3339 | Shape::Any) => rest.offset()?,
+        (false, Shape::Rfc3339 | Shape::Any) => rest.offset(shape)?,
         _ => return None,
     };
     rest.0.is_empty().then(|| Moment::of_parts(day, time, offset))?
@@ -220,18 +228,27 @@ impl<'a> TimeText<'a> {
         let minute = self.number(2)?;
         self.byte(b':')?;
         let second = self.number(2)?;
-        let mut nanos = 0;
+        let mut time = TimeOfDay { hour: hour.0, minute: minute.0, second: second.0, ..TimeOfDay::default() };
         if self.0.first() == Some(&b'.') {
             self.next();
-            let (fraction, digits) = self.number(9)?;
-            nanos = fraction * 10u32.pow(9 - digits as u32);
+            (time.picos, time.has_more) = self.fraction(usize::MAX)?;
         }
-        let is_padded = [hour.1, minute.1, second.1] == [2; 3];
-        Some((TimeOfDay { hour: hour.0, minute: minute.0, second: second.0, nanos }, is_padded))
+        Some((time, [hour.1, minute.1, second.1] == [2; 3]))
     }
 
-    /// `Z`, `+01:00` or `-0100`, in seconds.
-    pub(super) fn offset(&mut self) -> Option<i64> {
+    /// A fraction of a second of at most so many digits: in picoseconds, and whether there were digits behind those.
+    pub(super) fn fraction(&mut self, digits_max: usize) -> Option<(u64, bool)> {
+        let digits = self.0.iter().take(digits_max).take_while(|b| b.is_ascii_digit()).count();
+        let (fraction, rest) = self.0.split_at(digits);
+        self.0 = rest;
+        let kept = fraction.iter().chain(std::iter::repeat(&b'0')).take(12);
+        let picos = kept.fold(0, |value, digit| value * 10 + u64::from(digit - b'0'));
+        let has_more = fraction.iter().skip(12).any(|digit| *digit != b'0');
+        (digits > 0).then_some((picos, has_more))
+    }
+
+    /// `Z` or `+01:00`, in seconds; `+0100` and `+01` too, unless it has to be as RFC 3339 has it.
+    pub(super) fn offset(&mut self, shape: Shape) -> Option<i64> {
         let sign = match self.next()? {
             b'Z' | b'z' => return Some(0),
             b'+' => 1,
@@ -239,15 +256,12 @@ impl<'a> TimeText<'a> {
             _ => return None,
         };
         let (hours, minutes) = match self.number(4)? {
+            (hours, 2) if self.0.is_empty() && shape != Shape::Rfc3339 => (hours, 0),
             (hours, 2) => {
-                if !self.0.is_empty() {
-                    self.byte(b':')?;
-                    (hours, self.number(2).filter(|(_, digits)| *digits == 2)?.0)
-                } else {
-                    (hours, 0)
-                }
+                self.byte(b':')?;
+                (hours, self.number(2).filter(|(_, digits)| *digits == 2)?.0)
             }
-            (both, 4) => (both / 100, both % 100),
+            (both, 4) if shape != Shape::Rfc3339 => (both / 100, both % 100),
             _ => return None,
         };
         (hours <= 23 && minutes <= 59).then_some(sign * i64::from(hours * 3600 + minutes * 60))
@@ -287,7 +301,7 @@ mod tests {
             ("2018-01-05T03:04:05Z", true, false, true),
             ("2018-01-05T03:04:05.000000000+00:00", true, false, true),
             ("2018-01-05T05:04:05+02:00", true, false, true),
-            ("2018-01-05T05:04:05+0200", true, false, true),
+            ("2018-01-05T05:04:05+0200", false, false, true),
             ("2018-01-05T03:04:05", false, false, true),
             ("2018-01-05 03:04:05", false, true, true),
             ("2018-1-5 3:04:05", false, true, true),
@@ -298,7 +312,7 @@ mod tests {
             ("2018-01-05T24:00:00Z", false, false, false),
             ("2018-02-30 00:00:00", false, false, false),
             ("2018-01-05 23:59:60", false, false, false),
-            ("2018-01-05T03:04:05.1234567891Z", false, false, false),
+            ("2018-01-05T03:04:05.0000000000000Z", true, false, true),
             ("18-01-05 03:04:05", false, false, false),
         ] {
             let taken = [Shape::Rfc3339, Shape::Sql, Shape::Any].map(|shape| micros(text, shape));
@@ -309,13 +323,15 @@ mod tests {
 
     #[test]
     fn numbers_are_seconds_or_milliseconds() {
-        let of =
-            |text| Moment::of_number(&Number::parse(text).unwrap()).map(|(m, rounded)| (m.seconds, m.nanos, rounded));
+        let of = |text| {
+            let moment = Moment::of_number(&Number::parse(text).unwrap())?;
+            Some((moment.seconds, moment.picos / 1000, moment.has_more))
+        };
         assert_eq!(of("1493668022"), Some((1_493_668_022, 0, false)));
         assert_eq!(of("1493668022112"), Some((1_493_668_022, 112_000_000, false)));
         assert_eq!(of("1493668022.112"), Some((1_493_668_022, 112_000_000, false)));
         assert_eq!(of("-1.5"), Some((-2, 500_000_000, false)));
-        assert_eq!(of("0.0000000001"), Some((0, 0, true)));
+        assert_eq!(of("0.0000000000001"), Some((0, 0, true)));
         for far in ["999999999999", "1529014095948999936", "9223372036854775808", "253402300800000", "1e300"] {
             assert_eq!(of(far), None, "{far}");
         }
@@ -329,5 +345,12 @@ mod tests {
         assert_eq!(moment.in_unit(TimestampUnit::Millis), Some((1_515_121_445_123, true)));
         let far = Moment::of_parts(Day::of(9999, 12, 31).unwrap(), TimeOfDay::default(), 0).unwrap();
         assert_eq!(far.in_unit(TimestampUnit::Nanos), None);
+        let of = |text, unit| super::moment(text, Shape::Any).unwrap().in_unit(unit);
+        assert_eq!(of("9999-12-31T23:59:59.9999995Z", TimestampUnit::Micros), None);
+        assert_eq!(of("9999-12-31T23:59:59.9999994999Z", TimestampUnit::Micros), Some((253_402_300_799_999_999, true)));
+        assert_eq!(of("1677-09-21T00:12:43.5Z", TimestampUnit::Nanos), Some((-9_223_372_036_500_000_000, false)));
+        assert_eq!(of("1970-01-01T00:00:00.0004999999999Z", TimestampUnit::Millis), Some((0, true)));
+        assert_eq!(of("1970-01-01T00:00:00.0000000005Z", TimestampUnit::Nanos), Some((1, true)));
+        assert_eq!(of("1970-01-01T00:00:00.0000000000001Z", TimestampUnit::Nanos), Some((0, true)));
     }
 }
