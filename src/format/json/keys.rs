@@ -100,9 +100,19 @@ impl KeyTable {
     /// If at `at` there is a comma, and the key that followed `last` before: which, and the place behind its colon.
     #[inline(always)]
     pub(super) fn predicted(&self, last: Seen, text: Text, at: usize) -> Option<(Seen, usize)> {
+        self.expected(last, halves(text.block(at)?), text, at)
+    }
+
+    /// The same of the first key of an object, which stands at `at` without a comma.
+    #[inline(always)]
+    pub(super) fn predicted_first(&self, text: Text, at: usize) -> Option<(Seen, usize)> {
+        self.expected(Seen::BEGINNING, after_comma(text.block(at)?), text, at - 1)
+    }
+
+    #[inline(always)]
+    fn expected(&self, last: Seen, [first, second]: [u64; 2], text: Text, at: usize) -> Option<(Seen, usize)> {
         let next = self.seen[last.0 as usize].next;
         let key = &self.seen[next as usize];
-        let [first, second] = halves(text.block(at)?);
         let other = (first & key.mask[0]) ^ key.head[0] | (second & key.mask[1]) ^ key.head[1];
         let len = key.len as usize;
         let matches = other == 0 && (len <= BLOCK || text.starts_with(at + 1, &self.spelled[next as usize]));
@@ -183,9 +193,15 @@ fn mask(len: usize) -> [u64; 2] {
 /// The head of a key of that length which begins a block.
 #[inline(always)]
 fn head(block: &[u8; BLOCK], len: usize) -> [u64; 2] {
-    let ([first, second], mask) = (halves(block), mask(len + 1));
-    let after_comma = [first << 8 | u64::from(b','), second << 8 | first >> 56];
-    [after_comma[0] & mask[0], after_comma[1] & mask[1]]
+    let ([first, second], mask) = (after_comma(block), mask(len + 1));
+    [first & mask[0], second & mask[1]]
+}
+
+/// A comma and the bytes of a block, but the last one.
+#[inline(always)]
+fn after_comma(block: &[u8; BLOCK]) -> [u64; 2] {
+    let [first, second] = halves(block);
+    [first << 8 | u64::from(b','), second << 8 | first >> 56]
 }
 
 /// The first sixteen bytes of a key, and its length, mixed. Who makes keys collide has them looked up the slow way.

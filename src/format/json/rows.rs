@@ -67,7 +67,11 @@ impl RowReader<'_> {
             return Ok(at + 1);
         }
         let mut member;
-        (member, at) = self.key(at, &mut last, members)?;
+        if let Some((seen, behind)) = members.keys.predicted_first(text, at) {
+            (member, last, at) = (members.keys.member(seen), seen, behind);
+        } else {
+            (member, at) = self.key(at, &mut last, members)?;
+        }
         loop {
             at = text.space(at);
             at = match member {
