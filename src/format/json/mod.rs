@@ -10,6 +10,8 @@
 #[cfg(test)]
 mod agreement;
 mod bits;
+#[cfg(test)]
+mod coercions;
 mod column;
 mod fast;
 mod general;
