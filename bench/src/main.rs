@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests and measurements play with files of their own")]
 
 mod acks;
+mod columns;
 mod corpus;
 mod decode;
 mod endpoint;
@@ -16,6 +17,7 @@ mod ratios;
 mod redrive;
 mod reference;
 mod report;
+mod scratch;
 mod service;
 mod stats;
 mod table;
@@ -23,6 +25,7 @@ mod table;
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use clap::Parser;
+use columns::Columns;
 use corpus::Corpus;
 use decode::Decode;
 use endpoint::Endpoint;
@@ -32,9 +35,10 @@ use options::{Alone, Options, Part};
 use ratios::*;
 use reference::{Loop, Own};
 use report::{Heading, Report};
+use scratch::{Removed, remove_when_interrupted};
 use service::{Live, Pass, Setup, Shape};
 use stats::quantile;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,16 +54,6 @@ const HTTP_INTERVAL: &str = "1s";
 
 #[global_allocator]
 static ALLOCATOR: hydrant::allocator::Allocator = hydrant::allocator::Allocator;
-
-/// A directory that goes when this does.
-struct Removed(PathBuf);
-
-impl Drop for Removed {
-    fn drop(&mut self) {
-        // It may be gone already; what cannot be removed is the system's temporary directory's matter.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -107,21 +101,6 @@ fn bench(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// An interrupt ends the process before any `drop`.
-fn remove_when_interrupted(dir: PathBuf) {
-    let wait = move || {
-        if let Ok(runtime) = hydrant::cli::small_runtime()
-            && runtime.block_on(tokio::signal::ctrl_c()).is_ok()
-        {
-            memory::kill_running();
-            drop(Removed(dir));
-            std::process::exit(130);
-        }
-    };
-    // Without the thread an interrupt leaves the directory behind.
-    let _ = std::thread::Builder::new().name("bench interrupt".into()).spawn(wait);
-}
-
 fn step(progress: &ProgressBar, message: String) {
     progress.set_message(message);
     progress.inc(1);
@@ -144,6 +123,7 @@ struct Bench<'a> {
     redrive: Option<Live>,
     tables: Option<Tables>,
     decode: Option<Decode>,
+    columns: Option<Columns>,
     progress: ProgressBar,
 }
 
@@ -156,7 +136,9 @@ impl<'a> Bench<'a> {
         progress.tick();
         let corpus = Corpus::generate(options.corpus, (options.mib << 20) as usize);
         let schema = options.corpus.schema()?;
-        let own_parquet = options.wants(Part::Parquet).then(|| Own::parquet(&corpus)).transpose()?;
+        let own_parquet = (options.wants(Part::Parquet) || options.wants(Part::Columns))
+            .then(|| Own::parquet(&corpus))
+            .transpose()?;
         let own_gzip = options.wants(Part::Gzip).then(|| Own::gzip(&corpus));
         let (bodies, single_bodies) = (service::bodies(corpus.records()), acks::bodies(&corpus));
         let some = service::full_requests(bodies.len());
@@ -190,6 +172,7 @@ impl<'a> Bench<'a> {
         let tables = tables.then(|| Tables::start(&options.servers, dir, &corpus)).transpose()?;
         let decode = options.only.contains(&Part::Decode);
         let decode = decode.then(|| Decode::start(&options.python, &corpus, dir)).transpose()?;
+        let columns = options.only.contains(&Part::Columns).then(|| Columns::new(&corpus)).transpose()?;
         let own = [own_gzip, own_parquet];
         Ok(Bench {
             options,
@@ -205,6 +188,7 @@ impl<'a> Bench<'a> {
             redrive,
             tables,
             decode,
+            columns,
             progress,
         })
     }
@@ -273,6 +257,10 @@ impl<'a> Bench<'a> {
         if let Some(live) = &self.redrive {
             self.step(format!("{name}: redrive"));
             self.redrive(report, live)?;
+        }
+        if let (Some(columns), Some(own)) = (&self.columns, &self.own[1]) {
+            self.step(format!("{name}: columns"));
+            columns.round(report, own)?;
         }
         if let Some(decode) = &self.decode {
             self.step(format!("{name}: decode"));

@@ -49,6 +49,8 @@ pub(crate) enum Part {
     Lines,
     /// End to end, Parquet.
     Parquet,
+    /// JSON to Arrow and to Parquet, alone; only when it is named.
+    Columns,
     /// End to end, requests to an endpoint; with the gzip part, which it is compared with.
     Http,
     /// Failed records that are taken again.
@@ -93,7 +95,7 @@ impl Options {
     pub(crate) fn steps(&self) -> u64 {
         let shapes = Shape::ALL.into_iter().filter(|s| self.wants_shape(*s)).count();
         let asked = [Part::Puts, Part::Redrive].iter().filter(|p| self.wants(**p)).count();
-        let named = [Part::Postgres, Part::Decode].iter().filter(|p| self.only.contains(p)).count();
+        let named = [Part::Postgres, Part::Decode, Part::Columns].iter().filter(|p| self.only.contains(p)).count();
         (3 + shapes + asked + named) as u64 * (self.rounds as u64 + 1) + if self.wants(Part::Memory) { 3 } else { 0 }
     }
 }
