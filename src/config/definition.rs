@@ -73,6 +73,8 @@ pub enum FormatDefinition {
         /// Definitions of before there were SerDes have none: JSON was read in a way of its own then.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         serde: Option<JsonSerde>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        extra: Option<String>,
         #[serde(default, skip_serializing_if = "ParquetWriter::is_default")]
         writer: ParquetWriter,
     },
@@ -183,8 +185,8 @@ impl FormatDefinition {
             Format::Raw => FormatDefinition::Raw,
             Format::Lines(_) => FormatDefinition::Lines,
             Format::Parquet(parquet) => {
-                let Parquet { schema, compression, serde, writer } = parquet.clone();
-                FormatDefinition::Parquet { schema: hash_of(&schema), compression, serde: Some(serde), writer }
+                let Parquet { schema, compression, serde, extra, writer } = parquet.clone();
+                FormatDefinition::Parquet { schema: hash_of(&schema), compression, serde: Some(serde), extra, writer }
             }
         }
     }

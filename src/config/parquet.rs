@@ -17,6 +17,9 @@ pub struct Parquet {
     /// What JSON values become.
     #[serde(default)]
     pub serde: JsonSerde,
+    /// A further column, of type `string`, with what the schema does not know of a record: its JSON, as it came.
+    #[serde(default)]
+    pub extra: Option<String>,
     #[serde(default)]
     pub writer: ParquetWriter,
 }

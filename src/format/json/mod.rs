@@ -21,6 +21,7 @@ mod number;
 #[cfg(test)]
 mod oracle;
 mod refusal;
+mod remainder;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -32,8 +33,8 @@ use super::NotConverted;
 use super::coverage::ColumnCoverage;
 use super::schema::{ColumnType, NamedType, TableSchema, TimestampUnit};
 use arrow_array::{RecordBatch, RecordBatchOptions};
-use arrow_schema::SchemaRef;
-use column::Members;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use column::{Column, Members};
 pub use joda::JodaPattern;
 use keys::KeyNames;
 use refusal::Reading;
@@ -128,6 +129,8 @@ pub struct JsonTable {
     rules: SerdeRules,
     /// Of the table and of each `struct` in it, in the order in which they stand in the schema.
     names: Vec<Arc<KeyNames>>,
+    /// A further column has what the schema does not know.
+    has_extra: bool,
     /// Paths of all columns, in the order of [`column::Column::note_filled`].
     paths: Arc<[String]>,
     arrow: SchemaRef,
@@ -145,7 +148,23 @@ impl JsonTable {
         let mut paths = Vec::new();
         add_paths(&schema.columns, "", &mut paths);
         let arrow = schema.arrow(TIMESTAMP);
-        JsonTable { schema, rules, names, paths: paths.into(), arrow }
+        JsonTable { schema, rules, names, has_extra: false, paths: paths.into(), arrow }
+    }
+
+    /// The same with a further column of that name, with what the schema does not know of a record, as JSON.
+    ///
+    /// # Errors
+    /// There is such a column already.
+    pub fn with_extra(self, name: &str) -> Result<JsonTable, String> {
+        let fields = self.arrow.fields();
+        if name.is_empty() || fields.iter().any(|field| field.name().to_lowercase() == name.to_lowercase()) {
+            return Err(format!(
+                "found the column `{name}` for what the schema does not know, expected a name of its own"
+            ));
+        }
+        let extra = Arc::new(Field::new(name, DataType::Utf8, true));
+        let fields: Vec<_> = fields.iter().cloned().chain([extra]).collect();
+        Ok(JsonTable { has_extra: true, arrow: Arc::new(Schema::new(fields)), ..self })
     }
 
     /// The batches' schema.
@@ -157,9 +176,11 @@ impl JsonTable {
     pub fn reader(&self) -> JsonReader<'_> {
         let root = Members::new(&self.schema.columns, &mut self.names.iter().cloned(), TIMESTAMP);
         let filled = vec![false; self.paths.len()];
+        let text = || Column::new(&ColumnType::String, &mut std::iter::empty(), TIMESTAMP);
         JsonReader {
             table: self,
             root,
+            extra: self.has_extra.then(text),
             padded: Vec::new(),
             filled,
             read: 0,
@@ -199,6 +220,8 @@ fn members_of(of: &ColumnType) -> Option<&[NamedType]> {
 pub struct JsonReader<'t> {
     table: &'t JsonTable,
     root: Members,
+    /// What the schema does not know, if that is kept.
+    extra: Option<Column>,
     /// The record that is being read.
     padded: Vec<u8>,
     /// Of flushed batches, whether a column had a value.
@@ -223,6 +246,7 @@ impl JsonReader<'_> {
             Ok(()) => Ok(self.root.rows - before),
             Err(refusal) => {
                 self.root.truncate(before);
+                self.extra.iter_mut().for_each(|extra| extra.truncate(before));
                 Err(refusal.told())
             }
         }
@@ -234,10 +258,13 @@ impl JsonReader<'_> {
             rules: &self.table.rules,
             values_left: RECORD_VALUES_MAX,
             rounded: 0,
+            unknown: false,
             long_way_only: self.long_way_only,
         };
         // What is wrong with its values matters only if it is JSON.
-        reader.documents(&mut self.root).map_err(|refusal| reader.check().err().unwrap_or(refusal))?;
+        reader
+            .documents(&mut self.root, self.extra.as_mut())
+            .map_err(|refusal| reader.check().err().unwrap_or(refusal))?;
         self.rounded += reader.rounded;
         self.values += RECORD_VALUES_MAX - reader.values_left;
         Ok(())
@@ -267,7 +294,8 @@ impl JsonReader<'_> {
         self.root.columns.iter().for_each(|column| column.note_filled(&mut note));
         self.read += self.root.rows as u64;
         let options = RecordBatchOptions::new().with_row_count(Some(self.root.rows));
-        let columns = self.root.finish(self.table.arrow.fields());
+        let mut columns = self.root.finish(self.table.arrow.fields());
+        columns.extend(self.extra.iter_mut().map(|extra| extra.finish(&DataType::Utf8)));
         self.values = 0;
         RecordBatch::try_new_with_options(self.table.arrow.clone(), columns, &options).expect("columns of this schema")
     }

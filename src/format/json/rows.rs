@@ -15,6 +15,8 @@ pub(super) struct RowReader<'a> {
     pub values_left: usize,
     /// Values of which digits were rounded away.
     pub rounded: u64,
+    /// A key has named no member.
+    pub unknown: bool,
     /// The short way is not taken.
     pub long_way_only: bool,
 }
@@ -24,11 +26,17 @@ const KEY_BYTES_MAX: usize = 262_144;
 
 impl RowReader<'_> {
     /// Reads all documents of the record, each an object.
-    pub(super) fn documents(&mut self, root: &mut Members) -> Reading<()> {
+    /// `extra` gets what no member is named for.
+    pub(super) fn documents(&mut self, root: &mut Members, mut extra: Option<&mut Column>) -> Reading<()> {
         let mut at = self.text.space(0);
         while !self.text.is_end(at) {
             self.top(at)?;
-            at = self.text.space(self.object(at, root)?);
+            self.unknown = false;
+            let behind = self.object(at, root)?;
+            if let Some(extra) = &mut extra {
+                self.keep_remainder(at, root, extra)?;
+            }
+            at = self.text.space(behind);
         }
         Ok(())
     }
@@ -82,7 +90,10 @@ impl RowReader<'_> {
                     }
                     self.value_here(at, column).map_err(|refusal| refusal.in_field(&members.names.names[member]))?
                 }
-                None => text.skip(at)?,
+                None => {
+                    self.unknown = true;
+                    text.skip(at)?
+                }
             };
             if let Some((seen, behind)) = members.keys.predicted(last, text, at) {
                 (member, last, at) = (members.keys.member(seen), seen, behind);

@@ -199,6 +199,34 @@ fn keys_name_columns_by_the_serde_s_rules() {
 }
 
 #[test]
+fn what_the_schema_does_not_know_is_kept_where_that_is_asked_for() {
+    let nested = "struct<a:int,l:array<struct<b:int>>,m:map<string,struct<c:int>>>";
+    let with_extra = |name| table(&[("id", "int"), ("v", nested), ("x", "array<int>")], openx()).with_extra(name);
+    assert!(with_extra("ID").is_err_and(|e| e.contains("found the column `ID`")));
+    let table = with_extra("rest").unwrap();
+    let rest = |record: &str| {
+        let line = read(&table, record.as_bytes()).unwrap();
+        let row: serde_json::Value = serde_json::from_str(&line).unwrap();
+        row["rest"].as_str().map(str::to_owned)
+    };
+    assert_eq!(rest(r#"{"id":1,"X":[2],"v":{"A":1,"l":[{},{"b":2}],"m":{"k":{"c":3}}}}"#), None);
+    assert_eq!(rest("{}"), None);
+    let known_and_not = r#" { "id" : 1 , "new" : [ 1.0 , "\ud800" ] ,"v":{"z":null,"l":[{"b":1},{"q":"}"},null],"m":{"k":{"c":1},"n":{"d":{}}}}, "rest":7 } "#;
+    let expected = r#"{"new":[ 1.0 , "\ud800" ],"v":{"z":null,"l":[null,{"q":"}"},null],"m":{"n":{"d":{}}}},"rest":7}"#;
+    assert_eq!(rest(known_and_not).as_deref(), Some(expected));
+    // One value for an array, an array for a struct, and a key that nothing is named for.
+    assert_eq!(rest(r#"{"v":{"l":{"b":1,"e":2}}}"#).as_deref(), Some(r#"{"v":{"l":{"e":2}}}"#));
+    assert_eq!(rest(r#"{"v":[1,[{"f":0}]]}"#).as_deref(), Some(r#"{"v":[null,[{"f":0}]]}"#));
+    assert_eq!(rest(r#"{"\udc00":true}"#).as_deref(), Some(r#"{"\udc00":true}"#));
+    let mut reader = table.reader();
+    assert!(reader.read(br#"{"new":1}{"id":"?"}"#).is_err());
+    assert_eq!(reader.read(br#"{"a":1}{"id":2}{"b":3}"#), Ok(3));
+    let lines = lines(&reader.flush());
+    let rests: Vec<_> = lines.lines().map(|line| line.split("\"rest\":").nth(1).unwrap()).collect();
+    assert_eq!(rests, [r#""{\"a\":1}"}"#, "null}", r#""{\"b\":3}"}"#]);
+}
+
+#[test]
 fn a_refused_record_leaves_nothing_in_the_rows_of_others() {
     let nested = "struct<a:int,l:array<struct<m:map<string,array<int>>,s:string>>>";
     let table = table(&[("id", "bigint"), ("v", nested), ("s", "string"), ("b", "boolean")], openx());

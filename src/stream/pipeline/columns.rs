@@ -16,17 +16,23 @@ use parquet::file::properties::WriterVersion;
 
 /// The format step that a definition describes.
 pub(super) fn format(definition: &FormatDefinition, blobs: &Blobs) -> Result<RecordFormat> {
-    let (columns, compression, serde, writer) = match definition {
+    let (columns, compression, serde, extra, writer) = match definition {
         FormatDefinition::Raw => return Ok(RecordFormat::Lines(LinesFormat { newline: false })),
         FormatDefinition::Lines => return Ok(RecordFormat::Lines(LinesFormat { newline: true })),
-        FormatDefinition::Parquet { schema, compression, serde, writer } => {
-            (blob(schema, blobs)?, *compression, serde, writer)
+        FormatDefinition::Parquet { schema, compression, serde, extra, writer } => {
+            (blob(schema, blobs)?, *compression, serde, extra, writer)
         }
     };
     let schema = table_schema(&columns)?;
     let settings = parquet_settings(&schema, compression, writer)?;
     let table = match serde {
-        Some(serde) => RecordTable::Json(JsonTable::new(schema, serde_rules(serde)?)),
+        Some(serde) => {
+            let table = JsonTable::new(schema, serde_rules(serde)?);
+            RecordTable::Json(match extra {
+                Some(name) => table.with_extra(name).map_err(|e| Error::new(Kind::Misconfigured, e))?,
+                None => table,
+            })
+        }
         None => RecordTable::Earlier(EarlierTable::new(&schema)),
     };
     Ok(RecordFormat::Parquet(Box::new(ParquetFormat::new(table, settings))))

@@ -151,6 +151,20 @@ fn columns_that_stay_empty_while_keys_name_none_are_an_alarm_with_both() {
 }
 
 #[test]
+fn what_the_schema_does_not_know_is_in_a_column_of_its_own() {
+    let mut service =
+        service("  id: int\n  user: \"struct<name:string>\"\n", ", extra: rest, writer: { dictionary: none }");
+    let records: [&[u8]; 2] = [br#"{"id":1,"user":{"name":"a","mail":"b"},"new":[1]}"#, br#"{"id":2}"#];
+    assert_eq!(service.put("s", &records), 200);
+    service.settled(2);
+    let expected = [
+        json!({"id": 1, "user": {"name": "a"}, "rest": r#"{"user":{"mail":"b"},"new":[1]}"#}),
+        json!({"id": 2, "user": null, "rest": null}),
+    ];
+    assert_eq!(rows(&service), expected);
+}
+
+#[test]
 fn the_serde_of_a_stream_is_in_its_yaml_and_in_describe() {
     for (serde, expected) in [
         (
