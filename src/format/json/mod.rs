@@ -7,19 +7,13 @@
 //!
 //! What a value may become is the matter of the SerDe ([`SerdeRules`]); docs/columns.md has its rules side by side.
 
-#[cfg(test)]
-mod agreement;
 mod bits;
-#[cfg(test)]
-mod coercions;
 mod column;
 mod fast;
 mod general;
 mod joda;
 mod keys;
 mod number;
-#[cfg(test)]
-mod oracle;
 mod refusal;
 mod remainder;
 mod rows;

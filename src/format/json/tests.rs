@@ -1,4 +1,8 @@
-//! What becomes of values, one by one; `agreement` has what holds of all of them.
+//! What becomes of values, one by one; [`agreement`] has what holds of all of them.
+
+mod agreement;
+mod coercions;
+mod oracle;
 
 use super::*;
 use arrow_array::cast::AsArray;

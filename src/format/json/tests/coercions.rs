@@ -5,12 +5,11 @@
 //! 1.3.9-e.12 on Hive 3.1.3 (the original's jar is in no repository any more), and `org.apache.hive.hcatalog.data.JsonSerDe` of
 //! Hive 3.1.3.
 
-use super::tests::{hive, openx, read, table};
 use super::*;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-const ANSWERS: &str = include_str!("../../../tests/data/serde/answers.tsv");
+const ANSWERS: &str = include_str!("../../../../tests/data/serde/answers.tsv");
 const PAGE: &str = "docs/coercions.md";
 /// Examples of a difference that are shown.
 const EXAMPLES: usize = 3;

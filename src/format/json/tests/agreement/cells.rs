@@ -1,6 +1,6 @@
 //! A batch as the rows that it stands for.
 
-use crate::format::json::oracle::OracleCell;
+use crate::format::json::tests::oracle::OracleCell;
 use arrow_array::cast::AsArray;
 use arrow_array::types::*;
 use arrow_array::{Array, RecordBatch};

@@ -5,7 +5,7 @@
 mod scalars;
 mod times;
 
-use super::SerdeRules;
+use crate::format::json::SerdeRules;
 use crate::format::schema::{ColumnType, NamedType, TableSchema};
 use scalars::OracleScalar;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};

@@ -1,8 +1,8 @@
 //! Values without members: numbers are texts of digits here, which lose nothing.
 
-use super::super::SerdeRules;
 use super::OracleCell;
 use super::times;
+use crate::format::json::SerdeRules;
 use crate::format::schema::ColumnType;
 
 /// A value without members, as a record has it.

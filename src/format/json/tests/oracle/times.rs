@@ -1,8 +1,8 @@
 //! Days and moments.
 
-use super::super::{HiveTimestampFormat, SerdeRules};
 use super::OracleCell;
 use super::scalars::{ExactNumber, OracleScalar};
+use crate::format::json::{HiveTimestampFormat, SerdeRules};
 use jiff::civil::Date;
 
 const EPOCH: Date = jiff::civil::date(1970, 1, 1);

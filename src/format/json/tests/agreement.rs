@@ -10,8 +10,8 @@ mod rng;
 mod tables;
 mod values;
 
-use super::tests::{hive, openx};
-use super::{HiveRules, HiveTimestampFormat, SerdeRules};
+use super::{hive, openx};
+use crate::format::json::{HiveRules, HiveTimestampFormat, SerdeRules};
 use crate::format::schema::TableSchema;
 use compare::{ComparedTable, Comparison};
 use records::{RecordStyle, RecordWriter};

@@ -3,7 +3,7 @@
 use super::cells::cells;
 use super::rng::SplitMix;
 use crate::format::NotConverted;
-use crate::format::json::oracle::{self, OracleCell};
+use crate::format::json::tests::oracle::{self, OracleCell};
 use crate::format::json::{JsonReader, JsonTable, SerdeRules};
 use crate::format::schema::TableSchema;
 use std::panic::{AssertUnwindSafe, catch_unwind};
