@@ -58,7 +58,7 @@ impl ColumnCoverage {
             }
         }
         let all = self.filled.iter().all(|filled| !filled);
-        if outermost.is_empty() || self.unknown.is_empty() || !(all || self.rows >= ROWS_MIN) {
+        if self.rows == 0 || outermost.is_empty() || self.unknown.is_empty() || !(all || self.rows >= ROWS_MIN) {
             return None;
         }
         let columns = some("column", &outermost);

@@ -4,13 +4,14 @@ use super::bits::{Bits, Validity};
 use super::keys::{KeyNames, KeyTable};
 use super::unchecked::strings;
 use crate::format::schema::{ColumnType, NamedType, TimestampUnit};
+use arrow_array::new_null_array;
 use arrow_array::types::{
     ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
 };
 use arrow_array::{ArrayRef, BinaryArray, BooleanArray, ListArray, MapArray, PrimitiveArray, StructArray};
 use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{DataType, Fields};
+use arrow_schema::{DataType, FieldRef, Fields};
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -326,8 +327,22 @@ impl Members {
 
     pub(super) fn finish(&mut self, fields: &Fields) -> Vec<ArrayRef> {
         let rows = std::mem::take(&mut self.rows);
-        self.columns.iter_mut().filter(|column| column.len < rows).for_each(|column| column.push_nulls_to(rows));
-        self.columns.iter_mut().zip(fields).map(|(column, field)| column.finish(field.data_type())).collect()
+        // Columns that have no value at all share their nulls: of many columns, most may be such.
+        let mut nulls: Vec<ArrayRef> = Vec::new();
+        let mut finish = |(column, field): (&mut Column, &FieldRef)| {
+            if column.len > 0 || rows == 0 {
+                if column.len < rows {
+                    column.push_nulls_to(rows);
+                }
+                return column.finish(field.data_type());
+            }
+            let known = nulls.iter().find(|array| array.data_type() == field.data_type());
+            known.cloned().unwrap_or_else(|| {
+                nulls.push(new_null_array(field.data_type(), rows));
+                nulls[nulls.len() - 1].clone()
+            })
+        };
+        self.columns.iter_mut().zip(fields).map(&mut finish).collect()
     }
 }
 

@@ -187,6 +187,7 @@ mod tests {
             ("yyyy-MM-dd", "2018-02-30", None),
             ("yyyy-MM-dd", "2018-01-05 ", None),
             ("yyyyMMdd", "2018010", None),
+            ("yyyyyyyyyyyyMMdd", "9999999999990101", None),
             ("h a yyyy", "13 am 2018", None),
         ] {
             let read = JodaPattern::parse(pattern).unwrap().read(text);

@@ -4,6 +4,7 @@
 use super::SerdeRules;
 use super::text::{BLOCK, Text};
 use crate::format::schema::NamedType;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Members of an object, by the keys that name them.
@@ -12,6 +13,8 @@ pub(super) struct KeyNames {
     pub(super) names: Vec<String>,
     /// From a key, in the form that keys are compared in, to a member.
     members: HashMap<String, u32>,
+    /// Two members that are read from one key.
+    same_key: Option<(u32, u32)>,
     ignores_case: bool,
     dots_to_underscores: bool,
 }
@@ -20,13 +23,25 @@ impl KeyNames {
     pub(super) fn new(members: &[NamedType], rules: &SerdeRules) -> KeyNames {
         let mut found = KeyNames {
             members: HashMap::new(),
+            same_key: None,
             ignores_case: rules.ignores_case(),
             dots_to_underscores: rules.dots_to_underscores(),
             names: members.iter().map(|member| member.name.clone()).collect(),
         };
         let key = |member: &NamedType| found.compared(member.key.as_deref().unwrap_or(rules.key_of(&member.name)));
-        found.members = (0..).zip(members).map(|(number, member)| (key(member), number)).collect();
+        let keys: Vec<String> = members.iter().map(key).collect();
+        for (number, key) in (0..).zip(keys) {
+            if let Some(first) = found.members.insert(key, number) {
+                found.same_key = Some((first, number));
+            }
+        }
         found
+    }
+
+    /// Two members that are read from one key, if there are such.
+    pub(super) fn same_key(&self) -> Option<(&str, &str)> {
+        let (first, second) = self.same_key?;
+        Some((&self.names[first as usize], &self.names[second as usize]))
     }
 
     /// A key in the form that keys are compared in.
@@ -49,6 +64,8 @@ pub(super) struct KeyTable {
     spelled: Vec<Box<[u8]>>,
     /// Places in `seen`, by a hash of the key's bytes; 0 is none.
     slots: Vec<u16>,
+    /// Some of the keys that name no member and could not be remembered.
+    others: Vec<String>,
 }
 
 /// A key as records spell it.
@@ -69,6 +86,9 @@ const NO_MEMBER: u32 = u32::MAX;
 const SEEN_MAX: usize = 1024;
 /// Bytes of a key that is remembered.
 const SPELLED_MAX: usize = 256;
+/// Keys that are noted though they are not remembered, and what is kept of one.
+const OTHERS_MAX: usize = 16;
+const OTHER_CHARS_MAX: usize = 100;
 /// Slots that are looked at; a key that stands behind others is looked up anew each time.
 const PROBES_MAX: usize = 8;
 
@@ -85,7 +105,7 @@ impl Default for KeyTable {
     fn default() -> Self {
         // No key is like it.
         let beginning = SeenKey { head: [1; 2], mask: [0; 2], len: 0, member: NO_MEMBER, next: 0 };
-        KeyTable { seen: vec![beginning], spelled: vec![Box::default()], slots: vec![0; 64] }
+        KeyTable { seen: vec![beginning], spelled: vec![Box::default()], slots: vec![0; 64], others: Vec::new() }
     }
 }
 
@@ -170,10 +190,20 @@ impl KeyTable {
         }
     }
 
-    /// Keys that were seen and name no member, with quotation marks and colon.
-    pub(super) fn unknown(&self) -> impl Iterator<Item = &[u8]> {
+    /// Takes note of a key that names no member and is not remembered.
+    pub(super) fn note_unknown(&mut self, key: &str) {
+        if self.others.len() < OTHERS_MAX && !self.others.iter().any(|other| other == key) {
+            self.others.push(key.chars().take(OTHER_CHARS_MAX).collect());
+        }
+    }
+
+    /// Keys that were seen and name no member; some of them, if there are many.
+    pub(super) fn unknown(&self) -> impl Iterator<Item = Cow<'_, str>> {
         let keys = self.seen.iter().zip(&self.spelled).skip(1);
-        keys.filter(|(key, _)| key.member == NO_MEMBER).map(|(_, spelled)| &**spelled)
+        let keys = keys.filter(|(key, _)| key.member == NO_MEMBER);
+        // Without its quotation marks and the colon.
+        let remembered = keys.map(|(_, spelled)| String::from_utf8_lossy(&spelled[1..spelled.len() - 2]));
+        remembered.chain(self.others.iter().map(|other| other.as_str().into()))
     }
 }
 

@@ -113,7 +113,12 @@ impl SerdeRules {
     /// The key that a member is read from.
     fn key_of<'a>(&'a self, member: &'a str) -> &'a str {
         let SerdeRules::OpenX(rules) = self else { return member };
-        rules.keys.iter().find(|(column, _)| column == member).map_or(member, |(_, key)| key)
+        rules.keys.iter().find(|(column, _)| self.is_named(member, column)).map_or(member, |(_, key)| key)
+    }
+
+    /// Whether a member is the one that a mapping names.
+    fn is_named(&self, member: &str, column: &str) -> bool {
+        member == column || self.ignores_case() && member.to_lowercase() == column.to_lowercase()
     }
 }
 
@@ -134,6 +139,9 @@ pub struct JsonTable {
 const TIMESTAMP: TimestampUnit = TimestampUnit::Micros;
 /// Values of one record, of which a few bytes may make many: each row has one for each column.
 const RECORD_VALUES_MAX: usize = 4 << 20;
+/// The same for each byte of it, beyond what every record may have: others of the chunk want memory, too.
+const BYTE_VALUES_MAX: usize = 32;
+const SMALL_RECORD_VALUES: usize = 64 << 10;
 
 impl JsonTable {
     pub fn new(schema: TableSchema, rules: SerdeRules) -> JsonTable {
@@ -164,6 +172,31 @@ impl JsonTable {
     /// The batches' schema.
     pub fn arrow(&self) -> &SchemaRef {
         &self.arrow
+    }
+
+    /// Whether every key names one column, and every mapping a column or a member of a struct.
+    ///
+    /// # Errors
+    /// Which do not.
+    pub fn check_keys(&self) -> Result<(), String> {
+        for names in &self.names {
+            if let Some((first, second)) = names.same_key() {
+                return Err(format!(
+                    "found the columns `{first}` and `{second}` with the same key, expected a key of its own for each"
+                ));
+            }
+        }
+        let SerdeRules::OpenX(rules) = &self.rules else { return Ok(()) };
+        for (column, key) in &rules.keys {
+            let is_member = |name: &String| self.rules.is_named(name, column);
+            if !self.names.iter().flat_map(|names| &names.names).any(is_member) {
+                return Err(format!("found a mapping of `{column}`, expected a column or a member of a struct"));
+            }
+            if key.is_empty() {
+                return Err(format!("found an empty key for `{column}`, expected 1 to 1024 characters"));
+            }
+        }
+        Ok(())
     }
 
     /// A reader with nothing read.
@@ -247,10 +280,13 @@ impl JsonReader<'_> {
     }
 
     fn try_read(&mut self, record: &[u8]) -> Reading<()> {
+        let values_max =
+            RECORD_VALUES_MAX.min(SMALL_RECORD_VALUES.max(self.root.width) + BYTE_VALUES_MAX * record.len());
         let mut reader = RowReader {
             text: Text::new(record, &mut self.padded)?,
             rules: &self.table.rules,
-            values_left: RECORD_VALUES_MAX,
+            values_max,
+            values_left: values_max,
             rounded: 0,
             unknown: false,
             long_way_only: self.long_way_only,
@@ -260,7 +296,7 @@ impl JsonReader<'_> {
             .documents(&mut self.root, self.extra.as_mut())
             .map_err(|refusal| reader.check().err().unwrap_or(refusal))?;
         self.rounded += reader.rounded;
-        self.values += RECORD_VALUES_MAX - reader.values_left;
+        self.values += values_max - reader.values_left;
         Ok(())
     }
 
@@ -297,9 +333,7 @@ impl JsonReader<'_> {
 
 /// Adds the keys of objects that named none of their members.
 fn add_unknown(members: &Members, before: &str, coverage: &mut ColumnCoverage) {
-    for spelled in members.keys.unknown() {
-        // Without its quotation marks and the colon.
-        let key = String::from_utf8_lossy(&spelled[1..spelled.len() - 2]);
+    for key in members.keys.unknown() {
         coverage.add_unknown(format!("{before}{key}"));
     }
     for (name, column) in members.names.names.iter().zip(&members.columns) {
@@ -309,11 +343,13 @@ fn add_unknown(members: &Members, before: &str, coverage: &mut ColumnCoverage) {
     }
 }
 
-/// How many digits of a second a text has, if it is a moment for the OpenX SerDe: not a number, and not a day alone.
-pub(super) fn moment_digits(text: &str) -> Option<usize> {
-    let has_time = text.contains(':') && time::moment(text, time::Shape::Any).is_some();
-    let fraction = || text.split_once('.').map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
-    has_time.then(fraction)
+/// How many digits of a second a text has, and whether nanoseconds can count it, if it is a moment for the OpenX SerDe: not a
+/// number, and not a day alone.
+pub(super) fn moment_digits(text: &str) -> Option<(usize, bool)> {
+    let moment = time::moment(text, time::Shape::Any).filter(|_| text.contains(':'))?;
+    let (_, rest) = text.split_once('.').unwrap_or_default();
+    let fraction = &rest[..rest.bytes().take_while(u8::is_ascii_digit).count()];
+    Some((fraction.trim_end_matches('0').len(), moment.in_unit(TimestampUnit::Nanos).is_some()))
 }
 
 /// Whether a text is a day.

@@ -11,7 +11,8 @@ use std::borrow::Cow;
 pub(super) struct RowReader<'a> {
     pub text: Text<'a>,
     pub rules: &'a SerdeRules,
-    /// Values that the record may still have.
+    /// Values that the record may have, and may still have.
+    pub values_max: usize,
     pub values_left: usize,
     /// Values of which digits were rounded away.
     pub rounded: u64,
@@ -115,7 +116,10 @@ impl RowReader<'_> {
     pub(super) fn take_values(&mut self, values: usize) -> Reading<()> {
         match self.values_left.checked_sub(values) {
             Some(left) => self.values_left = left,
-            None => return Err(Refusal::whole("The record has more than 4194304 values, nulls included.")),
+            None => {
+                let message = format!("The record has more than {} values, nulls included.", self.values_max);
+                return Err(Refusal::whole(&message));
+            }
         }
         Ok(())
     }
@@ -167,6 +171,7 @@ impl RowReader<'_> {
             // Half of a surrogate pair names no member, and is no error where nothing is stored.
             Err(_) => {
                 let behind = text.skip_string(at)?;
+                members.keys.note_unknown(text.str(at + 1, behind - 1));
                 return Ok((None, text.colon(text.space(behind))?));
             }
         };
@@ -176,8 +181,13 @@ impl RowReader<'_> {
         let member = members.names.member(&key);
         let value = text.colon(text.space(behind))?;
         let is_plain = matches!(key, Cow::Borrowed(_));
-        if is_plain && text.byte(behind) == b':' {
-            *last = members.keys.remember(*last, text.slice(at, behind + 1), member).unwrap_or(*last);
+        let remembered = match is_plain && text.byte(behind) == b':' {
+            true => members.keys.remember(*last, text.slice(at, behind + 1), member),
+            false => None,
+        };
+        *last = remembered.unwrap_or(*last);
+        if remembered.is_none() && member.is_none() {
+            members.keys.note_unknown(&key);
         }
         Ok((member.map(|member| member as usize), value))
     }
@@ -272,17 +282,38 @@ impl RowReader<'_> {
     /// Reads an object, which begins at `at`, as keys and values. Of equal keys the last one counts: readers refuse a whole
     /// file for a map that has a key twice.
     fn map(&mut self, at: usize, keys: &mut Elements, values: &mut Column) -> Reading<usize> {
-        let behind = self.entries(at, keys, values, &[])?;
-        let overwritten = general::overwritten(keys);
-        if !overwritten.is_empty() {
+        let is_strict = *self.rules == SerdeRules::Strict;
+        let left_out = if is_strict { Vec::new() } else { self.overwritten(at, keys) };
+        let behind = self.entries(at, keys, values, &left_out)?;
+        if is_strict && !general::overwritten(keys).is_empty() {
             self.takes_again()?;
-            let begin = keys.begin();
-            keys.column.truncate(begin);
-            values.truncate(begin);
-            self.entries(at, keys, values, &overwritten)?;
         }
         keys.end();
         Ok(behind)
+    }
+
+    /// Entries of the object at `at` which a later one with the same key takes the place of. Values are only stepped over: maps may be
+    /// in maps. What is wrong with the object is found when it is read.
+    fn overwritten(&mut self, at: usize, keys: &mut Elements) -> Vec<usize> {
+        let (text, rounded) = (self.text, self.rounded);
+        let mut at = text.space(at + 1);
+        while text.byte(at) == b'"' {
+            let Ok((key, behind)) = text.string(at) else { break };
+            let skipped = text.colon(text.space(behind)).and_then(|value| text.skip(value));
+            let Ok(behind) = skipped else { break };
+            if general::map_key(self, &key, &mut keys.column).is_err() {
+                break;
+            }
+            at = text.space(behind);
+            if text.byte(at) != b',' {
+                break;
+            }
+            at = text.space(at + 1);
+        }
+        let found = general::overwritten(keys);
+        keys.column.truncate(keys.begin());
+        self.rounded = rounded;
+        found
     }
 
     /// Adds the entries of an object, which begins at `at`, but those that are left out. The place behind it.
@@ -295,12 +326,13 @@ impl RowReader<'_> {
         for entry in 0.. {
             let (key, behind) = self.text.string(at)?;
             at = self.text.colon(self.text.space(behind))?;
-            at = if left_out.next_if_eq(&entry).is_some() {
-                self.text.skip(at)?
-            } else {
-                general::map_key(self, &key, &mut keys.column)?;
-                self.value(at, values).map_err(|refusal| refusal.in_field(&key))?
-            };
+            let before = values.len;
+            general::map_key(self, &key, &mut keys.column)?;
+            at = self.value(at, values).map_err(|refusal| refusal.in_field(&key))?;
+            if left_out.next_if_eq(&entry).is_some() {
+                keys.column.truncate(before);
+                values.truncate(before);
+            }
             at = self.text.space(at);
             match self.text.byte(at) {
                 b',' => at = self.text.space(at + 1),

@@ -201,7 +201,8 @@ impl<'a> TimeText<'a> {
     ///
     /// A number of more digits ends there; what follows it is no number then.
     pub(super) fn number(&mut self, digits_max: usize) -> Option<(u32, usize)> {
-        let digits = self.0.iter().take(digits_max).take_while(|b| b.is_ascii_digit()).count();
+        // More do not fit.
+        let digits = self.0.iter().take(digits_max.min(9)).take_while(|b| b.is_ascii_digit()).count();
         if digits == 0 {
             return None;
         }

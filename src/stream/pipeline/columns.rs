@@ -28,6 +28,7 @@ pub(super) fn format(definition: &FormatDefinition, blobs: &Blobs) -> Result<Rec
     let table = match serde {
         Some(serde) => {
             let table = JsonTable::new(schema, serde_rules(serde)?);
+            table.check_keys().map_err(|e| Error::new(Kind::Misconfigured, e))?;
             RecordTable::Json(match extra {
                 Some(name) => table.with_extra(name).map_err(|e| Error::new(Kind::Misconfigured, e))?,
                 None => table,

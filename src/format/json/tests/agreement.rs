@@ -11,7 +11,7 @@ mod tables;
 mod values;
 
 use super::{hive, openx};
-use crate::format::json::{HiveRules, HiveTimestampFormat, SerdeRules};
+use crate::format::json::{HiveRules, HiveTimestampFormat, JsonTable, SerdeRules};
 use crate::format::schema::TableSchema;
 use compare::{ComparedTable, Comparison};
 use records::{RecordStyle, RecordWriter};
@@ -83,6 +83,11 @@ fn random_records_are_read_as_the_rules_say() {
         let seed = first + number;
         let rng = &mut SplitMix(seed);
         let (schema, rules) = tables::random_table(rng);
+        // A stream refuses such a table.
+        let is_refused = |e: String| e.contains("with the same key");
+        if JsonTable::new(schema.clone(), rules.clone()).check_keys().is_err_and(is_refused) {
+            return Comparison::default();
+        }
         let records = records(rng, &schema, &rules, RECORDS_OF_TABLE);
         ComparedTable::new(schema, rules).compare(&format!("seed {seed}"), rng, &records)
     });

@@ -183,7 +183,10 @@ impl RecordOracle<'_> {
     /// Whether a key names a member.
     fn names(&self, key: &str, member: &NamedType) -> bool {
         let mapped = match self.rules {
-            SerdeRules::OpenX(rules) => rules.keys.iter().find(|(name, _)| *name == member.name),
+            SerdeRules::OpenX(rules) => rules.keys.iter().find(|(name, _)| match rules.case_insensitive {
+                true => name.to_lowercase() == member.name.to_lowercase(),
+                false => *name == member.name,
+            }),
             _ => None,
         };
         let expected = member.key.as_ref().or(mapped.map(|(_, key)| key)).unwrap_or(&member.name);
