@@ -50,13 +50,20 @@ pub(super) fn convert(options: &ConvertOptions) -> Outcome {
     let route = route(&stream)?;
     let extension = route.format.extension().unwrap_or(".out");
     let output = options.output.clone().unwrap_or_else(|| default_output(&options.file, extension));
+    let failures_path = PathBuf::from(format!("{}.failed.jsonl", output.display()));
+    let same = |a: &Path, b: &Path| a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+    if same(&options.file, &output) || same(&options.file, &failures_path) {
+        return Err(format!("`{}` is what is read, and cannot be written", options.file.display()));
+    }
+    if let Some(path) = [&output, &failures_path].into_iter().find(|path| path.exists() && !options.force) {
+        return Err(format!("`{}` is there already; `--force` replaces it", path.display()));
+    }
     let mut conversion = Conversion {
         encoder: route.format.encoder(),
         route,
-        object: OutputFile::new(&output, options.force)?,
+        object: OutputFile::new(&output)?,
         failures: None,
-        failures_path: PathBuf::from(format!("{}.failed.jsonl", output.display())),
-        force: options.force,
+        failures_path,
         counts: Counts::default(),
         coverage: ColumnCoverage::default(),
         first_failure: None,
@@ -107,6 +114,15 @@ fn default_output(input: &Path, extension: &str) -> PathBuf {
     PathBuf::from(format!("{stem}{extension}"))
 }
 
+/// What failed in an earlier run, which is replaced by nothing.
+#[expect(clippy::disallowed_methods, reason = "a file that somebody asked for, and no state")]
+fn remove_old(path: &Path) -> Result<(), String> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(format!("remove `{}`: {e}", path.display())),
+        _ => Ok(()),
+    }
+}
+
 /// A file that is being written; it has its name when it is whole.
 struct OutputFile {
     file: BufWriter<File>,
@@ -116,10 +132,7 @@ struct OutputFile {
 
 impl OutputFile {
     #[expect(clippy::disallowed_methods, reason = "a file that somebody asked for, and no state")]
-    fn new(path: &Path, force: bool) -> Result<OutputFile, String> {
-        if path.exists() && !force {
-            return Err(format!("`{}` is there already; `--force` replaces it", path.display()));
-        }
+    fn new(path: &Path) -> Result<OutputFile, String> {
         let partial = PathBuf::from(format!("{}.partial", path.display()));
         let file = File::create(&partial).map_err(|e| format!("create `{}`: {e}", partial.display()))?;
         Ok(OutputFile { file: BufWriter::new(file), partial, bytes: 0 })
@@ -161,7 +174,6 @@ struct Conversion {
     object: OutputFile,
     failures: Option<OutputFile>,
     failures_path: PathBuf,
-    force: bool,
     counts: Counts,
     coverage: ColumnCoverage,
     first_failure: Option<String>,
@@ -192,7 +204,7 @@ impl Conversion {
         self.counts.records += chunk.records.len() as u64;
         if !lines.is_empty() {
             if self.failures.is_none() {
-                self.failures = Some(OutputFile::new(&self.failures_path, self.force)?);
+                self.failures = Some(OutputFile::new(&self.failures_path)?);
             }
             self.failures.iter_mut().try_for_each(|failures| failures.write(&lines))?;
         }
@@ -220,7 +232,10 @@ impl Conversion {
         if let Some(complaint) = self.coverage.complaint() {
             complain(format_args!("{complaint}"));
         }
-        let Some(failures) = self.failures else { return Ok(ExitCode::SUCCESS) };
+        let Some(failures) = self.failures else {
+            remove_old(&self.failures_path)?;
+            return Ok(ExitCode::SUCCESS);
+        };
         failures.end(&self.failures_path)?;
         say!(
             "{failed} failed, in `{}`; the first: {}",

@@ -78,9 +78,12 @@ fn infer(files: &[PathBuf]) -> Outcome {
 /// Of what is no JSON.
 const WRONG_SHOWN_MAX: u64 = 10;
 
+/// Each may be found only at the end of the file.
+const ERRORS_MAX: usize = 100;
+
 /// Takes note of every object in a file. After what is no JSON it goes on with the next line.
 fn sample(file: &str, bytes: &[u8], inference: &mut SchemaInference, wrong: &mut impl FnMut(String)) {
-    let (mut rest, mut line) = (bytes, 1);
+    let (mut rest, mut line, mut errors) = (bytes, 1, 0);
     let lines = |bytes: &[u8]| memchr::memchr_iter(b'\n', bytes).count();
     while !rest.trim_ascii().is_empty() {
         let mut documents = serde_json::Deserializer::from_slice(rest).into_iter::<&RawValue>();
@@ -96,7 +99,13 @@ fn sample(file: &str, bytes: &[u8], inference: &mut SchemaInference, wrong: &mut
             line += lines(&rest[begin..documents.byte_offset()]);
             end = documents.byte_offset();
         };
-        wrong(format!("{file}:{line}: {error}"));
+        // Its own place is counted from where reading began again.
+        let error = error.to_string();
+        wrong(format!("{file}:{line}: {}", error.split(" at line ").next().unwrap_or_default()));
+        errors += 1;
+        if errors == ERRORS_MAX {
+            return wrong(format!("{file}:{line}: the rest is not read: {ERRORS_MAX} places before are no JSON"));
+        }
         let next = memchr::memchr(b'\n', rest[end..].trim_ascii_start());
         let skipped = rest[end..].len() - rest[end..].trim_ascii_start().len();
         let Some(next) = next else { return };
@@ -109,7 +118,10 @@ fn sample(file: &str, bytes: &[u8], inference: &mut SchemaInference, wrong: &mut
 fn one(place: &str, document: &str, inference: &mut SchemaInference, wrong: &mut impl FnMut(String)) {
     if document.starts_with('[') {
         let elements: Vec<&RawValue> = serde_json::from_str(document).unwrap_or_default();
-        return elements.iter().for_each(|element| one(place, element.get(), inference, wrong));
+        return elements.iter().for_each(|element| match element.get().starts_with('[') {
+            true => wrong(format!("{place}: found an array in an array, expected objects")),
+            false => one(place, element.get(), inference, wrong),
+        });
     }
     if let Ok(FailureRecord { raw_data, attempts_made: 1.. }) = serde_json::from_str(document)
         && let Ok(record) = base64_simd::STANDARD.decode_to_vec(raw_data)

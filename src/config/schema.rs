@@ -23,12 +23,20 @@ pub struct SchemaColumn {
 /// More columns than any table here; each costs memory in every open file.
 const COLUMNS_MAX: usize = 10_000;
 const COLUMNS_EXPECTED: &str = "a mapping from column to type, or a list of mappings with `name` and `type`";
-/// Longest key of Firehose's mappings.
-const KEY_CHARS_MAX: usize = 1024;
+/// Of a file with a schema, which may be a Parquet file.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+/// Longest key that is read from JSON.
+const KEY_BYTES_MAX: usize = 262_144;
 
 /// Reads the columns in a file, whatever form it has (see [`SchemaForm`]).
 pub fn load_columns(path: &Path) -> Result<Vec<SchemaColumn>, Errors> {
     let file_name = path.display().to_string();
+    let metadata = std::fs::metadata(path).ok();
+    if let Some(metadata) = metadata.filter(|metadata| !metadata.is_file() || metadata.len() > FILE_BYTES_MAX) {
+        let found = if metadata.is_file() { format!("{} bytes", metadata.len()) } else { "no file".to_owned() };
+        let message = format!("found {found}, expected a file of at most {FILE_BYTES_MAX} bytes");
+        return Err(Errors::new(vec![Problem { file: file_name, line: 0, column: 0, path: String::new(), message }]));
+    }
     let bytes = match std::fs::read(path) {
         Ok(bytes) if SchemaForm::of(&bytes) != SchemaForm::Yaml => bytes,
         _ => return parse_columns(&problem::read_text(path)?, &file_name),
@@ -131,9 +139,9 @@ impl SchemaReader<'_> {
             NodeKind::Scalar { text, .. } => Some(text.clone()),
             _ => None,
         };
-        let key = found.filter(|key| (1..=KEY_CHARS_MAX).contains(&key.chars().count()));
+        let key = found.filter(|key| key.len() <= KEY_BYTES_MAX);
         if key.is_none() {
-            let message = format!("found {}, expected a key of 1 to {KEY_CHARS_MAX} characters", entry.value.found());
+            let message = format!("found {}, expected a key of at most {KEY_BYTES_MAX} bytes", entry.value.found());
             self.problem((entry.value.line, entry.value.column), &join(path, "key"), message);
         }
         key

@@ -1,6 +1,6 @@
 //! Columns of an Avro schema, for records in JSON that follow it. Source: the Avro specification, 1.12.
 
-use super::{ColumnType, NamedType, TimestampUnit, TypeError, member};
+use super::{ColumnType, NamedMembers, NamedType, TimestampUnit, TypeError, TypesLeft};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -24,6 +24,7 @@ pub(super) fn is_avro(root: &Value) -> bool {
 struct AvroReader {
     /// Named types that have been read, by full name.
     named: BTreeMap<String, ColumnType>,
+    left: TypesLeft,
 }
 
 fn error(found: &str, expected: &str) -> TypeError {
@@ -62,7 +63,9 @@ impl AvroReader {
             name => {
                 let full = full_name(name, space);
                 let known = self.named.get(&full).or_else(|| self.named.get(name));
-                return known.cloned().ok_or_else(|| error(name, "a type of Avro, or one that is named before"));
+                let known = known.ok_or_else(|| error(name, "a type of Avro, or one that is named before"))?;
+                self.left.take(known.types())?;
+                known.clone()
             }
         })
     }
@@ -115,14 +118,14 @@ impl AvroReader {
         let own = name.rsplit_once('.').map(|(space, _)| space);
         let space = of.get("namespace").and_then(Value::as_str).or(own).unwrap_or(space).to_owned();
         let fields = of.get("fields").and_then(Value::as_array).filter(|fields| !fields.is_empty());
-        let mut members = Vec::new();
+        let mut members = NamedMembers::default();
         for field in fields.ok_or_else(|| error(&format!("the record `{name}`"), "`fields` in it"))? {
             let field_name = field.get("name").and_then(Value::as_str).unwrap_or_default();
             let of = self.of(field.get("type").unwrap_or(&Value::Null), &space, depth + 1);
             let of = of.map_err(|e| TypeError { found: format!("{} in `{field_name}`", e.found), ..e })?;
-            member(&mut members, field_name, of)?;
+            members.add(field_name, of)?;
         }
-        Ok(ColumnType::Struct(members))
+        Ok(ColumnType::Struct(members.members))
     }
 }
 

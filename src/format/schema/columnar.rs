@@ -1,6 +1,6 @@
 //! Columns of a Parquet file.
 
-use super::{ColumnType, NamedType, TimestampUnit, TypeError, member};
+use super::{ColumnType, NamedMembers, NamedType, TimestampUnit, TypeError};
 use arrow_schema::{DataType, Field, Fields, TimeUnit};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
@@ -13,11 +13,11 @@ pub(super) fn columns(file: Vec<u8>) -> Result<Vec<NamedType>, TypeError> {
 }
 
 fn members(fields: &Fields) -> Result<Vec<NamedType>, TypeError> {
-    let mut found = Vec::new();
+    let mut found = NamedMembers::default();
     for field in fields {
-        member(&mut found, field.name(), of(field)?)?;
+        found.add(field.name(), of(field)?)?;
     }
-    Ok(found)
+    Ok(found.members)
 }
 
 fn of(field: &Field) -> Result<ColumnType, TypeError> {

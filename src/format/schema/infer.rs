@@ -1,7 +1,7 @@
 //! A schema from samples: what types the values have, how often they are there, and which two records disagree.
 
 use super::source::column_yaml;
-use super::{ColumnType, NamedType, TableSchema, TypeError, as_columns, member};
+use super::{ColumnType, NamedType, TableSchema, TypeError, as_columns};
 use crate::format::json::{is_day, moment_digits};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -51,9 +51,13 @@ struct Inferred {
     /// Digits before and behind the point, at most; and whether an exponent was seen.
     digits: (usize, usize),
     exponent: bool,
+    /// A number is beyond what a double holds.
+    is_huge: bool,
     /// Texts that are moments, and digits of a second, at most.
     moments: u64,
     moment_digits: usize,
+    /// Moments that nanoseconds cannot count.
+    far_moments: u64,
     days: u64,
     members: Option<Box<InferredMembers>>,
     elements: Option<Box<Inferred>>,
@@ -114,19 +118,21 @@ impl SchemaInference {
         let mut presence = Vec::new();
         for (name, column) in &self.root.members {
             presence.push(column.presence(self.objects));
-            member(&mut members, name, column.of(name, &mut notes, 0))?;
+            members.push(NamedType { name: name.clone(), of: column.of(name, &mut notes, 0), key: None });
         }
         if members.is_empty() {
             return Err(TypeError { found: "no member in any object".into(), expected: "samples with members".into() });
         }
-        Ok(InferredSchema { schema: as_columns(members)?, presence, notes })
+        Ok(InferredSchema { schema: as_columns(members), presence, notes })
     }
 }
 
 impl InferredSchema {
     /// As our YAML, with what is to be said as comments.
     pub fn to_yaml(&self) -> String {
-        let mut yaml: String = self.notes.iter().map(|note| format!("# {note}\n")).collect();
+        // Keys may hold what ends a comment.
+        let plain = |note: &String| note.replace(|c: char| c.is_control(), " ");
+        let mut yaml: String = self.notes.iter().map(|note| format!("# {}\n", plain(note))).collect();
         yaml += "columns:\n";
         for (column, presence) in self.schema.columns.iter().zip(&self.presence) {
             yaml += &format!("  {}: {}  # {presence}\n", column.name, column_yaml(column));
@@ -198,13 +204,15 @@ impl Inferred {
         let integer = integer.trim_start_matches(['-', '0']).len();
         self.digits = (self.digits.0.max(integer), self.digits.1.max(fraction.len()));
         self.exponent |= mantissa.len() < text.len();
+        self.is_huge |= text.parse::<f64>().is_ok_and(f64::is_infinite);
         if mantissa.len() < text.len() || !fraction.is_empty() { ValueKind::Fraction } else { ValueKind::Integer }
     }
 
     fn text(&mut self, json: &str) {
         let text: Cow<str> = serde_json::from_str(json).unwrap_or_default();
-        if let Some(digits) = moment_digits(&text) {
+        if let Some((digits, is_near)) = moment_digits(&text) {
             self.moments += 1;
+            self.far_moments += u64::from(!is_near);
             self.moment_digits = self.moment_digits.max(digits);
         } else if is_day(&text) {
             self.days += 1;
@@ -226,8 +234,8 @@ impl Inferred {
             [ValueKind::Integer] => self.integers(path, notes),
             [ValueKind::Fraction] | [ValueKind::Integer, ValueKind::Fraction] => self.fractions(path, notes),
             [ValueKind::Text] if self.moments == self.values => match self.moment_digits {
-                0..=6 => ColumnType::Timestamp(None),
-                _ => ColumnType::Timestamp(Some(super::TimestampUnit::Nanos)),
+                7.. if self.far_moments == 0 => ColumnType::Timestamp(Some(super::TimestampUnit::Nanos)),
+                _ => ColumnType::Timestamp(None),
             },
             [ValueKind::Text] if self.days == self.values => ColumnType::Date,
             [ValueKind::Text] => ColumnType::String,
@@ -268,6 +276,10 @@ impl Inferred {
     }
 
     fn fractions(&self, path: &str, notes: &mut Vec<String>) -> ColumnType {
+        if self.is_huge {
+            notes.push(format!("`{path}` has numbers that no double holds: taken as text"));
+            return ColumnType::String;
+        }
         let (before, behind) = self.digits;
         if before + behind <= DOUBLE_DIGITS || self.exponent {
             return ColumnType::Double;
@@ -281,7 +293,9 @@ impl Inferred {
     }
 
     fn objects(&self, path: &str, notes: &mut Vec<String>, depth: usize) -> ColumnType {
-        let Some(inside) = self.members.as_deref().filter(|inside| !inside.members.is_empty()) else {
+        let Some(inside) =
+            self.members.as_deref().filter(|inside| inside.members.iter().any(|(name, _)| !name.is_empty()))
+        else {
             notes.push(format!("`{path}` had no member in any object that was looked at: taken as text"));
             return ColumnType::String;
         };
@@ -296,12 +310,16 @@ impl Inferred {
             notes.push(format!("`{path}` has {} keys, none of them often: taken as a map", inside.members.len()));
             return ColumnType::Map(Box::new(ColumnType::String), Box::new(value));
         }
+        if inside.members.iter().any(|(name, _)| name.is_empty()) {
+            notes.push(format!("`{path}` has members without a name, which no column can have"));
+        }
         let of = |(name, value): &(String, Inferred)| NamedType {
             name: name.clone(),
             of: value.of(&format!("{path}.{name}"), notes, depth + 1),
             key: None,
         };
-        ColumnType::Struct(inside.members.iter().map(of).collect())
+        let named = inside.members.iter().filter(|(name, _)| !name.is_empty());
+        ColumnType::Struct(named.map(of).collect())
     }
 
     /// Adds what values without members have shown elsewhere.
@@ -317,6 +335,8 @@ impl Inferred {
         self.exponent |= other.exponent;
         self.moments += other.moments;
         self.moment_digits = self.moment_digits.max(other.moment_digits);
+        self.far_moments += other.far_moments;
+        self.is_huge |= other.is_huge;
         self.days += other.days;
         if other.members.is_some() {
             self.members.get_or_insert_default();

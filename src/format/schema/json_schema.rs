@@ -1,7 +1,7 @@
 //! Columns of a JSON Schema: what its objects have is read from JSON by the same names.
 //! Source: json-schema.org, draft 2020-12, and its `definitions` of before.
 
-use super::{ColumnType, NamedType, TypeError, member};
+use super::{ColumnType, NamedMembers, NamedType, TypeError, TypesLeft};
 use serde_json::{Map, Value};
 
 /// References and objects inside one another.
@@ -9,7 +9,7 @@ const DEPTH_MAX: usize = 32;
 
 /// The columns of a schema whose root is an object. On errors, the JSON pointer of the place.
 pub(super) fn columns(root: &Value) -> Result<Vec<NamedType>, (String, TypeError)> {
-    let reader = JsonSchemaReader { root };
+    let reader = JsonSchemaReader { root, left: TypesLeft::default() };
     match reader.of(root, "", 0)? {
         ColumnType::Struct(members) => Ok(members),
         other => Err(at("", &other.to_string(), "an object with `properties`")),
@@ -18,6 +18,7 @@ pub(super) fn columns(root: &Value) -> Result<Vec<NamedType>, (String, TypeError
 
 struct JsonSchemaReader<'s> {
     root: &'s Value,
+    left: TypesLeft,
 }
 
 type Found<T> = Result<T, (String, TypeError)>;
@@ -31,6 +32,7 @@ impl JsonSchemaReader<'_> {
         if depth > DEPTH_MAX {
             return Err(at(pointer, "a schema that is in itself", "at most 32 types inside one another"));
         }
+        self.left.take(1).map_err(|e| (pointer.to_owned(), e))?;
         // `true`: anything.
         let Some(schema) = schema.as_object() else { return Ok(ColumnType::String) };
         if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
@@ -87,12 +89,12 @@ impl JsonSchemaReader<'_> {
         if let Some(properties) = schema.get("properties").and_then(Value::as_object)
             && !properties.is_empty()
         {
-            let mut members = Vec::new();
+            let mut members = NamedMembers::default();
             for (name, property) in properties {
                 let of = self.of(property, &format!("{pointer}/properties/{name}"), depth + 1)?;
-                member(&mut members, name, of).map_err(|e| (pointer.to_owned(), e))?;
+                members.add(name, of).map_err(|e| (pointer.to_owned(), e))?;
             }
-            return Ok(ColumnType::Struct(members));
+            return Ok(ColumnType::Struct(members.members));
         }
         match schema.get("additionalProperties") {
             Some(value @ Value::Object(_)) => {

@@ -12,6 +12,8 @@ pub mod source;
 
 use arrow_schema::{DataType, Field, Fields, SchemaRef, TimeUnit};
 use hive::HiveParser;
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -196,30 +198,79 @@ impl fmt::Display for TypeError {
 
 /// Of what was found; a type's text may be as long as its file.
 const SHOWN_CHARS_MAX: usize = 60;
-/// Adds a member, whose name may be any text.
-fn member(members: &mut Vec<NamedType>, name: &str, of: ColumnType) -> Result<(), TypeError> {
-    if name.is_empty() || members.iter().any(|known| known.name.to_lowercase() == name.to_lowercase()) {
-        return Err(TypeError { found: name.to_owned(), expected: "every name once, and none that is empty".into() });
-    }
-    members.push(NamedType { name: name.to_owned(), of, key: None });
-    Ok(())
+/// Members by their names, which may be any text but an empty one, each once.
+#[derive(Default)]
+struct NamedMembers {
+    members: Vec<NamedType>,
+    taken: HashSet<String>,
 }
 
-/// Members as columns of a table: names of other characters than letters, digits and `_` get them replaced, and stay as keys.
-fn as_columns(members: Vec<NamedType>) -> Result<TableSchema, TypeError> {
-    let mut columns: Vec<NamedType> = Vec::new();
-    for NamedType { name: key, of, .. } in members {
-        let plain: String = key.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '_' }).collect();
-        let plain = if is_plain_name(&key) { plain } else { plain.trim_matches('_').to_owned() };
-        let name = if plain.is_empty() { "_".to_owned() } else { plain };
-        if columns.iter().any(|known| known.name.to_lowercase() == name.to_lowercase()) {
-            let found = format!("{key}, which would be the column {name} again");
-            return Err(TypeError { found, expected: "names that differ as columns".into() });
+impl NamedMembers {
+    fn add(&mut self, name: &str, of: ColumnType) -> Result<(), TypeError> {
+        if name.is_empty() || !self.taken.insert(name.to_lowercase()) {
+            return Err(TypeError {
+                found: name.to_owned(),
+                expected: "every name once, and none that is empty".into(),
+            });
         }
-        let key = (name != key).then_some(key);
-        columns.push(NamedType { name, of, key });
+        self.members.push(NamedType { name: name.to_owned(), of, key: None });
+        Ok(())
     }
-    Ok(TableSchema { columns })
+}
+
+/// Types that a schema may have, those inside others included: a few lines of references may stand for any number.
+const TYPES_MAX: usize = 100_000;
+
+/// How many types are left.
+struct TypesLeft(Cell<usize>);
+
+impl Default for TypesLeft {
+    fn default() -> Self {
+        TypesLeft(Cell::new(TYPES_MAX))
+    }
+}
+
+impl TypesLeft {
+    fn take(&self, types: usize) -> Result<(), TypeError> {
+        let left = self.0.get().checked_sub(types);
+        let error = || TypeError { found: "types without end".into(), expected: format!("at most {TYPES_MAX} types") };
+        self.0.set(left.ok_or_else(error)?);
+        Ok(())
+    }
+}
+
+impl ColumnType {
+    /// Itself and those inside it.
+    fn types(&self) -> usize {
+        1 + match self {
+            ColumnType::Array(element) => element.types(),
+            ColumnType::Map(key, value) => key.types() + value.types(),
+            ColumnType::Struct(members) => members.iter().map(|member| member.of.types()).sum(),
+            _ => 0,
+        }
+    }
+}
+
+/// Members as columns of a table: names of other characters than letters, digits and `_` get them replaced, and one that would be
+/// there again gets a number; what it was called stays as its key.
+fn as_columns(members: Vec<NamedType>) -> TableSchema {
+    // Names that need no other are kept, whatever comes before them.
+    let is_kept = |name: &str| is_plain_name(name);
+    let mut taken: HashSet<String> =
+        members.iter().filter(|member| is_kept(&member.name)).map(|member| member.name.to_lowercase()).collect();
+    let named = members.into_iter().map(|NamedType { name: key, of, .. }| {
+        if is_kept(&key) {
+            return NamedType { name: key, of, key: None };
+        }
+        let plain: String = key.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '_' }).collect();
+        let plain = plain.trim_matches('_');
+        let plain = if plain.is_empty() { "column" } else { plain };
+        let numbered = (2..).map(|number| format!("{plain}_{number}"));
+        let mut names = std::iter::once(plain.to_owned()).chain(numbered);
+        let name = names.find(|name| taken.insert(name.to_lowercase())).expect("there is no end of numbers");
+        NamedType { name, of, key: Some(key) }
+    });
+    TableSchema { columns: named.collect() }
 }
 
 /// Whether a name needs no backticks in a type's text.

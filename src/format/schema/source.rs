@@ -74,7 +74,7 @@ pub fn read(file: &[u8]) -> Result<TableSchema, SchemaProblem> {
             }
         }
     };
-    as_columns(members).map_err(|e| problem("", 0, &e.to_string()))
+    Ok(as_columns(members))
 }
 
 fn of_json(text: &str) -> Result<Vec<super::NamedType>, SchemaProblem> {

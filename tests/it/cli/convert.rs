@@ -97,3 +97,52 @@ fn a_schema_is_inferred_from_samples_of_every_kind_and_holds_them() {
     let (code, text) = hydrant(dir.path(), &["schema", "show", "bad.sql"]);
     assert!(code == 1 && text.contains("bad.sql:2:5: ") && text.contains("found `strng)`"), "{text}");
 }
+
+#[test]
+fn schemas_without_end_and_samples_of_any_shape_end_nothing_but_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    let step = |i: usize| {
+        let properties: Vec<String> = (0..4).map(|p| format!(r##""p{p}":{{"$ref":"#/$defs/d{}"}}"##, i + 1)).collect();
+        format!(r#""d{i}":{{"properties":{{{}}}}}"#, properties.join(","))
+    };
+    let steps: Vec<String> = (0..12).map(step).collect();
+    let last = r#""d12":{"type":"integer"}"#;
+    write("wide.json", &format!(r##"{{"$defs":{{{},{last}}},"$ref":"#/$defs/d0"}}"##, steps.join(",")));
+    let record =
+        (1..12).fold(r#"{"type":"record","name":"R0","fields":[{"name":"a","type":"int"}]}"#.to_owned(), |inner, i| {
+            let others: Vec<String> = (1..6).map(|f| format!(r#"{{"name":"f{f}","type":"R{}"}}"#, i - 1)).collect();
+            format!(
+                r#"{{"type":"record","name":"R{i}","fields":[{{"name":"f0","type":{inner}}},{}]}}"#,
+                others.join(",")
+            )
+        });
+    write("wide.avsc", &record);
+    for (file, message) in [
+        ("wide.json", "at most 100000 types"),
+        ("wide.avsc", "at most 100000 types"),
+        ("/dev/zero", "expected a file of at most"),
+    ] {
+        let (code, text) = hydrant(dir.path(), &["schema", "show", file]);
+        assert!(code == 1 && text.contains(message), "{file}: {text}");
+    }
+
+    write("arrays.json", &format!("{}{}", "[".repeat(60_000), "]".repeat(60_000)));
+    let (code, text) = hydrant(dir.path(), &["schema", "infer", "arrays.json"]);
+    assert!(code == 1 && text.contains("found an array in an array"), "{}", &text[..text.len().min(500)]);
+    write("open.json", &"{\"a\":\n".repeat(20_000));
+    let (code, text) = hydrant(dir.path(), &["schema", "infer", "open.json"]);
+    assert!(code == 1 && text.contains("91 more could not be read"), "{}", &text[..text.len().min(500)]);
+
+    let odd = "{\"@t\":\"0001-01-01T00:00:00.0000000Z\",\"t\":1,\"\":2,\"a.b\":1,\"a_b\":2,\"x\\ny: int\":[],\"h\":1e400,\"n\":{\"\":1,\"k\":2}}\n";
+    write("odd.json", odd);
+    let (code, text) = hydrant(dir.path(), &["schema", "infer", "odd.json"]);
+    assert_eq!(code, 0, "{text}");
+    write("odd.yaml", &text);
+    assert!(
+        text.contains("t_2: { type: timestamp, key: \"@t\" }") && text.contains("column: { type: bigint, key: \"\" }"),
+        "{text}"
+    );
+    let (code, text) = hydrant(dir.path(), &["convert", "odd.json", "--schema", "odd.yaml"]);
+    assert!(code == 0 && text.starts_with("1 of 1 records"), "{text}");
+}
