@@ -43,9 +43,11 @@ impl JsonSchemaReader<'_> {
         if let Some(parts) = schema.get("allOf").and_then(Value::as_array) {
             return self.all_of(schema, parts, pointer, depth);
         }
-        for word in ["anyOf", "oneOf"] {
+        // Beside a type of its own, alternatives only say more of its values.
+        let has_type = schema.contains_key("type") || schema.contains_key("properties");
+        for word in ["anyOf", "oneOf"].into_iter().filter(|_| !has_type) {
             if let Some(parts) = schema.get(word).and_then(Value::as_array) {
-                let types = parts.iter().enumerate().map(|(i, part)| {
+                let types = parts.iter().enumerate().filter(|(_, part)| says_type(part)).map(|(i, part)| {
                     let pointer = format!("{pointer}/{word}/{i}");
                     Ok((!is_null(part)).then_some(self.of(part, &pointer, depth + 1)?))
                 });
@@ -56,6 +58,7 @@ impl JsonSchemaReader<'_> {
         let types: Vec<&str> = match schema.get("type") {
             Some(Value::String(one)) => vec![one],
             Some(Value::Array(some)) => some.iter().filter_map(Value::as_str).filter(|t| *t != "null").collect(),
+            Some(other) => return Err(at(&format!("{pointer}/type"), &other.to_string(), "a type of JSON Schema")),
             _ if schema.contains_key("properties") => vec!["object"],
             _ if schema.contains_key("items") => vec!["array"],
             _ => return Ok(of_values(schema)),
@@ -113,7 +116,7 @@ impl JsonSchemaReader<'_> {
         let own = (own.contains_key("properties") || own.contains_key("type")).then_some(Value::Object(own));
         let mut members: Vec<NamedType> = Vec::new();
         let mut other = None;
-        for (i, part) in own.iter().chain(parts).enumerate() {
+        for (i, part) in own.iter().chain(parts).enumerate().filter(|(_, part)| says_type(part)) {
             match self.of(part, &format!("{pointer}/allOf/{i}"), depth + 1)? {
                 ColumnType::Struct(more) => {
                     let new = more.into_iter().filter(|m| members.iter().all(|known| known.name != m.name));
@@ -124,6 +127,12 @@ impl JsonSchemaReader<'_> {
         }
         Ok(if members.is_empty() { other.unwrap_or(ColumnType::String) } else { ColumnType::Struct(members) })
     }
+}
+
+/// Whether a schema says what type a value has, and not only what else it is like.
+fn says_type(schema: &Value) -> bool {
+    const WORDS: [&str; 9] = ["type", "properties", "items", "$ref", "allOf", "anyOf", "oneOf", "enum", "const"];
+    WORDS.iter().any(|word| schema.get(word).is_some())
 }
 
 fn is_null(schema: &Value) -> bool {
