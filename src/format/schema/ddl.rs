@@ -1,7 +1,7 @@
 //! Columns of a `CREATE EXTERNAL TABLE` statement, as Athena and Hive show and take it. Partition columns are not in the files and
 //! are left out; so is everything behind them.
 
-use super::hive::HiveParser;
+use super::hive::{HiveParser, literal_end};
 use super::{NamedType, TypeError};
 
 /// A statement's columns. On errors, where in the text.
@@ -9,14 +9,14 @@ pub(super) fn columns(text: &str) -> Result<Vec<NamedType>, (usize, TypeError)> 
     let text = &without_comments(text);
     let mut parser = HiveParser::new(text);
     let mut read = || {
-        for word in ["create", "external", "table", "if", "not", "exists"] {
+        for word in ["create", "temporary", "external", "table", "if", "not", "exists"] {
             let is_optional = !["create", "table"].contains(&word);
             if !parser.skip_word(word) && !is_optional {
                 return Err(parser.error(format!("`{}`", word.to_uppercase())));
             }
         }
         parser.name();
-        if parser.follows('.') {
+        while parser.follows('.') {
             parser.symbol('.')?;
             parser.name();
         }
@@ -28,6 +28,9 @@ pub(super) fn columns(text: &str) -> Result<Vec<NamedType>, (usize, TypeError)> 
                 return Err(parser.error("a column's name"));
             }
             columns.push(NamedType { name, of: parser.column_type()?, key: None });
+            if parser.skip_word("not") && !parser.skip_word("null") {
+                return Err(parser.error("`NULL`"));
+            }
             if parser.skip_word("comment") {
                 parser.literal()?;
             }
@@ -48,7 +51,7 @@ fn without_comments(text: &str) -> String {
     while let Some(first) = rest.chars().next() {
         let len = match first {
             '\'' | '`' | '"' => {
-                let quoted = rest[1..].find(first).map_or(rest.len(), |end| end + 2);
+                let quoted = literal_end(rest).unwrap_or(rest.len());
                 out.push_str(&rest[..quoted]);
                 rest = &rest[quoted..];
                 continue;

@@ -66,12 +66,11 @@ impl<'a> HiveParser<'a> {
         found
     }
 
-    /// Steps over a text in quotation marks or apostrophes.
+    /// Steps over a text in quotation marks or apostrophes; behind a backslash and doubled they are part of it.
     pub(super) fn literal(&mut self) -> Result<(), TypeError> {
         let rest = self.rest.trim_start();
-        let quote = rest.chars().next().filter(|c| ['\'', '"'].contains(c));
-        let behind = quote.and_then(|quote| rest[1..].split_once(quote));
-        self.rest = behind.ok_or_else(|| self.error("a text in quotation marks"))?.1;
+        let end = literal_end(rest).ok_or_else(|| self.error("a text in quotation marks"))?;
+        self.rest = &rest[end..];
         Ok(())
     }
 
@@ -119,7 +118,10 @@ impl<'a> HiveParser<'a> {
             "int" | "integer" => ColumnType::Int,
             "bigint" => ColumnType::BigInt,
             "float" => ColumnType::Float,
-            "double" => ColumnType::Double,
+            "double" => {
+                self.skip_word("precision");
+                ColumnType::Double
+            }
             "boolean" => ColumnType::Boolean,
             "string" => ColumnType::String,
             "binary" => ColumnType::Binary,
@@ -127,7 +129,7 @@ impl<'a> HiveParser<'a> {
             "timestamp" => ColumnType::Timestamp(self.unit()?),
             "char" => ColumnType::Char(self.length()?),
             "varchar" => ColumnType::Varchar(self.length()?),
-            "decimal" => self.decimal()?,
+            "decimal" | "dec" | "numeric" => self.decimal()?,
             "array" => {
                 self.symbol('<')?;
                 let element = self.column_type()?;
@@ -212,6 +214,9 @@ impl<'a> HiveParser<'a> {
             }
             self.symbol(':')?;
             members.push(NamedType { name, of: self.column_type()?, key: None });
+            if self.skip_word("comment") {
+                self.literal()?;
+            }
             self.rest = self.rest.trim_start();
             match self.rest.strip_prefix(',') {
                 Some(rest) => self.rest = rest,
@@ -221,4 +226,18 @@ impl<'a> HiveParser<'a> {
         self.symbol('>')?;
         Ok(ColumnType::Struct(members))
     }
+}
+
+/// Where a text in quotation marks, apostrophes or backticks ends that the rest begins with.
+pub(super) fn literal_end(rest: &str) -> Option<usize> {
+    let quote = rest.chars().next().filter(|c| ['\'', '"', '`'].contains(c))?;
+    let mut chars = rest.char_indices().skip(1).peekable();
+    while let Some((at, c)) = chars.next() {
+        if c == '\\' && quote != '`' {
+            chars.next();
+        } else if c == quote && chars.next_if(|(_, next)| *next == quote).is_none() {
+            return Some(at + 1);
+        }
+    }
+    None
 }

@@ -34,7 +34,7 @@ const PARQUET: &[u8] = b"PAR1";
 impl SchemaForm {
     /// What a file holds, from its bytes.
     pub fn of(file: &[u8]) -> SchemaForm {
-        let text = file.trim_ascii_start();
+        let text = file.strip_prefix("\u{feff}".as_bytes()).unwrap_or(file).trim_ascii_start();
         let begins =
             |word: &str| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()));
         let is_json = || {
@@ -43,7 +43,7 @@ impl SchemaForm {
         };
         match () {
             () if file.starts_with(PARQUET) => SchemaForm::Parquet,
-            () if begins("struct<") => SchemaForm::Type,
+            () if begins("struct") && text[6..].trim_ascii_start().starts_with(b"<") => SchemaForm::Type,
             () if begins("create") || begins("--") || begins("/*") => SchemaForm::Statement,
             () if is_json() => SchemaForm::Json,
             () => SchemaForm::Yaml,
@@ -56,6 +56,7 @@ impl SchemaForm {
 /// # Errors
 /// What cannot be read, and where.
 pub fn read(file: &[u8]) -> Result<TableSchema, SchemaProblem> {
+    let file = file.strip_prefix("\u{feff}".as_bytes()).unwrap_or(file);
     let text =
         || std::str::from_utf8(file).map_err(|e| problem("", 0, &format!("found bytes that are no UTF-8 ({e})")));
     let members = match SchemaForm::of(file) {
@@ -148,6 +149,9 @@ mod tests {
             "eventversion: string\nuseridentity: \"struct<type:string,sessioncontext:struct<attributes:struct<mfa:string>>>\"\n\
              at: timestamp\namount: \"decimal(10,2)\"\ntags: { type: \"map<string,array<int>>\", key: \"@tags\" }\n"
         );
+        let odd = "\u{feff}create temporary external table a.b.c (x numeric(4,1) not null comment 'it''s, (', w double precision comment \"a\\\")\", \
+                   z struct <`q r`:int comment 'c', s:dec>)";
+        assert_eq!(yaml(odd), "x: \"decimal(4,1)\"\nw: double\nz: \"struct<`q r`:int,s:decimal(10,0)>\"\n");
         let wrong = read(b"CREATE TABLE t (\n  a int,\n  b strng)").unwrap_err();
         assert_eq!((wrong.line, wrong.column), (3, 5));
         assert!(wrong.message.contains("found `strng)`"), "{}", wrong.message);
