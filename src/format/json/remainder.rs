@@ -15,7 +15,7 @@ impl RowReader<'_> {
         let Values::Text { data, .. } = &mut extra.values else { unreachable!("the extra column is a text") };
         self.of_object(at, members, &mut data.bytes)?;
         if data.bytes.len() == data.begin() {
-            // A key with half of a surrogate pair, say, whose place in a map is nothing unknown.
+            // What was unknown is in a value that holds no members: an overwritten one, say.
             extra.push_null();
             return Ok(());
         }
@@ -26,36 +26,12 @@ impl RowReader<'_> {
 
     /// Appends the unknown members of an object, as an object; nothing if there are none. The place behind it.
     fn of_object(&self, at: usize, members: &Members, out: &mut Vec<u8>) -> Reading<usize> {
-        let (text, before) = (self.text, out.len());
-        let mut at = text.space(at + 1);
-        while text.byte(at) != b'}' {
-            let key = at;
-            let behind = text.skip_string(at)?;
+        let column = |key: usize| {
             // A key with half of a surrogate pair names nothing.
-            let member = text.string(at).ok().and_then(|(name, _)| members.names.member(&name));
-            let value = text.colon(text.space(behind))?;
-            let length = out.len();
-            out.push(if length == before { b'{' } else { b',' });
-            out.extend_from_slice(text.slice(key, behind));
-            out.push(b':');
-            let named = out.len();
-            at = match member {
-                Some(member) => self.of_value(value, &members.columns[member as usize], out)?,
-                None => {
-                    let end = text.skip(value)?;
-                    out.extend_from_slice(text.slice(value, end));
-                    end
-                }
-            };
-            if out.len() == named {
-                out.truncate(length);
-            }
-            at = self.next(at);
-        }
-        if out.len() > before {
-            out.push(b'}');
-        }
-        Ok(at + 1)
+            let (name, _) = self.text.string(key).ok()?;
+            Some(&members.columns[members.names.member(&name)? as usize])
+        };
+        self.of_entries(at, column, out)
     }
 
     /// The same of the value of a column, which knows members only if it is made of objects.
@@ -69,7 +45,9 @@ impl RowReader<'_> {
             }
             // One value for an array.
             (Values::Array(Elements { column, .. }), b'{') => self.of_value(at, column, out),
-            (Values::Map { values, .. }, b'{') if values.members().is_some() => self.of_entries(at, values, out),
+            (Values::Map { values, .. }, b'{') if values.members().is_some() => {
+                self.of_entries(at, |_| Some(&**values), out)
+            }
             _ => self.text.skip(at),
         }
     }
@@ -106,8 +84,14 @@ impl RowReader<'_> {
         Ok(at + 1)
     }
 
-    /// The same of a map, of which entries that have nothing unknown are left out.
-    fn of_entries(&self, at: usize, values: &Column, out: &mut Vec<u8>) -> Reading<usize> {
+    /// The same of an object whose keys, by where they stand, have these columns; what has none is unknown. Entries that have nothing
+    /// unknown are left out.
+    fn of_entries<'c>(
+        &self,
+        at: usize,
+        column: impl Fn(usize) -> Option<&'c Column>,
+        out: &mut Vec<u8>,
+    ) -> Reading<usize> {
         let (text, before) = (self.text, out.len());
         let mut at = text.space(at + 1);
         while text.byte(at) != b'}' {
@@ -118,7 +102,14 @@ impl RowReader<'_> {
             out.extend_from_slice(text.slice(key, behind));
             out.push(b':');
             let named = out.len();
-            at = self.of_value(value, values, out)?;
+            at = match column(key) {
+                Some(column) => self.of_value(value, column, out)?,
+                None => {
+                    let end = text.skip(value)?;
+                    out.extend_from_slice(text.slice(value, end));
+                    end
+                }
+            };
             if out.len() == named {
                 out.truncate(length);
             }

@@ -26,8 +26,7 @@ pub(super) struct RowReader<'a> {
 const KEY_BYTES_MAX: usize = 262_144;
 
 impl RowReader<'_> {
-    /// Reads all documents of the record, each an object.
-    /// `extra` gets what no member is named for.
+    /// Reads all documents of the record, each an object; `extra` gets what names no member.
     pub(super) fn documents(&mut self, root: &mut Members, mut extra: Option<&mut Column>) -> Reading<()> {
         let mut at = self.text.space(0);
         while !self.text.is_end(at) {
