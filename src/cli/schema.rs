@@ -3,9 +3,11 @@
 use super::lines::open_unpacked;
 use super::{Outcome, out::complain, out::say};
 use crate::config;
+use crate::deliver::error_record::FailedRecord;
 use crate::format::schema::diff::diff;
 use crate::format::schema::infer::SchemaInference;
 use crate::format::schema::{ColumnType, NamedType, TableSchema};
+use crate::record::{EntryPoint, keyed};
 use serde_json::value::RawValue;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -123,18 +125,14 @@ fn one(place: &str, document: &str, inference: &mut SchemaInference, wrong: &mut
             false => one(place, element.get(), inference, wrong),
         });
     }
-    if let Ok(FailureRecord { raw_data, attempts_made: 1.. }) = serde_json::from_str(document)
-        && let Ok(record) = base64_simd::STANDARD.decode_to_vec(raw_data)
+    if let Ok(FailedRecord { code, entry, record, .. }) = FailedRecord::read(document.as_bytes())
+        && !code.is_empty()
     {
-        return sample(place, &record, inference, wrong);
+        let record = match entry {
+            EntryPoint::Keyed => keyed::unpack_one(&record).map_or(&*record, |(_, record)| record),
+            _ => &record,
+        };
+        return sample(place, record, inference, wrong);
     }
     inference.add(place, document).unwrap_or_else(wrong);
-}
-
-/// What tells an error record from any other object.
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct FailureRecord {
-    raw_data: String,
-    attempts_made: u64,
 }

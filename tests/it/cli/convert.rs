@@ -72,7 +72,8 @@ fn a_schema_is_inferred_from_samples_of_every_kind_and_holds_them() {
     .unwrap();
     std::fs::write(at("array.json"), "[\n  {\"id\": 3, \"user\": {\"name\": \"a\"}},\n  {\"ID\": 4}\n]\n").unwrap();
     let raw = base64_simd::STANDARD.encode_to_string("{\"id\":\"five\"}");
-    std::fs::write(at("failed.json"), format!("{{\"attemptsMade\":1,\"rawData\":\"{raw}\"}}\n")).unwrap();
+    std::fs::write(at("failed.json"), format!("{{\"attemptsMade\":1,\"errorCode\":\"c\",\"rawData\":\"{raw}\"}}\n"))
+        .unwrap();
     let (code, text) = hydrant(dir.path(), &["schema", "infer", "lines.json", "array.json", "failed.json"]);
     let expected = "# `id` is an integer in lines.json:1 (4 of 5), and a text in failed.json:1:1 (1 of 5): taken as text\n\
                     columns:\n  id: string  # in every record\n  time: { type: timestamp, key: \"@time\" }  # in 1 of 5 records\n  \
