@@ -1,5 +1,6 @@
 //! What this machine is worth at this moment: its two CPUs, its disk, the memory and CPU time of a process.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::hint::black_box;
 use std::io::Write;
@@ -93,6 +94,28 @@ pub fn thread_cpu_s() -> f64 {
     text.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).unwrap_or(0.0) / 1e9
 }
 
+/// Seconds of CPU that threads of this process have had, by their number and name. A thread that has ended is not among them.
+pub struct ThreadTimes(BTreeMap<String, (String, f64)>);
+
+impl ThreadTimes {
+    pub fn now() -> ThreadTimes {
+        let read = |task: std::fs::DirEntry| {
+            let name = std::fs::read_to_string(task.path().join("comm")).ok()?;
+            let times = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+            let ns: f64 = times.split(' ').next()?.parse().ok()?;
+            Some((task.file_name().to_string_lossy().into_owned(), (name.trim_end().to_owned(), ns / 1e9)))
+        };
+        let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        ThreadTimes(tasks.filter_map(read).collect())
+    }
+
+    /// What threads whose names begin with `name` have had since `before`.
+    pub fn since(&self, before: &ThreadTimes, name: &str) -> f64 {
+        let of_name = self.0.iter().filter(|(_, (own, _))| own.starts_with(name));
+        of_name.map(|(id, (_, now))| now - before.0.get(id).map_or(0.0, |(_, then)| *then)).sum()
+    }
+}
+
 /// Seconds of CPU that this process has had, to a hundredth.
 pub fn process_cpu_s() -> f64 {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
@@ -118,5 +141,12 @@ mod tests {
         super::spin(30_000_000);
         assert!(super::thread_cpu_s() > 0.0);
         assert!(super::process_cpu_s() > 0.0);
+        let before = super::ThreadTimes::now();
+        let spinning = std::thread::Builder::new().name("spinning".into()).spawn(|| {
+            super::spin(30_000_000);
+            super::ThreadTimes::now()
+        });
+        let after = spinning.unwrap().join().unwrap();
+        assert!(after.since(&before, "spin") > 0.0 && after.since(&before, "no such thread") == 0.0);
     }
 }

@@ -316,6 +316,11 @@ impl<'a> Bench<'a> {
         report.detail(format!("{name}: end to end"), "MB/s", self.mb_per_second(pass.seconds));
         report.detail(format!("{name}: acknowledged"), "MB/s", self.mb_per_second(pass.acks_s));
         report.detail(format!("{name}: CPU of the service"), "ns/B", pass.service_cpu_s * 1e9 / corpus_bytes);
+        for (thread, cpu_s) in [("the stream's thread", pass.stream_cpu_s), ("the committer", pass.committer_cpu_s)] {
+            // However many CPUs there are, there is one of it.
+            report.detail(format!("{name}: CPU of {thread}"), "ns/B", cpu_s * 1e9 / corpus_bytes);
+            report.detail(format!("{name}: {thread} allows"), "MB/s", corpus_bytes / 1e6 / cpu_s);
+        }
         report.detail(format!("{name}: objects"), "", pass.objects as f64);
         report.detail(format!("{name}: object bytes / JSON bytes"), "", bytes / corpus_bytes);
         if pass.refused > 0 {

@@ -7,10 +7,12 @@ use arrow_schema::SchemaRef;
 use flate2::Compression as FlateLevel;
 use flate2::write::GzEncoder;
 use hydrant::compress::Compression;
+use hydrant::format::Rows;
+use hydrant::format::column_file::{ColumnFile, ColumnFormat, EncodedBytes};
 use hydrant::format::json::{JsonTable, OpenXRules, SerdeRules};
+use hydrant::format::parquet::ParquetFormat;
 use hydrant::format::parquet_settings::ParquetSettings;
 use hydrant::format::rows::RecordTable;
-use hydrant::format::{RecordFormat, parquet::ParquetFormat};
 use hydrant::record::Records;
 use parquet::arrow::ArrowWriter;
 use parquet::basic;
@@ -72,14 +74,14 @@ pub fn gzip(corpus: &Corpus) -> Result<Loop, String> {
 pub struct Own {
     chunks: Vec<Records>,
     /// Gzip if absent.
-    format: Option<RecordFormat>,
+    format: Option<ColumnFormat>,
 }
 
 impl Own {
     pub fn parquet(corpus: &Corpus) -> Result<Own, String> {
         let table = JsonTable::new(corpus.kind.table()?, SerdeRules::OpenX(OpenXRules::default()));
-        let parquet = ParquetFormat::new(RecordTable::Json(table), ParquetSettings::default());
-        Ok(Own { chunks: chunks(corpus), format: Some(RecordFormat::Parquet(Box::new(parquet))) })
+        let parquet = ColumnFile::Parquet(ParquetFormat::new(ParquetSettings::default()));
+        Ok(Own { chunks: chunks(corpus), format: Some(ColumnFormat::new(RecordTable::Json(table), parquet)) })
     }
 
     pub fn gzip(corpus: &Corpus) -> Own {
@@ -93,20 +95,20 @@ impl Own {
         })
     }
 
-    fn encode(&self, format: &RecordFormat) -> Result<usize, String> {
-        let (mut encoder, mut out, mut bytes) = (format.encoder(), Vec::new(), 0);
+    fn encode(&self, format: &ColumnFormat) -> Result<usize, String> {
+        let (out, mut bytes) = (EncodedBytes::default(), 0);
+        let mut encoder = format.encoder(Box::new(out.clone()));
         for chunk in &self.chunks {
             let converted = format.convert(chunk);
             if let Some((i, why)) = converted.failed.first() {
                 return Err(format!("record {i} does not convert: {}", why.message));
             }
-            let all: Vec<u32> = (0..chunk.len() as u32).collect();
-            encoder.push(chunk, &converted.rows, &all, &[], &mut out);
-            bytes += out.len();
-            out.clear();
+            let Rows::Columns(rows) = &converted.rows else { return Err("columns expected".into()) };
+            encoder.push(rows, None);
+            bytes += out.take().len();
         }
-        encoder.finish(&mut out);
-        Ok(bytes + out.len())
+        encoder.finish();
+        Ok(bytes + out.take().len())
     }
 
     fn compress(&self) -> usize {

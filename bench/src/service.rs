@@ -13,7 +13,7 @@
 use super::corpus::Kind;
 use super::endpoint::Endpoint;
 use super::load::{End, KEY, Load, SECRET};
-use super::machine::process_cpu_s;
+use super::machine::{ThreadTimes, process_cpu_s};
 use bytes::Bytes;
 use hydrant::cli::client::batch_body;
 use hydrant::cli::run::Service;
@@ -31,6 +31,10 @@ fn records_max() -> usize {
 }
 
 pub const STREAM: &str = "bench";
+/// What the names of the threads begin with on which streams run.
+const STREAM_THREADS: &str = "lanes";
+/// And of those that commit.
+const COMMITTERS: &str = "commit ";
 /// Connections of the client, each with one request under way.
 pub const CONNECTIONS: usize = 16;
 /// The most that a request may hold.
@@ -180,6 +184,10 @@ pub struct Pass {
     pub acks_s: f64,
     /// CPU of everything but the client.
     pub service_cpu_s: f64,
+    /// Of it, what the stream's own thread took, of which there is one however many CPUs there are.
+    pub stream_cpu_s: f64,
+    /// The same of the thread that commits to the journal.
+    pub committer_cpu_s: f64,
     pub objects: u64,
     pub object_bytes: u64,
     pub refused: usize,
@@ -225,10 +233,12 @@ impl Live {
         let endpoint = self.setup.endpoint.clone();
         let received = || endpoint.as_ref().map_or((0.0, 0), |e| (e.cpu_s(), e.body_bytes()));
         let (before, cpu, (endpoint_cpu, bytes)) = (self.settled.clone(), process_cpu_s(), received());
+        let times = ThreadTimes::now();
         let done = load.run()?;
         self.records += records as u64;
         self.settle(rest as u64)?;
         let (seconds, cpu) = (done.began.elapsed().as_secs_f64(), process_cpu_s() - cpu - done.cpu_s);
+        let now = ThreadTimes::now();
         let (endpoint_cpu, bytes) = (received().0 - endpoint_cpu, received().1 - bytes);
         self.settled = check(&self.settle(0)?, self.records)?;
         remove_delivered(&self.setup.objects());
@@ -237,6 +247,8 @@ impl Live {
             records: records - rest,
             acks_s: done.seconds,
             service_cpu_s: cpu - endpoint_cpu,
+            stream_cpu_s: now.since(&times, STREAM_THREADS),
+            committer_cpu_s: now.since(&times, COMMITTERS),
             objects: self.settled.objects - before.objects,
             object_bytes: self.settled.object_bytes - before.object_bytes,
             refused: done.refused,

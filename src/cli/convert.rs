@@ -4,10 +4,13 @@ use super::lines::{InputLines, open_unpacked};
 use super::{Outcome, load, out::complain, out::say};
 use crate::clock::wall_ms;
 use crate::config::{JsonSerde, StreamConfig};
+use crate::format::column_file::{ColumnEncoder, EncodedBytes};
 use crate::format::coverage::ColumnCoverage;
+use crate::format::lines::LinesEncoder;
+use crate::format::{RecordFormat, Rows};
 use crate::fs::fake::FakeFs;
 use crate::stream::pipeline::load::{LiveTransform, Loader, Routes};
-use crate::stream::pipeline::route::{Chunk, RecordVerdict, Route, Told, error_line};
+use crate::stream::pipeline::route::{Chunk, Judged, RecordVerdict, Route, Told, error_line};
 use crate::stream::pipeline::settings::{definition, live_transform};
 use crate::stream::state_log::blobs::Blobs;
 use serde_json::json;
@@ -59,7 +62,7 @@ pub(super) fn convert(options: &ConvertOptions) -> Outcome {
         return Err(format!("`{}` is there already; `--force` replaces it", path.display()));
     }
     let mut conversion = Conversion {
-        encoder: route.format.encoder(),
+        encoder: ObjectEncoder::new(&route.format),
         route,
         object: OutputFile::new(&output)?,
         failures: None,
@@ -167,10 +170,55 @@ struct Counts {
     failed: u64,
 }
 
+/// The object that is being made.
+enum ObjectEncoder {
+    Lines(LinesEncoder),
+    Columns(ColumnEncoder, EncodedBytes),
+}
+
+impl ObjectEncoder {
+    fn new(format: &RecordFormat) -> ObjectEncoder {
+        match format {
+            RecordFormat::Lines(lines) => ObjectEncoder::Lines(lines.encoder()),
+            RecordFormat::Columns(columns) => {
+                let bytes = EncodedBytes::default();
+                ObjectEncoder::Columns(columns.encoder(Box::new(bytes.clone())), bytes)
+            }
+        }
+    }
+
+    /// The next bytes of the object, with the picked outputs in it.
+    fn push(&mut self, judged: &Judged, picked: &[u32], arrivals: &[u64]) -> Vec<u8> {
+        match (self, &judged.rows) {
+            (ObjectEncoder::Columns(encoder, bytes), Rows::Columns(rows)) => {
+                encoder.push(rows, Some(picked));
+                bytes.take()
+            }
+            (ObjectEncoder::Lines(encoder), _) => {
+                let mut out = Vec::new();
+                encoder.push(&judged.outputs, picked, arrivals, &mut out);
+                out
+            }
+            (ObjectEncoder::Columns(..), Rows::Bytes) => unreachable!("rows and object are of the same format"),
+        }
+    }
+
+    /// The end of the object.
+    fn finish(self) -> Vec<u8> {
+        match self {
+            ObjectEncoder::Lines(_) => Vec::new(),
+            ObjectEncoder::Columns(encoder, bytes) => {
+                encoder.finish();
+                bytes.take()
+            }
+        }
+    }
+}
+
 /// A conversion under way.
 struct Conversion {
     route: Arc<Route>,
-    encoder: crate::format::FormatEncoder,
+    encoder: ObjectEncoder,
     object: OutputFile,
     failures: Option<OutputFile>,
     failures_path: PathBuf,
@@ -208,17 +256,13 @@ impl Conversion {
             }
             self.failures.iter_mut().try_for_each(|failures| failures.write(&lines))?;
         }
-        let mut out = Vec::new();
-        self.encoder.push(&judged.outputs, &judged.rows, &picked, &arrivals, &mut out);
-        self.object.write(&out)?;
+        self.object.write(&self.encoder.push(&judged, &picked, &arrivals))?;
         judged.coverage.into_iter().for_each(|coverage| self.coverage.merge(coverage));
         Ok(())
     }
 
     fn end(mut self, output: &Path) -> Outcome {
-        let mut out = Vec::new();
-        self.encoder.finish(&mut out);
-        self.object.write(&out)?;
+        self.object.write(&self.encoder.finish())?;
         let bytes = self.object.end(output)?;
         let Counts { records, kept, dropped, failed } = self.counts;
         let rounded = self.coverage.rounded;

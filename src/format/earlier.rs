@@ -43,7 +43,7 @@ impl EarlierTable {
             table: self,
             records,
             decoder: self.decoder(),
-            columns: ColumnRows { batches: Vec::new(), rows_of: vec![0..0; records.len()] },
+            columns: ColumnRows::of_records(records.len()),
             rows: 0,
             failed: Vec::new(),
         };
@@ -54,7 +54,7 @@ impl EarlierTable {
             }
         }
         chunk.failed.sort_by_key(|(i, _)| *i);
-        Converted { rows: Rows::Columns(chunk.columns), failed: chunk.failed, coverage: None }
+        Converted { rows: Rows::Columns(chunk.columns.complete()), failed: chunk.failed, coverage: None }
     }
 }
 

@@ -3,6 +3,7 @@
 //! A format judges records (does this one convert?) in chunks, before any of them enters a buffer, and encodes the
 //! rows it made into one object per buffer. It knows nothing of plans, keys or clocks.
 
+pub mod column_file;
 pub mod coverage;
 mod dictionary;
 pub mod earlier;
@@ -16,11 +17,12 @@ pub mod schema;
 
 use crate::record::Records;
 use crate::record::index::Index;
+use std::sync::Arc;
 
 /// A stream's format.
 pub enum RecordFormat {
     Lines(lines::LinesFormat),
-    Parquet(Box<parquet::ParquetFormat>),
+    Columns(Box<column_file::ColumnFormat>),
 }
 
 /// A chunk of records, converted.
@@ -36,7 +38,7 @@ pub struct Converted {
 pub enum Rows {
     /// The records' own bytes.
     Bytes,
-    Columns(rows::ColumnRows),
+    Columns(Arc<rows::ColumnRows>),
 }
 
 /// Why a record did not convert; code and message as Firehose has them (docs/firehose.md: "Codes of failures").
@@ -46,34 +48,17 @@ pub struct NotConverted {
     pub message: String,
 }
 
-/// One object's encoding.
+/// One object's encoding, of records that stay as they are.
 pub enum FormatEncoder {
     Elements(elements::ElementsEncoder),
     Lines(lines::LinesEncoder),
-    Parquet(Box<parquet::ParquetEncoder>),
 }
 
 impl RecordFormat {
     pub fn convert(&self, records: &Records) -> Converted {
         match self {
             RecordFormat::Lines(_) => Converted { rows: Rows::Bytes, failed: Vec::new(), coverage: None },
-            RecordFormat::Parquet(parquet) => parquet.convert(records),
-        }
-    }
-
-    /// A new object.
-    pub fn encoder(&self) -> FormatEncoder {
-        match self {
-            RecordFormat::Lines(lines) => FormatEncoder::Lines(lines.encoder()),
-            RecordFormat::Parquet(parquet) => FormatEncoder::Parquet(Box::new(parquet.encoder())),
-        }
-    }
-
-    /// The same, and it notes where the records stand, if they are in the object as they were given.
-    pub fn indexing_encoder(&self) -> FormatEncoder {
-        match self {
-            RecordFormat::Lines(lines) => FormatEncoder::Lines(lines.indexing_encoder()),
-            RecordFormat::Parquet(_) => self.encoder(),
+            RecordFormat::Columns(columns) => columns.convert(records),
         }
     }
 
@@ -81,7 +66,7 @@ impl RecordFormat {
     pub fn extension(&self) -> Option<&'static str> {
         match self {
             RecordFormat::Lines(_) => None,
-            RecordFormat::Parquet(_) => Some(".parquet"),
+            RecordFormat::Columns(columns) => Some(columns.extension()),
         }
     }
 
@@ -91,31 +76,26 @@ impl RecordFormat {
     pub fn content_encoding(&self) -> Option<&'static str> {
         match self {
             RecordFormat::Lines(_) => None,
-            RecordFormat::Parquet(_) => Some("hadoop-snappy"),
+            RecordFormat::Columns(_) => Some("hadoop-snappy"),
         }
     }
 }
 
 impl FormatEncoder {
-    /// Appends the picked records' rows, which arrived at `arrivals`; bytes of the object that are done go to `out`.
-    pub fn push(&mut self, records: &Records, rows: &Rows, picked: &[u32], arrivals: &[u64], out: &mut Vec<u8>) {
-        match (self, rows) {
-            (FormatEncoder::Elements(elements), _) => elements.push(records, picked, arrivals, out),
-            (FormatEncoder::Lines(lines), Rows::Bytes) => lines.push(records, picked, arrivals, out),
-            (FormatEncoder::Parquet(parquet), Rows::Columns(columns)) => parquet.push(columns, picked, out),
-            _ => unreachable!("rows and encoder come from the same format"),
+    /// Appends the picked records, which arrived at `arrivals`, to `out`.
+    pub fn push(&mut self, records: &Records, picked: &[u32], arrivals: &[u64], out: &mut Vec<u8>) {
+        match self {
+            FormatEncoder::Elements(elements) => elements.push(records, picked, arrivals, out),
+            FormatEncoder::Lines(lines) => lines.push(records, picked, arrivals, out),
         }
     }
 
-    /// Appends the object's end. Where the records stand in what
-    /// was appended, if that was noted.
-    pub fn finish(self, out: &mut Vec<u8>) -> Option<Index> {
+    /// Where the records stand in what was appended, if that was noted.
+    pub fn index(self) -> Option<Index> {
         match self {
-            FormatEncoder::Elements(elements) => return Some(elements.index()),
-            FormatEncoder::Lines(lines) => return lines.index(),
-            FormatEncoder::Parquet(parquet) => parquet.finish(out),
+            FormatEncoder::Elements(elements) => Some(elements.index()),
+            FormatEncoder::Lines(lines) => lines.index(),
         }
-        None
     }
 
     /// Bytes held in memory beyond what went to `out`.
@@ -123,7 +103,6 @@ impl FormatEncoder {
         match self {
             FormatEncoder::Elements(elements) => elements.memory_bytes(),
             FormatEncoder::Lines(lines) => lines.memory_bytes(),
-            FormatEncoder::Parquet(parquet) => parquet.memory_bytes(),
         }
     }
 }

@@ -3,11 +3,10 @@
 //! One object is one `ArrowWriter`, opened late: until 64 KiB of rows have come, a buffer keeps the rows only, because an open
 //! writer costs up to a mebibyte.
 
-use super::Converted;
+use super::column_file::ByteSink;
 use super::dictionary::Dictionaries;
 use super::parquet_settings::{ParquetSettings, RowOrder};
-use super::rows::{ColumnRows, RecordTable};
-use crate::record::Records;
+use super::rows::ColumnRows;
 use arrow_array::RecordBatch;
 use arrow_ord::sort::{SortColumn, SortOptions, lexsort_to_indices};
 use arrow_schema::SchemaRef;
@@ -24,27 +23,24 @@ const SORTED_BATCHES: usize = 1024;
 
 /// Settings of the format.
 pub struct ParquetFormat {
-    table: RecordTable,
     dictionaries: Arc<Dictionaries>,
 }
 
 impl ParquetFormat {
-    pub fn new(table: RecordTable, settings: ParquetSettings) -> Self {
-        ParquetFormat { table, dictionaries: Arc::new(Dictionaries::new(settings)) }
+    pub fn new(settings: ParquetSettings) -> Self {
+        ParquetFormat { dictionaries: Arc::new(Dictionaries::new(settings)) }
     }
 
-    pub fn encoder(&self) -> ParquetEncoder {
+    /// A new object of rows of that schema, whose bytes go to `sink`.
+    pub(super) fn encoder(&self, schema: SchemaRef, sink: ByteSink) -> ParquetEncoder {
+        let dictionaries = self.dictionaries.clone();
         ParquetEncoder {
-            schema: self.table.arrow().clone(),
-            dictionaries: self.dictionaries.clone(),
+            schema,
+            dictionaries,
             staged: Vec::new(),
             staged_bytes: 0,
-            writer: None,
+            writer: ObjectWriter::Unopened(sink),
         }
-    }
-
-    pub fn convert(&self, records: &Records) -> Converted {
-        self.table.convert(records)
     }
 }
 
@@ -54,75 +50,91 @@ pub struct ParquetEncoder {
     dictionaries: Arc<Dictionaries>,
     staged: Vec<RecordBatch>,
     staged_bytes: usize,
-    writer: Option<ArrowWriter<Vec<u8>>>,
+    writer: ObjectWriter,
 }
 
-const IN_MEMORY: &str = "rows of the writer's own schema always encode into memory";
+enum ObjectWriter {
+    Unopened(ByteSink),
+    Open(Box<ArrowWriter<ByteSink>>),
+    Gone,
+}
+
+const ENCODES: &str = "rows of the writer's own schema always encode, and a sink takes what it is given";
 
 impl ParquetEncoder {
-    pub fn push(&mut self, columns: &ColumnRows, picked: &[u32], out: &mut Vec<u8>) {
-        columns.pick(picked, |batch| self.push_rows(batch, out));
+    pub(super) fn push(&mut self, columns: &ColumnRows, picked: Option<&[u32]>) {
+        columns.pick(picked, |batch| self.push_rows(batch));
     }
 
-    fn push_rows(&mut self, batch: RecordBatch, out: &mut Vec<u8>) {
+    fn push_rows(&mut self, batch: RecordBatch) {
         let sorts = !self.dictionaries.settings().order.is_empty();
         match &mut self.writer {
-            Some(writer) if !sorts => {
-                writer.write(&batch).expect(IN_MEMORY);
+            ObjectWriter::Open(writer) if !sorts => {
+                writer.write(&batch).expect(ENCODES);
                 if writer.memory_size() > self.dictionaries.settings().block_bytes {
-                    writer.flush().expect(IN_MEMORY);
+                    writer.flush().expect(ENCODES);
                 }
-                out.append(writer.inner_mut());
             }
             _ => {
                 self.staged_bytes += batch.get_array_memory_size();
                 self.staged.push(batch);
                 if sorts && self.staged_bytes > SORTED_BYTES_MAX {
-                    self.write_sorted(out);
+                    self.write_group();
                 } else if !sorts && self.staged_bytes > STAGED_BYTES {
-                    self.open(out);
+                    self.write_staged();
                 } else if self.staged.len() > if sorts { SORTED_BATCHES } else { STAGED_BATCHES } {
-                    self.staged = vec![concat_batches(&self.schema, &self.staged).expect(IN_MEMORY)];
+                    self.staged = vec![concat_batches(&self.schema, &self.staged).expect(ENCODES)];
                 }
             }
         }
     }
 
-    fn open(&mut self, out: &mut Vec<u8>) {
-        let writer = self.writer.get_or_insert_with(|| {
-            let properties = self.dictionaries.properties();
-            ArrowWriter::try_new(Vec::new(), self.schema.clone(), Some(properties)).expect(IN_MEMORY)
-        });
+    /// Writes what is staged.
+    fn write_staged(&mut self) -> &mut ArrowWriter<ByteSink> {
+        self.writer = match std::mem::replace(&mut self.writer, ObjectWriter::Gone) {
+            ObjectWriter::Unopened(sink) => {
+                let writer = ArrowWriter::try_new(sink, self.schema.clone(), Some(self.dictionaries.properties()));
+                ObjectWriter::Open(Box::new(writer.expect(ENCODES)))
+            }
+            open => open,
+        };
+        let ObjectWriter::Open(writer) = &mut self.writer else { unreachable!("opened above") };
         for batch in self.staged.drain(..) {
-            writer.write(&batch).expect(IN_MEMORY);
+            writer.write(&batch).expect(ENCODES);
         }
         self.staged_bytes = 0;
-        out.append(writer.inner_mut());
+        writer
     }
 
-    /// Writes what is staged as a row group of its own, in order.
-    fn write_sorted(&mut self, out: &mut Vec<u8>) {
-        if !self.staged.is_empty() {
-            let rows = concat_batches(&self.schema, &self.staged).expect(IN_MEMORY);
-            self.staged = vec![sorted(&rows, &self.dictionaries.settings().order)];
+    /// Writes what is staged, in order if there is one, and ends the row group.
+    fn write_group(&mut self) {
+        let order = &self.dictionaries.settings().order;
+        if !self.staged.is_empty() && !order.is_empty() {
+            let rows = concat_batches(&self.schema, &self.staged).expect(ENCODES);
+            self.staged = vec![sorted(&rows, order)];
         }
-        self.open(out);
-        self.writer.iter_mut().for_each(|writer| writer.flush().expect(IN_MEMORY));
+        self.write_staged().flush().expect(ENCODES);
     }
 
-    pub fn finish(mut self, out: &mut Vec<u8>) {
+    pub(super) fn finish(mut self) {
         if !self.dictionaries.settings().order.is_empty() {
-            self.write_sorted(out);
-        } else if self.writer.is_none() {
-            self.open(out);
+            self.write_group();
         }
-        let writer = self.writer.as_mut().expect("opened above");
-        self.dictionaries.learn(&writer.finish().expect(IN_MEMORY));
-        out.append(writer.inner_mut());
+        let written = self.write_staged().finish().expect(ENCODES);
+        self.dictionaries.learn(&written);
     }
 
-    pub fn memory_bytes(&self) -> usize {
-        self.staged_bytes + self.writer.as_ref().map_or(0, |w| w.memory_size())
+    /// Ends the row group.
+    pub(super) fn settle(&mut self) {
+        self.write_group();
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.staged_bytes
+            + match &self.writer {
+                ObjectWriter::Open(writer) => writer.memory_size(),
+                _ => 0,
+            }
     }
 }
 
@@ -140,25 +152,28 @@ fn sorted(rows: &RecordBatch, order: &[RowOrder]) -> RecordBatch {
 mod tests {
     use super::*;
     use crate::format::Rows;
+    use crate::format::column_file::{ColumnFile, ColumnFormat, EncodedBytes};
     use crate::format::earlier::EarlierTable;
     use crate::format::json::{JsonTable, SerdeRules};
     use crate::format::parquet_settings::DictionaryUse;
+    use crate::format::rows::RecordTable;
     use crate::format::schema::TableSchema;
+    use crate::record::Records;
     use arrow_array::cast::AsArray;
     use arrow_array::types::Int64Type;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use parquet::file::metadata::ParquetMetaData;
 
-    fn format_of(columns: &[(&str, &str)], earlier: bool) -> ParquetFormat {
+    fn format_of(columns: &[(&str, &str)], earlier: bool) -> ColumnFormat {
         let schema = TableSchema::parse(columns.iter().copied()).unwrap();
         let table = match earlier {
             true => RecordTable::Earlier(EarlierTable::new(&schema)),
             false => RecordTable::Json(JsonTable::new(schema, SerdeRules::OpenX(Default::default()))),
         };
-        ParquetFormat::new(table, ParquetSettings::default())
+        ColumnFormat::new(table, ColumnFile::Parquet(ParquetFormat::new(ParquetSettings::default())))
     }
 
-    fn formats() -> [ParquetFormat; 2] {
+    fn formats() -> [ColumnFormat; 2] {
         let columns = [("id", "bigint"), ("name", "string"), ("tags", "array<string>")];
         [false, true].map(|earlier| format_of(&columns, earlier))
     }
@@ -166,6 +181,15 @@ mod tests {
     fn rows_of(object: Vec<u8>) -> usize {
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(object)).unwrap().build().unwrap();
         reader.map(|b| b.unwrap().num_rows()).sum()
+    }
+
+    fn object_of(format: &ColumnFormat, rows: &Rows, picked: &[u32]) -> Vec<u8> {
+        let Rows::Columns(columns) = rows else { panic!("columns expected") };
+        let out = EncodedBytes::default();
+        let mut encoder = format.encoder(Box::new(out.clone()));
+        encoder.push(columns, Some(picked));
+        encoder.finish();
+        out.take()
     }
 
     fn batch(records: &[&str]) -> Records {
@@ -198,11 +222,8 @@ mod tests {
                 (6, malformed),
             ];
             assert_eq!(failed, expected);
-            let (mut encoder, mut out) = (format.encoder(), Vec::new());
-            let Rows::Columns(columns) = &converted.rows else { panic!("columns expected") };
-            encoder.push(columns, &[0, 3, 7], &mut out);
-            encoder.finish(&mut out);
-            assert_eq!(rows_of(out), 4, "one record holds two documents");
+            let object = object_of(&format, &converted.rows, &[0, 3, 7]);
+            assert_eq!(rows_of(object), 4, "one record holds two documents");
         }
     }
 
@@ -227,11 +248,8 @@ mod tests {
             };
             let converted = format.convert(&batch(&[&format!("{{\"v\":{value}}}"), "{}", "{\"v\":null}"]));
             assert!(converted.failed.is_empty(), "{text}: {:?}", converted.failed);
-            let (mut encoder, mut out) = (format.encoder(), Vec::new());
-            let Rows::Columns(columns) = &converted.rows else { panic!("columns expected") };
-            encoder.push(columns, &[0, 1, 2], &mut out);
-            encoder.finish(&mut out);
-            assert_eq!(rows_of(out), 3, "{text}");
+            let object = object_of(&format, &converted.rows, &[0, 1, 2]);
+            assert_eq!(rows_of(object), 3, "{text}");
         }
     }
 
@@ -241,14 +259,10 @@ mod tests {
         let records = batch(&lines.iter().map(String::as_str).collect::<Vec<_>>());
         for format in formats() {
             let converted = format.convert(&records);
-            let Rows::Columns(columns) = &converted.rows else { panic!("columns expected") };
             let mut rows = 0;
             for remainder in 0..3u32 {
                 let picked: Vec<u32> = (0..5000).filter(|i| i % 3 == remainder).collect();
-                let (mut encoder, mut out) = (format.encoder(), Vec::new());
-                encoder.push(columns, &picked, &mut out);
-                encoder.finish(&mut out);
-                rows += rows_of(out);
+                rows += rows_of(object_of(&format, &converted.rows, &picked));
             }
             assert_eq!(rows, 5000);
         }
@@ -258,17 +272,18 @@ mod tests {
     fn object(settings: ParquetSettings) -> (ParquetMetaData, Vec<RecordBatch>) {
         let schema = TableSchema::parse([("id", "bigint"), ("name", "string"), ("user", "struct<id:int>")]).unwrap();
         let table = RecordTable::Json(JsonTable::new(schema, SerdeRules::OpenX(Default::default())));
-        let format = ParquetFormat::new(table, settings);
-        let (mut encoder, mut out) = (format.encoder(), Vec::new());
+        let format = ColumnFormat::new(table, ColumnFile::Parquet(ParquetFormat::new(settings)));
+        let out = EncodedBytes::default();
+        let mut encoder = format.encoder(Box::new(out.clone()));
         for chunk in 0..20u64 {
             let line = |i: u64| format!(r#"{{"id":{},"name":"n{}","user":{{"id":{i}}}}}"#, i * 7919 % 20_000, i % 10);
             let lines: Vec<String> = (chunk * 1000..(chunk + 1) * 1000).map(line).collect();
             let records = batch(&lines.iter().map(String::as_str).collect::<Vec<_>>());
             let Rows::Columns(columns) = format.convert(&records).rows else { panic!("columns expected") };
-            encoder.push(&columns, &(0..1000).collect::<Vec<_>>(), &mut out);
+            encoder.push(&columns, None);
         }
-        encoder.finish(&mut out);
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(out)).unwrap();
+        encoder.finish();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(out.take())).unwrap();
         let metadata = (**reader.metadata()).clone();
         (metadata, reader.with_batch_size(30_000).build().unwrap().map(Result::unwrap).collect())
     }

@@ -8,6 +8,7 @@ use arrow_array::{RecordBatch, UInt32Array};
 use arrow_schema::SchemaRef;
 use arrow_select::take::take_record_batch;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Rows of a batch: as many as stay in the second-level cache on their way.
 pub(super) const BATCH_ROWS: usize = 1024;
@@ -29,6 +30,7 @@ pub struct ColumnRows {
     pub(super) batches: Vec<RecordBatch>,
     /// Of each record, its rows, counted over all batches; empty if it failed.
     pub(super) rows_of: Vec<Range<u32>>,
+    memory_bytes: usize,
 }
 
 impl RecordTable {
@@ -69,12 +71,35 @@ fn convert(table: &JsonTable, records: &Records) -> Converted {
     if reader.rows() > 0 {
         columns.batches.push(reader.flush());
     }
-    Converted { rows: Rows::Columns(columns), failed, coverage: Some(reader.coverage()) }
+    Converted { rows: Rows::Columns(columns.complete()), failed, coverage: Some(reader.coverage()) }
 }
 
 impl ColumnRows {
-    /// The rows of picked records, which are in order, batch by batch.
-    pub(super) fn pick(&self, picked: &[u32], mut each: impl FnMut(RecordBatch)) {
+    /// Without a row, of so many records.
+    pub(super) fn of_records(records: usize) -> ColumnRows {
+        ColumnRows { rows_of: vec![0..0; records], ..ColumnRows::default() }
+    }
+
+    /// The same rows, complete, for whoever encodes them.
+    pub(super) fn complete(mut self) -> Arc<ColumnRows> {
+        let batches: usize = self.batches.iter().map(RecordBatch::get_array_memory_size).sum();
+        self.memory_bytes = batches + self.rows_of.len() * size_of::<Range<u32>>();
+        Arc::new(self)
+    }
+
+    /// What they take in memory, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
+    /// The records that they were made of.
+    pub fn records(&self) -> usize {
+        self.rows_of.len()
+    }
+
+    /// The rows of picked records, which are in order, batch by batch; `None`: of all records.
+    pub(super) fn pick(&self, picked: Option<&[u32]>, mut each: impl FnMut(RecordBatch)) {
+        let Some(picked) = picked else { return self.batches.iter().cloned().for_each(each) };
         let mut first_row = 0;
         let mut picked = picked.iter().map(|&i| self.rows_of[i as usize].clone()).filter(|r| !r.is_empty());
         let mut next = picked.next();

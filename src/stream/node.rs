@@ -69,9 +69,9 @@ impl Node {
         fs.create_dir_all(&module_cache).map_err(|e| Error::io(act(), e))?;
         let clock = Arc::new(System::default());
         let budget = Budget::new("node", limit, None);
-        // A stream's own thread works too while it waits for a result.
+        // A stream's own thread does little but wait for their results.
         let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
-        let workers = Workers::new(cpus.saturating_sub(1).max(1));
+        let workers = Workers::new(cpus);
         let node = Node {
             dir: StreamsDir::new(fs.clone(), streams_dir),
             shared: NodeShared {

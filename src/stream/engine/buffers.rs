@@ -55,6 +55,20 @@ impl Buffers {
         }
     }
 
+    /// Hands over to the worker threads what waits for one.
+    pub(super) fn go_on(&mut self) {
+        self.0.values_mut().for_each(|buffer| buffer.filling.go_on());
+    }
+
+    /// Has the ends of objects made that are about to be taken out.
+    pub(super) fn end(&mut self, slots: &[BufferSlot]) {
+        for slot in slots {
+            if let Some(buffer) = self.0.get_mut(slot) {
+                buffer.filling.end();
+            }
+        }
+    }
+
     /// Those of a track.
     pub(super) fn of_track(&self, track: Track) -> impl Iterator<Item = &KeyBuffer> {
         self.0.iter().filter(move |(slot, _)| slot.outlet.track() == track).map(|(_, buffer)| buffer)

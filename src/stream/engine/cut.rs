@@ -73,6 +73,8 @@ impl Engine {
     }
 
     fn ship_cut(&mut self, slots: &[BufferSlot], plans: &[Plan]) -> Result<()> {
+        // All at once: the worker threads make as many as they can.
+        self.buffers.end(slots);
         for (slot, plan) in slots.iter().zip(plans) {
             let Some(buffer) = self.buffers.remove(slot) else { continue };
             if plan.outlet.has_sink() {

@@ -6,7 +6,6 @@ use super::outbox::Rebuilding;
 use super::reread::RereadRecords;
 use super::{Engine, wrong};
 use crate::error::{Error, Kind, Result};
-use crate::format::Rows;
 use crate::partition::key::Key;
 use crate::record::EntryPoint as Stage;
 use crate::sabotage;
@@ -266,7 +265,7 @@ impl Engine {
         }
         for (plan, picked) in rebuilt {
             if let Some(Rebuilding { filling, outputs, .. }) = self.rebuilding(plan)? {
-                filling.write(|encoder, out| encoder.push(&chunk.records, &Rows::Bytes, &picked, &[], out));
+                filling.write(|encoder, out| encoder.push(&chunk.records, &picked, &[], out));
                 *outputs += picked.len() as u64;
             }
         }
@@ -277,7 +276,7 @@ impl Engine {
                 buffer.push(&chunk, i as usize, (0, 1), bytes);
                 buffer.lengths.push(bytes);
             }
-            buffer.filling.write(|encoder, out| encoder.push(&chunk.records, &Rows::Bytes, &fresh, &[], out));
+            buffer.filling.write(|encoder, out| encoder.push(&chunk.records, &fresh, &[], out));
         }
         self.readers[Track::Backup].move_to(cursor);
         self.finish_rebuilding(Track::Backup)?;

@@ -19,6 +19,8 @@ mod cut;
 mod damage;
 mod disk_full;
 mod fill;
+mod filling;
+mod filling_columns;
 mod give_up;
 pub mod home;
 mod leave;
@@ -222,6 +224,7 @@ impl Engine {
         busy |= self.settle()?;
         busy |= self.settle_archive()?;
         busy |= self.end_refused()?;
+        self.buffers.go_on();
         busy |= self.cut_due()?;
         busy |= self.read_main()?;
         busy |= self.read_backup()?;

@@ -1,7 +1,8 @@
 //! Bodies of open plans that a restart took away, made again of the records that they list.
 
 use super::Engine;
-use super::buffer::Filling;
+use super::filling::Filling;
+use super::filling_columns::ColumnFilling;
 use super::outbox::{PackedOutputs, Rebuilding};
 use crate::compress::Compression;
 use crate::deliver::records;
@@ -24,7 +25,7 @@ impl Engine {
             let filling = match packed {
                 Some(_) => {
                     let (elements, compress) = (FormatEncoder::Elements(Elements::default()), records::compress(false));
-                    Filling::new(elements, compress.encoder(), &self.scratch, &self.home.workers)
+                    Filling::of_bytes(elements, compress.encoder(), &self.scratch, &self.home.workers)
                 }
                 None => self.filling(epoch, outlet)?,
             };
@@ -36,19 +37,28 @@ impl Engine {
 
     /// An empty object of an outlet under an epoch.
     pub(super) fn filling(&mut self, epoch: u32, outlet: Outlet) -> Result<Filling> {
-        let as_is = || RecordFormat::Lines(LinesFormat { newline: false }).encoder();
         let gzip = self.live.gzip_requests;
         let route = self.route(epoch)?;
-        let (encoder, compress) = match outlet {
-            Outlet::Destination if route.takes == Payload::Records => {
+        let is_raw = matches!(outlet, Outlet::Destination) && route.takes != Payload::Records;
+        if let (true, RecordFormat::Columns(format)) = (is_raw, &route.format) {
+            let filling = ColumnFilling::new(format, &self.scratch, &self.home.workers);
+            return Ok(Filling::Columns(Box::new(filling)));
+        }
+        let as_is = || FormatEncoder::Lines(LinesFormat { newline: false }.encoder());
+        let (encoder, compress) = match (outlet, &route.format) {
+            (Outlet::Destination, _) if route.takes == Payload::Records => {
                 (FormatEncoder::Elements(Elements::default()), records::compress(gzip))
             }
-            Outlet::Destination if route.takes == Payload::Rows => (route.format.indexing_encoder(), route.compress),
-            Outlet::Destination => (route.format.encoder(), route.compress),
-            Outlet::Backup => (as_is(), route.backup.as_ref().map_or(Compression::None, |b| b.compress)),
+            (Outlet::Destination, RecordFormat::Lines(lines)) if route.takes == Payload::Rows => {
+                (FormatEncoder::Lines(lines.indexing_encoder()), route.compress)
+            }
+            (Outlet::Destination, RecordFormat::Lines(lines)) => {
+                (FormatEncoder::Lines(lines.encoder()), route.compress)
+            }
+            (Outlet::Backup, _) => (as_is(), route.backup.as_ref().map_or(Compression::None, |b| b.compress)),
             _ => (as_is(), route.failures.compress),
         };
-        Ok(Filling::new(encoder, compress.encoder(), &self.scratch, &self.home.workers))
+        Ok(Filling::of_bytes(encoder, compress.encoder(), &self.scratch, &self.home.workers))
     }
 
     /// Closes rebuilt plans: complete ones are ready, those whose records have all been read without being complete are

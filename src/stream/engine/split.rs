@@ -2,7 +2,7 @@
 //! taken is divided into these, given up on, and the others. The two are persisted and the plan is closed in one commit.
 
 use super::Engine;
-use super::buffer::Filling;
+use super::filling::Filling;
 use super::give_up::unreadable;
 use super::ship::alternate_name;
 use crate::deliver::Body;

@@ -4,6 +4,7 @@ use super::load::blob;
 use crate::config::definition::FormatDefinition;
 use crate::config::{JsonSerde, ParquetCompression, ParquetDictionary, ParquetVersion, ParquetWriter, SortingColumn};
 use crate::error::{Error, Kind, Result};
+use crate::format::column_file::{ColumnFile, ColumnFormat};
 use crate::format::earlier::EarlierTable;
 use crate::format::json::{HiveRules, HiveTimestampFormat, JsonTable, OpenXRules, SerdeRules};
 use crate::format::parquet_settings::{DictionaryUse, ParquetSettings, RowOrder, has_leaf, order_column};
@@ -36,7 +37,7 @@ pub(super) fn format(definition: &FormatDefinition, blobs: &Blobs) -> Result<Rec
         }
         None => RecordTable::Earlier(EarlierTable::new(&schema)),
     };
-    Ok(RecordFormat::Parquet(Box::new(ParquetFormat::new(table, settings))))
+    Ok(RecordFormat::Columns(Box::new(ColumnFormat::new(table, ColumnFile::Parquet(ParquetFormat::new(settings))))))
 }
 
 fn parquet_settings(

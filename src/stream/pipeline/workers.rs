@@ -1,12 +1,18 @@
 //! Threads for work that only computes: judging a chunk, compressing a piece. All streams of a node share them.
 //!
-//! Whoever needs a result takes the work over itself if no thread has begun it, so that a queue that other streams filled
-//! never delays it, and nothing here can be waited for in a circle. Without threads all work is done by whoever asks for
-//! its result, in the order of asking: tests run so.
+//! Whoever needs a result waits for it, since a stream's own thread has to be there for everything that only it may do.
+//! If no thread begins the work soon, whoever waits takes it over, so that a queue that other streams filled hardly delays
+//! it, and nothing here can be waited for in a circle. Without threads all work is done by whoever asks for its result, in
+//! the order of asking: tests run so.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// How long work that was started is left to the threads by whoever waits for its result: several times as long as most
+/// work takes.
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// The threads, and what they have to do. They end when this goes.
 pub struct Workers {
@@ -32,6 +38,8 @@ pub struct Job<T: Send + 'static>(Arc<JobSlot<T>>);
 struct JobSlot<T> {
     state: Mutex<JobState<T>>,
     done: Condvar,
+    /// A thread will come to it.
+    queued: bool,
 }
 
 enum JobState<T> {
@@ -65,13 +73,13 @@ impl Workers {
 
     /// Leaves `work` to whoever asks for its result: for what takes less time than waking a thread.
     pub fn later<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Job<T> {
-        Job(Arc::new(JobSlot { state: Mutex::new(JobState::Waiting(Box::new(work))), done: Condvar::new() }))
+        Job::new(work, false)
     }
 
     /// Has `work` done by a thread, some time.
     pub fn start<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Job<T> {
-        let job = self.later(work);
-        if self.threads > 0 {
+        let job = Job::new(work, self.threads > 0);
+        if job.0.queued {
             lock(&self.queue.waiting).work.push_back(job.0.clone());
             self.queue.more.notify_one();
         }
@@ -126,8 +134,20 @@ impl<T: Send> Work for JobSlot<T> {
 }
 
 impl<T: Send + 'static> Job<T> {
-    /// The result. Blocks while a thread is at it, does it itself if none is; a panic of the work goes on here.
+    fn new(work: impl FnOnce() -> T + Send + 'static, queued: bool) -> Job<T> {
+        let state = Mutex::new(JobState::Waiting(Box::new(work)));
+        Job(Arc::new(JobSlot { state, done: Condvar::new(), queued }))
+    }
+
+    /// The result. Blocks while a thread is at it, or may soon be; does the work itself if none is. A panic of the work goes
+    /// on here.
     pub fn finish(self) -> T {
+        if self.0.queued {
+            let state = lock(&self.0.state);
+            let is_waiting = |state: &mut JobState<T>| matches!(state, JobState::Waiting(_));
+            let waited = self.0.done.wait_timeout_while(state, PATIENCE, is_waiting);
+            drop(waited.expect("nobody panics holding it"));
+        }
         self.0.run();
         let mut state = lock(&self.0.state);
         loop {

@@ -3,7 +3,7 @@
 use super::refusals::Refusals;
 use crate::alarm::Alarm;
 use crate::deliver::Body;
-use crate::stream::engine::buffer::Filling;
+use crate::stream::engine::filling::Filling;
 use crate::stream::plan::Reason;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,0 +1,105 @@
+//! Columnar files: rows of one schema to one object, whatever kind of file it is.
+
+use super::Converted;
+use super::parquet::{ParquetEncoder, ParquetFormat};
+use super::rows::{ColumnRows, RecordTable};
+use crate::record::Records;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+/// A format whose objects are columnar files.
+pub struct ColumnFormat {
+    table: RecordTable,
+    file: ColumnFile,
+}
+
+/// The kind of file.
+pub enum ColumnFile {
+    Parquet(ParquetFormat),
+}
+
+/// One object being written.
+pub enum ColumnEncoder {
+    Parquet(Box<ParquetEncoder>),
+}
+
+/// Where an object's bytes go as soon as they are known. It keeps what it is given and never fails.
+pub type ByteSink = Box<dyn Write + Send>;
+
+impl ColumnFormat {
+    pub fn new(table: RecordTable, file: ColumnFile) -> Self {
+        ColumnFormat { table, file }
+    }
+
+    pub fn convert(&self, records: &Records) -> Converted {
+        self.table.convert(records)
+    }
+
+    /// A new object, whose bytes go to `sink`.
+    pub fn encoder(&self, sink: ByteSink) -> ColumnEncoder {
+        match &self.file {
+            ColumnFile::Parquet(parquet) => {
+                ColumnEncoder::Parquet(Box::new(parquet.encoder(self.table.arrow().clone(), sink)))
+            }
+        }
+    }
+
+    /// Firehose's extension of the file (docs/firehose.md: "Extensions").
+    pub fn extension(&self) -> &'static str {
+        match &self.file {
+            ColumnFile::Parquet(_) => ".parquet",
+        }
+    }
+}
+
+impl ColumnEncoder {
+    /// Appends the rows of records of a chunk; `None`: of all of them.
+    pub fn push(&mut self, rows: &ColumnRows, picked: Option<&[u32]>) {
+        match self {
+            ColumnEncoder::Parquet(parquet) => parquet.push(rows, picked),
+        }
+    }
+
+    /// Writes the object's end.
+    pub fn finish(self) {
+        match self {
+            ColumnEncoder::Parquet(parquet) => parquet.finish(),
+        }
+    }
+
+    /// Ends what can be ended before the object's end: a row group.
+    pub fn settle(&mut self) {
+        match self {
+            ColumnEncoder::Parquet(parquet) => parquet.settle(),
+        }
+    }
+
+    /// Bytes held in memory beyond what went to the sink.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            ColumnEncoder::Parquet(parquet) => parquet.memory_bytes(),
+        }
+    }
+}
+
+/// A sink in memory, to be emptied now and then.
+#[derive(Clone, Default)]
+pub struct EncodedBytes(Arc<Mutex<Vec<u8>>>);
+
+impl EncodedBytes {
+    /// What has come since the last time.
+    pub fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().expect("nobody panics holding it"))
+    }
+}
+
+impl Write for EncodedBytes {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("nobody panics holding it").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
