@@ -42,6 +42,11 @@ impl GzipEncoder {
         &mut self.staged
     }
 
+    /// How many bytes are staged.
+    pub fn staged_bytes(&self) -> usize {
+        self.staged.len()
+    }
+
     /// Bytes that the next piece still lacks.
     pub fn room(&self) -> usize {
         PIECE_BYTES.saturating_sub(self.staged.len())

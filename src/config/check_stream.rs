@@ -15,6 +15,11 @@ use std::time::Duration;
 /// Firehose has no buffering of zero for backups: every record would be an object. (It wants 60 seconds and more.)
 const BACKUP_INTERVAL_MIN: Duration = Duration::from_millis(1);
 
+/// The most bytes of records in an object whose size is asked for.
+const RECORDS_SIZE_MAX: ByteSize = ByteSize::mib(16 << 10);
+/// And so many times that size by default, which no data reach that are not empty.
+const RECORDS_PER_OBJECT: u64 = 64;
+
 const NAME_CHARS_MAX: usize = 64;
 
 /// Reports what is wrong with a stream and settles its defaults and files.
@@ -27,12 +32,17 @@ pub(super) fn check(checker: &mut Checker, name: &str, stream: &mut StreamConfig
     rules.transforms(stream);
     rules.format(stream);
     rules.compress(&["compress"], &stream.compress);
+    rules.object_size(stream);
     rules.buffer(&["buffer"], &stream.buffer, Duration::ZERO);
     rules.destination(stream);
     rules.check_prefixes(stream);
     if let Some(backup) = &stream.backup {
         rules.compress(&["backup", "compress"], &backup.compress);
         rules.buffer(&["backup", "buffer"], &backup.buffer, BACKUP_INTERVAL_MIN);
+        if backup.buffer.object_size.is_some() {
+            let message = "unknown for a backup, whose objects are cut by `size` and `interval`";
+            rules.problem(&["backup", "buffer", "object_size"], message);
+        }
         if let Some(store) = backup.destination.store() {
             store.check(&mut rules, &["backup"]);
         }
@@ -129,9 +139,25 @@ impl Rules<'_, '_> {
         }
     }
 
+    /// The size of objects as they are delivered, and the size of their records that bounds it.
+    fn object_size(&mut self, stream: &mut StreamConfig) {
+        let Some(wanted) = stream.buffer.object_size else { return };
+        let at = ["buffer", "object_size"];
+        self.size(&at, wanted, ByteSize::kib(64), ByteSize::mib(1024));
+        let DestinationSpec { key, payload, .. } = stream.destination.kind().spec();
+        if *payload != Payload::Objects {
+            return self.problem(&at, format!("unknown with `{key}`, which takes no objects"));
+        }
+        if !self.checker.has(&below(self.name, &["buffer", "size"])) {
+            let bytes = wanted.bytes().saturating_mul(RECORDS_PER_OBJECT);
+            stream.buffer.size = ByteSize(bytes.clamp(ByteSize::mib(128).bytes(), RECORDS_SIZE_MAX.bytes()));
+        }
+    }
+
     /// Firehose wants 64 MiB and more for Parquet; we only make it the default.
     fn buffer(&mut self, keys: &Keys, buffer: &Buffer, interval_min: Duration) {
-        self.size(&[keys, &["size"]].concat(), buffer.size, ByteSize::mib(1), ByteSize::mib(128));
+        let max = if buffer.object_size.is_some() { RECORDS_SIZE_MAX } else { ByteSize::mib(128) };
+        self.size(&[keys, &["size"]].concat(), buffer.size, ByteSize::mib(1), max);
         self.time(&[keys, &["interval"]].concat(), buffer.interval, interval_min, Duration::from_secs(900));
     }
 

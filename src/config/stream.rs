@@ -126,8 +126,13 @@ impl JsonSchema for Partition {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Buffer {
-    /// Bytes before compression, 1MiB to 128MiB. With Parquet the default is 128MiB.
+    /// Bytes before compression, 1MiB to 128MiB. With Parquet the default is 128MiB. With `object_size` up to 16GiB, and
+    /// 64 times that size by default.
     pub size: ByteSize,
+    /// Bytes of an object as it is delivered, encoded and compressed, 64KiB to 1GiB: objects are cut as near to it as can be
+    /// told. Not for a backup.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object_size: Option<ByteSize>,
     /// Age of the oldest record, 0s to 15m; of a backup more than 0s.
     #[serde(with = "units::duration")]
     #[schemars(with = "units::duration::Text")]
@@ -136,7 +141,7 @@ pub struct Buffer {
 
 impl Default for Buffer {
     fn default() -> Self {
-        Buffer { size: ByteSize::mib(5), interval: Duration::from_secs(300) }
+        Buffer { size: ByteSize::mib(5), object_size: None, interval: Duration::from_secs(300) }
     }
 }
 

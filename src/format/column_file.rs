@@ -23,6 +23,15 @@ pub enum ColumnEncoder {
     Parquet(Box<ParquetEncoder>),
 }
 
+/// Bytes that an object is expected to have if it ended now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ExpectedBytes {
+    /// They will not change any more.
+    pub settled: f64,
+    /// A guess at what becomes of the rest.
+    pub open: f64,
+}
+
 /// Where an object's bytes go as soon as they are known. It keeps what it is given and never fails.
 pub type ByteSink = Box<dyn Write + Send>;
 
@@ -64,6 +73,13 @@ impl ColumnEncoder {
     pub fn finish(self) {
         match self {
             ColumnEncoder::Parquet(parquet) => parquet.finish(),
+        }
+    }
+
+    /// Bytes that the object would have if it ended now, roughly; `None`: nothing is encoded yet.
+    pub fn expected_bytes(&self) -> Option<ExpectedBytes> {
+        match self {
+            ColumnEncoder::Parquet(parquet) => parquet.expected_bytes(),
         }
     }
 

@@ -3,7 +3,7 @@
 //! One object is one `ArrowWriter`, opened late: until 64 KiB of rows have come, a buffer keeps the rows only, because an open
 //! writer costs up to a mebibyte.
 
-use super::column_file::ByteSink;
+use super::column_file::{ByteSink, ExpectedBytes};
 use super::dictionary::Dictionaries;
 use super::parquet_settings::{ParquetSettings, RowOrder};
 use super::rows::ColumnRows;
@@ -122,6 +122,16 @@ impl ParquetEncoder {
         }
         let written = self.write_staged().finish().expect(ENCODES);
         self.dictionaries.learn(&written);
+    }
+
+    pub(super) fn expected_bytes(&self) -> Option<ExpectedBytes> {
+        match &self.writer {
+            ObjectWriter::Open(writer) => {
+                let (settled, open) = (writer.bytes_written() as f64, writer.in_progress_size() as f64);
+                Some(ExpectedBytes { settled, open })
+            }
+            _ => None,
+        }
     }
 
     /// Ends the row group.

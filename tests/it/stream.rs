@@ -15,6 +15,7 @@ pub mod lives;
 pub mod many;
 #[cfg(feature = "sabotage")]
 pub mod model;
+pub mod object_size;
 pub mod outage;
 #[cfg(feature = "sabotage")]
 pub mod redrive;

@@ -2,6 +2,7 @@
 //! made. The bytes may be dropped and made again; the list decides.
 
 use super::filling::Filling;
+use super::object_size::ObjectSoFar;
 use crate::partition::key::Key;
 use crate::record::Origin;
 use crate::stream::pipeline::route::Chunk;
@@ -43,6 +44,11 @@ pub(super) struct KeyBuffer {
 }
 
 impl KeyBuffer {
+    /// How large it is, and is expected to become.
+    pub(super) fn so_far(&self) -> ObjectSoFar {
+        ObjectSoFar { given: self.bytes, expected: self.filling.expected_bytes() }
+    }
+
     pub(super) fn new(filling: Filling, opened: Duration) -> Self {
         KeyBuffer {
             list: ListBuilder::default(),

@@ -29,6 +29,11 @@ impl Buffers {
         self.0.get(slot)
     }
 
+    /// The same, to change it.
+    pub(super) fn get_mut(&mut self, slot: &BufferSlot) -> Option<&mut KeyBuffer> {
+        self.0.get_mut(slot)
+    }
+
     /// Gives a slot its buffer.
     pub(super) fn open(&mut self, slot: &BufferSlot, buffer: KeyBuffer) {
         self.0.insert(slot.clone(), buffer);

@@ -78,7 +78,11 @@ impl Engine {
         for (slot, plan) in slots.iter().zip(plans) {
             let Some(buffer) = self.buffers.remove(slot) else { continue };
             if plan.outlet.has_sink() {
+                let so_far = buffer.so_far();
                 let body = Arc::new(buffer.filling.finish(self.is_held_full()));
+                if let Some(wanted) = self.live.object_size_of(slot.outlet) {
+                    self.sizes.learn(wanted, so_far, body.len());
+                }
                 let encoding = self.route(plan.epoch)?.content_encoding(plan.outlet);
                 self.outbox.add(plan, body, encoding);
             }

@@ -2,10 +2,12 @@
 
 use super::buffer::BufferSlot;
 use super::buffer::KeyBuffer;
+use super::object_size::{EncodedSizes, ObjectSoFar};
 use super::outbox::Rebuilding;
 use super::reread::RereadRecords;
 use super::{Engine, wrong};
 use crate::error::{Error, Kind, Result};
+use crate::format::column_file::ExpectedBytes;
 use crate::partition::key::Key;
 use crate::record::EntryPoint as Stage;
 use crate::sabotage;
@@ -82,6 +84,9 @@ impl Engine {
         if held != epoch && !sabotage::on("epochs_share_a_buffer") {
             // The barrier: no object is made under two epochs. Planned is enough, delivered is not waited for.
             self.cut_where(|slot| slot.outlet.track() == track)?;
+            if track == Track::Main {
+                self.sizes = EncodedSizes::default();
+            }
         }
         self.readers[track].enter(epoch);
         Ok(Some(epoch))
@@ -172,10 +177,39 @@ impl Engine {
         Ok(())
     }
 
-    /// How many of `picks` the slot's buffer may still take before it is what its sink takes at most.
-    fn room(&self, slot: &BufferSlot, picks: &[Pick], judged: &Judged) -> usize {
-        let PlanLimits { outputs_max, bytes_max } = self.live.limits;
-        if self.live.limits == PlanLimits::NONE {
+    /// How many of `picks` the slot's buffer may still take before it is what its sink takes at most, or as large as its
+    /// object should be.
+    fn room(&mut self, slot: &BufferSlot, picks: &[Pick], judged: &Judged) -> usize {
+        let fit = self.room_below(self.limits_of(slot), slot, picks, judged);
+        if fit == picks.len() || self.live.object_size_of(slot.outlet).is_none() {
+            return fit;
+        }
+        if let Some((buffer, wanted)) = self.buffers.get_mut(slot).zip(self.live.object_size_of(slot.outlet)) {
+            // What is known of the size may be older than what the buffer was given.
+            buffer.filling.catch_up();
+            if self.sizes.is_unknown() {
+                let before = buffer.so_far();
+                buffer.filling.settle();
+                let ExpectedBytes { settled, open } =
+                    buffer.filling.expected_bytes().unwrap_or(ExpectedBytes { settled: 0.0, open: 0.0 });
+                self.sizes.learn(wanted, before, (settled + open) as u64);
+            }
+        }
+        self.room_below(self.limits_of(slot), slot, picks, judged)
+    }
+
+    /// The most that a slot's buffer may hold.
+    fn limits_of(&self, slot: &BufferSlot) -> PlanLimits {
+        let limits = self.live.limits;
+        let Some(wanted) = self.live.object_size_of(slot.outlet) else { return limits };
+        let buffer = self.buffers.get(slot);
+        let so_far = buffer.map_or(ObjectSoFar::EMPTY, KeyBuffer::so_far);
+        PlanLimits { bytes_max: limits.bytes_max.min(self.sizes.record_bytes(wanted, so_far)), ..limits }
+    }
+
+    fn room_below(&self, limits: PlanLimits, slot: &BufferSlot, picks: &[Pick], judged: &Judged) -> usize {
+        let PlanLimits { outputs_max, bytes_max } = limits;
+        if limits == PlanLimits::NONE {
             return picks.len();
         }
         let buffer = self.buffers.get(slot);

@@ -4,6 +4,7 @@
 use super::filling_columns::ColumnFilling;
 use crate::compress::CompressEncoder;
 use crate::deliver::{Body, Spool, body::Scratch};
+use crate::format::column_file::ExpectedBytes;
 use crate::format::{FormatEncoder, Rows};
 use crate::record::Records;
 use crate::record::index::Index;
@@ -25,6 +26,8 @@ pub(super) struct ByteFilling {
     compress: CompressEncoder,
     pieces: VecDeque<(usize, Job<Vec<u8>>)>,
     spool: Spool,
+    /// Bytes whose compressed form is in the spool.
+    compressed: u64,
     workers: Arc<Workers>,
 }
 
@@ -49,7 +52,7 @@ impl Filling {
             FormatEncoder::Lines(_) => Spool::new(scratch),
         };
         let (pieces, workers) = (VecDeque::new(), workers.clone());
-        Filling::Bytes(Box::new(ByteFilling { encoder, compress, pieces, spool, workers }))
+        Filling::Bytes(Box::new(ByteFilling { encoder, compress, pieces, spool, compressed: 0, workers }))
     }
 
     /// Appends the picked records' rows, which arrived at `arrivals`.
@@ -73,6 +76,30 @@ impl Filling {
     pub(super) fn go_on(&mut self) {
         if let Filling::Columns(filling) = self {
             filling.go_on();
+        }
+    }
+
+    /// Bytes that the object would have if it ended now, as far as that can be told.
+    pub(super) fn expected_bytes(&self) -> Option<ExpectedBytes> {
+        match self {
+            Filling::Bytes(filling) => filling.expected_bytes(),
+            Filling::Columns(filling) => filling.expected_bytes(),
+        }
+    }
+
+    /// Waits until all that was given is encoded, as far as it is encoded before the end.
+    pub(super) fn catch_up(&mut self) {
+        match self {
+            Filling::Bytes(filling) => filling.collect(0),
+            Filling::Columns(filling) => filling.catch_up(),
+        }
+    }
+
+    /// Settles what was given, if the format can do that before the object's end, and waits for it.
+    pub(super) fn settle(&mut self) {
+        match self {
+            Filling::Bytes(filling) => filling.collect(0),
+            Filling::Columns(filling) => filling.settle(),
         }
     }
 
@@ -133,9 +160,18 @@ impl ByteFilling {
     /// Appends pieces that are done, and the oldest others until at most `keep` are left.
     fn collect(&mut self, keep: usize) {
         while self.pieces.len() > keep || self.pieces.front().is_some_and(|(_, job)| job.is_done()) {
-            let Some((_, job)) = self.pieces.pop_front() else { return };
+            let Some((bytes, job)) = self.pieces.pop_front() else { return };
+            self.compressed += bytes as u64;
             self.spool.tail().append(&mut job.finish());
         }
+    }
+
+    fn expected_bytes(&self) -> Option<ExpectedBytes> {
+        let settled = self.spool.len() as f64;
+        let CompressEncoder::Gzip(gzip) = &self.compress else { return Some(ExpectedBytes { settled, open: 0.0 }) };
+        let pieces: usize = self.pieces.iter().map(|(bytes, _)| bytes).sum();
+        let waiting = (pieces + gzip.staged_bytes()) as f64;
+        (self.compressed > 0).then(|| ExpectedBytes { settled, open: waiting * settled / self.compressed as f64 })
     }
 
     fn finish(mut self, to_scratch: bool) -> Body {

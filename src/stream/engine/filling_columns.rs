@@ -3,7 +3,7 @@
 
 use super::filling::YIELDED_BYTES_MIN;
 use crate::deliver::{Body, Spool, body::Scratch};
-use crate::format::column_file::{ColumnEncoder, ColumnFormat};
+use crate::format::column_file::{ColumnEncoder, ColumnFormat, ExpectedBytes};
 use crate::format::rows::ColumnRows;
 use crate::stream::pipeline::workers::{Job, Workers};
 use std::io::Write;
@@ -23,6 +23,10 @@ pub(super) struct ColumnFilling {
     turn: Turn,
     waiting: Vec<GivenRows>,
     waiting_bytes: usize,
+    /// Bytes of memory of all rows that were given.
+    given_bytes: usize,
+    /// What the encoder last expected of the object's size, and of how many of those bytes.
+    expected: Option<(ExpectedBytes, usize)>,
     spool: Arc<Mutex<Spool>>,
     workers: Arc<Workers>,
 }
@@ -52,6 +56,8 @@ impl ColumnFilling {
             turn: Turn::Free(encoder),
             waiting: Vec::new(),
             waiting_bytes: 0,
+            given_bytes: 0,
+            expected: None,
             spool,
             workers: workers.clone(),
         }
@@ -62,7 +68,9 @@ impl ColumnFilling {
         let is_all = picked.len() == rows.records();
         let picked = (!is_all).then(|| picked.to_vec());
         let part = picked.as_ref().map_or(1.0, |picked| picked.len() as f64 / rows.records() as f64);
-        self.waiting_bytes += (rows.memory_bytes() as f64 * part) as usize;
+        let bytes = (rows.memory_bytes() as f64 * part) as usize;
+        self.waiting_bytes += bytes;
+        self.given_bytes += bytes;
         self.waiting.push(GivenRows { rows: rows.clone(), picked });
         self.go_on();
         while self.waiting_bytes > WAITING_BYTES_MAX {
@@ -103,7 +111,12 @@ impl ColumnFilling {
     /// Waits for the thread that has the encoder.
     fn take_back(&mut self) {
         self.turn = match std::mem::replace(&mut self.turn, Turn::Gone) {
-            Turn::Appends(job, _) => Turn::Free(job.finish()),
+            Turn::Appends(job, _) => {
+                let encoder = job.finish();
+                let encoded = self.given_bytes - self.waiting_bytes;
+                self.expected = encoder.expected_bytes().map(|expected| (expected, encoded));
+                Turn::Free(encoder)
+            }
             other => other,
         };
     }
@@ -115,6 +128,14 @@ impl ColumnFilling {
             self.start();
             self.take_back();
         }
+    }
+
+    /// Bytes that the object would have if it ended now, as far as that can be told.
+    pub(super) fn expected_bytes(&self) -> Option<ExpectedBytes> {
+        let (ExpectedBytes { settled, open }, of) = self.expected?;
+        // What waits becomes what all before it became.
+        let waiting = (settled + open) * (self.given_bytes as f64 / of as f64 - 1.0);
+        Some(ExpectedBytes { settled, open: open + waiting })
     }
 
     /// Ends what can be ended before the object's end, and waits for it.

@@ -27,6 +27,7 @@ mod leave;
 mod left;
 pub mod memory;
 mod next;
+mod object_size;
 pub mod outbox;
 mod reader;
 mod rebuild;
@@ -43,6 +44,7 @@ use self::books::Books;
 use self::buffers::Buffers;
 use self::home::Home;
 use self::left::LeftTrack;
+use self::object_size::EncodedSizes;
 use self::outbox::Outbox;
 use self::reader::TrackReaders;
 use self::redriven::RedrivenRecords;
@@ -102,6 +104,7 @@ pub struct Engine {
     damage: Vec<String>,
     /// What rows have shown of the columns.
     coverage: ColumnCoverage,
+    sizes: EncodedSizes,
 }
 
 /// What an engine does to records.
@@ -141,6 +144,7 @@ impl Engine {
             unadopted: None,
             damage: Vec::new(),
             coverage: ColumnCoverage::default(),
+            sizes: EncodedSizes::default(),
         };
         engine.note_damage(engine.books.damage());
         engine.write_ledger_lines()?;

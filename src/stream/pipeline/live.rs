@@ -8,6 +8,8 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Live {
     pub size_bytes: u64,
+    /// Of the destination's objects when they are encoded, if one is asked for.
+    pub object_bytes: Option<u64>,
     pub interval: Duration,
     pub backup_size_bytes: u64,
     pub backup_interval: Duration,
@@ -71,6 +73,10 @@ impl Live {
 
     pub(in crate::stream) fn interval_of(&self, outlet: Outlet) -> Duration {
         if self.is_with_backup(outlet) { self.backup_interval } else { self.interval }
+    }
+
+    pub(in crate::stream) fn object_size_of(&self, outlet: Outlet) -> Option<u64> {
+        self.object_bytes.filter(|_| outlet == Outlet::Destination)
     }
 
     pub(in crate::stream) fn size_of(&self, outlet: Outlet) -> u64 {

@@ -16,6 +16,7 @@ pub fn default_live() -> Live {
     let delivery = DeliverySettings::of_store(DIRECTORY_SHIPMENTS_MAX);
     Live {
         size_bytes: size,
+        object_bytes: None,
         interval,
         backup_size_bytes: size,
         backup_interval: interval,
@@ -46,6 +47,7 @@ pub fn live(config: &StreamConfig) -> Live {
     let limits = |max: RequestMax| PlanLimits { outputs_max: max.records, bytes_max: size_bytes.min(max.bytes) };
     Live {
         size_bytes,
+        object_bytes: config.buffer.object_size.map(|size| size.bytes()),
         interval: config.buffer.interval,
         backup_size_bytes: buffer.size.bytes(),
         backup_interval: buffer.interval,

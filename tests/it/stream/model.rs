@@ -344,6 +344,8 @@ pub struct World {
     pub definition: String,
     /// The destination is given one plan after the other.
     pub ordered: bool,
+    /// The size of objects that is asked for.
+    pub object_bytes: Option<u64>,
     /// Records put, by number: kind, and whether the put was acknowledged.
     pub records: BTreeMap<u64, (u8, bool)>,
     pub crashes: u64,
@@ -370,6 +372,7 @@ impl World {
             endpoint: Arc::default(),
             incarnation: *b"incarnation-0001",
             definition: format!("{store} 0"),
+            object_bytes: rng.chance(30).then_some(50),
             ordered: rng.chance(30),
             rng: Arc::new(Mutex::new(rng)),
             clock: Arc::new(Manual::at_ms(1_790_000_000_000)),
@@ -440,6 +443,7 @@ impl World {
         let first = Duration::from_secs(20);
         let live = Live {
             size_bytes: 40,
+            object_bytes: self.object_bytes,
             interval: Duration::from_secs(60),
             backup_size_bytes: 60,
             backup_interval: Duration::from_secs(60),
@@ -785,6 +789,7 @@ impl World {
             clock: Arc::new(Manual::at_ms(self.clock.wall_ms())),
             incarnation: self.incarnation,
             definition: self.definition.clone(),
+            object_bytes: self.object_bytes,
             ordered: self.ordered,
             records: self.records.clone(),
             crashes: self.crashes,

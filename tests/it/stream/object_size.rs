@@ -1,0 +1,99 @@
+//! `buffer.object_size`: how near to it objects come.
+
+use crate::rig::service::Service;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What is asked for.
+const WANTED: u64 = 64 << 10;
+const SCHEMA: &str = "columns:\n  at: timestamp\n  customer: string\n  path: string\n  ms: double\n  bytes: bigint\n";
+
+/// Of a web server, more or less.
+fn record(random: &mut u64, customer: usize) -> Vec<u8> {
+    let mut next = |below: u64| {
+        *random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (*random >> 33) % below
+    };
+    let (path, page, ms, bytes) = (next(40), next(100_000), next(90_000), next(5_000_000));
+    let at = 1_790_000_000_000 + next(100_000_000);
+    format!(
+        r#"{{"at":{at},"customer":"c{customer}","path":"/shop/{path}/page-{page}.html","ms":{}.{:02},"bytes":{bytes}}}"#,
+        ms / 100,
+        ms % 100
+    )
+    .into_bytes()
+}
+
+/// The sizes of all objects of a stream of that format that was given records of so many bytes for each of `customers`, which
+/// have a prefix each; without the smallest of each prefix, which is what was left at the end.
+fn sizes(format: &str, customers: usize, bytes: usize) -> Vec<u64> {
+    let mut service = Service::new();
+    std::fs::write(service.dir.path().join("schema.yaml"), SCHEMA).unwrap();
+    let module = format!("{}/transforms/blueprints/mask.wasm", env!("CARGO_MANIFEST_DIR"));
+    let transform = format!(
+        "    transform: [ {{ wasm: {{ module: {module}, config: {{ partition_keys: {{ customer: customer }} }} }} }} ]\n"
+    );
+    let (transform, prefix) = match customers {
+        1 => ("", "all/"),
+        _ => (transform.as_str(), "!{partitionKeyFromLambda:customer}/"),
+    };
+    service.configure(
+        "",
+        &format!(
+            "  s:\n{format}{transform}    buffer: {{ object_size: 64KiB, interval: 15m }}\n    \
+             destination: {{ local: {{ dir: DIR/b, prefix: \"{prefix}\", error_prefix: \"bad/!{{firehose:error-output-type}}/\" }} }}\n"
+        ),
+    );
+    service.restart();
+    let (mut random, mut put) = (1, 0);
+    while put < bytes * customers {
+        let records: Vec<Vec<u8>> = (0..500).map(|i| record(&mut random, i % customers)).collect();
+        put += records.iter().map(Vec::len).sum::<usize>();
+        assert_eq!(service.put("s", &records.iter().map(Vec::as_slice).collect::<Vec<_>>()), 200);
+    }
+    // The end of a service cuts what is not full.
+    assert_eq!(service.terminate(), Some(0));
+    let mut of_folders: BTreeMap<PathBuf, Vec<u64>> = BTreeMap::new();
+    for (path, bytes) in service.objects("b") {
+        of_folders.entry(PathBuf::from(path).parent().unwrap().into()).or_default().push(bytes.len() as u64);
+    }
+    assert_eq!(of_folders.len(), customers, "{of_folders:?}");
+    let whole = of_folders.into_values().flat_map(|mut sizes| {
+        sizes.sort();
+        sizes.split_off(1)
+    });
+    whole.collect()
+}
+
+/// Nine of ten are at most a tenth off.
+fn are_near(what: &str, sizes: &[u64], least: usize) {
+    let near = sizes.iter().filter(|bytes| bytes.abs_diff(WANTED) <= WANTED / 10).count();
+    let mut sorted = sizes.to_vec();
+    sorted.sort();
+    println!(
+        "{what}: {near} of {} objects within a tenth of {WANTED}, {:?} to {:?}",
+        sizes.len(),
+        sorted.first(),
+        sorted.last()
+    );
+    assert!(sizes.len() >= least, "{what}: {sorted:?}");
+    assert!(near * 10 >= sizes.len() * 9, "{what}: {near} of {}: {sorted:?}", sizes.len());
+}
+
+const PARQUET: &str = "    format: { parquet: { schema: schema.yaml } }\n";
+const GZIP: &str = "    format: lines\n    compress: gzip\n";
+const LINES: &str = "    format: lines\n";
+
+#[test]
+fn objects_have_the_size_that_is_asked_for() {
+    for (what, format, bytes) in [("parquet", PARQUET, 6 << 20), ("gzip", GZIP, 6 << 20), ("lines", LINES, 2 << 20)] {
+        are_near(what, &sizes(format, 1, bytes), 20);
+    }
+}
+
+#[test]
+fn objects_of_many_partitions_have_the_size_that_is_asked_for() {
+    for (what, format) in [("parquet", PARQUET), ("gzip", GZIP)] {
+        are_near(&format!("{what}, 40 partitions"), &sizes(format, 40, 1 << 20), 80);
+    }
+}
