@@ -1,6 +1,7 @@
 //! Columnar files: rows of one schema to one object, whatever kind of file it is.
 
 use super::Converted;
+use super::orc::{OrcEncoder, OrcFormat};
 use super::parquet::{ParquetEncoder, ParquetFormat};
 use super::rows::{ColumnRows, RecordTable};
 use crate::record::Records;
@@ -16,11 +17,13 @@ pub struct ColumnFormat {
 /// The kind of file.
 pub enum ColumnFile {
     Parquet(ParquetFormat),
+    Orc(OrcFormat),
 }
 
 /// One object being written.
 pub enum ColumnEncoder {
     Parquet(Box<ParquetEncoder>),
+    Orc(Box<OrcEncoder>),
 }
 
 /// Bytes that an object is expected to have if it ended now.
@@ -50,6 +53,7 @@ impl ColumnFormat {
             ColumnFile::Parquet(parquet) => {
                 ColumnEncoder::Parquet(Box::new(parquet.encoder(self.table.arrow().clone(), sink)))
             }
+            ColumnFile::Orc(orc) => ColumnEncoder::Orc(Box::new(orc.encoder(self.table.arrow().clone(), sink))),
         }
     }
 
@@ -57,6 +61,17 @@ impl ColumnFormat {
     pub fn extension(&self) -> &'static str {
         match &self.file {
             ColumnFile::Parquet(_) => ".parquet",
+            ColumnFile::Orc(_) => ".orc",
+        }
+    }
+}
+
+impl ColumnFormat {
+    /// Firehose's `Content-Encoding` of the file, as far as it is known.
+    pub fn content_encoding(&self) -> Option<&'static str> {
+        match &self.file {
+            ColumnFile::Parquet(_) => Some("hadoop-snappy"),
+            ColumnFile::Orc(_) => None,
         }
     }
 }
@@ -66,6 +81,7 @@ impl ColumnEncoder {
     pub fn push(&mut self, rows: &ColumnRows, picked: Option<&[u32]>) {
         match self {
             ColumnEncoder::Parquet(parquet) => parquet.push(rows, picked),
+            ColumnEncoder::Orc(orc) => orc.push(rows, picked),
         }
     }
 
@@ -73,6 +89,7 @@ impl ColumnEncoder {
     pub fn finish(self) {
         match self {
             ColumnEncoder::Parquet(parquet) => parquet.finish(),
+            ColumnEncoder::Orc(orc) => orc.finish(),
         }
     }
 
@@ -80,13 +97,15 @@ impl ColumnEncoder {
     pub fn expected_bytes(&self) -> Option<ExpectedBytes> {
         match self {
             ColumnEncoder::Parquet(parquet) => parquet.expected_bytes(),
+            ColumnEncoder::Orc(orc) => orc.expected_bytes(),
         }
     }
 
-    /// Ends what can be ended before the object's end: a row group.
+    /// Ends what can be ended before the object's end: a row group, or a stripe.
     pub fn settle(&mut self) {
         match self {
             ColumnEncoder::Parquet(parquet) => parquet.settle(),
+            ColumnEncoder::Orc(orc) => orc.settle(),
         }
     }
 
@@ -94,6 +113,7 @@ impl ColumnEncoder {
     pub fn memory_bytes(&self) -> usize {
         match self {
             ColumnEncoder::Parquet(parquet) => parquet.memory_bytes(),
+            ColumnEncoder::Orc(orc) => orc.memory_bytes(),
         }
     }
 }

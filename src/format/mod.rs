@@ -10,6 +10,7 @@ pub mod earlier;
 pub mod elements;
 pub mod json;
 pub mod lines;
+pub mod orc;
 pub mod parquet;
 pub mod parquet_settings;
 pub mod rows;
@@ -76,7 +77,7 @@ impl RecordFormat {
     pub fn content_encoding(&self) -> Option<&'static str> {
         match self {
             RecordFormat::Lines(_) => None,
-            RecordFormat::Columns(_) => Some("hadoop-snappy"),
+            RecordFormat::Columns(columns) => columns.content_encoding(),
         }
     }
 }

@@ -8,6 +8,9 @@ use crate::format::schema::TimestampUnit;
 /// Powers of ten that are doubles, so that a quotient is rounded once (Clinger).
 const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
+/// A second of the finest unit.
+const NEAR_1970: i64 = 1_000_000_000;
+
 /// Picoseconds of the last one of so many digits behind a second.
 const PICOS_OF: [u64; 10] =
     [0, 100_000_000_000, 10_000_000_000, 1_000_000_000, 100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1_000];
@@ -208,7 +211,9 @@ impl<'a> Text<'a> {
         }
         let moment = Moment::of_parts(day, TimeOfDay { hour, minute, second, picos, has_more: false }, 0)?;
         let (value, rounded) = moment.in_unit(unit)?;
-        (!rounded).then_some((value, behind + 2))
+        // The long way knows what stands just before 1970.
+        let is_plain = !rounded && !(-NEAR_1970..0).contains(&value);
+        is_plain.then_some((value, behind + 2))
     }
 }
 

@@ -130,6 +130,11 @@ fn add(reader: &mut RowReader, token: &Token, raw: &str, values: &mut Values) ->
                     _ => "a time in the years 1 to 9999, also when it is rounded",
                 })
             })?;
+            if reader.orc_times && !is_in_orc(value, *unit) {
+                return Err(Unfit::expected(
+                    "a time that ORC can hold, which has none with milliseconds in the last second before 1970",
+                ));
+            }
             reader.rounds(rounded, "a time of no more digits than the column has")?;
             values.push(value);
         }
@@ -259,6 +264,14 @@ fn day(reader: &RowReader, token: &Token) -> Fit<Day> {
         Token::Number(number) if reader.takes_text() => Day::of_number(number).ok_or_else(unfit),
         _ => Err(unfit()),
     }
+}
+
+/// Whether readers of ORC find the same moment. They take one from the seconds of what is before 1970 and has a millisecond or
+/// more, which tells the last of those seconds from none behind it.
+fn is_in_orc(value: i64, unit: TimestampUnit) -> bool {
+    let per_second = 10i64.pow(unit.digits());
+    let millis = value.rem_euclid(per_second) / 10i64.pow(unit.digits() - 3);
+    !(-per_second..0).contains(&value) || millis == 0
 }
 
 fn moment(reader: &RowReader, token: &Token) -> Fit<Moment> {

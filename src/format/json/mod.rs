@@ -126,6 +126,7 @@ impl SerdeRules {
 pub struct JsonTable {
     schema: TableSchema,
     rules: SerdeRules,
+    orc_times: bool,
     /// Of the table and of each `struct` in it, in the order in which they stand in the schema.
     names: Vec<Arc<KeyNames>>,
     /// A further column has what the schema does not know.
@@ -150,7 +151,12 @@ impl JsonTable {
         let mut paths = Vec::new();
         add_paths(&schema.columns, "", &mut paths);
         let arrow = schema.arrow(TIMESTAMP);
-        JsonTable { schema, rules, names, has_extra: false, paths: paths.into(), arrow }
+        JsonTable { schema, rules, orc_times: false, names, has_extra: false, paths: paths.into(), arrow }
+    }
+
+    /// The same for rows that become ORC, which does not have every time.
+    pub fn for_orc(self) -> JsonTable {
+        JsonTable { orc_times: true, ..self }
     }
 
     /// The same with a further column of that name, with what the schema does not know of a record, as JSON.
@@ -285,6 +291,7 @@ impl JsonReader<'_> {
         let mut reader = RowReader {
             text: Text::new(record, &mut self.padded)?,
             rules: &self.table.rules,
+            orc_times: self.table.orc_times,
             values_max,
             values_left: values_max,
             rounded: 0,

@@ -11,6 +11,8 @@ use std::borrow::Cow;
 pub(super) struct RowReader<'a> {
     pub text: Text<'a>,
     pub rules: &'a SerdeRules,
+    /// Times that ORC cannot hold are refused.
+    pub orc_times: bool,
     /// Values that the record may have, and may still have.
     pub values_max: usize,
     pub values_left: usize,
