@@ -2,7 +2,7 @@
 //! JSON to Parquet on two threads over one.
 
 use super::corpus::Corpus;
-use super::reference::Own;
+use super::reference::{Loop, Own};
 use super::report::{Ratio, Report};
 use arrow_json::ReaderBuilder;
 use hydrant::format::json::{JsonTable, OpenXRules, SerdeRules};
@@ -21,6 +21,8 @@ static RATIOS: [Ratio; 3] = [
     Ratio::more("json to arrow, half", "the same with half of the members missing"),
 ];
 static SERDES: Ratio = Ratio::less("openx over strict", "time to read the same records");
+static ORC: Ratio = Ratio::more("own orc", "JSON to ORC snappy, one thread, over REF");
+static ORC_SIZE: Ratio = Ratio::less("orc size", "the ORC file over REF's Parquet file");
 static THREADS: Ratio =
     Ratio::more("two parquets", "JSON to two Parquet objects on two threads over one").on_two_threads();
 
@@ -35,6 +37,7 @@ pub struct Columns {
     openx: JsonTable,
     strict: JsonTable,
     spelled: [Spelled; 3],
+    orc: Own,
 }
 
 /// xorshift64
@@ -126,17 +129,21 @@ impl Columns {
                 Spelled::changed(corpus, shuffle)?,
                 Spelled::changed(corpus, halve)?,
             ],
+            orc: Own::orc(corpus)?,
         })
     }
 
     /// Everything once.
-    pub fn round(&self, report: &mut Report, own: &Own) -> Result<(), String> {
+    pub fn round(&self, report: &mut Report, own: &Own, reference: &Loop) -> Result<(), String> {
         for (spelled, ratio) in self.spelled.iter().zip(&RATIOS) {
             let seconds = spelled.read(&self.openx)?;
             report.ratio(ratio, spelled.read_by_arrow(&self.openx)? / seconds);
             report.detail(ratio.name, "MB/s", spelled.data.len() as f64 / 1e6 / seconds);
         }
         report.ratio(&SERDES, self.spelled[0].read(&self.openx)? / self.spelled[0].read(&self.strict)?);
+        let orc = self.orc.run()?;
+        report.ratio(&ORC, reference.seconds / orc.seconds);
+        report.ratio(&ORC_SIZE, orc.out_bytes as f64 / reference.out_bytes as f64);
         let one = own.run()?.seconds;
         let began = Instant::now();
         std::thread::scope(|scope| {

@@ -260,7 +260,7 @@ impl<'a> Bench<'a> {
         }
         if let (Some(columns), Some(own)) = (&self.columns, &self.own[1]) {
             self.step(format!("{name}: columns"));
-            columns.round(report, own)?;
+            columns.round(report, own, &reference)?;
         }
         if let Some(decode) = &self.decode {
             self.step(format!("{name}: decode"));

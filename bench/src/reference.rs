@@ -10,6 +10,7 @@ use hydrant::compress::Compression;
 use hydrant::format::Rows;
 use hydrant::format::column_file::{ColumnFile, ColumnFormat, EncodedBytes};
 use hydrant::format::json::{JsonTable, OpenXRules, SerdeRules};
+use hydrant::format::orc::{OrcFormat, OrcSettings};
 use hydrant::format::parquet::ParquetFormat;
 use hydrant::format::parquet_settings::ParquetSettings;
 use hydrant::format::rows::RecordTable;
@@ -82,6 +83,13 @@ impl Own {
         let table = JsonTable::new(corpus.kind.table()?, SerdeRules::OpenX(OpenXRules::default()));
         let parquet = ColumnFile::Parquet(ParquetFormat::new(ParquetSettings::default()));
         Ok(Own { chunks: chunks(corpus), format: Some(ColumnFormat::new(RecordTable::Json(table), parquet)) })
+    }
+
+    pub fn orc(corpus: &Corpus) -> Result<Own, String> {
+        let schema = corpus.kind.table()?;
+        let orc = ColumnFile::Orc(OrcFormat::new(schema.columns.clone(), OrcSettings::default()));
+        let table = JsonTable::new(schema, SerdeRules::OpenX(OpenXRules::default())).for_orc();
+        Ok(Own { chunks: chunks(corpus), format: Some(ColumnFormat::new(RecordTable::Json(table), orc)) })
     }
 
     pub fn gzip(corpus: &Corpus) -> Own {

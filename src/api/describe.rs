@@ -1,8 +1,8 @@
 //! A stream as `DescribeDeliveryStream` shows it (docs/firehose.md: "Operations").
 
 use crate::config::{
-    Backup, Buffer, Compress, Config, ContentEncoding, Destination, Format, Http, JsonSerde, ParquetCompression,
-    ParquetDictionary, ParquetVersion, Source, Sse, Store, StreamConfig, WarehouseSettings,
+    Backup, Buffer, Compress, Config, ContentEncoding, Destination, Format, Http, JsonSerde, OrcCompression,
+    ParquetCompression, ParquetDictionary, ParquetVersion, Source, Sse, Store, StreamConfig, WarehouseSettings,
 };
 use crate::stream::supervise::Stream;
 use serde_json::{Value, json};
@@ -98,7 +98,9 @@ fn destination(config: &Config, stream: &StreamConfig) -> Value {
 
 /// How records are converted. `StrictJsonSerDe` is ours: clients that know Firehose's shapes only show none then.
 fn conversion(format: &Format) -> Value {
-    let (Format::Parquet(parquet), Some(serde)) = (format, format.serde()) else { return json!({ "Enabled": false }) };
+    let (Some(serializer), Some(serde)) = (serializer(format), format.serde()) else {
+        return json!({ "Enabled": false });
+    };
     let deserializer = match serde {
         JsonSerde::Openx(openx) => json!({ "OpenXJsonSerDe": {
             "CaseInsensitive": openx.case_insensitive,
@@ -108,27 +110,51 @@ fn conversion(format: &Format) -> Value {
         JsonSerde::Hive(hive) => json!({ "HiveJsonSerDe": { "TimestampFormats": hive.timestamp_formats } }),
         JsonSerde::Strict(_) => json!({ "StrictJsonSerDe": {} }),
     };
-    let compression = match parquet.compression {
-        ParquetCompression::Snappy => "SNAPPY",
-        ParquetCompression::Gzip => "GZIP",
-        ParquetCompression::Uncompressed => "UNCOMPRESSED",
-        // Ours.
-        ParquetCompression::Zstd => "ZSTD",
-        ParquetCompression::Lz4Raw => "LZ4_RAW",
-    };
-    let writer = &parquet.writer;
     json!({
         "Enabled": true,
         "InputFormatConfiguration": { "Deserializer": deserializer },
-        "OutputFormatConfiguration": { "Serializer": { "ParquetSerDe": {
-            "BlockSizeBytes": writer.block_size.bytes(),
-            "PageSizeBytes": writer.page_size.bytes(),
-            "Compression": compression,
-            "EnableDictionaryCompression": writer.dictionary != ParquetDictionary::None,
-            "MaxPaddingBytes": 0,
-            "WriterVersion": if writer.version == ParquetVersion::V1 { "V1" } else { "V2" },
-        } } },
+        "OutputFormatConfiguration": { "Serializer": serializer },
     })
+}
+
+/// What columns are written as. Codecs that Firehose has not have the names of their formats.
+fn serializer(format: &Format) -> Option<Value> {
+    match format {
+        Format::Raw | Format::Lines(_) => None,
+        Format::Parquet(parquet) => {
+            let compression = match parquet.compression {
+                ParquetCompression::Snappy => "SNAPPY",
+                ParquetCompression::Gzip => "GZIP",
+                ParquetCompression::Uncompressed => "UNCOMPRESSED",
+                ParquetCompression::Zstd => "ZSTD",
+                ParquetCompression::Lz4Raw => "LZ4_RAW",
+            };
+            let writer = &parquet.writer;
+            Some(json!({ "ParquetSerDe": {
+                "BlockSizeBytes": writer.block_size.bytes(),
+                "PageSizeBytes": writer.page_size.bytes(),
+                "Compression": compression,
+                "EnableDictionaryCompression": writer.dictionary != ParquetDictionary::None,
+                "MaxPaddingBytes": 0,
+                "WriterVersion": if writer.version == ParquetVersion::V1 { "V1" } else { "V2" },
+            } }))
+        }
+        Format::Orc(orc) => {
+            let compression = match orc.compression {
+                OrcCompression::Snappy => "SNAPPY",
+                OrcCompression::Zlib => "ZLIB",
+                OrcCompression::Zstd => "ZSTD",
+                OrcCompression::None => "NONE",
+            };
+            Some(json!({ "OrcSerDe": {
+                "StripeSizeBytes": orc.writer.stripe_size.bytes(),
+                "RowIndexStride": orc.writer.row_index_stride,
+                "Compression": compression,
+                "EnablePadding": false,
+                "FormatVersion": "V0_12",
+            } }))
+        }
+    }
 }
 
 /// For S3 the service fills both descriptions, since clients read either.

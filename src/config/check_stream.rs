@@ -118,6 +118,11 @@ impl Rules<'_, '_> {
         if let Format::Parquet(parquet) = &stream.format {
             self.parquet_writer(&["format", key, "writer"], &parquet.writer);
         }
+        if let Format::Orc(orc) = &stream.format {
+            let at = |setting| ["format", *key, "writer", setting];
+            self.size(&at("stripe_size"), orc.writer.stripe_size, ByteSize::mib(1), ByteSize::mib(256));
+            self.number(&at("row_index_stride"), orc.writer.row_index_stride, 1000, 1_000_000);
+        }
         if let Some(size) = buffer_size.filter(|_| !self.checker.has(&below(self.name, &["buffer", "size"]))) {
             stream.buffer.size = size;
         }

@@ -6,8 +6,8 @@
 
 use super::transform::Wasi;
 use super::{
-    Compress, Destination, Format, JsonSerde, Parquet, ParquetCompression, ParquetWriter, Store, StreamConfig,
-    Transform,
+    Compress, Destination, Format, JsonSerde, Orc, OrcCompression, OrcWriter, Parquet, ParquetCompression,
+    ParquetWriter, Store, StreamConfig, Transform,
 };
 use crate::destination::DestinationKind;
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,16 @@ pub enum FormatDefinition {
         extra: Option<String>,
         #[serde(default, skip_serializing_if = "ParquetWriter::is_default")]
         writer: ParquetWriter,
+    },
+    /// As for Parquet.
+    Orc {
+        schema: String,
+        compression: OrcCompression,
+        serde: JsonSerde,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        extra: Option<String>,
+        #[serde(default, skip_serializing_if = "OrcWriter::is_default")]
+        writer: OrcWriter,
     },
 }
 
@@ -187,6 +197,10 @@ impl FormatDefinition {
             Format::Parquet(parquet) => {
                 let Parquet { schema, compression, serde, extra, writer } = parquet.clone();
                 FormatDefinition::Parquet { schema: hash_of(&schema), compression, serde: Some(serde), extra, writer }
+            }
+            Format::Orc(orc) => {
+                let Orc { schema, compression, serde, extra, writer } = orc.clone();
+                FormatDefinition::Orc { schema: hash_of(&schema), compression, serde, extra, writer }
             }
         }
     }

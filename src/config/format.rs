@@ -1,6 +1,8 @@
 //! Settings of the format and compress steps.
 
+use super::by_name::alone;
 use super::json_serde::JsonSerde;
+use super::orc::Orc;
 use super::parquet::Parquet;
 use crate::units::ByteSize;
 use schemars::{JsonSchema, Schema};
@@ -19,6 +21,8 @@ pub enum Format {
     Lines(Lines),
     /// Rows of a Parquet file, read from JSON.
     Parquet(Parquet),
+    /// Rows of an ORC file, read from JSON.
+    Orc(Orc),
 }
 
 /// What an object of a format is made of.
@@ -64,6 +68,8 @@ static PARQUET: FormatSpec = FormatSpec {
     buffer_size: Some(ByteSize::mib(128)),
 };
 
+static ORC: FormatSpec = FormatSpec { key: "orc", name: "ORC", ..PARQUET };
+
 impl Format {
     /// What it is.
     pub fn spec(&self) -> &'static FormatSpec {
@@ -71,6 +77,7 @@ impl Format {
             Format::Raw => &RAW,
             Format::Lines(Lines {}) => &LINES,
             Format::Parquet(_) => &PARQUET,
+            Format::Orc(_) => &ORC,
         }
     }
 
@@ -84,6 +91,7 @@ impl Format {
         match self {
             Format::Raw | Format::Lines(_) => None,
             Format::Parquet(parquet) => Some(&parquet.serde),
+            Format::Orc(orc) => Some(&orc.serde),
         }
     }
 
@@ -92,6 +100,7 @@ impl Format {
         match self {
             Format::Raw | Format::Lines(_) => None,
             Format::Parquet(parquet) => Some(&parquet.schema),
+            Format::Orc(orc) => Some(&orc.schema),
         }
     }
 
@@ -100,6 +109,7 @@ impl Format {
         match self {
             Format::Raw | Format::Lines(_) => None,
             Format::Parquet(parquet) => Some(&mut parquet.schema),
+            Format::Orc(orc) => Some(&mut orc.schema),
         }
     }
 }
@@ -108,7 +118,7 @@ impl Format {
 #[serde(deny_unknown_fields)]
 pub struct Lines {}
 
-/// What is done to an object as a whole. Must be `none` for Parquet.
+/// What is done to an object as a whole. Must be `none` for Parquet and ORC.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(transform = gzip_alone)]
@@ -138,13 +148,6 @@ pub struct Gzip {
 impl Default for Gzip {
     fn default() -> Self {
         Gzip { level: 1 }
-    }
-}
-
-/// A setting whose keys all have defaults may be given by its name alone; the derived schema does not know.
-pub(super) fn alone(schema: &mut Schema, name: &str) {
-    if let Some(forms) = schema.get_mut("oneOf").and_then(|forms| forms.as_array_mut()) {
-        forms.push(serde_json::json!({ "type": "string", "const": name }));
     }
 }
 

@@ -1,6 +1,6 @@
 //! How JSON becomes the values of columns. Keys have the names of Firehose's settings, in YAML's spelling.
 
-use super::format::alone;
+use super::by_name::alone;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

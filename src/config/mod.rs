@@ -13,6 +13,7 @@
 //! that are written (`data_dir`, a `local` destination) are relative to the working directory.
 
 mod api;
+mod by_name;
 mod check;
 mod check_kinesis;
 mod check_stream;
@@ -26,6 +27,7 @@ mod json_schema;
 mod json_serde;
 mod kinesis;
 mod memory;
+mod orc;
 mod parquet;
 mod place;
 mod places;
@@ -50,6 +52,7 @@ pub use json_schema::json_schema;
 pub use json_serde::{HiveSerde, JsonSerde, OpenxSerde, StrictSerde};
 pub use kinesis::{Coordination, Kinesis, LeaseTable, StartingPosition};
 pub use memory::Memory;
+pub use orc::{Orc, OrcCompression, OrcWriter};
 pub use parquet::{Parquet, ParquetCompression, ParquetDictionary, ParquetVersion, ParquetWriter, SortingColumn};
 pub use places::{LoadedPlaces, Places};
 pub use problem::{Errors, Problem};

@@ -3,10 +3,12 @@
 use super::load::blob;
 use crate::config::definition::FormatDefinition;
 use crate::config::{JsonSerde, ParquetCompression, ParquetDictionary, ParquetVersion, ParquetWriter, SortingColumn};
+use crate::config::{OrcCompression, OrcWriter};
 use crate::error::{Error, Kind, Result};
 use crate::format::column_file::{ColumnFile, ColumnFormat};
 use crate::format::earlier::EarlierTable;
 use crate::format::json::{HiveRules, HiveTimestampFormat, JsonTable, OpenXRules, SerdeRules};
+use crate::format::orc::{OrcCodec, OrcFormat, OrcSettings};
 use crate::format::parquet_settings::{DictionaryUse, ParquetSettings, RowOrder, has_leaf, order_column};
 use crate::format::rows::RecordTable;
 use crate::format::schema::{ColumnType, NamedType, TableSchema};
@@ -17,18 +19,26 @@ use parquet::file::properties::WriterVersion;
 
 /// The format step that a definition describes.
 pub(super) fn format(definition: &FormatDefinition, blobs: &Blobs) -> Result<RecordFormat> {
-    let (columns, compression, serde, extra, writer) = match definition {
+    let (schema, serde, extra) = match definition {
         FormatDefinition::Raw => return Ok(RecordFormat::Lines(LinesFormat { newline: false })),
         FormatDefinition::Lines => return Ok(RecordFormat::Lines(LinesFormat { newline: true })),
-        FormatDefinition::Parquet { schema, compression, serde, extra, writer } => {
-            (blob(schema, blobs)?, *compression, serde, extra, writer)
-        }
+        FormatDefinition::Parquet { schema, serde, extra, .. } => (schema, serde.as_ref(), extra),
+        FormatDefinition::Orc { schema, serde, extra, .. } => (schema, Some(serde), extra),
     };
-    let schema = table_schema(&columns)?;
-    let settings = parquet_settings(&schema, compression, writer)?;
+    let schema = table_schema(&blob(schema, blobs)?)?;
+    let file = match definition {
+        FormatDefinition::Orc { compression, writer, .. } => {
+            ColumnFile::Orc(OrcFormat::new(all_columns(&schema, extra), orc_settings(*compression, writer)))
+        }
+        FormatDefinition::Parquet { compression, writer, .. } => {
+            ColumnFile::Parquet(ParquetFormat::new(parquet_settings(&schema, *compression, writer)?))
+        }
+        FormatDefinition::Raw | FormatDefinition::Lines => unreachable!("returned above"),
+    };
     let table = match serde {
         Some(serde) => {
             let table = JsonTable::new(schema, serde_rules(serde)?);
+            let table = if matches!(file, ColumnFile::Orc(_)) { table.for_orc() } else { table };
             table.check_keys().map_err(|e| Error::new(Kind::Misconfigured, e))?;
             RecordTable::Json(match extra {
                 Some(name) => table.with_extra(name).map_err(|e| Error::new(Kind::Misconfigured, e))?,
@@ -37,7 +47,24 @@ pub(super) fn format(definition: &FormatDefinition, blobs: &Blobs) -> Result<Rec
         }
         None => RecordTable::Earlier(EarlierTable::new(&schema)),
     };
-    Ok(RecordFormat::Columns(Box::new(ColumnFormat::new(table, ColumnFile::Parquet(ParquetFormat::new(settings))))))
+    Ok(RecordFormat::Columns(Box::new(ColumnFormat::new(table, file))))
+}
+
+/// The columns of a schema, and the one with what it does not know.
+fn all_columns(schema: &TableSchema, extra: &Option<String>) -> Vec<NamedType> {
+    let extra = extra.iter().map(|name| NamedType { name: name.clone(), of: ColumnType::String, key: None });
+    schema.columns.iter().cloned().chain(extra).collect()
+}
+
+fn orc_settings(compression: OrcCompression, writer: &OrcWriter) -> OrcSettings {
+    let codec = match compression {
+        OrcCompression::Snappy => OrcCodec::Snappy,
+        OrcCompression::Zlib => OrcCodec::Zlib,
+        OrcCompression::Zstd => OrcCodec::Zstd,
+        OrcCompression::None => OrcCodec::None,
+    };
+    let (stripe_bytes, row_index_stride) = (writer.stripe_size.bytes() as usize, writer.row_index_stride);
+    OrcSettings { codec, stripe_bytes, row_index_stride }
 }
 
 fn parquet_settings(

@@ -1,6 +1,6 @@
 //! `hydrant convert` and `hydrant schema`: what a user tries first, without a service.
 
-use crate::rig::service::variable;
+use crate::rig::service::{scale, variable};
 use std::path::Path;
 use std::process::Command;
 
@@ -59,6 +59,76 @@ fn a_file_is_converted_as_a_stream_would_and_failures_are_beside_it() {
     assert!(code == 1 && text.contains("`hydrant.yaml` has no stream `x`"), "{text}");
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".partial")), "{left:?}");
+}
+
+#[test]
+fn orc_files_hold_what_parquet_files_hold_as_two_readers_find_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let python = |arguments: &[&str]| {
+        let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/orc.py");
+        let mut run = Command::new(variable("HYDRANT_TEST_PYTHON"));
+        let run = run.current_dir(dir.path()).arg(client).args(arguments).output().unwrap();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        run.stdout
+    };
+    std::fs::copy("tests/clients/orc-columns.yaml", dir.path().join("columns.yaml")).unwrap();
+    std::fs::write(dir.path().join("rows.json"), python(&["rows", "12000", "1"])).unwrap();
+    let mut files = Vec::new();
+    for compression in ["parquet", "none", "snappy", "zlib", "zstd"] {
+        let format = match compression {
+            "parquet" => "parquet: { schema: columns.yaml }".to_owned(),
+            codec => format!(
+                "orc: {{ schema: columns.yaml, compression: {codec}, writer: {{ row_index_stride: 1000, stripe_size: 1MiB }} }}"
+            ),
+        };
+        let config =
+            format!("streams: {{ s: {{ format: {{ {format} }}, destination: {{ local: {{ dir: out }} }} }} }}");
+        std::fs::write(dir.path().join("hydrant.yaml"), config).unwrap();
+        let arguments = ["convert", "rows.json", "--config", "hydrant.yaml", "--stream", "s", "-o", compression];
+        let (code, text) = hydrant(dir.path(), &arguments);
+        assert!(code == 0 && text.starts_with("12000 of 12000 records"), "{compression}: {text}");
+        files.push(compression);
+    }
+    python(&[&["compare"], files.as_slice()].concat());
+    if scale() < 1.0 {
+        return;
+    }
+    // Apache's own libraries, which know files by their ends.
+    let rows_of = |compression: &str| {
+        let file = dir.path().join(compression);
+        let ended = file.with_extension(if compression == "parquet" { "parquet" } else { "orc" });
+        std::fs::rename(file, &ended).unwrap();
+        let mut java = Command::new("java");
+        java.args(["-cp", &variable("HYDRANT_TEST_COLUMNS_JAVA"), "Columns"]);
+        if compression != "parquet" {
+            java.args(["--seek", "--where", "id", "2500", "2600"]);
+        }
+        let run = java.arg(ended).output().unwrap();
+        let told = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(run.status.success(), "{compression}: {told}");
+        assert!(compression == "parquet" || told.contains("101 match") && !told.contains("12000 of"), "{told}");
+        run.stdout
+    };
+    let wanted = rows_of("parquet");
+    assert_eq!(wanted.split(|byte| *byte == b'\n').count(), 12_001);
+    for compression in &files[1..] {
+        assert!(rows_of(compression) == wanted, "parquet-java and ORC's Java library differ on {compression}");
+    }
+}
+
+#[test]
+fn a_time_that_orc_cannot_hold_is_an_error_record() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("columns.yaml"), "columns: { id: int, at: timestamp }").unwrap();
+    let times =
+        ["1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59.0001Z", "1969-12-31T23:59:58.5Z", "1970-01-01T00:00:00Z"];
+    let records = (1..).zip(times).map(|(id, at)| format!("{{\"id\":{id},\"at\":\"{at}\"}}\n"));
+    std::fs::write(dir.path().join("rows.json"), records.collect::<String>()).unwrap();
+    let config = "streams: { s: { format: { orc: { schema: columns.yaml } }, destination: { local: { dir: out } } } }";
+    std::fs::write(dir.path().join("hydrant.yaml"), config).unwrap();
+    let (code, text) = hydrant(dir.path(), &["convert", "rows.json", "--config", "hydrant.yaml", "--stream", "s"]);
+    assert!(code == 1 && text.contains("3 of 4 records in `rows.orc`"), "{text}");
+    assert!(text.contains("record 1: DataFormatConversion.MalformedData") && text.contains("before 1970"), "{text}");
 }
 
 #[test]
