@@ -10,6 +10,7 @@ use hydrant::compress::Compression;
 use hydrant::format::Rows;
 use hydrant::format::column_file::{ColumnFile, ColumnFormat, EncodedBytes};
 use hydrant::format::json::{JsonTable, OpenXRules, SerdeRules};
+use hydrant::format::metadata::RecordFacts;
 use hydrant::format::orc::{OrcFormat, OrcSettings};
 use hydrant::format::parquet::ParquetFormat;
 use hydrant::format::parquet_settings::ParquetSettings;
@@ -107,7 +108,8 @@ impl Own {
         let (out, mut bytes) = (EncodedBytes::default(), 0);
         let mut encoder = format.encoder(Box::new(out.clone()));
         for chunk in &self.chunks {
-            let converted = format.convert(chunk);
+            let facts = RecordFacts { made_of: None, arrivals: &[], origins: &[] };
+            let converted = format.convert(chunk, &facts);
             if let Some((i, why)) = converted.failed.first() {
                 return Err(format!("record {i} does not convert: {}", why.message));
             }

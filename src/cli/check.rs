@@ -99,7 +99,8 @@ fn route(name: &str, stream: &StreamConfig, written: &WrittenConfig) -> Option<P
         Err(e) => return Some(at("module", e.to_string())),
     };
     // Nothing is kept of what is compiled here: `check` writes nothing.
-    let loader = Loader { live: live_transform(Some(stream)), module_cache: None, routes: None };
+    let loader =
+        Loader { stream: name.to_owned(), live: live_transform(Some(stream)), module_cache: None, routes: None };
     let error = loader.load(&definition, &blobs).err()?.to_string();
     let is_configured = wasm.is_some_and(|w| w.config.is_some());
     let key = if is_configured && error.contains(code::INIT_FAILED) { "config" } else { "module" };

@@ -50,7 +50,7 @@ pub(super) struct ConvertOptions {
 /// Reads the records, and writes one object of what becomes of them. Ends with 1 if some failed.
 pub(super) fn convert(options: &ConvertOptions) -> Outcome {
     let stream = stream(options)?;
-    let route = route(&stream)?;
+    let route = route(options.stream.as_deref().unwrap_or_default(), &stream)?;
     let extension = route.format.extension().unwrap_or(".out");
     let output = options.output.clone().unwrap_or_else(|| default_output(&options.file, extension));
     let failures_path = PathBuf::from(format!("{}.failed.jsonl", output.display()));
@@ -99,12 +99,12 @@ fn stream(options: &ConvertOptions) -> Result<StreamConfig, String> {
     serde_json::from_value(stream).map_err(|e| e.to_string())
 }
 
-fn route(stream: &StreamConfig) -> Result<Arc<Route>, String> {
+fn route(name: &str, stream: &StreamConfig) -> Result<Arc<Route>, String> {
     let told = |e: crate::error::Error| e.to_string();
     // Nothing is kept of what is compiled here.
     let blobs = Blobs::open(Arc::new(FakeFs::new()), PathBuf::from("epochs"), None).map_err(told)?;
     let live = if stream.transform.is_empty() { LiveTransform::default() } else { live_transform(Some(stream)) };
-    let loader = Loader { live, module_cache: None, routes: None };
+    let loader = Loader { stream: name.to_owned(), live, module_cache: None, routes: None };
     loader.load(&definition(stream, &blobs).map_err(told)?, &blobs).map_err(told)
 }
 

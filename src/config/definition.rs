@@ -6,8 +6,8 @@
 
 use super::transform::Wasi;
 use super::{
-    Compress, Destination, Format, JsonSerde, Orc, OrcCompression, OrcWriter, Parquet, ParquetCompression,
-    ParquetWriter, Store, StreamConfig, Transform,
+    Compress, Destination, Format, JsonSerde, MetadataColumnNames, Orc, OrcCompression, OrcWriter, Parquet,
+    ParquetCompression, ParquetWriter, Store, StreamConfig, Transform,
 };
 use crate::destination::DestinationKind;
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,8 @@ pub enum FormatDefinition {
         serde: Option<JsonSerde>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         extra: Option<String>,
+        #[serde(default, skip_serializing_if = "MetadataColumnNames::is_default")]
+        metadata: MetadataColumnNames,
         #[serde(default, skip_serializing_if = "ParquetWriter::is_default")]
         writer: ParquetWriter,
     },
@@ -85,6 +87,8 @@ pub enum FormatDefinition {
         serde: JsonSerde,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         extra: Option<String>,
+        #[serde(default, skip_serializing_if = "MetadataColumnNames::is_default")]
+        metadata: MetadataColumnNames,
         #[serde(default, skip_serializing_if = "OrcWriter::is_default")]
         writer: OrcWriter,
     },
@@ -195,12 +199,13 @@ impl FormatDefinition {
             Format::Raw => FormatDefinition::Raw,
             Format::Lines(_) => FormatDefinition::Lines,
             Format::Parquet(parquet) => {
-                let Parquet { schema, compression, serde, extra, writer } = parquet.clone();
-                FormatDefinition::Parquet { schema: hash_of(&schema), compression, serde: Some(serde), extra, writer }
+                let Parquet { schema, compression, serde, extra, metadata, writer } = parquet.clone();
+                let (schema, serde) = (hash_of(&schema), Some(serde));
+                FormatDefinition::Parquet { schema, compression, serde, extra, metadata, writer }
             }
             Format::Orc(orc) => {
-                let Orc { schema, compression, serde, extra, writer } = orc.clone();
-                FormatDefinition::Orc { schema: hash_of(&schema), compression, serde, extra, writer }
+                let Orc { schema, compression, serde, extra, metadata, writer } = orc.clone();
+                FormatDefinition::Orc { schema: hash_of(&schema), compression, serde, extra, metadata, writer }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Settings of the ORC format. Where Firehose has a setting, it has Firehose's name.
 
 use super::json_serde::JsonSerde;
+use super::metadata_columns::MetadataColumnNames;
 use crate::units::ByteSize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ pub struct Orc {
     /// A further column, of type `string`, with what the schema does not know of a record: its JSON, as it came.
     #[serde(default)]
     pub extra: Option<String>,
+    /// Further columns, with what is known of a record besides its bytes.
+    #[serde(default)]
+    pub metadata: MetadataColumnNames,
     #[serde(default)]
     pub writer: OrcWriter,
 }

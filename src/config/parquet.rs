@@ -1,6 +1,7 @@
 //! Settings of the Parquet format. Where Firehose has a setting, it has Firehose's name and its default where that is known.
 
 use super::json_serde::JsonSerde;
+use super::metadata_columns::MetadataColumnNames;
 use crate::units::ByteSize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,9 @@ pub struct Parquet {
     /// A further column, of type `string`, with what the schema does not know of a record: its JSON, as it came.
     #[serde(default)]
     pub extra: Option<String>,
+    /// Further columns, with what is known of a record besides its bytes.
+    #[serde(default)]
+    pub metadata: MetadataColumnNames,
     #[serde(default)]
     pub writer: ParquetWriter,
 }

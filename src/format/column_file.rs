@@ -1,9 +1,10 @@
 //! Columnar files: rows of one schema to one object, whatever kind of file it is.
 
-use super::Converted;
+use super::metadata::{MetadataColumns, RecordFacts};
 use super::orc::{OrcEncoder, OrcFormat};
 use super::parquet::{ParquetEncoder, ParquetFormat};
 use super::rows::{ColumnRows, RecordTable};
+use super::{Converted, Rows};
 use crate::record::Records;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex};
 pub struct ColumnFormat {
     table: RecordTable,
     file: ColumnFile,
+    metadata: Option<MetadataColumns>,
 }
 
 /// The kind of file.
@@ -40,20 +42,31 @@ pub type ByteSink = Box<dyn Write + Send>;
 
 impl ColumnFormat {
     pub fn new(table: RecordTable, file: ColumnFile) -> Self {
-        ColumnFormat { table, file }
+        ColumnFormat { table, file, metadata: None }
     }
 
-    pub fn convert(&self, records: &Records) -> Converted {
-        self.table.convert(records)
+    /// The same with further columns, which the file has to know.
+    pub fn with_metadata(self, metadata: MetadataColumns) -> Self {
+        ColumnFormat { metadata: Some(metadata), ..self }
+    }
+
+    /// Converts records, of which so much is known.
+    pub fn convert(&self, records: &Records, facts: &RecordFacts) -> Converted {
+        let converted = self.table.convert(records);
+        match (&self.metadata, &converted.rows) {
+            (Some(metadata), Rows::Columns(rows)) if !metadata.columns().is_empty() => {
+                Converted { rows: Rows::Columns(metadata.add(rows, facts)), ..converted }
+            }
+            _ => converted,
+        }
     }
 
     /// A new object, whose bytes go to `sink`.
     pub fn encoder(&self, sink: ByteSink) -> ColumnEncoder {
+        let schema = self.metadata.as_ref().map_or_else(|| self.table.arrow(), MetadataColumns::schema).clone();
         match &self.file {
-            ColumnFile::Parquet(parquet) => {
-                ColumnEncoder::Parquet(Box::new(parquet.encoder(self.table.arrow().clone(), sink)))
-            }
-            ColumnFile::Orc(orc) => ColumnEncoder::Orc(Box::new(orc.encoder(self.table.arrow().clone(), sink))),
+            ColumnFile::Parquet(parquet) => ColumnEncoder::Parquet(Box::new(parquet.encoder(schema, sink))),
+            ColumnFile::Orc(orc) => ColumnEncoder::Orc(Box::new(orc.encoder(schema, sink))),
         }
     }
 

@@ -54,7 +54,11 @@ impl EarlierTable {
             }
         }
         chunk.failed.sort_by_key(|(i, _)| *i);
-        Converted { rows: Rows::Columns(chunk.columns.complete()), failed: chunk.failed, coverage: None }
+        Converted {
+            rows: Rows::Columns(ColumnRows::new(chunk.columns.batches, chunk.columns.rows_of)),
+            failed: chunk.failed,
+            coverage: None,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod earlier;
 pub mod elements;
 pub mod json;
 pub mod lines;
+pub mod metadata;
 pub mod orc;
 pub mod parquet;
 pub mod parquet_settings;
@@ -18,6 +19,7 @@ pub mod schema;
 
 use crate::record::Records;
 use crate::record::index::Index;
+use metadata::RecordFacts;
 use std::sync::Arc;
 
 /// A stream's format.
@@ -56,10 +58,11 @@ pub enum FormatEncoder {
 }
 
 impl RecordFormat {
-    pub fn convert(&self, records: &Records) -> Converted {
+    /// Converts records, of which so much is known.
+    pub fn convert(&self, records: &Records, facts: &RecordFacts) -> Converted {
         match self {
             RecordFormat::Lines(_) => Converted { rows: Rows::Bytes, failed: Vec::new(), coverage: None },
-            RecordFormat::Columns(columns) => columns.convert(records),
+            RecordFormat::Columns(columns) => columns.convert(records, facts),
         }
     }
 

@@ -161,13 +161,14 @@ fn sorted(rows: &RecordBatch, order: &[RowOrder]) -> RecordBatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Rows;
     use crate::format::column_file::{ColumnFile, ColumnFormat, EncodedBytes};
     use crate::format::earlier::EarlierTable;
     use crate::format::json::{JsonTable, SerdeRules};
+    use crate::format::metadata::RecordFacts;
     use crate::format::parquet_settings::DictionaryUse;
     use crate::format::rows::RecordTable;
     use crate::format::schema::TableSchema;
+    use crate::format::{Converted, Rows};
     use crate::record::Records;
     use arrow_array::cast::AsArray;
     use arrow_array::types::Int64Type;
@@ -191,6 +192,10 @@ mod tests {
     fn rows_of(object: Vec<u8>) -> usize {
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(object)).unwrap().build().unwrap();
         reader.map(|b| b.unwrap().num_rows()).sum()
+    }
+
+    fn converted(format: &ColumnFormat, records: &Records) -> Converted {
+        format.convert(records, &RecordFacts { made_of: None, arrivals: &[], origins: &[] })
     }
 
     fn object_of(format: &ColumnFormat, rows: &Rows, picked: &[u32]) -> Vec<u8> {
@@ -221,7 +226,7 @@ mod tests {
             r#"{"id":5,"tags":["t"],"more":{}}"#,
         ]);
         for format in formats() {
-            let converted = format.convert(&records);
+            let converted = converted(&format, &records);
             let failed: Vec<_> = converted.failed.iter().map(|(i, why)| (*i, why.code)).collect();
             let malformed = "DataFormatConversion.MalformedData";
             let expected = [
@@ -256,7 +261,7 @@ mod tests {
                 _ if text.starts_with("struct") => "{\"a\":1,\"b\":1790000000000}",
                 _ => "7",
             };
-            let converted = format.convert(&batch(&[&format!("{{\"v\":{value}}}"), "{}", "{\"v\":null}"]));
+            let converted = converted(&format, &batch(&[&format!("{{\"v\":{value}}}"), "{}", "{\"v\":null}"]));
             assert!(converted.failed.is_empty(), "{text}: {:?}", converted.failed);
             let object = object_of(&format, &converted.rows, &[0, 1, 2]);
             assert_eq!(rows_of(object), 3, "{text}");
@@ -268,7 +273,7 @@ mod tests {
         let lines: Vec<String> = (0..5000).map(|i| format!(r#"{{"id":{i},"name":"n{i}"}}"#)).collect();
         let records = batch(&lines.iter().map(String::as_str).collect::<Vec<_>>());
         for format in formats() {
-            let converted = format.convert(&records);
+            let converted = converted(&format, &records);
             let mut rows = 0;
             for remainder in 0..3u32 {
                 let picked: Vec<u32> = (0..5000).filter(|i| i % 3 == remainder).collect();
@@ -289,7 +294,7 @@ mod tests {
             let line = |i: u64| format!(r#"{{"id":{},"name":"n{}","user":{{"id":{i}}}}}"#, i * 7919 % 20_000, i % 10);
             let lines: Vec<String> = (chunk * 1000..(chunk + 1) * 1000).map(line).collect();
             let records = batch(&lines.iter().map(String::as_str).collect::<Vec<_>>());
-            let Rows::Columns(columns) = format.convert(&records).rows else { panic!("columns expected") };
+            let Rows::Columns(columns) = converted(&format, &records).rows else { panic!("columns expected") };
             encoder.push(&columns, None);
         }
         encoder.finish();

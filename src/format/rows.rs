@@ -71,7 +71,11 @@ fn convert(table: &JsonTable, records: &Records) -> Converted {
     if reader.rows() > 0 {
         columns.batches.push(reader.flush());
     }
-    Converted { rows: Rows::Columns(columns.complete()), failed, coverage: Some(reader.coverage()) }
+    Converted {
+        rows: Rows::Columns(ColumnRows::new(columns.batches, columns.rows_of)),
+        failed,
+        coverage: Some(reader.coverage()),
+    }
 }
 
 impl ColumnRows {
@@ -80,11 +84,11 @@ impl ColumnRows {
         ColumnRows { rows_of: vec![0..0; records], ..ColumnRows::default() }
     }
 
-    /// The same rows, complete, for whoever encodes them.
-    pub(super) fn complete(mut self) -> Arc<ColumnRows> {
-        let batches: usize = self.batches.iter().map(RecordBatch::get_array_memory_size).sum();
-        self.memory_bytes = batches + self.rows_of.len() * size_of::<Range<u32>>();
-        Arc::new(self)
+    /// Whole rows, for whoever encodes them.
+    pub(super) fn new(batches: Vec<RecordBatch>, rows_of: Vec<Range<u32>>) -> Arc<ColumnRows> {
+        let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
+        let memory_bytes = bytes + rows_of.len() * size_of::<Range<u32>>();
+        Arc::new(ColumnRows { batches, rows_of, memory_bytes })
     }
 
     /// What they take in memory, in bytes.

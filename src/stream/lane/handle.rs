@@ -134,7 +134,7 @@ impl LaneHandle {
             definition: settings::definition(config, &blobs)?,
             live: settings::live(config),
             sinks: Sinks::new(common, stream),
-            loader: open::loader(common, Some(config)),
+            loader: open::loader(common, stream, Some(config)),
             answer,
         };
         self.commands.send(LaneCommand::Reload(Box::new(reload))).map_err(|_| self.gone())?;

@@ -156,7 +156,7 @@ fn engine(
         memory: shared.memory.stream(),
         bounds,
     };
-    let loader = Box::new(loader(common, config));
+    let loader = Box::new(loader(common, &meta.name, config));
     let settings = EngineSettings { live: config.map_or_else(default_live, live), loader, definition };
     let mut engine = Engine::open(home, settings, log, lane)?;
     engine.note_damage(damage);
@@ -168,8 +168,13 @@ pub fn disk_limit(config: Option<&StreamConfig>) -> u64 {
     config.and_then(|c| c.disk_budget).map_or(u64::MAX, |b| b.bytes())
 }
 
-/// The loader of a configuration's routes.
-pub fn loader(common: &LaneResources, config: Option<&StreamConfig>) -> Loader {
+/// The loader of the routes of a stream's configuration.
+pub fn loader(common: &LaneResources, stream: &str, config: Option<&StreamConfig>) -> Loader {
     let module_cache = Some(common.shared.module_cache.clone());
-    Loader { live: live_transform(config), module_cache, routes: Some(common.routes.clone()) }
+    Loader {
+        stream: stream.to_owned(),
+        live: live_transform(config),
+        module_cache,
+        routes: Some(common.routes.clone()),
+    }
 }

@@ -3,11 +3,12 @@
 use super::load::blob;
 use crate::config::definition::FormatDefinition;
 use crate::config::{JsonSerde, ParquetCompression, ParquetDictionary, ParquetVersion, ParquetWriter, SortingColumn};
-use crate::config::{OrcCompression, OrcWriter};
+use crate::config::{MetadataColumnNames, OrcCompression, OrcWriter};
 use crate::error::{Error, Kind, Result};
 use crate::format::column_file::{ColumnFile, ColumnFormat};
 use crate::format::earlier::EarlierTable;
 use crate::format::json::{HiveRules, HiveTimestampFormat, JsonTable, OpenXRules, SerdeRules};
+use crate::format::metadata::{MetadataColumns, RecordFact};
 use crate::format::orc::{OrcCodec, OrcFormat, OrcSettings};
 use crate::format::parquet_settings::{DictionaryUse, ParquetSettings, RowOrder, has_leaf, order_column};
 use crate::format::rows::RecordTable;
@@ -17,43 +18,52 @@ use crate::stream::state_log::blobs::Blobs;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterVersion;
 
-/// The format step that a definition describes.
-pub(super) fn format(definition: &FormatDefinition, blobs: &Blobs) -> Result<RecordFormat> {
-    let (schema, serde, extra) = match definition {
+/// The format step of a stream that a definition describes.
+pub(super) fn format(definition: &FormatDefinition, blobs: &Blobs, stream: &str) -> Result<RecordFormat> {
+    let (schema, serde, extra, metadata) = match definition {
         FormatDefinition::Raw => return Ok(RecordFormat::Lines(LinesFormat { newline: false })),
         FormatDefinition::Lines => return Ok(RecordFormat::Lines(LinesFormat { newline: true })),
-        FormatDefinition::Parquet { schema, serde, extra, .. } => (schema, serde.as_ref(), extra),
-        FormatDefinition::Orc { schema, serde, extra, .. } => (schema, Some(serde), extra),
+        FormatDefinition::Parquet { schema, serde, extra, metadata, .. } => (schema, serde.as_ref(), extra, metadata),
+        FormatDefinition::Orc { schema, serde, extra, metadata, .. } => (schema, Some(serde), extra, metadata),
     };
+    let misconfigured = |e| Error::new(Kind::Misconfigured, e);
     let schema = table_schema(&blob(schema, blobs)?)?;
+    let table = match serde {
+        Some(serde) => {
+            let table = JsonTable::new(schema.clone(), serde_rules(serde)?);
+            let table = if matches!(definition, FormatDefinition::Orc { .. }) { table.for_orc() } else { table };
+            table.check_keys().map_err(misconfigured)?;
+            RecordTable::Json(match extra {
+                Some(name) => table.with_extra(name).map_err(misconfigured)?,
+                None => table,
+            })
+        }
+        None => RecordTable::Earlier(EarlierTable::new(&schema)),
+    };
+    let metadata = MetadataColumns::new(table.arrow(), named_facts(metadata), stream).map_err(misconfigured)?;
     let file = match definition {
         FormatDefinition::Orc { compression, writer, .. } => {
-            ColumnFile::Orc(OrcFormat::new(all_columns(&schema, extra), orc_settings(*compression, writer)))
+            let extra = extra.iter().map(|name| NamedType { name: name.clone(), of: ColumnType::String, key: None });
+            let columns = schema.columns.iter().cloned().chain(extra).chain(metadata.columns().iter().cloned());
+            ColumnFile::Orc(OrcFormat::new(columns.collect(), orc_settings(*compression, writer)))
         }
         FormatDefinition::Parquet { compression, writer, .. } => {
             ColumnFile::Parquet(ParquetFormat::new(parquet_settings(&schema, *compression, writer)?))
         }
         FormatDefinition::Raw | FormatDefinition::Lines => unreachable!("returned above"),
     };
-    let table = match serde {
-        Some(serde) => {
-            let table = JsonTable::new(schema, serde_rules(serde)?);
-            let table = if matches!(file, ColumnFile::Orc(_)) { table.for_orc() } else { table };
-            table.check_keys().map_err(|e| Error::new(Kind::Misconfigured, e))?;
-            RecordTable::Json(match extra {
-                Some(name) => table.with_extra(name).map_err(|e| Error::new(Kind::Misconfigured, e))?,
-                None => table,
-            })
-        }
-        None => RecordTable::Earlier(EarlierTable::new(&schema)),
-    };
-    Ok(RecordFormat::Columns(Box::new(ColumnFormat::new(table, file))))
+    Ok(RecordFormat::Columns(Box::new(ColumnFormat::new(table, file).with_metadata(metadata))))
 }
 
-/// The columns of a schema, and the one with what it does not know.
-fn all_columns(schema: &TableSchema, extra: &Option<String>) -> Vec<NamedType> {
-    let extra = extra.iter().map(|name| NamedType { name: name.clone(), of: ColumnType::String, key: None });
-    schema.columns.iter().cloned().chain(extra).collect()
+fn named_facts(names: &MetadataColumnNames) -> impl Iterator<Item = (RecordFact, String)> {
+    let MetadataColumnNames { arrival_time, stream, partition_key, sequence_number } = names.clone();
+    let named = [
+        (RecordFact::ArrivalTime, arrival_time),
+        (RecordFact::Stream, stream),
+        (RecordFact::PartitionKey, partition_key),
+        (RecordFact::SequenceNumber, sequence_number),
+    ];
+    named.into_iter().filter_map(|(fact, name)| Some((fact, name?)))
 }
 
 fn orc_settings(compression: OrcCompression, writer: &OrcWriter) -> OrcSettings {

@@ -27,6 +27,8 @@ pub trait Routes: Send {
 
 /// Loads routes; what is live of a transform (time-outs, retries) is not in definitions and comes from here.
 pub struct Loader {
+    /// The stream's name.
+    pub stream: String,
     pub live: LiveTransform,
     /// Compiled modules are cached here, if anywhere.
     pub module_cache: Option<PathBuf>,
@@ -97,7 +99,7 @@ impl Loader {
             transform: self.transform(definition.transform.first(), blobs)?,
             prefix: objects(&destination.prefix)?,
             error_prefix: error_prefix.map_err(invalid)?,
-            format: columns::format(&definition.format, blobs)?,
+            format: columns::format(&definition.format, blobs, &self.stream)?,
             compress: compress(&definition.compress),
             extension: definition.file_extension.filter(|extension| !extension.is_empty()),
             time_zone: time_zone(definition.time_zone.as_deref())?,

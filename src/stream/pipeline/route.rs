@@ -6,6 +6,7 @@ use crate::deliver::error_record::ErrorRecord;
 use crate::destination::{Payload, StoreName};
 use crate::error::{Error, Kind, Result};
 use crate::format::coverage::ColumnCoverage;
+use crate::format::metadata::RecordFacts;
 use crate::format::{Converted, NotConverted, RecordFormat, Rows};
 use crate::partition::key::Key;
 use crate::partition::prefix::Prefix;
@@ -145,7 +146,9 @@ impl Route {
         };
         let is_source = chunk.entry.is_before_transform();
         let (keys, key_of, bad_keys) = self.partition(&partition_keys, outputs.len());
-        let mut converted = self.format.convert(&outputs);
+        let made_of = self.transform.as_ref().filter(|_| is_source).map(|_| records_of_outputs(&verdicts));
+        let facts = RecordFacts { made_of, arrivals: &chunk.arrivals, origins: &chunk.origins };
+        let mut converted = self.format.convert(&outputs, &facts);
         if self.takes == Payload::Rows {
             converted.failed.extend(without_row(&outputs));
         }
@@ -290,6 +293,15 @@ impl Judged {
             }
         }
     }
+}
+
+/// Of each output, the record that it was made of.
+fn records_of_outputs(verdicts: &[RecordVerdict]) -> Vec<u32> {
+    let of_record = |(i, verdict): (u32, &RecordVerdict)| match verdict {
+        RecordVerdict::Kept { count, .. } => std::iter::repeat_n(i, *count as usize),
+        _ => std::iter::repeat_n(i, 0),
+    };
+    (0..).zip(verdicts).flat_map(of_record).collect()
 }
 
 /// Turns records with a failed output into failed records, whole: none of their other outputs is kept. Failures come in

@@ -2,6 +2,7 @@
 
 use crate::rig::service::{Service, variable};
 use hydrant::alarm::AlarmKind;
+use hydrant::clock::wall_ms;
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -195,4 +196,24 @@ fn the_serde_of_a_stream_is_in_its_yaml_and_in_describe() {
     let service = configured("  id: int\n", ", serde: { hive: { timestamp_formats: [yyyy-ww] } }");
     let (code, text) = service.command(&["check"]);
     assert!(code != 0 && text.contains("found `ww` in the pattern `yyyy-ww`"), "{text}");
+}
+
+#[test]
+fn what_is_known_of_records_besides_their_bytes_is_in_columns() {
+    let began = wall_ms();
+    let mut service = service("  id: int\n", ", metadata: { arrival_time: at, stream: of, partition_key: key }");
+    assert_eq!(service.put("s", &[br#"{"id":1}"#, br#"{"id":2}{"id":3}"#]), 200);
+    service.settled(2);
+    let rows = rows(&service);
+    assert_eq!(rows.iter().map(|row| row["id"].as_i64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+    for row in rows {
+        let at: jiff::Timestamp = format!("{}Z", row["at"].as_str().unwrap()).parse().unwrap();
+        assert!((began as i64..=wall_ms() as i64).contains(&at.as_millisecond()), "{row}");
+        assert_eq!((&row["of"], &row["key"]), (&json!("s"), &Value::Null));
+    }
+    let config = "streams: { s: { format: { orc: { schema: schema.yaml, metadata: { stream: Id } } }, destination: { local: \
+                  { dir: out } } } }";
+    std::fs::write(service.dir.path().join("taken.yaml"), config).unwrap();
+    let (code, text) = service.command_with(&["check", service.dir.path().join("taken.yaml").to_str().unwrap()]);
+    assert!(code == 1 && text.contains("found the metadata column `Id`"), "{text}");
 }
