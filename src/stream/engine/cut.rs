@@ -18,7 +18,7 @@ impl Engine {
     /// have encoded is on scratch.
     pub(super) fn cut_due(&mut self) -> Result<bool> {
         let mut busy = self.cut(self.buffers.due(&self.live, self.home.clock.steady()))?;
-        if self.buffers.memory_bytes() > self.home.memory_allowed() {
+        if self.buffers.memory_bytes() > self.home.memory_allowed(self.buffers.len()) {
             let pressed = self.pressed();
             self.buffers.yield_memory(&pressed);
             // That may be enough for all.
@@ -29,7 +29,8 @@ impl Engine {
     }
 
     fn pressed(&self) -> Vec<BufferSlot> {
-        self.buffers.pressed(self.home.memory_allowed(), self.home.bounds.open_keys_max)
+        let allowed = self.home.memory_allowed(self.buffers.len());
+        self.buffers.pressed(allowed, self.home.bounds.open_keys_max)
     }
 
     pub(super) fn cut_where(&mut self, pick: impl Fn(&BufferSlot) -> bool) -> Result<bool> {

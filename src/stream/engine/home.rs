@@ -31,6 +31,9 @@ pub struct Bounds {
     pub ledger_file_bytes: u64,
 }
 
+/// What a buffer may take beside all others: records that are not worth a write of their own yet.
+const BUFFER_BYTES: usize = 64 << 10;
+
 impl Default for Bounds {
     fn default() -> Self {
         Bounds {
@@ -38,7 +41,7 @@ impl Default for Bounds {
             tail_bytes_max: 32 << 20,
             open_plans_max: 256,
             plan_bytes_max: 16 << 20,
-            open_keys_max: 500,
+            open_keys_max: 10_000,
             reserve_bytes: 16 << 10,
             spool_bytes_max: 1 << 20,
             chunks_ahead_max: 4,
@@ -66,9 +69,9 @@ pub struct Home {
 }
 
 impl Home {
-    /// What the stream's open buffers and encoders may take now, in bytes.
-    pub(super) fn memory_allowed(&self) -> usize {
-        self.memory.allowed(self.bounds.memory_bytes_max)
+    /// What the stream's open buffers and encoders may take now, in bytes, if there are so many buffers.
+    pub(super) fn memory_allowed(&self, buffers: usize) -> usize {
+        self.memory.allowed(self.bounds.memory_bytes_max + buffers * BUFFER_BYTES)
     }
 
     /// A random number in 0..1.

@@ -11,6 +11,9 @@ const STREAM_BYTES_MIN: usize = 256 << 10;
 /// The part of the limit that may be taken by what is read from a stream's source: a quarter.
 const READING: usize = 4;
 
+/// The part of the limit that one stream's buffers may take: a third.
+const STREAM: usize = 3;
+
 /// The memory of all streams of a node.
 pub struct NodeMemory {
     limit: AtomicUsize,
@@ -33,6 +36,11 @@ impl NodeMemory {
 
     pub fn set_limit(&self, bytes: usize) {
         self.limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What one stream's buffers may take of a large limit, in bytes.
+    pub fn stream_bytes(&self) -> usize {
+        self.limit.load(Ordering::Relaxed) / STREAM
     }
 
     /// Room for what is on its way from a stream's source: none waits for another's that does not answer. A limit that

@@ -7,7 +7,7 @@ use crate::format::column_file::ExpectedBytes;
 const NEWER: f64 = 0.25;
 /// An object below this part of the size that is asked for says little of one that has it.
 const TELLING: f64 = 0.5;
-/// Bytes of records after which the first object is looked at, if it is not to be smaller.
+/// Bytes of records after which every encoder knows something of an object.
 const FIRST_BYTES: u64 = 256 << 10;
 
 /// What the objects of an epoch have shown of their sizes.
@@ -46,6 +46,8 @@ impl EncodedSizes {
             }
             None => match self.ratio {
                 Some(ratio) => ratio,
+                // Without compression its encoder will know at once.
+                None if object.given == 0 => return wanted,
                 None => return wanted.max(FIRST_BYTES),
             },
         };
@@ -81,7 +83,8 @@ mod tests {
     #[test]
     fn what_an_encoder_expects_is_corrected_by_what_came_of_it() {
         let mut sizes = EncodedSizes::default();
-        assert_eq!(sizes.record_bytes(1000, ObjectSoFar::EMPTY), FIRST_BYTES);
+        assert_eq!(sizes.record_bytes(1000, ObjectSoFar::EMPTY), 1000);
+        assert_eq!(sizes.record_bytes(1000, ObjectSoFar { given: 10, expected: None }), FIRST_BYTES);
         assert_eq!(sizes.record_bytes(1000, object(1000, 0.0, 250.0)), 4000);
         sizes.learn(1000, object(4000, 0.0, 1000.0), 800);
         assert_eq!(sizes.record_bytes(1000, ObjectSoFar::EMPTY), 5000);

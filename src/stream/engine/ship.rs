@@ -19,7 +19,7 @@ impl Engine {
 
     /// Whether another object's bytes should go to scratch at once: a store that does not answer must not fill memory.
     pub(super) fn is_held_full(&self) -> bool {
-        self.outbox.memory_bytes() > self.home.memory_allowed() / 2
+        self.outbox.memory_bytes() > self.home.memory_allowed(0) / 2
     }
 
     /// Shipments to be sent now, with the outlet and store of each; every one of them must be answered by [`Engine::reply`].

@@ -129,6 +129,8 @@ fn engine(
     let LaneToOpen { common, dir, meta, config } = *opened;
     let shared = &common.shared;
     let fs = shared.fs.clone();
+    let memory_bytes_max = bounds.memory_bytes_max.max(shared.memory.stream_bytes());
+    let bounds = Bounds { memory_bytes_max, ..bounds };
     if let Err(e) = mend_meta(&*fs, dir, meta) {
         // What can be read is enough; a full disk is no reason not to open.
         tracing::warn!(stream = meta.name, error = %e, "`META` has no copy");

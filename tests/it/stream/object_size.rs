@@ -1,6 +1,6 @@
 //! `buffer.object_size`: how near to it objects come.
 
-use crate::rig::service::Service;
+use crate::rig::service::{Service, scale};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -38,16 +38,16 @@ fn sizes(format: &str, customers: usize, bytes: usize) -> Vec<u64> {
         _ => (transform.as_str(), "!{partitionKeyFromLambda:customer}/"),
     };
     service.configure(
-        "",
+        "memory: 1GiB\n",
         &format!(
             "  s:\n{format}{transform}    buffer: {{ object_size: 64KiB, interval: 15m }}\n    \
              destination: {{ local: {{ dir: DIR/b, prefix: \"{prefix}\", error_prefix: \"bad/!{{firehose:error-output-type}}/\" }} }}\n"
         ),
     );
     service.restart();
-    let (mut random, mut put) = (1, 0);
+    let (mut random, mut put, mut customer) = (1, 0, (0..customers).cycle());
     while put < bytes * customers {
-        let records: Vec<Vec<u8>> = (0..500).map(|i| record(&mut random, i % customers)).collect();
+        let records: Vec<Vec<u8>> = (0..500).map(|_| record(&mut random, customer.next().unwrap())).collect();
         put += records.iter().map(Vec::len).sum::<usize>();
         assert_eq!(service.put("s", &records.iter().map(Vec::as_slice).collect::<Vec<_>>()), 200);
     }
@@ -93,7 +93,11 @@ fn objects_have_the_size_that_is_asked_for() {
 
 #[test]
 fn objects_of_many_partitions_have_the_size_that_is_asked_for() {
+    let partitions = if scale() < 1.0 { &[40][..] } else { &[100, 1000] };
     for (what, format) in [("parquet", PARQUET), ("gzip", GZIP)] {
-        are_near(&format!("{what}, 40 partitions"), &sizes(format, 40, 1 << 20), 80);
+        for &partitions in partitions {
+            let sizes = sizes(format, partitions, 1 << 20);
+            are_near(&format!("{what}, {partitions} partitions"), &sizes, 2 * partitions);
+        }
     }
 }
