@@ -39,6 +39,7 @@ impl ParquetFormat {
             dictionaries,
             staged: Vec::new(),
             staged_bytes: 0,
+            written_bytes: 0,
             writer: ObjectWriter::Unopened(sink),
         }
     }
@@ -50,6 +51,8 @@ pub struct ParquetEncoder {
     dictionaries: Arc<Dictionaries>,
     staged: Vec<RecordBatch>,
     staged_bytes: usize,
+    /// Of rows that the writer has, as they were in memory.
+    written_bytes: usize,
     writer: ObjectWriter,
 }
 
@@ -102,7 +105,7 @@ impl ParquetEncoder {
         for batch in self.staged.drain(..) {
             writer.write(&batch).expect(ENCODES);
         }
-        self.staged_bytes = 0;
+        self.written_bytes += std::mem::take(&mut self.staged_bytes);
         writer
     }
 
@@ -128,7 +131,9 @@ impl ParquetEncoder {
         match &self.writer {
             ObjectWriter::Open(writer) => {
                 let (settled, open) = (writer.bytes_written() as f64, writer.in_progress_size() as f64);
-                Some(ExpectedBytes { settled, open })
+                // Rows that wait to be sorted become what those before them became.
+                let staged = (settled + open) * self.staged_bytes as f64 / self.written_bytes.max(1) as f64;
+                Some(ExpectedBytes { settled, open: open + staged })
             }
             _ => None,
         }

@@ -81,8 +81,8 @@ impl Engine {
             if plan.outlet.has_sink() {
                 let so_far = buffer.so_far();
                 let body = Arc::new(buffer.filling.finish(self.is_held_full()));
-                if let Some(wanted) = self.live.object_size_of(slot.outlet) {
-                    self.sizes.learn(wanted, so_far, body.len());
+                if self.live.object_size_of(slot.outlet).is_some() {
+                    self.sizes.learn(so_far, body.len(), slot.closed > 0);
                 }
                 let encoding = self.route(plan.epoch)?.content_encoding(plan.outlet);
                 self.outbox.add(plan, body, encoding);

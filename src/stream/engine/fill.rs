@@ -184,7 +184,7 @@ impl Engine {
         if fit == picks.len() || self.live.object_size_of(slot.outlet).is_none() {
             return fit;
         }
-        if let Some((buffer, wanted)) = self.buffers.get_mut(slot).zip(self.live.object_size_of(slot.outlet)) {
+        if let Some(buffer) = self.buffers.get_mut(slot) {
             // What is known of the size may be older than what the buffer was given.
             buffer.filling.catch_up();
             if self.sizes.is_unknown() {
@@ -192,7 +192,7 @@ impl Engine {
                 buffer.filling.settle();
                 let ExpectedBytes { settled, open } =
                     buffer.filling.expected_bytes().unwrap_or(ExpectedBytes { settled: 0.0, open: 0.0 });
-                self.sizes.learn(wanted, before, (settled + open) as u64);
+                self.sizes.learn(before, (settled + open) as u64, false);
             }
         }
         self.room_below(self.limits_of(slot), slot, picks, judged)

@@ -5,8 +5,6 @@ use crate::format::column_file::ExpectedBytes;
 
 /// What a newer object counts against all earlier ones.
 const NEWER: f64 = 0.25;
-/// An object below this part of the size that is asked for says little of one that has it.
-const TELLING: f64 = 0.5;
 /// Bytes of records after which every encoder knows something of an object.
 const FIRST_BYTES: u64 = 256 << 10;
 
@@ -54,14 +52,14 @@ impl EncodedSizes {
         (wanted as f64 / ratio) as u64
     }
 
-    /// Takes note of what became of an object that was to have `wanted` bytes: it has `encoded`.
-    pub(super) fn learn(&mut self, wanted: u64, object: ObjectSoFar, encoded: u64) {
+    /// Takes note of what became of an object: it has `encoded` bytes. One that ended for another reason than its size says
+    /// little of those that do not.
+    pub(super) fn learn(&mut self, object: ObjectSoFar, encoded: u64, ended_by_size: bool) {
         if object.given == 0 || encoded == 0 {
             return;
         }
-        let is_telling = encoded as f64 >= TELLING * wanted as f64;
         let learn = |known: &mut Option<f64>, new: f64| match known {
-            Some(known) if is_telling => *known += NEWER * (new - *known),
+            Some(known) if ended_by_size => *known += NEWER * (new - *known),
             Some(_) => {}
             None => *known = Some(new),
         };
@@ -86,11 +84,13 @@ mod tests {
         assert_eq!(sizes.record_bytes(1000, ObjectSoFar::EMPTY), 1000);
         assert_eq!(sizes.record_bytes(1000, ObjectSoFar { given: 10, expected: None }), FIRST_BYTES);
         assert_eq!(sizes.record_bytes(1000, object(1000, 0.0, 250.0)), 4000);
-        sizes.learn(1000, object(4000, 0.0, 1000.0), 800);
+        sizes.learn(object(4000, 0.0, 1000.0), 800, true);
         assert_eq!(sizes.record_bytes(1000, ObjectSoFar::EMPTY), 5000);
         assert_eq!(sizes.record_bytes(1000, object(1000, 0.0, 250.0)), 5000);
         assert_eq!(sizes.record_bytes(1000, object(1000, 100.0, 125.0)), 5000, "what is settled stays");
-        sizes.learn(1000, object(40, 0.0, 10.0), 100);
-        assert_eq!(sizes.record_bytes(1000, ObjectSoFar::EMPTY), 5000, "a small object says little");
+        sizes.learn(object(40, 0.0, 10.0), 100, false);
+        assert_eq!(sizes.record_bytes(1000, ObjectSoFar::EMPTY), 5000, "what the interval ended says little");
+        (0..30).for_each(|_| sizes.learn(object(4000, 0.0, 1000.0), 80, true));
+        assert!((45_000..=50_000).contains(&sizes.record_bytes(1000, ObjectSoFar::EMPTY)), "data may change");
     }
 }

@@ -81,12 +81,17 @@ fn are_near(what: &str, sizes: &[u64], least: usize) {
 }
 
 const PARQUET: &str = "    format: { parquet: { schema: schema.yaml } }\n";
+const SORTED: &str =
+    "    format: { parquet: { schema: schema.yaml, writer: { sorting_columns: [ { column: bytes } ] } } }\n";
+const ORC: &str = "    format: { orc: { schema: schema.yaml } }\n";
 const GZIP: &str = "    format: lines\n    compress: gzip\n";
 const LINES: &str = "    format: lines\n";
 
 #[test]
 fn objects_have_the_size_that_is_asked_for() {
-    for (what, format, bytes) in [("parquet", PARQUET, 6 << 20), ("gzip", GZIP, 6 << 20), ("lines", LINES, 2 << 20)] {
+    let formats =
+        [("parquet", PARQUET, 6 << 20), ("sorted", SORTED, 6 << 20), ("orc", ORC, 6 << 20), ("gzip", GZIP, 6 << 20)];
+    for (what, format, bytes) in formats.into_iter().chain([("lines", LINES, 2 << 20)]) {
         are_near(what, &sizes(format, 1, bytes), 20);
     }
 }
