@@ -4,6 +4,7 @@ use super::check_kinesis;
 use super::checker::{Checker, Keys, STREAM_DISK_MIN};
 use super::format::{FormatSpec, ObjectContent};
 use super::rules::{Rules, below};
+use super::schema::check_column_name;
 use super::store::Store;
 use super::tree::quote;
 use super::{Buffer, Compress, Format, Gzip, ParquetWriter, StreamConfig, Transform, Wasm, load_columns};
@@ -114,6 +115,11 @@ impl Rules<'_, '_> {
         if *compresses_inside && stream.compress != Compress::None {
             let what = format!("`none` with {name}, which compresses inside the file (`format.{key}.compression`)");
             self.expected(&["compress"], &what);
+        }
+        for (setting, column) in stream.format.further_columns() {
+            if let Err(message) = check_column_name(column) {
+                self.problem(&[&["format", *key], setting.as_slice()].concat(), message);
+            }
         }
         if let Format::Parquet(parquet) = &stream.format {
             self.parquet_writer(&["format", key, "writer"], &parquet.writer);

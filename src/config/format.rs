@@ -95,6 +95,23 @@ impl Format {
         }
     }
 
+    /// Columns that are not the schema's, by the keys of the settings that name them.
+    pub(super) fn further_columns(&self) -> Vec<(Vec<&'static str>, &str)> {
+        let (extra, metadata) = match self {
+            Format::Raw | Format::Lines(_) => return Vec::new(),
+            Format::Parquet(parquet) => (&parquet.extra, &parquet.metadata),
+            Format::Orc(orc) => (&orc.extra, &orc.metadata),
+        };
+        let metadata = [
+            ("arrival_time", &metadata.arrival_time),
+            ("stream", &metadata.stream),
+            ("partition_key", &metadata.partition_key),
+            ("sequence_number", &metadata.sequence_number),
+        ];
+        let metadata = metadata.into_iter().filter_map(|(key, name)| Some((vec!["metadata", key], name.as_deref()?)));
+        extra.iter().map(|name| (vec!["extra"], name.as_str())).chain(metadata).collect()
+    }
+
     /// The file with the columns that records are converted to.
     pub fn schema(&self) -> Option<&PathBuf> {
         match self {

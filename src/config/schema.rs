@@ -168,8 +168,7 @@ impl SchemaReader<'_> {
 
     fn column(&mut self, (name, at): (&str, (usize, usize)), kind: &TreeNode, path: &str, key: Option<&TreeEntry>) {
         let key = key.and_then(|key| self.key(key, path));
-        if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || c == '_') {
-            let message = format!("found {}, expected a column name of letters, digits and `_`", quote(name));
+        if let Err(message) = check_column_name(name) {
             self.problem(at, path, message);
         }
         if let Some(first) = self.columns.iter().find(|column| column.name.to_lowercase() == name.to_lowercase()) {
@@ -184,5 +183,16 @@ impl SchemaReader<'_> {
             }
             _ => self.problem((kind.line, kind.column), path, format!("found {}, expected a type", kind.found())),
         }
+    }
+}
+
+/// Whether every reader of columns can name one so.
+///
+/// # Errors
+/// What was found, and what was expected.
+pub(super) fn check_column_name(name: &str) -> Result<(), String> {
+    match !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+        true => Ok(()),
+        false => Err(format!("found {}, expected a column name of letters, digits and `_`", quote(name))),
     }
 }
