@@ -1,12 +1,16 @@
 //! What is said of a column's values: of those of a row group, of a stripe and of the file, so that readers may leave out what
 //! cannot hold what they look for.
 //!
-//! Least and greatest values are whole, however long: a reader takes a column without them for one without values.
+//! Least and greatest values are whole: older readers take texts without them for none. Where one is long, nothing is said of
+//! the texts, which every reader takes for any.
 
 use super::proto::{
     BinaryStatistics, BucketStatistics, CollectionStatistics, ColumnStatistics, DateStatistics, DecimalStatistics,
     DoubleStatistics, IntegerStatistics, StringStatistics, TimestampStatistics,
 };
+
+/// A text that stands in statistics: those are held in memory, and written for every row group, stripe and file.
+const TEXT_BYTES_MAX: usize = 1024;
 
 /// Of some values of a column.
 #[derive(Clone, Debug)]
@@ -34,6 +38,8 @@ pub(super) enum ValueStatistics {
         range: Option<(String, String)>,
         bytes: i64,
     },
+    /// Some of them are long.
+    LongStrings,
     Binaries {
         bytes: i64,
     },
@@ -70,7 +76,9 @@ impl ValueStatistics {
             ValueStatistics::Trues(_) => ValueStatistics::Trues(0),
             ValueStatistics::Integers { .. } => ValueStatistics::of_integers(),
             ValueStatistics::Doubles { .. } => ValueStatistics::Doubles { range: None, sum: 0.0 },
-            ValueStatistics::Strings { .. } => ValueStatistics::Strings { range: None, bytes: 0 },
+            ValueStatistics::Strings { .. } | ValueStatistics::LongStrings => {
+                ValueStatistics::Strings { range: None, bytes: 0 }
+            }
             ValueStatistics::Binaries { .. } => ValueStatistics::Binaries { bytes: 0 },
             ValueStatistics::Dates(_) => ValueStatistics::Dates(None),
             ValueStatistics::Timestamps(_) => ValueStatistics::Timestamps(None),
@@ -99,6 +107,9 @@ impl ValueStatistics {
     }
 
     pub(super) fn string(&mut self, value: &str) {
+        if value.len() > TEXT_BYTES_MAX {
+            *self = ValueStatistics::LongStrings;
+        }
         if let ValueStatistics::Strings { range, bytes } = self {
             *bytes += value.len() as i64;
             match range {
@@ -122,6 +133,7 @@ impl ValueStatistics {
                 other.iter().for_each(|(low, high)| widen(range, *low, *high));
                 *sum += more;
             }
+            (own @ Strings { .. }, LongStrings) => *own = LongStrings,
             (own @ Strings { range: None, .. }, Strings { .. }) => *own = other.clone(),
             (Strings { range: Some((low, high)), bytes }, Strings { range: Some((least, greatest)), bytes: more }) => {
                 if *least < *low {
@@ -172,7 +184,7 @@ impl Statistics {
             ..ColumnStatistics::default()
         };
         match &self.of {
-            ValueStatistics::Counted => {}
+            ValueStatistics::Counted | ValueStatistics::LongStrings => {}
             ValueStatistics::Trues(count) => message.buckets = Some(BucketStatistics { count: vec![*count] }),
             ValueStatistics::Integers { range, sum } => {
                 let (minimum, maximum) = range.unzip();
