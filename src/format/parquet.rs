@@ -1,7 +1,7 @@
 //! Rows to Parquet objects.
 //!
-//! One object is one `ArrowWriter`, opened late: until 64 KiB of rows have come, a buffer keeps the rows only, because an open
-//! writer costs up to a mebibyte.
+//! One object is one `ArrowWriter`. It and each row group in it are opened late: until 64 KiB of rows have come, a buffer keeps the
+//! rows only, because an open row group costs up to a mebibyte.
 
 use super::column_file::{ByteSink, ExpectedBytes};
 use super::dictionary::Dictionaries;
@@ -72,7 +72,7 @@ impl ParquetEncoder {
     fn push_rows(&mut self, batch: RecordBatch) {
         let sorts = !self.dictionaries.settings().order.is_empty();
         match &mut self.writer {
-            ObjectWriter::Open(writer) if !sorts => {
+            ObjectWriter::Open(writer) if !sorts && writer.in_progress_rows() > 0 => {
                 writer.write(&batch).expect(ENCODES);
                 if writer.memory_size() > self.dictionaries.settings().block_bytes {
                     writer.flush().expect(ENCODES);

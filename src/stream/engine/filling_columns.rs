@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// Rows that are worth a turn of a thread, in bytes of memory. Fewer wait for more, unless they keep a chunk in memory of
 /// which they are only a part.
 const TURN_BYTES_MIN: usize = 64 << 10;
-/// What an encoder must hold in memory to be worth a part of its own in the object when memory is scarce: a row group that is
-/// smaller compresses badly.
-const SETTLED_BYTES_MIN: usize = 2 << 20;
+/// What an encoder must hold in memory to be worth a row group of its own when memory is scarce: smaller ones compress badly, but
+/// better than objects that are cut for it.
+const SETTLED_BYTES_MIN: usize = 128 << 10;
 /// Rows that wait, in bytes of memory, at which the stream waits for the thread that has the encoder.
 const WAITING_BYTES_MAX: usize = 2 << 20;
 

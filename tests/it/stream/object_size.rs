@@ -26,7 +26,7 @@ fn record(random: &mut u64, customer: usize) -> Vec<u8> {
 
 /// The sizes of all objects of a stream of that format that was given records of so many bytes for each of `customers`, which
 /// have a prefix each; without the smallest of each prefix, which is what was left at the end.
-fn sizes(format: &str, customers: usize, bytes: usize) -> Vec<u64> {
+fn sizes(memory: &str, format: &str, customers: usize, bytes: usize) -> Vec<u64> {
     let mut service = Service::new();
     std::fs::write(service.dir.path().join("schema.yaml"), SCHEMA).unwrap();
     let module = format!("{}/transforms/blueprints/mask.wasm", env!("CARGO_MANIFEST_DIR"));
@@ -38,7 +38,7 @@ fn sizes(format: &str, customers: usize, bytes: usize) -> Vec<u64> {
         _ => (transform.as_str(), "!{partitionKeyFromLambda:customer}/"),
     };
     service.configure(
-        "memory: 1GiB\n",
+        &format!("memory: {memory}\n"),
         &format!(
             "  s:\n{format}{transform}    buffer: {{ object_size: 64KiB, interval: 15m }}\n    \
              destination: {{ local: {{ dir: DIR/b, prefix: \"{prefix}\", error_prefix: \"bad/!{{firehose:error-output-type}}/\" }} }}\n"
@@ -92,7 +92,7 @@ fn objects_have_the_size_that_is_asked_for() {
     let formats =
         [("parquet", PARQUET, 6 << 20), ("sorted", SORTED, 6 << 20), ("orc", ORC, 6 << 20), ("gzip", GZIP, 6 << 20)];
     for (what, format, bytes) in formats.into_iter().chain([("lines", LINES, 2 << 20)]) {
-        are_near(what, &sizes(format, 1, bytes), 20);
+        are_near(what, &sizes("1GiB", format, 1, bytes), 20);
     }
 }
 
@@ -101,8 +101,14 @@ fn objects_of_many_partitions_have_the_size_that_is_asked_for() {
     let partitions = if scale() < 1.0 { &[40][..] } else { &[100, 1000] };
     for (what, format) in [("parquet", PARQUET), ("gzip", GZIP)] {
         for &partitions in partitions {
-            let sizes = sizes(format, partitions, 1 << 20);
+            let sizes = sizes("1GiB", format, partitions, 1 << 20);
             are_near(&format!("{what}, {partitions} partitions"), &sizes, 2 * partitions);
         }
     }
+}
+
+#[test]
+fn row_groups_end_before_objects_do_when_memory_is_scarce() {
+    let scarce = "{ size: 20MiB, intake_share: 60% }";
+    are_near("parquet, 40 partitions, 8 MiB", &sizes(scarce, PARQUET, 40, 1 << 20), 80);
 }
