@@ -47,14 +47,19 @@ impl ColumnFormat {
 
     /// The same with further columns, which the file has to know.
     pub fn with_metadata(self, metadata: MetadataColumns) -> Self {
-        ColumnFormat { metadata: Some(metadata), ..self }
+        ColumnFormat { metadata: Some(metadata).filter(|metadata| !metadata.columns().is_empty()), ..self }
+    }
+
+    /// Whether it matters what is known of records besides their bytes.
+    pub fn has_metadata(&self) -> bool {
+        self.metadata.is_some()
     }
 
     /// Converts records, of which so much is known.
     pub fn convert(&self, records: &Records, facts: &RecordFacts) -> Converted {
         let converted = self.table.convert(records);
         match (&self.metadata, &converted.rows) {
-            (Some(metadata), Rows::Columns(rows)) if !metadata.columns().is_empty() => {
+            (Some(metadata), Rows::Columns(rows)) => {
                 Converted { rows: Rows::Columns(metadata.add(rows, facts)), ..converted }
             }
             _ => converted,

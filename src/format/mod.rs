@@ -58,6 +58,11 @@ pub enum FormatEncoder {
 }
 
 impl RecordFormat {
+    /// Whether it matters what is known of records besides their bytes.
+    pub fn has_metadata(&self) -> bool {
+        matches!(self, RecordFormat::Columns(columns) if columns.has_metadata())
+    }
+
     /// Converts records, of which so much is known.
     pub fn convert(&self, records: &Records, facts: &RecordFacts) -> Converted {
         match self {

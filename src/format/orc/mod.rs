@@ -1,4 +1,4 @@
-//! RowRanges to ORC objects: version 0.12 of the format, as the ORC v1 specification has it.
+//! Rows to ORC objects: version 0.12 of the format, as the ORC v1 specification has it.
 //!
 //! A stripe is held in memory, compressed, until it is as large as stripes are to be; it goes to the object's sink then. Columns
 //! are encoded as rows come, and each row group has its place in every stream written down, so that readers may go straight to
@@ -32,7 +32,7 @@ pub use stream::OrcCodec;
 use stripe::StripeParts;
 use types::push_types;
 
-/// RowRanges that are kept as they came, in bytes of memory, before their columns are opened, and in how many pieces.
+/// Rows that are kept as they came, in bytes of memory, before their columns are opened, and in how many pieces.
 const STAGED_BYTES: usize = 64 << 10;
 const STAGED_BATCHES: usize = 32;
 const MAGIC: &[u8] = b"ORC";
@@ -51,7 +51,7 @@ pub struct OrcSettings {
     pub codec: OrcCodec,
     /// Bytes of a stripe, encoded, which is held in memory until then.
     pub stripe_bytes: usize,
-    /// RowRanges of a row group.
+    /// Rows of a row group.
     pub row_index_stride: u32,
 }
 

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 
 /// The most bytes of a dictionary, which is held in memory, and by every reader.
 const DICTIONARY_BYTES_MAX: usize = 1 << 20;
-/// ColumnValues after which a dictionary is looked at: of fewer nearly all differ.
+/// Values after which a dictionary is looked at: of fewer nearly all differ.
 const LOOKED_AT: usize = 4096;
-/// ColumnValues for each different one from which on a dictionary pays.
+/// Values for each different one from which on a dictionary pays.
 const REPEATED: usize = 2;
 /// Of an entry of a dictionary, about, beside its text.
 const ENTRY_BYTES: usize = 48;

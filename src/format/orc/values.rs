@@ -21,7 +21,7 @@ use std::ops::Range;
 const EPOCH_2015: i64 = 1_420_070_400;
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// RowRanges of an array, in order.
+/// Rows of an array, in order.
 pub(super) type RowRanges = [Range<usize>];
 
 /// The values of a column, by their type.

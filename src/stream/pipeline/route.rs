@@ -146,7 +146,8 @@ impl Route {
         };
         let is_source = chunk.entry.is_before_transform();
         let (keys, key_of, bad_keys) = self.partition(&partition_keys, outputs.len());
-        let made_of = self.transform.as_ref().filter(|_| is_source).map(|_| records_of_outputs(&verdicts));
+        let is_transformed = is_source && self.transform.is_some();
+        let made_of = (is_transformed && self.format.has_metadata()).then(|| records_of_outputs(&verdicts));
         let facts = RecordFacts { made_of, arrivals: &chunk.arrivals, origins: &chunk.origins };
         let mut converted = self.format.convert(&outputs, &facts);
         if self.takes == Payload::Rows {
