@@ -82,7 +82,7 @@ impl Engine {
                 let so_far = buffer.so_far();
                 let body = Arc::new(buffer.filling.finish(self.is_held_full()));
                 if self.live.object_size_of(slot.outlet).is_some() {
-                    self.sizes.learn(so_far, body.len(), slot.closed > 0);
+                    self.sizes.learn_whole(so_far, body.len(), slot.closed > 0);
                 }
                 let encoding = self.route(plan.epoch)?.content_encoding(plan.outlet);
                 self.outbox.add(plan, body, encoding);

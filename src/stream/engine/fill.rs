@@ -181,18 +181,18 @@ impl Engine {
     /// object should be.
     fn room(&mut self, slot: &BufferSlot, picks: &[Pick], judged: &Judged) -> usize {
         let fit = self.room_below(self.limits_of(slot), slot, picks, judged);
-        if fit == picks.len() || self.live.object_size_of(slot.outlet).is_none() {
-            return fit;
-        }
+        let Some(wanted) = self.live.object_size_of(slot.outlet).filter(|_| fit < picks.len()) else { return fit };
         if let Some(buffer) = self.buffers.get_mut(slot) {
             // What is known of the size may be older than what the buffer was given.
             buffer.filling.catch_up();
-            if self.sizes.is_unknown() {
+            if !self.sizes.are_steady() {
                 let before = buffer.so_far();
                 buffer.filling.settle();
                 let ExpectedBytes { settled, open } =
                     buffer.filling.expected_bytes().unwrap_or(ExpectedBytes { settled: 0.0, open: 0.0 });
-                self.sizes.learn(before, (settled + open) as u64, false);
+                if self.sizes.learn_early(wanted, before, settled + open) {
+                    return 0;
+                }
             }
         }
         self.room_below(self.limits_of(slot), slot, picks, judged)

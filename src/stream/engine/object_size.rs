@@ -7,6 +7,9 @@ use crate::format::column_file::ExpectedBytes;
 const NEWER: f64 = 0.25;
 /// Bytes of records after which every encoder knows something of an object.
 const FIRST_BYTES: u64 = 256 << 10;
+/// The part of the size that is asked for which an object may lack when it ends, and by which it may miss what was predicted: half
+/// of what is promised.
+const NEAR: f64 = 0.05;
 
 /// What the objects of an epoch have shown of their sizes.
 #[derive(Default)]
@@ -15,6 +18,8 @@ pub(super) struct EncodedSizes {
     ratio: Option<f64>,
     /// What became of each byte that an encoder could still change.
     correction: Option<f64>,
+    /// Whether the last object had the size that was predicted for it.
+    is_steady: bool,
 }
 
 /// One object, so far.
@@ -31,17 +36,15 @@ impl ObjectSoFar {
 }
 
 impl EncodedSizes {
-    /// Whether no object has shown anything yet.
-    pub(super) fn is_unknown(&self) -> bool {
-        self.ratio.is_none()
+    /// Whether an object's size can be told before its end.
+    pub(super) fn are_steady(&self) -> bool {
+        self.is_steady
     }
 
     /// Bytes of records at which an object will have `wanted` bytes.
     pub(super) fn record_bytes(&self, wanted: u64, object: ObjectSoFar) -> u64 {
         let ratio = match object.expected.filter(|_| object.given > 0) {
-            Some(ExpectedBytes { settled, open }) => {
-                (settled + open * self.correction.unwrap_or(1.0)) / object.given as f64
-            }
+            Some(expected) => self.corrected(expected) / object.given as f64,
             None => match self.ratio {
                 Some(ratio) => ratio,
                 // Without compression its encoder will know at once.
@@ -52,20 +55,52 @@ impl EncodedSizes {
         (wanted as f64 / ratio) as u64
     }
 
+    fn corrected(&self, ExpectedBytes { settled, open }: ExpectedBytes) -> f64 {
+        settled + open * self.correction.unwrap_or(1.0)
+    }
+
+    /// Takes note that an object was settled before its end, because sizes were not steady: it has `encoded` bytes now. Returns
+    /// whether it should end: what it lacks of `wanted` is not worth a row group of its own.
+    pub(super) fn learn_early(&mut self, wanted: u64, object: ObjectSoFar, encoded: f64) -> bool {
+        self.judge(object, encoded);
+        self.learn(object, encoded);
+        encoded >= wanted as f64 * (1.0 - NEAR)
+    }
+
     /// Takes note of what became of an object: it has `encoded` bytes. One that ended for another reason than its size says
     /// little of those that do not.
-    pub(super) fn learn(&mut self, object: ObjectSoFar, encoded: u64, ended_by_size: bool) {
-        if object.given == 0 || encoded == 0 {
+    pub(super) fn learn_whole(&mut self, object: ObjectSoFar, encoded: u64, ended_by_size: bool) {
+        if !ended_by_size && self.ratio.is_some() {
+            return;
+        }
+        // Otherwise it was settled at first, and judged then.
+        if self.is_steady {
+            self.judge(object, encoded as f64);
+        }
+        self.learn(object, encoded as f64);
+    }
+
+    fn judge(&mut self, object: ObjectSoFar, encoded: f64) {
+        let predicted = match object.expected {
+            Some(expected) => self.corrected(expected),
+            None => self.ratio.unwrap_or(0.0) * object.given as f64,
+        };
+        self.is_steady = (encoded - predicted).abs() <= encoded * NEAR;
+    }
+
+    fn learn(&mut self, object: ObjectSoFar, encoded: f64) {
+        if object.given == 0 || encoded == 0.0 {
             return;
         }
         let learn = |known: &mut Option<f64>, new: f64| match known {
-            Some(known) if ended_by_size => *known += NEWER * (new - *known),
-            Some(_) => {}
+            Some(known) => *known += NEWER * (new - *known),
             None => *known = Some(new),
         };
-        learn(&mut self.ratio, encoded as f64 / object.given as f64);
-        if let Some(ExpectedBytes { settled, open }) = object.expected.filter(|expected| expected.open > 0.0) {
-            learn(&mut self.correction, (encoded as f64 - settled).max(0.0) / open);
+        learn(&mut self.ratio, encoded / object.given as f64);
+        // Of a small rest more comes from the file's end than from its rows.
+        let is_much = |expected: &ExpectedBytes| expected.open > expected.settled / 4.0;
+        if let Some(ExpectedBytes { settled, open }) = object.expected.filter(is_much) {
+            learn(&mut self.correction, (encoded - settled).max(0.0) / open);
         }
     }
 }
@@ -84,13 +119,30 @@ mod tests {
         assert_eq!(sizes.record_bytes(1000, ObjectSoFar::EMPTY), 1000);
         assert_eq!(sizes.record_bytes(1000, ObjectSoFar { given: 10, expected: None }), FIRST_BYTES);
         assert_eq!(sizes.record_bytes(1000, object(1000, 0.0, 250.0)), 4000);
-        sizes.learn(object(4000, 0.0, 1000.0), 800, true);
+        sizes.learn_whole(object(4000, 0.0, 1000.0), 800, true);
         assert_eq!(sizes.record_bytes(1000, ObjectSoFar::EMPTY), 5000);
         assert_eq!(sizes.record_bytes(1000, object(1000, 0.0, 250.0)), 5000);
         assert_eq!(sizes.record_bytes(1000, object(1000, 100.0, 125.0)), 5000, "what is settled stays");
-        sizes.learn(object(40, 0.0, 10.0), 100, false);
+        sizes.learn_whole(object(40, 0.0, 10.0), 100, false);
         assert_eq!(sizes.record_bytes(1000, ObjectSoFar::EMPTY), 5000, "what the interval ended says little");
-        (0..30).for_each(|_| sizes.learn(object(4000, 0.0, 1000.0), 80, true));
+        (0..30).for_each(|_| sizes.learn_whole(object(4000, 0.0, 1000.0), 80, true));
         assert!((45_000..=50_000).contains(&sizes.record_bytes(1000, ObjectSoFar::EMPTY)), "data may change");
+    }
+
+    #[test]
+    fn sizes_are_steady_while_objects_become_what_was_predicted() {
+        let mut sizes = EncodedSizes::default();
+        assert!(!sizes.are_steady());
+        assert!(!sizes.learn_early(1000, object(4000, 0.0, 1000.0), 800.0), "it goes on");
+        assert!(!sizes.are_steady(), "1000 were predicted");
+        assert_eq!(sizes.record_bytes(1000, object(4000, 800.0, 0.0)), 5000);
+        assert!(sizes.learn_early(1000, object(4900, 800.0, 200.0), 960.0), "it is near enough");
+        assert!(sizes.are_steady());
+        sizes.learn_whole(object(5000, 0.0, 1250.0), 1020, true);
+        assert!(sizes.are_steady());
+        sizes.learn_whole(object(5000, 0.0, 1250.0), 900, true);
+        assert!(!sizes.are_steady());
+        sizes.learn_whole(object(5000, 1000.0, 0.0), 1000, true);
+        assert!(!sizes.are_steady(), "what was settled says nothing of predictions");
     }
 }
