@@ -4,6 +4,7 @@ pub mod elements;
 pub mod index;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Many records in one buffer. Record `i` is `data[ends[i-1]..ends[i]]`.
@@ -47,7 +48,12 @@ impl Records {
     }
 
     pub fn get(&self, i: usize) -> &[u8] {
-        &self.data[self.start(i)..self.ends[i] as usize]
+        &self.data[self.place(i)]
+    }
+
+    /// Where a record stands in [`Records::bytes`].
+    pub fn place(&self, i: usize) -> Range<usize> {
+        self.start(i)..self.ends[i] as usize
     }
 
     fn start(&self, i: usize) -> usize {

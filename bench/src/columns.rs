@@ -87,7 +87,7 @@ impl Spelled {
             // As the service does: a reader for each chunk.
             let mut reader = table.reader();
             for end in records {
-                reader.read(&self.data[start..*end]).map_err(|why| why.message)?;
+                reader.read_among(&self.data, start..*end).map_err(|why| why.message)?;
                 start = *end;
                 if reader.rows() >= BATCH_ROWS {
                     std::hint::black_box(reader.flush());

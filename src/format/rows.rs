@@ -55,14 +55,14 @@ fn convert(table: &JsonTable, records: &Records) -> Converted {
     let (mut reader, mut columns) = (table.reader(), ColumnRows::default());
     let mut failed: Vec<(usize, NotConverted)> = Vec::new();
     let (mut rows, mut bytes) = (0, 0);
-    for (i, record) in records.iter().enumerate() {
-        let begin = rows;
-        match reader.read(record) {
+    for i in 0..records.len() {
+        let (begin, place) = (rows, records.place(i));
+        bytes += place.len();
+        match reader.read_among(records.bytes(), place) {
             Ok(read) => rows += read as u32,
             Err(why) => failed.push((i, why)),
         }
         columns.rows_of.push(begin..rows);
-        bytes += record.len();
         if reader.rows() >= BATCH_ROWS || reader.values() >= BATCH_VALUES || bytes >= BATCH_BYTES {
             columns.batches.push(reader.flush());
             bytes = 0;

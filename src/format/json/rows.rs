@@ -35,6 +35,9 @@ impl RowReader<'_> {
             self.top(at)?;
             self.unknown = false;
             let behind = self.object(at, root)?;
+            if behind > self.text.end() {
+                return Err(self.text.unexpected(behind, "the rest of an object"));
+            }
             if let Some(extra) = &mut extra {
                 self.keep_remainder(at, root, extra)?;
             }

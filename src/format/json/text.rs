@@ -5,8 +5,10 @@
 use super::refusal::{Reading, Refusal};
 use super::unchecked::specials;
 use std::borrow::Cow;
+use std::ops::Range;
 
-/// One record, which is UTF-8, and zeros behind it: no part of a value is a zero, so that bytes can be looked at several at a time.
+/// One record, which is UTF-8, and some bytes behind it, so that bytes can be looked at several at a time. If those are zeros, no part
+/// of a value reaches into them. If they belong to other records, one may, and then the record is not what it seems to be.
 #[derive(Clone, Copy)]
 pub(super) struct Text<'a> {
     padded: &'a [u8],
@@ -14,36 +16,41 @@ pub(super) struct Text<'a> {
 
 /// Bytes that are looked at together.
 pub(super) const BLOCK: usize = 16;
-/// Zeros behind a record.
+/// Bytes behind a record.
 const PADDING: usize = 2 * BLOCK;
 /// Objects and arrays inside one another. Jackson's limit, too; whoever reads such a value recurses.
 const DEPTH_MAX: usize = 1000;
 
 impl<'a> Text<'a> {
-    /// A record, copied to `room`.
+    /// A record, copied to `room`, with zeros behind it.
     ///
     /// # Errors
     /// It is no UTF-8, or nothing but white space.
     pub(super) fn new(record: &[u8], room: &'a mut Vec<u8>) -> Reading<Text<'a>> {
+        check(record)?;
         room.clear();
         room.extend_from_slice(record);
         room.extend_from_slice(&[0; PADDING]);
-        if !(is_ascii(room) || std::str::from_utf8(record).is_ok()) {
-            return Err(Refusal::whole("The record is not valid UTF-8."));
-        }
-        if record.trim_ascii().is_empty() {
-            return Err(Refusal::whole("The record was empty or contained only whitespace."));
-        }
         Ok(Text { padded: room })
     }
 
-    /// The byte at a place; 0 at the end.
+    /// A record where it stands among others; `None`: there is too little behind it.
+    ///
+    /// # Errors
+    /// As [`Text::new`].
+    pub(super) fn among(others: &'a [u8], record: Range<usize>) -> Option<Reading<Text<'a>>> {
+        let padded = others.get(record.start..record.end + PADDING)?;
+        Some(check(&others[record]).map(|()| Text { padded }))
+    }
+
+    /// The byte at a place; of a record with zeros behind it, 0 at the end.
     #[inline(always)]
     pub(super) fn byte(self, at: usize) -> u8 {
         self.padded.get(at).copied().unwrap_or(0)
     }
 
-    fn end(self) -> usize {
+    /// The record's end.
+    pub(super) fn end(self) -> usize {
         self.padded.len() - PADDING
     }
 
@@ -81,7 +88,8 @@ impl<'a> Text<'a> {
         at
     }
 
-    /// The first place from `at` on that is not plain within a string: a quotation mark, a backslash, a control byte, the end.
+    /// The first place from `at` on that is not plain within a string: a quotation mark, a backslash, a control byte; or one behind
+    /// the end.
     #[inline(always)]
     pub(super) fn plain_until(self, mut at: usize) -> usize {
         while let Some(block) = self.block(at) {
@@ -91,7 +99,7 @@ impl<'a> Text<'a> {
             }
             at += BLOCK;
         }
-        self.end()
+        at
     }
 
     /// Appends a string to `out` as long as it is plain: up to the place that [`Text::plain_until`] finds.
@@ -110,7 +118,7 @@ impl<'a> Text<'a> {
             at += BLOCK;
         }
         out.truncate(before);
-        self.end()
+        at
     }
 
     /// What a string means, and the place behind it; `at` is its quotation mark.
@@ -119,7 +127,7 @@ impl<'a> Text<'a> {
     /// As [`Text::unescape`].
     pub(super) fn string(self, at: usize) -> Reading<(Cow<'a, str>, usize)> {
         let close = self.plain_until(at + 1);
-        if self.byte(at) == b'"' && self.byte(close) == b'"' {
+        if self.byte(at) == b'"' && self.byte(close) == b'"' && !self.is_end(close) {
             return Ok((self.str(at + 1, close).into(), close + 1));
         }
         let mut meant = Vec::new();
@@ -144,6 +152,7 @@ impl<'a> Text<'a> {
     pub(super) fn unescape_rest(self, mut at: usize, out: &mut Vec<u8>) -> Reading<usize> {
         loop {
             match self.byte(at) {
+                _ if self.is_end(at) => return Err(self.unexpected(at, "the rest of a string")),
                 b'"' => return Ok(at + 1),
                 b'\\' => at = self.copy_plain(self.unescape_one(at, out)?, out),
                 _ => return Err(self.unexpected(at, "the rest of a string")),
@@ -200,6 +209,7 @@ impl<'a> Text<'a> {
         loop {
             at = self.plain_until(at);
             match (self.byte(at), self.byte(at + 1)) {
+                _ if self.is_end(at) => return Err(self.unexpected(at, "the rest of a string")),
                 (b'"', _) => return Ok(at + 1),
                 (b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => at += 2,
                 (b'\\', b'u') => {
@@ -313,13 +323,32 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Whether a record is ASCII; what is left of its bytes behind the last 32 is padding.
-fn is_ascii(padded: &[u8]) -> bool {
-    let (words, _) = padded.as_chunks::<PADDING>();
-    let all = words.iter().fold([0; PADDING], |mut all, word| {
-        all.iter_mut().zip(word).for_each(|(all, byte)| *all |= byte);
-        all
-    });
+/// Whether bytes are a record that can be JSON.
+///
+/// # Errors
+/// They are no UTF-8, or nothing but white space.
+fn check(record: &[u8]) -> Reading<()> {
+    if !(is_ascii(record) || std::str::from_utf8(record).is_ok()) {
+        return Err(Refusal::whole("The record is not valid UTF-8."));
+    }
+    if record.trim_ascii().is_empty() {
+        return Err(Refusal::whole("The record was empty or contained only whitespace."));
+    }
+    Ok(())
+}
+
+/// As the standard library's, and twice as fast: without an end at each block.
+fn is_ascii(record: &[u8]) -> bool {
+    const BYTES: usize = 32;
+    let (words, rest) = record.as_chunks::<BYTES>();
+    let mut all = [0; BYTES];
+    let mut add = |word: &[u8]| all.iter_mut().zip(word).for_each(|(all, byte)| *all |= byte);
+    words.iter().for_each(|word| add(word));
+    match record.last_chunk::<BYTES>() {
+        // Some bytes are looked at twice.
+        Some(last) => add(last),
+        None => add(rest),
+    }
     all.iter().all(|byte| *byte < 0x80)
 }
 

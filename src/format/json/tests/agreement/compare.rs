@@ -75,8 +75,8 @@ impl ComparedTable {
         (!same).then(|| format!("the reader says {short:?}, expected {expected:?}"))
     }
 
-    /// Reads records with one reader for all of them, flushed now and then, with another one that takes only the long way,
-    /// and some of them alone. `label` says what they are.
+    /// Reads records where they stand side by side with one reader for all of them, flushed now and then, copied with another one
+    /// that takes only the long way, and some of them alone. `label` says what they are.
     pub(super) fn compare(&self, label: &str, rng: &mut SplitMix, records: &[Vec<u8>]) -> Comparison {
         let mut comparison = Comparison { read: records.len(), ..Comparison::default() };
         let found = catch_unwind(AssertUnwindSafe(|| self.compare_all(rng, records, &mut comparison.refused)));
@@ -95,8 +95,11 @@ impl ComparedTable {
         let (mut short, mut long) = (self.reader(false), self.reader(true));
         // Of rows that are not flushed yet, with their records.
         let mut expected: Vec<(usize, Vec<OracleCell>)> = Vec::new();
+        let (all, mut behind) = (records.concat(), 0);
         for (i, record) in records.iter().enumerate() {
-            let (by_short, by_long) = (short.read(record), long.read(record));
+            let begin = behind;
+            behind += record.len();
+            let (by_short, by_long) = (short.read_among(&all, begin..behind), long.read(record));
             if by_short != by_long || short.rounded != long.rounded {
                 return Err((i, format!("{by_short:?}, and on the long way {by_long:?}")));
             }
