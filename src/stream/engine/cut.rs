@@ -24,8 +24,18 @@ impl Engine {
             // That may be enough for all.
             self.note_memory();
         }
-        busy |= self.cut(self.pressed())?;
+        let pressed = self.pressed();
+        self.note_cut_early(pressed.len() as u64);
+        busy |= self.cut(pressed)?;
         Ok(busy)
+    }
+
+    fn note_cut_early(&mut self, objects: u64) {
+        if objects > 0 {
+            let labels = [("DeliveryStreamName", self.home.stream.clone())];
+            metrics::counter!("hydrant_objects_cut_early", &labels).increment(objects);
+            self.cut_early += objects;
+        }
     }
 
     fn pressed(&self) -> Vec<BufferSlot> {

@@ -105,6 +105,7 @@ pub struct Engine {
     /// What rows have shown of the columns.
     coverage: ColumnCoverage,
     sizes: EncodedSizes,
+    cut_early: u64,
 }
 
 /// What an engine does to records.
@@ -145,6 +146,7 @@ impl Engine {
             damage: Vec::new(),
             coverage: ColumnCoverage::default(),
             sizes: EncodedSizes::default(),
+            cut_early: 0,
         };
         engine.note_damage(engine.books.damage());
         engine.write_ledger_lines()?;
@@ -205,6 +207,12 @@ impl Engine {
     /// Values of which digits were rounded away since the stream was opened, because their columns have no room for them.
     pub(in crate::stream) fn rounded(&self) -> u64 {
         self.coverage.rounded
+    }
+
+    /// Objects that ended before their size and their interval since the stream was opened, because memory was scarce or too many
+    /// were open.
+    pub(in crate::stream) fn cut_early(&self) -> u64 {
+        self.cut_early
     }
 
     /// Takes note, for somebody, of what the medium has lost so far: its alarm ends, the counts stay. Durable when it returns

@@ -361,6 +361,7 @@ impl Runner {
             lost_of_backup: engine.lost_of_backup(),
             backup_pending: if has_backup { engine.pending(Track::Backup) } else { 0 },
             values_rounded: engine.rounded(),
+            objects_cut_early: engine.cut_early(),
             outlets: Settled::of_all(engine.state()),
             open_plans: engine.state().open_plans().count() as u64,
             epoch: engine.epoch(),

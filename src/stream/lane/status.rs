@@ -36,6 +36,10 @@ pub struct Status {
     /// Values of which digits were rounded away since the stream was opened, because their columns have no room for them.
     #[serde(default)]
     pub values_rounded: u64,
+    /// Objects that ended before their size and their interval since the stream was opened, because memory was scarce or too many
+    /// were open.
+    #[serde(default)]
+    pub objects_cut_early: u64,
     pub outlets: BTreeMap<String, Settled>,
     pub open_plans: u64,
     pub epoch: u32,
@@ -100,6 +104,7 @@ impl Status {
         self.lost_of_backup += shard.lost_of_backup;
         self.backup_pending += shard.backup_pending;
         self.values_rounded += shard.values_rounded;
+        self.objects_cut_early += shard.objects_cut_early;
         self.open_plans += shard.open_plans;
         self.damage.extend(shard.damage.iter().map(|damage| format!("shard `{id}`: {damage}")));
         self.disk_bytes += shard.disk_bytes;
