@@ -6,6 +6,7 @@
 mod api;
 mod cli;
 mod deliver;
+mod format;
 mod journal;
 mod rig;
 mod source;

@@ -3,7 +3,7 @@
 //!
 //! `tests/data/serde/answers.tsv` has their answers, as they were asked for in UTC: `io.starburst.openx.data:json-serde`
 //! 1.3.9-e.12 on Hive 3.1.3 (the original's jar is in no repository any more), and `org.apache.hive.hcatalog.data.JsonSerDe` of
-//! Hive 3.1.3.
+//! Hive 3.1.3. `tests/clients/serde-java` asks them, and `tests/it/format/serdes.rs` holds the file against what they answer.
 
 use super::*;
 use std::collections::BTreeMap;

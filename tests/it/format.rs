@@ -1,0 +1,3 @@
+//! What records become, beside programs that we did not write.
+
+pub mod serdes;
