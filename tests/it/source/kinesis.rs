@@ -10,5 +10,5 @@ pub mod library;
 mod nodes;
 mod receivers;
 mod removed;
-mod source;
+pub mod source;
 mod steps;

@@ -1,6 +1,9 @@
 //! JSON to columns, end to end: what was put, as readers that we did not write find it.
 
+use crate::rig::kinesis::client::Kinesis;
+use crate::rig::kinesis::servers::KinesisLocal;
 use crate::rig::service::{Service, variable};
+use crate::source::kinesis::source::{reads, settled};
 use hydrant::alarm::AlarmKind;
 use hydrant::clock::wall_ms;
 use serde_json::{Value, json};
@@ -216,4 +219,33 @@ fn what_is_known_of_records_besides_their_bytes_is_in_columns() {
     std::fs::write(service.dir.path().join("taken.yaml"), config).unwrap();
     let (code, text) = service.command_with(&["check", service.dir.path().join("taken.yaml").to_str().unwrap()]);
     assert!(code == 1 && text.contains("found the metadata column `Id`"), "{text}");
+}
+
+#[test]
+fn of_records_from_kinesis_key_and_sequence_number_are_in_columns() {
+    let server = KinesisLocal::start();
+    let kinesis = Kinesis::at(&server.endpoint());
+    kinesis.create("s", 1);
+    let record = |n: usize| (format!("key {n}"), format!("{{\"id\":{n}}}").into_bytes());
+    let alone = kinesis.put("s", &(0..3).map(record).collect::<Vec<_>>());
+    // Records of an aggregate share its sequence number, and have keys of their own.
+    let together = kinesis.put_aggregates("s", &(3..6).map(record).collect::<Vec<_>>(), 3);
+    let mut service = Service::new();
+    std::fs::write(service.dir.path().join("schema.yaml"), "columns:\n  id: int\n").unwrap();
+    let metadata = "{ stream: of, partition_key: key, sequence_number: number, arrival_time: at }";
+    let format = format!("format: {{ parquet: {{ schema: schema.yaml, metadata: {metadata} }} }}");
+    service.configure("", &reads(&server.endpoint(), "").replace("format: lines", &format).replace("DIR/out", "DIR/b"));
+    service.restart();
+    settled(&mut service, 6);
+    let mut rows = rows(&service);
+    rows.sort_by_key(|row| row["id"].as_i64());
+    assert_eq!(rows.len(), 6, "{rows:?}");
+    for (n, row) in rows.iter().enumerate() {
+        let number = &alone.get(n).unwrap_or(&together[0]).sequence_number;
+        assert_eq!(
+            (&row["of"], &row["key"], &row["number"]),
+            (&json!("r"), &json!(format!("key {n}")), &json!(number))
+        );
+        assert!(row["at"].is_string(), "{row}");
+    }
 }
