@@ -20,10 +20,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+/// Of a line: a file may have longer ones than a put takes. What has no end is not read to it.
+const LINE_BYTES_MAX: usize = 64 << 20;
+
 /// Options of the command.
 #[derive(clap::Args)]
 pub(super) struct ConvertOptions {
-    /// A file of lines, each a record, or `-` for standard input; gzip is unpacked.
+    /// A file of lines of up to 64 MiB, each a record, or `-` for standard input; gzip is unpacked.
     file: PathBuf,
     /// A configuration, of which `--stream` says what becomes of the records: transform and format. Partitions and compression of
     /// whole objects are left out.
@@ -71,7 +74,7 @@ pub(super) fn convert(options: &ConvertOptions) -> Outcome {
         coverage: ColumnCoverage::default(),
         first_failure: None,
     };
-    let mut lines = InputLines::new(open_unpacked(&options.file)?, false);
+    let mut lines = InputLines::new(open_unpacked(&options.file)?, false).of_at_most(LINE_BYTES_MAX);
     let (records_max, bytes_max) = conversion.route.chunk_limits();
     let mut chunk = Chunk::default();
     while let Some(record) = lines.next() {

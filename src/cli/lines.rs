@@ -36,14 +36,21 @@ pub(super) type InputRecord = Result<Vec<u8>, String>;
 pub(super) struct InputLines<R> {
     input: R,
     newline: bool,
+    /// Of a record.
+    bytes_max: usize,
     /// Of the line read last, from 1.
     number: u64,
 }
 
 impl<R: BufRead> InputLines<R> {
-    /// `newline`: whether the end of each line belongs to its record.
+    /// `newline`: whether the end of each line belongs to its record. Records are what a put takes.
     pub(super) fn new(input: R, newline: bool) -> InputLines<R> {
-        InputLines { input, newline, number: 0 }
+        InputLines { input, newline, bytes_max: RECORD_BYTES_MAX, number: 0 }
+    }
+
+    /// The same with records of up to so many bytes.
+    pub(super) fn of_at_most(self, bytes_max: usize) -> InputLines<R> {
+        InputLines { bytes_max, ..self }
     }
 
     /// The next line that is not empty.
@@ -53,7 +60,7 @@ impl<R: BufRead> InputLines<R> {
             let number = self.number;
             let mut line = Vec::new();
             // A line that is too long is not read to its end, which may be that of a disk.
-            let mut bounded = (&mut self.input).take(RECORD_BYTES_MAX as u64 + LINE_END_BYTES_MAX);
+            let mut bounded = (&mut self.input).take(self.bytes_max as u64 + LINE_END_BYTES_MAX);
             match bounded.read_until(b'\n', &mut line) {
                 Ok(0) => return None,
                 Ok(_) => {}
@@ -66,9 +73,10 @@ impl<R: BufRead> InputLines<R> {
             if !self.newline {
                 line.truncate(text);
             }
-            return Some(match line.len() <= RECORD_BYTES_MAX {
+            let bytes_max = self.bytes_max;
+            return Some(match line.len() <= bytes_max {
                 true => Ok(line),
-                false => Err(format!("line {number}: found more than {RECORD_BYTES_MAX} bytes, expected at most that")),
+                false => Err(format!("line {number}: found more than {bytes_max} bytes, expected at most that")),
             });
         }
     }

@@ -62,6 +62,19 @@ fn a_file_is_converted_as_a_stream_would_and_failures_are_beside_it() {
 }
 
 #[test]
+fn a_line_may_be_larger_than_a_record_of_a_put() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("table.sql"), "CREATE EXTERNAL TABLE t (id int, pad string)").unwrap();
+    let large = |text: &str| text.repeat(10 << 20);
+    let lines = format!("{{\"id\":1,\"pad\":\"{}\"}}\n{{\"id\":{}}}\n{{\"id\":3}}\n", large("x"), large("9"));
+    std::fs::write(dir.path().join("large.json"), lines).unwrap();
+    let (code, text) = hydrant(dir.path(), &["convert", "large.json", "--schema", "table.sql"]);
+    assert!(code == 1 && text.contains("2 of 3 records") && text.contains("the first: record 2"), "{text}");
+    let expected = format!("{{\"id\": 1, \"pad\": \"{}\"}}\n{{\"id\": 3, \"pad\": null}}\n", large("x"));
+    assert!(rows(&dir.path().join("large.parquet")) == expected);
+}
+
+#[test]
 fn orc_files_hold_what_parquet_files_hold_as_two_readers_find_it() {
     let dir = tempfile::tempdir().unwrap();
     let python = |arguments: &[&str]| {
