@@ -6,6 +6,9 @@ use super::parquet::{ParquetEncoder, ParquetFormat};
 use super::rows::{ColumnRows, RecordTable};
 use super::{Converted, Rows};
 use crate::record::Records;
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use arrow_select::concat::concat_batches;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
@@ -133,6 +136,70 @@ impl ColumnEncoder {
             ColumnEncoder::Parquet(parquet) => parquet.memory_bytes(),
             ColumnEncoder::Orc(orc) => orc.memory_bytes(),
         }
+    }
+}
+
+/// Rows that wait, as they came, until there are enough of them to begin a row group or a stripe: one that is open costs up to a
+/// mebibyte.
+pub(super) struct StagedRows {
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+    bytes: usize,
+    bytes_max: usize,
+    batches_max: usize,
+    /// Of rows that were taken, as they were in memory.
+    taken_bytes: usize,
+}
+
+const STAGED_BYTES: usize = 64 << 10;
+const STAGED_BATCHES: usize = 32;
+
+impl StagedRows {
+    pub(super) fn new(schema: SchemaRef) -> StagedRows {
+        StagedRows::of(schema, STAGED_BYTES, STAGED_BATCHES)
+    }
+
+    /// The same of up to `bytes_max` bytes of memory, in at most `batches_max` pieces.
+    pub(super) fn of(schema: SchemaRef, bytes_max: usize, batches_max: usize) -> StagedRows {
+        StagedRows { schema, batches: Vec::new(), bytes: 0, bytes_max, batches_max, taken_bytes: 0 }
+    }
+
+    /// Adds rows. Whether there are enough.
+    pub(super) fn push(&mut self, batch: RecordBatch) -> bool {
+        self.bytes += batch.get_array_memory_size();
+        self.batches.push(batch);
+        if self.batches.len() > self.batches_max {
+            self.batches = self.whole().into_iter().collect();
+        }
+        self.bytes > self.bytes_max
+    }
+
+    fn whole(&self) -> Option<RecordBatch> {
+        let whole = || concat_batches(&self.schema, &self.batches).expect("batches of one schema");
+        (!self.batches.is_empty()).then(whole)
+    }
+
+    /// All rows; none are left.
+    pub(super) fn take(&mut self) -> Vec<RecordBatch> {
+        self.taken_bytes += std::mem::take(&mut self.bytes);
+        std::mem::take(&mut self.batches)
+    }
+
+    /// The same as one batch; `None`: there are none.
+    pub(super) fn take_whole(&mut self) -> Option<RecordBatch> {
+        let whole = self.whole();
+        self.take();
+        whole
+    }
+
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What is expected of the rows taken so far, and of those that wait: they become what the others became.
+    pub(super) fn expected(&self, settled: f64, open: f64) -> ExpectedBytes {
+        let waiting = (settled + open) * self.bytes as f64 / self.taken_bytes.max(1) as f64;
+        ExpectedBytes { settled, open: open + waiting }
     }
 }
 

@@ -1,22 +1,16 @@
-//! Rows to Parquet objects.
-//!
-//! One object is one `ArrowWriter`. It and each row group in it are opened late: until 64 KiB of rows have come, a buffer keeps the
-//! rows only, because an open row group costs up to a mebibyte.
+//! Rows to Parquet objects. One object is one `ArrowWriter`; it and each row group in it are opened late ([`StagedRows`]).
 
-use super::column_file::{ByteSink, ExpectedBytes};
+use super::column_file::{ByteSink, ExpectedBytes, StagedRows};
 use super::dictionary::Dictionaries;
 use super::parquet_settings::{ParquetSettings, RowOrder};
 use super::rows::ColumnRows;
 use arrow_array::RecordBatch;
 use arrow_ord::sort::{SortColumn, SortOptions, lexsort_to_indices};
 use arrow_schema::SchemaRef;
-use arrow_select::concat::concat_batches;
 use arrow_select::take::take_record_batch;
 use parquet::arrow::ArrowWriter;
 use std::sync::Arc;
 
-const STAGED_BYTES: usize = 64 << 10;
-const STAGED_BATCHES: usize = 32;
 /// Rows that are sorted together, in memory: what is not encoded yet takes several times as much as what is.
 const SORTED_BYTES_MAX: usize = 64 << 20;
 const SORTED_BATCHES: usize = 1024;
@@ -34,14 +28,11 @@ impl ParquetFormat {
     /// A new object of rows of that schema, whose bytes go to `sink`.
     pub(super) fn encoder(&self, schema: SchemaRef, sink: ByteSink) -> ParquetEncoder {
         let dictionaries = self.dictionaries.clone();
-        ParquetEncoder {
-            schema,
-            dictionaries,
-            staged: Vec::new(),
-            staged_bytes: 0,
-            written_bytes: 0,
-            writer: ObjectWriter::Unopened(sink),
-        }
+        let staged = match dictionaries.settings().order.is_empty() {
+            true => StagedRows::new(schema.clone()),
+            false => StagedRows::of(schema.clone(), SORTED_BYTES_MAX, SORTED_BATCHES),
+        };
+        ParquetEncoder { schema, dictionaries, staged, writer: ObjectWriter::Unopened(sink) }
     }
 }
 
@@ -49,10 +40,7 @@ impl ParquetFormat {
 pub struct ParquetEncoder {
     schema: SchemaRef,
     dictionaries: Arc<Dictionaries>,
-    staged: Vec<RecordBatch>,
-    staged_bytes: usize,
-    /// Of rows that the writer has, as they were in memory.
-    written_bytes: usize,
+    staged: StagedRows,
     writer: ObjectWriter,
 }
 
@@ -70,29 +58,26 @@ impl ParquetEncoder {
     }
 
     fn push_rows(&mut self, batch: RecordBatch) {
-        let sorts = !self.dictionaries.settings().order.is_empty();
         match &mut self.writer {
-            ObjectWriter::Open(writer) if !sorts && writer.in_progress_rows() > 0 => {
+            ObjectWriter::Open(writer) if writer.in_progress_rows() > 0 => {
                 writer.write(&batch).expect(ENCODES);
                 if writer.memory_size() > self.dictionaries.settings().block_bytes {
                     writer.flush().expect(ENCODES);
                 }
             }
-            _ => {
-                self.staged_bytes += batch.get_array_memory_size();
-                self.staged.push(batch);
-                if sorts && self.staged_bytes > SORTED_BYTES_MAX {
-                    self.write_group();
-                } else if !sorts && self.staged_bytes > STAGED_BYTES {
-                    self.write_staged();
-                } else if self.staged.len() > if sorts { SORTED_BATCHES } else { STAGED_BATCHES } {
-                    self.staged = vec![concat_batches(&self.schema, &self.staged).expect(ENCODES)];
-                }
-            }
+            _ if self.staged.push(batch) => match self.is_sorted() {
+                true => self.settle(),
+                false => drop(self.write_staged()),
+            },
+            _ => {}
         }
     }
 
-    /// Writes what is staged.
+    fn is_sorted(&self) -> bool {
+        !self.dictionaries.settings().order.is_empty()
+    }
+
+    /// Writes what is staged, in order if there is one.
     fn write_staged(&mut self) -> &mut ArrowWriter<ByteSink> {
         self.writer = match std::mem::replace(&mut self.writer, ObjectWriter::Gone) {
             ObjectWriter::Unopened(sink) => {
@@ -101,55 +86,41 @@ impl ParquetEncoder {
             }
             open => open,
         };
+        let batches = match self.is_sorted() {
+            true => {
+                let order = &self.dictionaries.settings().order;
+                self.staged.take_whole().iter().map(|rows| sorted(rows, order)).collect()
+            }
+            false => self.staged.take(),
+        };
         let ObjectWriter::Open(writer) = &mut self.writer else { unreachable!("opened above") };
-        for batch in self.staged.drain(..) {
+        for batch in batches {
             writer.write(&batch).expect(ENCODES);
         }
-        self.written_bytes += std::mem::take(&mut self.staged_bytes);
         writer
     }
 
-    /// Writes what is staged, in order if there is one, and ends the row group.
-    fn write_group(&mut self) {
-        let order = &self.dictionaries.settings().order;
-        if !self.staged.is_empty() && !order.is_empty() {
-            let rows = concat_batches(&self.schema, &self.staged).expect(ENCODES);
-            self.staged = vec![sorted(&rows, order)];
-        }
-        self.write_staged().flush().expect(ENCODES);
-    }
-
     pub(super) fn finish(mut self) {
-        if !self.dictionaries.settings().order.is_empty() {
-            self.write_group();
-        }
         let written = self.write_staged().finish().expect(ENCODES);
         self.dictionaries.learn(&written);
     }
 
     pub(super) fn expected_bytes(&self) -> Option<ExpectedBytes> {
-        match &self.writer {
-            ObjectWriter::Open(writer) => {
-                let (settled, open) = (writer.bytes_written() as f64, writer.in_progress_size() as f64);
-                // Rows that wait to be sorted become what those before them became.
-                let staged = (settled + open) * self.staged_bytes as f64 / self.written_bytes.max(1) as f64;
-                Some(ExpectedBytes { settled, open: open + staged })
-            }
-            _ => None,
-        }
+        let ObjectWriter::Open(writer) = &self.writer else { return None };
+        Some(self.staged.expected(writer.bytes_written() as f64, writer.in_progress_size() as f64))
     }
 
     /// Ends the row group.
     pub(super) fn settle(&mut self) {
-        self.write_group();
+        self.write_staged().flush().expect(ENCODES);
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.staged_bytes
-            + match &self.writer {
-                ObjectWriter::Open(writer) => writer.memory_size(),
-                _ => 0,
-            }
+        let written = match &self.writer {
+            ObjectWriter::Open(writer) => writer.memory_size(),
+            _ => 0,
+        };
+        self.staged.memory_bytes() + written
     }
 }
 

@@ -16,12 +16,11 @@ mod tests;
 mod types;
 mod values;
 
-use super::column_file::{ByteSink, ExpectedBytes};
+use super::column_file::{ByteSink, ExpectedBytes, StagedRows};
 use super::rows::ColumnRows;
 use super::schema::{ColumnType, NamedType};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use arrow_select::concat::concat_batches;
 use column::ColumnWriter;
 use prost::Message;
 use proto::{
@@ -32,9 +31,6 @@ pub use stream::OrcCodec;
 use stripe::StripeParts;
 use types::push_types;
 
-/// Rows that are kept as they came, in bytes of memory, before their columns are opened, and in how many pieces.
-const STAGED_BYTES: usize = 64 << 10;
-const STAGED_BATCHES: usize = 32;
 const MAGIC: &[u8] = b"ORC";
 /// The version of the format.
 const VERSION: [u32; 2] = [0, 12];
@@ -83,16 +79,14 @@ impl OrcFormat {
     /// A new object of rows of that schema, whose bytes go to `sink`.
     pub(super) fn encoder(&self, schema: SchemaRef, sink: ByteSink) -> OrcEncoder {
         let table = self.table.clone();
-        OrcEncoder { schema, table, staged: Vec::new(), staged_bytes: 0, sink: FileSink { sink, bytes: 0 }, file: None }
+        OrcEncoder { table, staged: StagedRows::new(schema), sink: FileSink { sink, bytes: 0 }, file: None }
     }
 }
 
 /// One ORC object being written.
 pub struct OrcEncoder {
-    schema: SchemaRef,
     table: Arc<OrcTable>,
-    staged: Vec<RecordBatch>,
-    staged_bytes: usize,
+    staged: StagedRows,
     sink: FileSink,
     file: Option<OrcFile>,
 }
@@ -128,16 +122,10 @@ impl OrcEncoder {
     }
 
     fn push_rows(&mut self, batch: RecordBatch) {
-        if self.file.is_some() {
-            return self.write(&batch);
-        }
-        self.staged_bytes += batch.get_array_memory_size();
-        self.staged.push(batch);
-        if self.staged_bytes > STAGED_BYTES {
-            self.write_staged();
-        } else if self.staged.len() > STAGED_BATCHES {
-            let all = concat_batches(&self.schema, &self.staged).expect("batches of one schema");
-            self.staged = vec![all];
+        match &self.file {
+            Some(file) if file.stripe_rows > 0 => self.write(&batch),
+            _ if self.staged.push(batch) => self.write_staged(),
+            _ => {}
         }
     }
 
@@ -147,8 +135,7 @@ impl OrcEncoder {
             self.sink.write(MAGIC);
             self.file = Some(OrcFile::new(&self.table));
         }
-        self.staged_bytes = 0;
-        for batch in std::mem::take(&mut self.staged) {
+        for batch in self.staged.take() {
             self.write(&batch);
         }
     }
@@ -179,11 +166,11 @@ impl OrcEncoder {
 
     pub(super) fn expected_bytes(&self) -> Option<ExpectedBytes> {
         let [written, open, _] = self.file.as_ref()?.sizes;
-        Some(ExpectedBytes { settled: self.sink.bytes as f64, open: (written + open) as f64 })
+        Some(self.staged.expected(self.sink.bytes as f64, (written + open) as f64))
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
-        self.staged_bytes + self.file.as_ref().map_or(0, |file| file.sizes[2])
+        self.staged.memory_bytes() + self.file.as_ref().map_or(0, |file| file.sizes[2])
     }
 }
 
