@@ -180,8 +180,16 @@ impl Engine {
     /// How many of `picks` the slot's buffer may still take before it is what its sink takes at most, or as large as its
     /// object should be.
     fn room(&mut self, slot: &BufferSlot, picks: &[Pick], judged: &Judged) -> usize {
+        let wanted = self.live.object_size_of(slot.outlet);
+        if wanted.is_some()
+            && !self.sizes.are_steady()
+            && let Some(buffer) = self.buffers.get_mut(slot)
+            && buffer.filling.expected_bytes().is_none()
+        {
+            buffer.filling.catch_up();
+        }
         let fit = self.room_below(self.limits_of(slot), slot, picks, judged);
-        let Some(wanted) = self.live.object_size_of(slot.outlet).filter(|_| fit < picks.len()) else { return fit };
+        let Some(wanted) = wanted.filter(|_| fit < picks.len()) else { return fit };
         if let Some(buffer) = self.buffers.get_mut(slot) {
             // What is known of the size may be older than what the buffer was given.
             buffer.filling.catch_up();

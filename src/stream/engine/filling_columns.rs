@@ -130,9 +130,9 @@ impl ColumnFilling {
         }
     }
 
-    /// Bytes that the object would have if it ended now, as far as that can be told.
+    /// Bytes that the object would have if it ended now; `None`: that was last told when it was less than half of what it is.
     pub(super) fn expected_bytes(&self) -> Option<ExpectedBytes> {
-        let (ExpectedBytes { settled, open }, of) = self.expected?;
+        let (ExpectedBytes { settled, open }, of) = self.expected.filter(|(_, of)| of * 2 >= self.given_bytes)?;
         // What waits becomes what all before it became.
         let waiting = (settled + open) * (self.given_bytes as f64 / of as f64 - 1.0);
         Some(ExpectedBytes { settled, open: open + waiting })

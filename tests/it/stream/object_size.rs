@@ -8,14 +8,17 @@ use std::path::PathBuf;
 const WANTED: u64 = 64 << 10;
 /// Less than 40 objects take that have 128 KiB of rows and 64 KiB of encoded bytes in memory, which nothing shortens.
 const SCARCE: &str = "{ size: 20MiB, intake_share: 60% }";
-const SCHEMA: &str = "columns:\n  at: timestamp\n  customer: string\n  path: string\n  ms: double\n  bytes: bigint\n";
+const SCHEMA: &str =
+    "columns:\n  at: timestamp\n  customer: string\n  path: string\n  agent: string\n  ms: double\n  bytes: bigint\n";
+
+fn next(random: &mut u64, below: u64) -> u64 {
+    *random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+    (*random >> 33) % below
+}
 
 /// Of a web server, more or less.
 fn record(random: &mut u64, customer: usize) -> Vec<u8> {
-    let mut next = |below: u64| {
-        *random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (*random >> 33) % below
-    };
+    let mut next = |below| next(random, below);
     let (path, page, ms, bytes) = (next(40), next(100_000), next(90_000), next(5_000_000));
     let at = 1_790_000_000_000 + next(100_000_000);
     format!(
@@ -30,6 +33,16 @@ fn record(random: &mut u64, customer: usize) -> Vec<u8> {
 /// have a prefix each; without the smallest of each prefix, which is what was left at the end. That some ended early is told if,
 /// and only if, memory is `SCARCE`.
 fn sizes(memory: &str, format: &str, customers: usize, bytes: usize) -> Vec<u64> {
+    sizes_of(memory, format, (customers, bytes), |random, customer, _| record(random, customer))
+}
+
+/// The same of records that `record` makes: of a random number, a customer, and of how much was put before.
+fn sizes_of(
+    memory: &str,
+    format: &str,
+    (customers, bytes): (usize, usize),
+    record: impl Fn(&mut u64, usize, usize) -> Vec<u8>,
+) -> Vec<u64> {
     let mut service = Service::new();
     std::fs::write(service.dir.path().join("schema.yaml"), SCHEMA).unwrap();
     let module = format!("{}/transforms/blueprints/mask.wasm", env!("CARGO_MANIFEST_DIR"));
@@ -50,7 +63,7 @@ fn sizes(memory: &str, format: &str, customers: usize, bytes: usize) -> Vec<u64>
     service.restart();
     let (mut random, mut put, mut customer) = (1, 0, (0..customers).cycle());
     while put < bytes * customers {
-        let records: Vec<Vec<u8>> = (0..500).map(|_| record(&mut random, customer.next().unwrap())).collect();
+        let records: Vec<Vec<u8>> = (0..500).map(|_| record(&mut random, customer.next().unwrap(), put)).collect();
         put += records.iter().map(Vec::len).sum::<usize>();
         assert_eq!(service.put("s", &records.iter().map(Vec::as_slice).collect::<Vec<_>>()), 200);
     }
@@ -115,4 +128,20 @@ fn objects_of_many_partitions_have_the_size_that_is_asked_for() {
 #[test]
 fn row_groups_end_before_objects_do_when_memory_is_scarce() {
     are_near("parquet, 40 partitions, 8 MiB", &sizes(SCARCE, PARQUET, 40, 1 << 20), 80);
+}
+
+#[test]
+fn when_records_change_the_next_objects_have_the_size_that_is_asked_for() {
+    const BYTES: usize = 10 << 20;
+    // Two thirds of the bytes are the same in all records at first, and at random then.
+    let changing = |random: &mut u64, customer: usize, put: usize| {
+        let mut record = String::from_utf8(record(random, customer)).unwrap();
+        let digits = |random: &mut u64| (0..240).map(|_| char::from(b'a' + next(random, 26) as u8)).collect::<String>();
+        let agent = if put < BYTES / 2 { "x".repeat(240) } else { digits(random) };
+        record.insert_str(1, &format!("\"agent\":\"{agent}\","));
+        record.into_bytes()
+    };
+    for (what, format) in [("parquet", PARQUET), ("orc", ORC), ("gzip", GZIP)] {
+        are_near(&format!("{what}, changing"), &sizes_of("1GiB", format, (1, BYTES), changing), 20);
+    }
 }
