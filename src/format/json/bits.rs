@@ -27,11 +27,25 @@ impl Bits {
         self.len += 1;
     }
 
+    #[inline(always)]
     fn push_many(&mut self, bit: bool, count: usize) {
         let at = self.len % 64;
+        if at > 0 && count <= 64 - at {
+            if let (true, Some(last)) = (bit && count > 0, self.words.last_mut()) {
+                *last |= ones(count) << at;
+            }
+            self.len += count;
+            return;
+        }
+        self.push_words(bit, count);
+    }
+
+    #[inline(never)]
+    fn push_words(&mut self, bit: bool, count: usize) {
+        let at = self.len % 64;
         let here = if at == 0 { 0 } else { count.min(64 - at) };
-        if bit && here > 0 {
-            *self.words.last_mut().expect("the last word is not full") |= ones(here) << at;
+        if let (true, Some(last)) = (bit && here > 0, self.words.last_mut()) {
+            *last |= ones(here) << at;
         }
         self.len += count;
         if count > here {

@@ -24,6 +24,7 @@ pub(super) struct RowReader<'a> {
     pub long_way_only: bool,
 }
 
+const NULL: &[u8] = b"null";
 /// Bytes of a key, as Firehose has it.
 const KEY_BYTES_MAX: usize = 262_144;
 
@@ -88,6 +89,14 @@ impl RowReader<'_> {
         loop {
             at = text.space(at);
             at = match member {
+                // As if it were not there: nulls are added when there is a value again.
+                Some(member) if text.byte(at) == b'n' && self.leaves_out_null(at) => {
+                    let column = &mut members.columns[member];
+                    if column.len > members.rows {
+                        column.truncate(members.rows);
+                    }
+                    at + NULL.len()
+                }
                 Some(member) => {
                     let column = &mut members.columns[member];
                     if column.len != members.rows {
@@ -113,6 +122,12 @@ impl RowReader<'_> {
         }
         members.rows += 1;
         Ok(at + 1)
+    }
+
+    /// Whether there is a null at `at` that leaves nothing behind. Strictly, its key must not stand twice.
+    #[inline(always)]
+    fn leaves_out_null(&self, at: usize) -> bool {
+        *self.rules != SerdeRules::Strict && self.text.starts_with(at, NULL)
     }
 
     /// A few bytes may make many values.

@@ -64,6 +64,12 @@ impl<'a> Text<'a> {
         self.padded.get(at..at + BLOCK)?.first_chunk()
     }
 
+    /// Twice as many.
+    #[inline(always)]
+    fn blocks(self, at: usize) -> Option<&'a [u8; 2 * BLOCK]> {
+        self.padded.get(at..at + 2 * BLOCK)?.first_chunk()
+    }
+
     #[inline(always)]
     pub(super) fn slice(self, from: usize, to: usize) -> &'a [u8] {
         &self.padded[from..to]
@@ -92,12 +98,19 @@ impl<'a> Text<'a> {
     /// the end.
     #[inline(always)]
     pub(super) fn plain_until(self, mut at: usize) -> usize {
-        while let Some(block) = self.block(at) {
+        if let Some(block) = self.block(at) {
             let special = specials(block);
             if special != 0 {
                 return at + special.trailing_zeros() as usize;
             }
             at += BLOCK;
+        }
+        while let Some(blocks) = self.blocks(at) {
+            let special = specials_of_two(blocks);
+            if special != 0 {
+                return at + special.trailing_zeros() as usize;
+            }
+            at += 2 * BLOCK;
         }
         at
     }
@@ -106,8 +119,8 @@ impl<'a> Text<'a> {
     #[inline(always)]
     pub(super) fn copy_plain(self, from: usize, out: &mut Vec<u8>) -> usize {
         let (before, mut at) = (out.len(), from);
-        while let Some(block) = self.block(at) {
-            // Sixteen bytes of which some are taken back are cheaper than a copy of the right length.
+        // Sixteen bytes of which some are taken back are cheaper than a copy of the right length.
+        if let Some(block) = self.block(at) {
             out.extend_from_slice(block);
             let special = specials(block);
             if special != 0 {
@@ -116,6 +129,16 @@ impl<'a> Text<'a> {
                 return end;
             }
             at += BLOCK;
+        }
+        while let Some(blocks) = self.blocks(at) {
+            out.extend_from_slice(blocks);
+            let special = specials_of_two(blocks);
+            if special != 0 {
+                let end = at + special.trailing_zeros() as usize;
+                out.truncate(before + (end - from));
+                return end;
+            }
+            at += 2 * BLOCK;
         }
         out.truncate(before);
         at
@@ -321,6 +344,12 @@ impl<'a> Text<'a> {
         let found = rest.chars().next().unwrap_or_default();
         Refusal::syntax(at, &format!("found `{}`, expected {expected}", found.escape_default()))
     }
+}
+
+#[inline(always)]
+fn specials_of_two(blocks: &[u8; 2 * BLOCK]) -> u32 {
+    let ([first, second], _) = blocks.as_chunks() else { unreachable!("two blocks") };
+    specials(first) | specials(second) << BLOCK
 }
 
 /// Whether bytes are a record that can be JSON.
