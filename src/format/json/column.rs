@@ -2,7 +2,7 @@
 
 use super::bits::{Bits, Validity};
 use super::keys::{KeyNames, KeyTable};
-use super::unchecked::strings;
+use super::unchecked::{offsets, strings};
 use crate::format::schema::{ColumnType, NamedType, TimestampUnit};
 use arrow_array::new_null_array;
 use arrow_array::types::{
@@ -361,7 +361,7 @@ fn repeat_last(ends: &mut Vec<i32>, len: usize) {
 fn take_ends(ends: &mut Vec<i32>) -> OffsetBuffer<i32> {
     let mut next = Vec::with_capacity(ends.len());
     next.push(0);
-    OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(ends, next)))
+    offsets(std::mem::replace(ends, next))
 }
 
 fn primitive<T: ArrowPrimitiveType>(values: &mut Vec<T::Native>, nulls: Option<NullBuffer>, of: &DataType) -> ArrayRef {

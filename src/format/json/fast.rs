@@ -220,8 +220,17 @@ impl<'a> Text<'a> {
 /// `2026-11-20`
 #[inline(always)]
 fn day(text: &[u8; 10]) -> Option<Day> {
-    let digit = |i: usize| u32::from(text[i].wrapping_sub(b'0'));
-    let is_day = text[4] == b'-' && text[7] == b'-' && [0, 1, 2, 3, 5, 6, 8, 9].iter().all(|i| digit(*i) <= 9);
+    let (Some(year_and_month), Some(day)) = (text.first_chunk(), text.last_chunk()) else { unreachable!("ten bytes") };
+    // What differs from `0000-00-`, and from `00`: a digit leaves itself.
+    let first = u64::from_le_bytes(*year_and_month) ^ u64::from_le_bytes(*b"0000-00-");
+    let last = u16::from_le_bytes(*day) ^ u16::from_le_bytes(*b"00");
+    // The highest bit of each byte that does not fit: above 9, or above 0 where there is a hyphen, or negative before.
+    let above = first.wrapping_add(0x7f76_767f_7676_7676) | first;
+    let above_last = last.wrapping_add(0x7676) | last;
+    if above & 0x8080_8080_8080_8080 != 0 || above_last & 0x8080 != 0 {
+        return None;
+    }
+    let digit = |i: u32| (first >> (8 * i)) as u32 & 0xff;
     let year = digit(0) * 1000 + digit(1) * 100 + digit(2) * 10 + digit(3);
-    if is_day { Day::of(year, digit(5) * 10 + digit(6), digit(8) * 10 + digit(9)) } else { None }
+    Day::of(year, digit(5) * 10 + digit(6), u32::from(last & 0xff) * 10 + u32::from(last >> 8))
 }

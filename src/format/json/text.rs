@@ -357,7 +357,7 @@ fn specials_of_two(blocks: &[u8; 2 * BLOCK]) -> u32 {
 /// # Errors
 /// They are no UTF-8, or nothing but white space.
 fn check(record: &[u8]) -> Reading<()> {
-    if !(is_ascii(record) || std::str::from_utf8(record).is_ok()) {
+    if !(is_ascii(record) || simdutf8::basic::from_utf8(record).is_ok()) {
         return Err(Refusal::whole("The record is not valid UTF-8."));
     }
     if record.trim_ascii().is_empty() {
