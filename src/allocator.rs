@@ -12,7 +12,7 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::null_mut;
 
 /// Blocks from this size on, in bytes, are mapped one by one: mapping costs little beside filling them.
-const LARGE: usize = 1 << 20;
+const LARGE: usize = 2 << 20;
 /// What mappings are aligned to at least.
 const PAGE: usize = 4096;
 
