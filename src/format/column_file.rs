@@ -10,6 +10,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use arrow_select::concat::concat_batches;
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// A format whose objects are columnar files.
@@ -197,9 +198,25 @@ impl StagedRows {
     }
 
     /// What is expected of the rows taken so far, and of those that wait: they become what the others became.
-    pub(super) fn expected(&self, settled: f64, open: f64) -> ExpectedBytes {
+    pub(super) fn expected(&self, settled: usize, open: usize) -> ExpectedBytes {
+        let (settled, open) = (settled as f64, open as f64);
         let waiting = (settled + open) * self.bytes as f64 / self.taken_bytes.max(1) as f64;
         ExpectedBytes { settled, open: open + waiting }
+    }
+}
+
+/// Bytes at a file's end for each of its row groups or stripes, as the last file of the format had them: of small files with several
+/// row groups they are a good part.
+#[derive(Clone, Default)]
+pub(super) struct FooterBytes(Arc<AtomicUsize>);
+
+impl FooterBytes {
+    pub(super) fn learn(&self, bytes: usize, groups: usize) {
+        self.0.store(bytes / groups.max(1), Ordering::Relaxed);
+    }
+
+    pub(super) fn expected(&self, groups: usize) -> usize {
+        self.0.load(Ordering::Relaxed) * groups
     }
 }
 

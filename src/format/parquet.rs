@@ -1,6 +1,6 @@
 //! Rows to Parquet objects. One object is one `ArrowWriter`; it and each row group in it are opened late ([`StagedRows`]).
 
-use super::column_file::{ByteSink, ExpectedBytes, StagedRows};
+use super::column_file::{ByteSink, ExpectedBytes, FooterBytes, StagedRows};
 use super::dictionary::Dictionaries;
 use super::parquet_settings::{ParquetSettings, RowOrder};
 use super::rows::ColumnRows;
@@ -18,21 +18,22 @@ const SORTED_BATCHES: usize = 1024;
 /// Settings of the format.
 pub struct ParquetFormat {
     dictionaries: Arc<Dictionaries>,
+    footer: FooterBytes,
 }
 
 impl ParquetFormat {
     pub fn new(settings: ParquetSettings) -> Self {
-        ParquetFormat { dictionaries: Arc::new(Dictionaries::new(settings)) }
+        ParquetFormat { dictionaries: Arc::new(Dictionaries::new(settings)), footer: FooterBytes::default() }
     }
 
     /// A new object of rows of that schema, whose bytes go to `sink`.
     pub(super) fn encoder(&self, schema: SchemaRef, sink: ByteSink) -> ParquetEncoder {
-        let dictionaries = self.dictionaries.clone();
+        let (dictionaries, footer) = (self.dictionaries.clone(), self.footer.clone());
         let staged = match dictionaries.settings().order.is_empty() {
             true => StagedRows::new(schema.clone()),
             false => StagedRows::of(schema.clone(), SORTED_BYTES_MAX, SORTED_BATCHES),
         };
-        ParquetEncoder { schema, dictionaries, staged, writer: ObjectWriter::Unopened(sink) }
+        ParquetEncoder { schema, dictionaries, footer, staged, writer: ObjectWriter::Unopened(sink) }
     }
 }
 
@@ -40,6 +41,7 @@ impl ParquetFormat {
 pub struct ParquetEncoder {
     schema: SchemaRef,
     dictionaries: Arc<Dictionaries>,
+    footer: FooterBytes,
     staged: StagedRows,
     writer: ObjectWriter,
 }
@@ -101,13 +103,20 @@ impl ParquetEncoder {
     }
 
     pub(super) fn finish(mut self) {
-        let written = self.write_staged().finish().expect(ENCODES);
+        let writer = self.write_staged();
+        writer.flush().expect(ENCODES);
+        let rows_end = writer.bytes_written();
+        let written = writer.finish().expect(ENCODES);
+        let footer = writer.bytes_written() - rows_end;
+        self.footer.learn(footer, written.num_row_groups());
         self.dictionaries.learn(&written);
     }
 
     pub(super) fn expected_bytes(&self) -> Option<ExpectedBytes> {
         let ObjectWriter::Open(writer) = &self.writer else { return None };
-        Some(self.staged.expected(writer.bytes_written() as f64, writer.in_progress_size() as f64))
+        let groups = writer.flushed_row_groups().len() + usize::from(writer.in_progress_rows() > 0);
+        let settled = writer.bytes_written() + self.footer.expected(groups);
+        Some(self.staged.expected(settled, writer.in_progress_size()))
     }
 
     /// Ends the row group.

@@ -16,7 +16,7 @@ mod tests;
 mod types;
 mod values;
 
-use super::column_file::{ByteSink, ExpectedBytes, StagedRows};
+use super::column_file::{ByteSink, ExpectedBytes, FooterBytes, StagedRows};
 use super::rows::ColumnRows;
 use super::schema::{ColumnType, NamedType};
 use arrow_array::RecordBatch;
@@ -66,6 +66,7 @@ struct OrcTable {
     settings: OrcSettings,
     columns: Vec<NamedType>,
     types: Vec<Type>,
+    footer: FooterBytes,
 }
 
 impl OrcFormat {
@@ -73,7 +74,7 @@ impl OrcFormat {
     pub fn new(columns: Vec<NamedType>, settings: OrcSettings) -> OrcFormat {
         let mut types = Vec::new();
         push_types(&ColumnType::Struct(columns.clone()), &mut types);
-        OrcFormat { table: Arc::new(OrcTable { settings, columns, types }) }
+        OrcFormat { table: Arc::new(OrcTable { settings, columns, types, footer: FooterBytes::default() }) }
     }
 
     /// A new object of rows of that schema, whose bytes go to `sink`.
@@ -165,8 +166,11 @@ impl OrcEncoder {
     }
 
     pub(super) fn expected_bytes(&self) -> Option<ExpectedBytes> {
-        let [written, open, _] = self.file.as_ref()?.sizes;
-        Some(self.staged.expected(self.sink.bytes as f64, (written + open) as f64))
+        let file = self.file.as_ref()?;
+        let [written, open, _] = file.sizes;
+        let stripes = file.stripes.len() + usize::from(file.stripe_rows > 0);
+        let settled = self.sink.bytes as usize + self.table.footer.expected(stripes);
+        Some(self.staged.expected(settled, written + open))
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -252,7 +256,7 @@ impl OrcFile {
     }
 
     fn finish(mut self, table: &OrcTable, sink: &mut FileSink) {
-        let compression = table.settings.codec;
+        let (compression, content_end, stripes) = (table.settings.codec, sink.bytes, self.stripes.len());
         let content_length = sink.bytes - MAGIC.len() as u64;
         let metadata_length = write_message(&Metadata { stripes: self.statistics }, compression, sink);
         let mut statistics = Vec::new();
@@ -281,6 +285,7 @@ impl OrcFile {
         let script = script.encode_to_vec();
         sink.write(&script);
         sink.write(&[script.len() as u8]);
+        table.footer.learn((sink.bytes - content_end) as usize, stripes);
     }
 }
 
