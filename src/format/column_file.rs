@@ -148,7 +148,7 @@ pub(super) struct StagedRows {
     bytes: usize,
     bytes_max: usize,
     batches_max: usize,
-    /// Of rows that were taken, as they were in memory.
+    /// Of rows that do not wait any more, or did not have to, as they were in memory.
     taken_bytes: usize,
 }
 
@@ -175,6 +175,11 @@ impl StagedRows {
         self.bytes > self.bytes_max
     }
 
+    /// Takes note of rows that do not have to wait.
+    pub(super) fn pass(&mut self, batch: &RecordBatch) {
+        self.taken_bytes += batch.get_array_memory_size();
+    }
+
     fn whole(&self) -> Option<RecordBatch> {
         let whole = || concat_batches(&self.schema, &self.batches).expect("batches of one schema");
         (!self.batches.is_empty()).then(whole)
@@ -197,7 +202,7 @@ impl StagedRows {
         self.bytes
     }
 
-    /// What is expected of the rows taken so far, and of those that wait: they become what the others became.
+    /// What is expected of all rows so far: those that wait become what the others became, `settled` and `open`.
     pub(super) fn expected(&self, settled: usize, open: usize) -> ExpectedBytes {
         let (settled, open) = (settled as f64, open as f64);
         let waiting = (settled + open) * self.bytes as f64 / self.taken_bytes.max(1) as f64;

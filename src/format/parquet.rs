@@ -62,6 +62,7 @@ impl ParquetEncoder {
     fn push_rows(&mut self, batch: RecordBatch) {
         match &mut self.writer {
             ObjectWriter::Open(writer) if writer.in_progress_rows() > 0 => {
+                self.staged.pass(&batch);
                 writer.write(&batch).expect(ENCODES);
                 if writer.memory_size() > self.dictionaries.settings().block_bytes {
                     writer.flush().expect(ENCODES);

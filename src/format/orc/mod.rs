@@ -124,7 +124,10 @@ impl OrcEncoder {
 
     fn push_rows(&mut self, batch: RecordBatch) {
         match &self.file {
-            Some(file) if file.stripe_rows > 0 => self.write(&batch),
+            Some(file) if file.stripe_rows > 0 => {
+                self.staged.pass(&batch);
+                self.write(&batch);
+            }
             _ if self.staged.push(batch) => self.write_staged(),
             _ => {}
         }

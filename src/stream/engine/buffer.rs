@@ -41,12 +41,14 @@ pub(super) struct KeyBuffer {
     /// Steady time at which the first record entered.
     pub opened: Duration,
     pub filling: Filling,
+    /// It was settled before its end, to see how large it is.
+    pub is_judged: bool,
 }
 
 impl KeyBuffer {
     /// How large it is, and is expected to become.
     pub(super) fn so_far(&self) -> ObjectSoFar {
-        ObjectSoFar { given: self.bytes, expected: self.filling.expected_bytes() }
+        ObjectSoFar { given: self.bytes, expected: self.filling.expected_bytes(), is_judged: self.is_judged }
     }
 
     pub(super) fn new(filling: Filling, opened: Duration) -> Self {
@@ -59,6 +61,7 @@ impl KeyBuffer {
             span: None,
             opened,
             filling,
+            is_judged: false,
         }
     }
 

@@ -196,6 +196,7 @@ impl Engine {
             if !self.sizes.are_steady() {
                 let before = buffer.so_far();
                 buffer.filling.settle();
+                buffer.is_judged = true;
                 let ExpectedBytes { settled, open } =
                     buffer.filling.expected_bytes().unwrap_or(ExpectedBytes { settled: 0.0, open: 0.0 });
                 if self.sizes.learn_early(wanted, before, settled + open) {

@@ -10,6 +10,8 @@ const FIRST_BYTES: u64 = 256 << 10;
 /// The part of the size that is asked for which an object may lack when it ends, and by which it may miss what was predicted: half
 /// of what is promised.
 const NEAR: f64 = 0.05;
+/// What an object might become, at most and for what is predicted of it, while sizes are not steady.
+const UNSTEADY: f64 = 1.25;
 
 /// What the objects of an epoch have shown of their sizes.
 #[derive(Default)]
@@ -29,10 +31,12 @@ pub(super) struct ObjectSoFar {
     pub(super) given: u64,
     /// What its encoder expects of them, as far as it can tell.
     pub(super) expected: Option<ExpectedBytes>,
+    /// It was settled before its end because sizes were not steady, and has shown by that whether they are.
+    pub(super) is_judged: bool,
 }
 
 impl ObjectSoFar {
-    pub(super) const EMPTY: ObjectSoFar = ObjectSoFar { given: 0, expected: None };
+    pub(super) const EMPTY: ObjectSoFar = ObjectSoFar { given: 0, expected: None, is_judged: false };
 }
 
 impl EncodedSizes {
@@ -46,7 +50,7 @@ impl EncodedSizes {
         let ratio = match object.expected.filter(|_| object.given > 0) {
             // Rather too early than too late: it goes on if it is too small when it is settled.
             Some(ExpectedBytes { settled, open }) if !self.is_steady => {
-                (settled + open * self.correction.unwrap_or(1.0).max(1.0)) / object.given as f64
+                (settled + open * UNSTEADY * self.correction.unwrap_or(1.0).max(1.0)) / object.given as f64
             }
             Some(expected) => self.corrected(expected) / object.given as f64,
             None => match self.ratio {
@@ -77,15 +81,14 @@ impl EncodedSizes {
         if !ended_by_size && self.ratio.is_some() {
             return;
         }
-        // Otherwise it was settled at first, and judged then.
-        if self.is_steady {
-            self.judge(object, encoded as f64);
-        }
+        self.judge(object, encoded as f64);
         self.learn(object, encoded as f64);
     }
 
     fn judge(&mut self, object: ObjectSoFar, encoded: f64) {
         let predicted = match object.expected {
+            // Of the rest of an object less is predicted than of a whole one.
+            _ if object.is_judged => return,
             Some(expected) => self.corrected(expected),
             None => self.ratio.unwrap_or(0.0) * object.given as f64,
         };
@@ -97,15 +100,14 @@ impl EncodedSizes {
             return;
         }
         let newer = if self.is_steady { NEWER } else { 1.0 };
-        let learn = |known: &mut Option<f64>, new: f64| match known {
+        let learn = |known: &mut Option<f64>, new: f64, newer: f64| match known {
             Some(known) => *known += newer * (new - *known),
             None => *known = Some(new),
         };
-        learn(&mut self.ratio, encoded / object.given as f64);
-        // Of a small rest more comes from the file's end than from its rows.
-        let is_much = |expected: &ExpectedBytes| expected.open > expected.settled / 4.0;
-        if let Some(ExpectedBytes { settled, open }) = object.expected.filter(is_much) {
-            learn(&mut self.correction, (encoded - settled).max(0.0) / open);
+        learn(&mut self.ratio, encoded / object.given as f64, newer);
+        if let Some(ExpectedBytes { settled, open }) = object.expected.filter(|expected| expected.open > 0.0) {
+            // What was predicted of little of an object says little.
+            learn(&mut self.correction, (encoded - settled).max(0.0) / open, newer * open / (settled + open));
         }
     }
 }
@@ -115,17 +117,17 @@ mod tests {
     use super::*;
 
     fn object(given: u64, settled: f64, open: f64) -> ObjectSoFar {
-        ObjectSoFar { given, expected: Some(ExpectedBytes { settled, open }) }
+        ObjectSoFar { given, expected: Some(ExpectedBytes { settled, open }), is_judged: false }
     }
 
     #[test]
     fn what_an_encoder_expects_is_corrected_by_what_came_of_it() {
         let mut sizes = EncodedSizes::default();
         assert_eq!(sizes.record_bytes(1000, ObjectSoFar::EMPTY), 1000);
-        assert_eq!(sizes.record_bytes(1000, ObjectSoFar { given: 10, expected: None }), FIRST_BYTES);
-        assert_eq!(sizes.record_bytes(1000, object(1000, 0.0, 250.0)), 4000);
+        assert_eq!(sizes.record_bytes(1000, ObjectSoFar { given: 10, ..ObjectSoFar::EMPTY }), FIRST_BYTES);
+        assert_eq!(sizes.record_bytes(1000, object(1000, 0.0, 250.0)), 3200);
         sizes.learn_whole(object(4000, 0.0, 1000.0), 800, true);
-        assert_eq!(sizes.record_bytes(1000, object(1000, 0.0, 250.0)), 4000, "it misses once, and might be larger now");
+        assert_eq!(sizes.record_bytes(1000, object(1000, 0.0, 250.0)), 3200, "it may become larger now");
         sizes.is_steady = true;
         assert_eq!(sizes.record_bytes(1000, ObjectSoFar::EMPTY), 5000);
         assert_eq!(sizes.record_bytes(1000, object(1000, 0.0, 250.0)), 5000);
@@ -143,13 +145,16 @@ mod tests {
         assert!(!sizes.learn_early(1000, object(4000, 0.0, 1000.0), 800.0), "it goes on");
         assert!(!sizes.are_steady(), "1000 were predicted");
         assert_eq!(sizes.record_bytes(1000, object(4000, 800.0, 0.0)), 5000);
-        assert!(sizes.learn_early(1000, object(4900, 800.0, 200.0), 960.0), "it is near enough");
+        let judged = |object| ObjectSoFar { is_judged: true, ..object };
+        assert!(sizes.learn_early(1000, judged(object(4900, 800.0, 200.0)), 960.0), "it is near enough");
+        assert!(!sizes.are_steady(), "little of it was predicted");
+        assert!(sizes.learn_early(1000, object(4900, 0.0, 1200.0), 960.0));
         assert!(sizes.are_steady());
         sizes.learn_whole(object(5000, 0.0, 1250.0), 1020, true);
         assert!(sizes.are_steady());
         sizes.learn_whole(object(5000, 0.0, 1250.0), 900, true);
         assert!(!sizes.are_steady());
-        sizes.learn_whole(object(5000, 1000.0, 0.0), 1000, true);
+        sizes.learn_whole(judged(object(5000, 1000.0, 0.0)), 1000, true);
         assert!(!sizes.are_steady(), "what was settled says nothing of predictions");
     }
 }
