@@ -13,11 +13,13 @@ mod fast;
 mod general;
 mod joda;
 mod keys;
+mod nesting;
 mod number;
 mod refusal;
 mod remainder;
 mod rows;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(fuzzing, allow(dead_code, unused_imports, reason = "without its tests"))]
 mod tests;
 mod text;
 mod time;
@@ -36,6 +38,12 @@ use rows::RowReader;
 use std::ops::Range;
 use std::sync::Arc;
 use text::Text;
+
+/// What `fuzz/json.rs` calls with its inputs.
+#[cfg(fuzzing)]
+pub fn compare_readings(input: &[u8]) {
+    tests::agreement::corpus::compare(input);
+}
 
 /// Which of Firehose's two deserializers is followed, or ours.
 #[derive(Clone, Debug, PartialEq, Eq)]

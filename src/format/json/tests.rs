@@ -1,6 +1,6 @@
 //! What becomes of values, one by one; [`agreement`] has what holds of all of them.
 
-mod agreement;
+pub(super) mod agreement;
 mod coercions;
 mod oracle;
 

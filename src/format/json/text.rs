@@ -2,6 +2,7 @@
 //!
 //! Everything here is linear, allocates nothing but what is unescaped, and does not recurse.
 
+use super::nesting::Nesting;
 use super::refusal::{Reading, Refusal};
 use super::unchecked::specials;
 use std::borrow::Cow;
@@ -18,8 +19,6 @@ pub(super) struct Text<'a> {
 pub(super) const BLOCK: usize = 16;
 /// Bytes behind a record.
 const PADDING: usize = 2 * BLOCK;
-/// Objects and arrays inside one another. Jackson's limit, too; whoever reads such a value recurses.
-const DEPTH_MAX: usize = 1000;
 
 impl<'a> Text<'a> {
     /// A record, copied to `room`, with zeros behind it.
@@ -379,39 +378,4 @@ fn is_ascii(record: &[u8]) -> bool {
         None => add(rest),
     }
     all.iter().all(|byte| *byte < 0x80)
-}
-
-/// Which objects and arrays are open.
-struct Nesting {
-    is_object: [u64; DEPTH_MAX.div_ceil(64)],
-    depth: usize,
-}
-
-impl Default for Nesting {
-    fn default() -> Self {
-        Nesting { is_object: [0; DEPTH_MAX.div_ceil(64)], depth: 0 }
-    }
-}
-
-impl Nesting {
-    /// `None`: there are too many.
-    fn enter(&mut self, is_object: bool) -> Option<()> {
-        if self.depth == DEPTH_MAX {
-            return None;
-        }
-        let (word, bit) = (&mut self.is_object[self.depth / 64], 1 << (self.depth % 64));
-        *word = if is_object { *word | bit } else { *word & !bit };
-        self.depth += 1;
-        Some(())
-    }
-
-    fn leave(&mut self) {
-        self.depth -= 1;
-    }
-
-    /// Whether the innermost is an object; `None`: nothing is open.
-    fn innermost(&self) -> Option<bool> {
-        let last = self.depth.checked_sub(1)?;
-        Some(self.is_object[last / 64] >> (last % 64) & 1 == 1)
-    }
 }

@@ -3,6 +3,7 @@
 
 mod cells;
 mod compare;
+pub(in crate::format::json) mod corpus;
 mod mutations;
 mod odd;
 mod records;
