@@ -1,6 +1,7 @@
 //! `buffer.object_size`: how near to it objects come.
 
 use crate::rig::service::{Service, scale};
+use hydrant::stream::supervise::Status;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -66,6 +67,17 @@ fn sizes_of(
         let records: Vec<Vec<u8>> = (0..500).map(|_| record(&mut random, customer.next().unwrap(), put)).collect();
         put += records.iter().map(Vec::len).sum::<usize>();
         assert_eq!(service.put("s", &records.iter().map(Vec::as_slice).collect::<Vec<_>>()), 200);
+    }
+    let is_read = |status: &Status| status.lane.contains(&format!("read to [{},", status.accepted));
+    loop {
+        let before = service.status("s");
+        if is_read(&before) {
+            break;
+        }
+        service.until("more is read", |service| {
+            let now = service.status("s");
+            is_read(&now) || now.pending < before.pending
+        });
     }
     let cut_early = service.status("s").objects_cut_early;
     let is_scarce = memory == SCARCE;
