@@ -11,7 +11,7 @@ use arrow_schema::SchemaRef;
 use arrow_select::concat::concat_batches;
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// A format whose objects are columnar files.
 pub struct ColumnFormat {
@@ -35,6 +35,8 @@ pub enum ColumnEncoder {
 /// Bytes that an object is expected to have if it ended now.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ExpectedBytes {
+    /// Those of `settled` that every object has, however few rows are in it.
+    pub fixed: f64,
     /// They will not change any more.
     pub settled: f64,
     /// A guess at what becomes of the rest.
@@ -202,26 +204,46 @@ impl StagedRows {
         self.bytes
     }
 
-    /// What is expected of all rows so far: those that wait become what the others became, `settled` and `open`.
-    pub(super) fn expected(&self, settled: usize, open: usize) -> ExpectedBytes {
-        let (settled, open) = (settled as f64, open as f64);
-        let waiting = (settled + open) * self.bytes as f64 / self.taken_bytes.max(1) as f64;
-        ExpectedBytes { settled, open: open + waiting }
+    /// What is expected of all rows so far: those that wait become what the others became, of which `settled` bytes will not change
+    /// and `open` may. `(one, all)` is what stands at the file's end if there is one row group, and if there are all.
+    pub(super) fn expected(&self, (one, all): (usize, usize), settled: usize, open: usize) -> ExpectedBytes {
+        let waiting = (settled + open) as f64 * self.bytes as f64 / self.taken_bytes.max(1) as f64;
+        ExpectedBytes { fixed: one as f64, settled: (settled + all) as f64, open: open as f64 + waiting }
     }
 }
 
-/// Bytes at a file's end for each of its row groups or stripes, as the last file of the format had them: of small files with several
-/// row groups they are a good part.
+/// What stands at a file's end: of small files it is a good part. Shared by all objects of a format.
 #[derive(Clone, Default)]
-pub(super) struct FooterBytes(Arc<AtomicUsize>);
+pub(super) struct FooterBytes(Arc<FooterParts>);
+
+#[derive(Default)]
+struct FooterParts {
+    /// Of a file without rows.
+    empty: OnceLock<usize>,
+    /// More for each row group or stripe, as the last file had it.
+    of_group: AtomicUsize,
+}
 
 impl FooterBytes {
-    pub(super) fn learn(&self, bytes: usize, groups: usize) {
-        self.0.store(bytes / groups.max(1), Ordering::Relaxed);
+    /// Takes note of a file without rows, which `write` writes, if none was written before.
+    pub(super) fn of_empty(&self, write: impl FnOnce() -> usize) {
+        self.0.empty.get_or_init(write);
     }
 
-    pub(super) fn expected(&self, groups: usize) -> usize {
-        self.0.load(Ordering::Relaxed) * groups
+    /// Takes note of a file's end.
+    pub(super) fn learn(&self, bytes: usize, groups: usize) {
+        let of_groups = bytes.saturating_sub(self.empty());
+        self.0.of_group.store(of_groups / groups.max(1), Ordering::Relaxed);
+    }
+
+    fn empty(&self) -> usize {
+        self.0.empty.get().copied().unwrap_or_default()
+    }
+
+    /// What is expected at the end of a file of one row group, and of so many.
+    pub(super) fn expected(&self, groups: usize) -> (usize, usize) {
+        let (empty, of_group) = (self.empty(), self.0.of_group.load(Ordering::Relaxed));
+        (empty + of_group, empty + of_group * groups)
     }
 }
 

@@ -29,6 +29,10 @@ impl ParquetFormat {
     /// A new object of rows of that schema, whose bytes go to `sink`.
     pub(super) fn encoder(&self, schema: SchemaRef, sink: ByteSink) -> ParquetEncoder {
         let (dictionaries, footer) = (self.dictionaries.clone(), self.footer.clone());
+        footer.of_empty(|| {
+            let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(dictionaries.properties()));
+            writer.and_then(ArrowWriter::into_inner).expect(ENCODES).len()
+        });
         let staged = match dictionaries.settings().order.is_empty() {
             true => StagedRows::new(schema.clone()),
             false => StagedRows::of(schema.clone(), SORTED_BYTES_MAX, SORTED_BATCHES),
@@ -116,8 +120,8 @@ impl ParquetEncoder {
     pub(super) fn expected_bytes(&self) -> Option<ExpectedBytes> {
         let ObjectWriter::Open(writer) = &self.writer else { return None };
         let groups = writer.flushed_row_groups().len() + usize::from(writer.in_progress_rows() > 0);
-        let settled = writer.bytes_written() + self.footer.expected(groups);
-        Some(self.staged.expected(settled, writer.in_progress_size()))
+        let end = self.footer.expected(groups.max(1));
+        Some(self.staged.expected(end, writer.bytes_written(), writer.in_progress_size()))
     }
 
     /// Ends the row group.

@@ -80,6 +80,11 @@ impl OrcFormat {
     /// A new object of rows of that schema, whose bytes go to `sink`.
     pub(super) fn encoder(&self, schema: SchemaRef, sink: ByteSink) -> OrcEncoder {
         let table = self.table.clone();
+        table.footer.of_empty(|| {
+            let mut sink = FileSink { sink: Box::new(std::io::sink()), bytes: MAGIC.len() as u64 };
+            OrcFile::new(&table).write_end(&table, &mut sink);
+            sink.bytes as usize
+        });
         OrcEncoder { table, staged: StagedRows::new(schema), sink: FileSink { sink, bytes: 0 }, file: None }
     }
 }
@@ -163,7 +168,9 @@ impl OrcEncoder {
     pub(super) fn finish(mut self) {
         self.settle();
         if let Some(file) = self.file {
-            file.finish(&self.table, &mut self.sink);
+            let (stripes, content_end) = (file.stripes.len(), self.sink.bytes);
+            file.write_end(&self.table, &mut self.sink);
+            self.table.footer.learn((self.sink.bytes - content_end) as usize, stripes);
         }
         self.sink.sink.flush().expect("a sink takes what it is given");
     }
@@ -172,8 +179,8 @@ impl OrcEncoder {
         let file = self.file.as_ref()?;
         let [written, open, _] = file.sizes;
         let stripes = file.stripes.len() + usize::from(file.stripe_rows > 0);
-        let settled = self.sink.bytes as usize + self.table.footer.expected(stripes);
-        Some(self.staged.expected(settled, written + open))
+        let end = self.table.footer.expected(stripes.max(1));
+        Some(self.staged.expected(end, self.sink.bytes as usize, written + open))
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -258,8 +265,8 @@ impl OrcFile {
         self.sizes = self.columns.sizes();
     }
 
-    fn finish(mut self, table: &OrcTable, sink: &mut FileSink) {
-        let (compression, content_end, stripes) = (table.settings.codec, sink.bytes, self.stripes.len());
+    fn write_end(mut self, table: &OrcTable, sink: &mut FileSink) {
+        let compression = table.settings.codec;
         let content_length = sink.bytes - MAGIC.len() as u64;
         let metadata_length = write_message(&Metadata { stripes: self.statistics }, compression, sink);
         let mut statistics = Vec::new();
@@ -288,7 +295,6 @@ impl OrcFile {
         let script = script.encode_to_vec();
         sink.write(&script);
         sink.write(&[script.len() as u8]);
-        table.footer.learn((sink.bytes - content_end) as usize, stripes);
     }
 }
 

@@ -2,7 +2,7 @@
 //! made. The bytes may be dropped and made again; the list decides.
 
 use super::filling::Filling;
-use super::object_size::ObjectSoFar;
+use super::object_size::{ObjectSoFar, SettledObject};
 use crate::partition::key::Key;
 use crate::record::Origin;
 use crate::stream::pipeline::route::Chunk;
@@ -41,14 +41,14 @@ pub(super) struct KeyBuffer {
     /// Steady time at which the first record entered.
     pub opened: Duration,
     pub filling: Filling,
-    /// It was settled before its end, to see how large it is.
-    pub is_judged: bool,
+    /// What it had when it was last settled before its end, to see how large it is.
+    pub settled: Option<SettledObject>,
 }
 
 impl KeyBuffer {
     /// How large it is, and is expected to become.
     pub(super) fn so_far(&self) -> ObjectSoFar {
-        ObjectSoFar { given: self.bytes, expected: self.filling.expected_bytes(), is_judged: self.is_judged }
+        ObjectSoFar { given: self.bytes, expected: self.filling.expected_bytes(), settled: self.settled }
     }
 
     pub(super) fn new(filling: Filling, opened: Duration) -> Self {
@@ -61,7 +61,7 @@ impl KeyBuffer {
             span: None,
             opened,
             filling,
-            is_judged: false,
+            settled: None,
         }
     }
 

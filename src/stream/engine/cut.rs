@@ -91,8 +91,8 @@ impl Engine {
             if plan.outlet.has_sink() {
                 let so_far = buffer.so_far();
                 let body = Arc::new(buffer.filling.finish(self.is_held_full()));
-                if self.live.object_size_of(slot.outlet).is_some() {
-                    self.sizes.learn_whole(so_far, body.len(), slot.closed > 0);
+                if slot.closed > 0 && self.live.object_size_of(slot.outlet).is_some() {
+                    self.sizes.learn_end(so_far, body.len());
                 }
                 let encoding = self.route(plan.epoch)?.content_encoding(plan.outlet);
                 self.outbox.add(plan, body, encoding);

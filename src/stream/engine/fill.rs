@@ -7,7 +7,6 @@ use super::outbox::Rebuilding;
 use super::reread::RereadRecords;
 use super::{Engine, wrong};
 use crate::error::{Error, Kind, Result};
-use crate::format::column_file::ExpectedBytes;
 use crate::partition::key::Key;
 use crate::record::EntryPoint as Stage;
 use crate::sabotage;
@@ -180,29 +179,27 @@ impl Engine {
     /// How many of `picks` the slot's buffer may still take before it is what its sink takes at most, or as large as its
     /// object should be.
     fn room(&mut self, slot: &BufferSlot, picks: &[Pick], judged: &Judged) -> usize {
-        let wanted = self.live.object_size_of(slot.outlet);
-        if wanted.is_some()
-            && !self.sizes.are_steady()
-            && let Some(buffer) = self.buffers.get_mut(slot)
-            && buffer.filling.expected_bytes().is_none()
-        {
+        let Some(wanted) = self.live.object_size_of(slot.outlet) else {
+            return self.room_below(self.live.limits, slot, picks, judged);
+        };
+        // What is known of the size may be older than what the buffer was given.
+        let knows_little = |buffer: &KeyBuffer| buffer.bytes >= wanted / 4 && buffer.filling.expected_bytes().is_none();
+        if let Some(buffer) = self.buffers.get_mut(slot).filter(|buffer| knows_little(buffer)) {
             buffer.filling.catch_up();
         }
         let fit = self.room_below(self.limits_of(slot), slot, picks, judged);
-        let Some(wanted) = wanted.filter(|_| fit < picks.len()) else { return fit };
-        if let Some(buffer) = self.buffers.get_mut(slot) {
-            // What is known of the size may be older than what the buffer was given.
-            buffer.filling.catch_up();
-            if !self.sizes.are_steady() {
-                let before = buffer.so_far();
-                buffer.filling.settle();
-                buffer.is_judged = true;
-                let ExpectedBytes { settled, open } =
-                    buffer.filling.expected_bytes().unwrap_or(ExpectedBytes { settled: 0.0, open: 0.0 });
-                if self.sizes.learn_early(wanted, before, settled + open) {
-                    return 0;
-                }
-            }
+        if fit == picks.len() {
+            return fit;
+        }
+        let Some(buffer) = self.buffers.get_mut(slot) else { return fit };
+        buffer.filling.catch_up();
+        let fit = self.room_below(self.limits_of(slot), slot, picks, judged);
+        let Some(buffer) = self.buffers.get_mut(slot).filter(|_| fit == 0) else { return fit };
+        let before = buffer.so_far();
+        buffer.filling.settle();
+        buffer.settled = self.sizes.learn(wanted, before, buffer.filling.expected_bytes());
+        if buffer.settled.is_none() {
+            return 0;
         }
         self.room_below(self.limits_of(slot), slot, picks, judged)
     }

@@ -168,10 +168,16 @@ impl ByteFilling {
 
     fn expected_bytes(&self) -> Option<ExpectedBytes> {
         let settled = self.spool.len() as f64;
-        let CompressEncoder::Gzip(gzip) = &self.compress else { return Some(ExpectedBytes { settled, open: 0.0 }) };
+        let CompressEncoder::Gzip(gzip) = &self.compress else {
+            return Some(ExpectedBytes { fixed: 0.0, settled, open: 0.0 });
+        };
         let pieces: usize = self.pieces.iter().map(|(bytes, _)| bytes).sum();
         let waiting = (pieces + gzip.staged_bytes()) as f64;
-        (self.compressed > 0).then(|| ExpectedBytes { settled, open: waiting * settled / self.compressed as f64 })
+        (self.compressed > 0).then(|| ExpectedBytes {
+            fixed: 0.0,
+            settled,
+            open: waiting * settled / self.compressed as f64,
+        })
     }
 
     fn finish(mut self, to_scratch: bool) -> Body {

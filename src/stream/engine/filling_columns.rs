@@ -132,10 +132,11 @@ impl ColumnFilling {
 
     /// Bytes that the object would have if it ended now; `None`: that was last told when it was less than half of what it is.
     pub(super) fn expected_bytes(&self) -> Option<ExpectedBytes> {
-        let (ExpectedBytes { settled, open }, of) = self.expected.filter(|(_, of)| of * 2 >= self.given_bytes)?;
+        let (ExpectedBytes { fixed, settled, open }, of) =
+            self.expected.filter(|(_, of)| of * 2 >= self.given_bytes)?;
         // What waits becomes what all before it became.
-        let waiting = (settled + open) * (self.given_bytes as f64 / of as f64 - 1.0);
-        Some(ExpectedBytes { settled, open: open + waiting })
+        let waiting = (settled - fixed + open) * (self.given_bytes as f64 / of as f64 - 1.0);
+        Some(ExpectedBytes { fixed, settled, open: open + waiting })
     }
 
     /// Ends what can be ended before the object's end, and waits for it.

@@ -10,7 +10,7 @@ const WANTED: u64 = 64 << 10;
 /// Less than 40 objects take that have 128 KiB of rows and 64 KiB of encoded bytes in memory, which nothing shortens.
 const SCARCE: &str = "{ size: 20MiB, intake_share: 60% }";
 const SCHEMA: &str =
-    "columns:\n  at: timestamp\n  customer: string\n  path: string\n  agent: string\n  ms: double\n  bytes: bigint\n";
+    "  at: timestamp\n  customer: string\n  path: string\n  agent: string\n  ms: double\n  bytes: bigint\n";
 
 fn next(random: &mut u64, below: u64) -> u64 {
     *random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -41,11 +41,22 @@ fn sizes(memory: &str, format: &str, customers: usize, bytes: usize) -> Vec<u64>
 fn sizes_of(
     memory: &str,
     format: &str,
+    customers_and_bytes: (usize, usize),
+    record: impl Fn(&mut u64, usize, usize) -> Vec<u8>,
+) -> Vec<u64> {
+    sizes_with(SCHEMA, memory, format, customers_and_bytes, record)
+}
+
+/// The same with columns of their own.
+fn sizes_with(
+    columns: &str,
+    memory: &str,
+    format: &str,
     (customers, bytes): (usize, usize),
     record: impl Fn(&mut u64, usize, usize) -> Vec<u8>,
 ) -> Vec<u64> {
     let mut service = Service::new();
-    std::fs::write(service.dir.path().join("schema.yaml"), SCHEMA).unwrap();
+    std::fs::write(service.dir.path().join("schema.yaml"), format!("columns:\n{columns}")).unwrap();
     let module = format!("{}/transforms/blueprints/mask.wasm", env!("CARGO_MANIFEST_DIR"));
     let transform = format!(
         "    transform: [ {{ wasm: {{ module: {module}, config: {{ partition_keys: {{ customer: customer }} }} }} }} ]\n"
@@ -146,16 +157,33 @@ fn row_groups_end_before_objects_do_when_memory_is_scarce() {
 
 #[test]
 fn when_records_change_the_next_objects_have_the_size_that_is_asked_for() {
-    const BYTES: usize = 10 << 20;
-    // Two thirds of the bytes are the same in all records at first, and at random then.
+    const BYTES: usize = 20 << 20;
+    // Two thirds of the bytes are the same in all records at first, then at random, then the same again, and at random.
     let changing = |random: &mut u64, customer: usize, put: usize| {
         let mut record = String::from_utf8(record(random, customer)).unwrap();
         let digits = |random: &mut u64| (0..240).map(|_| char::from(b'a' + next(random, 26) as u8)).collect::<String>();
-        let agent = if put < BYTES / 2 { "x".repeat(240) } else { digits(random) };
+        let agent = if (put / (BYTES / 4)).is_multiple_of(2) { "x".repeat(240) } else { digits(random) };
         record.insert_str(1, &format!("\"agent\":\"{agent}\","));
         record.into_bytes()
     };
     for (what, format) in [("parquet", PARQUET), ("orc", ORC), ("gzip", GZIP)] {
         are_near(&format!("{what}, changing"), &sizes_of("1GiB", format, (1, BYTES), changing), 20);
+    }
+}
+
+#[test]
+fn what_every_object_has_does_not_leave_it_without_rows() {
+    const COLUMNS: u64 = 300;
+    let schema = (0..COLUMNS).map(|column| format!("  c{column}: string\n")).collect::<String>();
+    let record = |random: &mut u64, _, _| {
+        let members = (0..40).map(|i| format!("\"c{}\":\"{}\"", i * 7 + next(random, 7), next(random, 1_000_000)));
+        format!("{{{}}}", members.collect::<Vec<_>>().join(",")).into_bytes()
+    };
+    for (what, format) in [("parquet", PARQUET), ("orc", ORC)] {
+        let sizes = sizes_with(&schema, "1GiB", format, (1, 2 << 20), record);
+        println!("{what} of {COLUMNS} columns: {sizes:?}");
+        // Metadata of that many columns is larger than what is asked for: there is as much of rows.
+        let (least, most) = (sizes.iter().min().unwrap(), sizes.iter().max().unwrap());
+        assert!(*least > WANTED * 9 / 10 && *most < 6 * WANTED && sizes.len() < 60, "{what}: {sizes:?}");
     }
 }
