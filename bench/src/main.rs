@@ -144,8 +144,7 @@ impl<'a> Bench<'a> {
         let some = service::full_requests(bodies.len());
         let requests = (bodies[..some].into(), corpus.len().min(some * service::RECORDS_PER_REQUEST));
         let start = |shape| {
-            let (dir, kind) = (service::next_dir(dir), options.corpus);
-            let buffer_mib = options.mib.min(memory::BUFFER_MIB);
+            let (dir, kind, buffer_mib) = (service::next_dir(dir), options.corpus, options.mib);
             let setup = Setup {
                 dir,
                 kind,

@@ -14,8 +14,8 @@ pub(crate) struct Options {
     /// Which records.
     #[arg(long, value_enum, default_value = "weblog")]
     pub(crate) corpus: Kind,
-    /// MiB of records in a round, and of a stream's buffer, which is at most 128.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    /// MiB of records in a round, and of a stream's buffer.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=128))]
     pub(crate) mib: u64,
     /// Rounds that count; one more warms up.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
