@@ -289,6 +289,11 @@ impl Conversion {
             self.failures_path.display(),
             self.first_failure.unwrap_or_default()
         );
+        if failed == records {
+            complain(format_args!(
+                "each line is a record: a document of several lines, or an array, has to be taken apart before"
+            ));
+        }
         Ok(ExitCode::FAILURE)
     }
 }

@@ -62,6 +62,15 @@ fn a_file_is_converted_as_a_stream_would_and_failures_are_beside_it() {
 }
 
 #[test]
+fn a_file_whose_lines_are_no_records_is_told_to_be_one() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("table.sql"), "CREATE EXTERNAL TABLE t (id int)").unwrap();
+    std::fs::write(dir.path().join("array.json"), "[\n{\"id\": 1\n},\n{\"id\": 2\n}\n]\n").unwrap();
+    let (code, text) = hydrant(dir.path(), &["convert", "array.json", "--schema", "table.sql"]);
+    assert!(code == 1 && text.contains("0 of 6 records") && text.contains("each line is a record"), "{text}");
+}
+
+#[test]
 fn a_line_may_be_larger_than_a_record_of_a_put() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("table.sql"), "CREATE EXTERNAL TABLE t (id int, pad string)").unwrap();
