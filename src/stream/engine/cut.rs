@@ -25,8 +25,9 @@ impl Engine {
             self.note_memory();
         }
         let pressed = self.pressed();
-        self.note_cut_early(pressed.len() as u64);
+        let objects = pressed.len() as u64;
         busy |= self.cut(pressed)?;
+        self.note_cut_early(objects);
         Ok(busy)
     }
 
