@@ -11,7 +11,8 @@ use mimalloc::MiMalloc;
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::null_mut;
 
-/// Blocks from this size on, in bytes, are mapped one by one: mapping costs little beside filling them.
+/// Blocks from this size on, in bytes, are mapped one by one: mapping costs little beside filling them. Pages of Parquet columns are
+/// smaller, of which there are thousands.
 const LARGE: usize = 2 << 20;
 /// What mappings are aligned to at least.
 const PAGE: usize = 4096;

@@ -291,7 +291,7 @@ impl Conversion {
         );
         if failed == records {
             complain(format_args!(
-                "each line is a record: a document of several lines, or an array, has to be taken apart before"
+                "each line is a record: a document of several lines, or an array, has to be taken apart first"
             ));
         }
         Ok(ExitCode::FAILURE)
